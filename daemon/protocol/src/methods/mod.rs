@@ -1,0 +1,33 @@
+//! One file per method. Clients start with [`initialize`]; every other request before it is refused.
+
+pub mod adapters;
+pub mod check;
+pub mod generate;
+pub mod initialize;
+pub mod models;
+pub mod rollback;
+pub mod run_attach;
+pub mod run_cancel;
+pub mod status;
+pub mod stop;
+pub mod train;
+pub mod unwatch;
+pub mod watch;
+
+macro_rules! method {
+    ($(#[$doc:meta])* $kind:ident, $method:literal, $params:ty, $result:ty) => {
+        $(#[$doc])*
+        pub enum $kind {}
+
+        impl $crate::message::RequestKind for $kind {
+            const METHOD: &'static str = $method;
+            type Params = $params;
+            type Result = $result;
+        }
+    };
+}
+use method;
+
+/// Params or a result without anything in it: `{}` on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Nothing {}
