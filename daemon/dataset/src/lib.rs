@@ -1,1 +1,38 @@
+//! A folder of a person's own texts in, examples and findings out.
+//!
+//! This crate owns what a dataset is: which files count, how a file becomes [`Example`]s that know their file
+//! and lines, what can be wrong with them ([`findings`], one file per code), which of them are held out
+//! ([`split`]), and what changed since last time ([`changes`]). It must not know tensors, tokenizers (a caller
+//! may lend it a counter), sockets, watching or the store.
+//!
+//! Only the modules `folder` and `read` touch the disk; everything else is a function of its arguments.
+//!
+//! # What is read
+//!
+//! - `.txt`, `.md`: one file is one example, or several, separated by lines of three hyphens. A separator at the
+//!   very start or end of a file is only a border. A YAML front matter block at the start of a `.md` file (the
+//!   kind blog engines write) is no example and no part of one.
+//! - `.jsonl`: each line one object with `text`, or `prompt` and `completion`, or `messages`.
+//! - UTF-8, with or without a byte order mark, with either kind of line end. Blank lines around a text are not
+//!   part of it.
+//! - Folders are walked to the bottom in sorted order. Hidden files and folders, editors' temporary files and
+//!   `node_modules` are left alone.
 
+mod changes;
+mod collect;
+mod content;
+pub mod findings;
+mod folder;
+mod formats;
+mod lines;
+mod read;
+mod split;
+#[cfg(test)]
+mod testing;
+
+pub use changes::{Changes, changes};
+pub use content::{Content, ContentHash, Example, ExampleId, Role, Turn};
+pub use findings::{Code, Finding};
+pub use folder::is_dataset_file;
+pub use read::{Dataset, DatasetError, FileStamp, Limits, read};
+pub use split::{Side, split};

@@ -1,0 +1,232 @@
+//! Which files of a folder belong to the dataset. Lists folders; opens no file.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
+
+use crate::findings::UNSUPPORTED;
+use crate::formats::Format;
+
+/// Whether a save of this file can change the dataset: a `.txt`, `.md` or `.jsonl` file (whatever the case of the ending) that is
+/// neither hidden nor an editor's temporary file, and lies in no folder that is left alone.
+///
+/// `path` is relative to the dataset's folder. Of an absolute path only the file's name is judged: the dataset itself may lie
+/// below a hidden folder.
+pub fn is_dataset_file(path: &Path) -> bool {
+    Format::of(path).is_some() && is_regarded(path)
+}
+
+/// Whether nothing in the path is hidden or temporary.
+fn is_regarded(path: &Path) -> bool {
+    let Some(name) = path.file_name() else { return false };
+    let folders_regarded = path.is_absolute()
+        || path.parent().is_none_or(|folders| {
+            folders.components().all(|part| match part {
+                Component::Normal(folder) => !is_ignored_folder(folder),
+                _ => true,
+            })
+        });
+    folders_regarded && !is_ignored_file(name)
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn is_ignored_folder(name: &OsStr) -> bool {
+    // `.git`, `.ipynb_checkpoints`, `.obsidian`, `.trash` are hidden anyway.
+    is_hidden(name) || name == "node_modules" || name == "__pycache__"
+}
+
+/// Hidden files (vim's `.a.txt.swp`, Emacs's `.#a.txt`, LibreOffice's `.~lock.a.odt#`) and those that editors and browsers write
+/// beside the real one: `a.txt~`, `#a.txt#`, vim's probe `4913`, Word's `~$a.docx`, `a.txt.tmp`, `a.txt.part`.
+fn is_ignored_file(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    let temporary_ending = Path::new(name)
+        .extension()
+        .and_then(OsStr::to_str)
+        .map(str::to_ascii_lowercase)
+        .is_some_and(|ending| {
+            matches!(ending.as_str(), "tmp" | "temp" | "part" | "crdownload" | "swp" | "swo" | "swx" | "bak")
+        });
+    is_hidden(name)
+        || bytes.ends_with(b"~")
+        || bytes.starts_with(b"~$")
+        || (bytes.starts_with(b"#") && bytes.ends_with(b"#"))
+        || bytes == b"4913"
+        || temporary_ending
+}
+
+/// The lower-case ending of a document that is not read yet.
+fn unsupported_ending(path: &Path) -> Option<&'static str> {
+    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    UNSUPPORTED.iter().copied().find(|known| *known == ending)
+}
+
+/// All paths are relative to the folder; each list is sorted.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
+    pub(crate) unsupported: Vec<(PathBuf, &'static str)>,
+}
+
+/// Walks the folder to the bottom. Links to files and folders are followed, each folder is visited once, and a link that
+/// leads up and out of the dataset is not followed.
+///
+/// # Errors
+/// Only where the folder itself cannot be listed; what is wrong below is in the listing.
+pub(crate) fn list(root: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let real_root = fs::canonicalize(root)?;
+    let mut visited = HashSet::from([real_root.clone()]);
+    let mut folders = vec![PathBuf::new()];
+    // Linked folders wait until the real ones are done: what lies inside the dataset keeps its own name.
+    let mut links: Vec<PathBuf> = Vec::new();
+    loop {
+        let folder = match folders.pop() {
+            Some(folder) => folder,
+            None => match next_link(root, &real_root, &mut links, &mut visited) {
+                Some(folder) => folder,
+                None => break,
+            },
+        };
+        let entries = match fs::read_dir(root.join(&folder)) {
+            Ok(entries) => entries,
+            Err(error) if folder.as_os_str().is_empty() => return Err(error),
+            Err(error) => {
+                listing.unreadable.push((folder, error));
+                continue;
+            }
+        };
+        let mut linked_here = Vec::new();
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    listing.unreadable.push((folder.clone(), error));
+                    break;
+                }
+            };
+            let path = folder.join(entry.file_name());
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() {
+                if !is_ignored_folder(&entry.file_name()) {
+                    if let Ok(real) = fs::canonicalize(entry.path()) {
+                        visited.insert(real);
+                    }
+                    folders.push(path);
+                }
+            } else if kind.is_symlink() && entry.path().is_dir() {
+                if !is_ignored_folder(&entry.file_name()) {
+                    linked_here.push(path);
+                }
+            } else if is_dataset_file(&path) {
+                listing.files.push(path);
+            } else if is_regarded(&path)
+                && let Some(ending) = unsupported_ending(&path)
+            {
+                listing.unsupported.push((path, ending));
+            }
+        }
+        links.extend(linked_here);
+    }
+    listing.files.sort_unstable();
+    listing.unreadable.sort_by(|one, other| one.0.cmp(&other.0));
+    listing.unsupported.sort_unstable();
+    Ok(listing)
+}
+
+/// The first linked folder, by name, that leads somewhere new.
+fn next_link(
+    root: &Path,
+    real_root: &Path,
+    links: &mut Vec<PathBuf>,
+    visited: &mut HashSet<PathBuf>,
+) -> Option<PathBuf> {
+    links.sort_unstable_by(|one, other| other.cmp(one));
+    while let Some(link) = links.pop() {
+        if let Ok(real) = fs::canonicalize(root.join(&link))
+            && !real_root.starts_with(&real)
+            && visited.insert(real)
+        {
+            return Some(link);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn editors_leftovers_are_no_notes() {
+        for name in [
+            "a.txt",
+            "A.TXT",
+            "sub/b.md",
+            "c.jsonl",
+            "~a.txt",
+            "#1 soup.md",
+            "./a.txt",
+            "a.b.txt",
+            "4913.txt",
+        ] {
+            assert!(is_dataset_file(name.as_ref()), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "a",
+            "txt",
+            ".txt",
+            ".a.txt",
+            ".a.txt.swp",
+            "a.txt~",
+            "#a.txt#",
+            ".#a.txt",
+            "4913",
+            "a.txt.tmp",
+            "a.txt.part",
+            "~$a.txt",
+            "hotplate.toml",
+            "a.json",
+            ".git/a.txt",
+            "sub/.ipynb_checkpoints/a.md",
+            "node_modules/x/README.md",
+            "a.txt/",
+        ] {
+            // A trailing slash means nothing to `Path`; a folder of that name is told apart when it is listed.
+            assert_eq!(is_dataset_file(name.as_ref()), name == "a.txt/", "{name}");
+        }
+    }
+
+    #[test]
+    fn absolute_paths_are_judged_by_their_name() {
+        assert!(is_dataset_file("/home/me/.notes/a.txt".as_ref()));
+        assert!(!is_dataset_file("/home/me/.notes/.a.txt".as_ref()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_once() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("data");
+        let outside = folder.path().join("outside");
+        fs::create_dir_all(root.join("z/deep.txt")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(root.join("z/deep.txt/one.txt"), "1").unwrap();
+        fs::write(outside.join("two.txt"), "2").unwrap();
+        symlink(root.join("z"), root.join("a")).unwrap();
+        symlink("..", root.join("up")).unwrap();
+        symlink(&root, outside.join("back")).unwrap();
+        symlink(&outside, root.join("more")).unwrap();
+        symlink(&outside, root.join("more-again")).unwrap();
+        symlink(outside.join("two.txt"), root.join("two.txt")).unwrap();
+        let files = list(&root).unwrap().files;
+        assert_eq!(files, ["more/two.txt", "two.txt", "z/deep.txt/one.txt"].map(PathBuf::from));
+    }
+}

@@ -1,0 +1,283 @@
+//! The rim of the crate: reads a folder from disk. All judgement is in the modules that it feeds.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::collect::Collector;
+use crate::content::{Content, ContentHash, Example};
+use crate::findings::{Finding, unreadable, unsupported_file};
+use crate::folder::{Listing, list};
+use crate::formats::{Format, Parser};
+use crate::lines::LineCutter;
+
+/// What a folder holds, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    pub folder: PathBuf,
+    /// The files that were read, sorted by path.
+    pub files: Vec<FileStamp>,
+    /// Each content once, in the order of files and lines.
+    pub examples: Vec<Example>,
+    /// In the order of files and lines.
+    pub findings: Vec<Finding>,
+}
+
+/// By what a change of a file is noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Relative to the dataset's folder.
+    pub path: PathBuf,
+    /// As many as were read.
+    pub bytes: u64,
+    /// Before reading: a file that changes meanwhile looks old, never new.
+    pub modified: SystemTime,
+    /// Of the bytes that were read.
+    pub hash: ContentHash,
+}
+
+/// How large an example may be.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// Longer examples get a finding; the engine cuts them.
+    pub max_tokens: usize,
+    /// Counts an example's tokens as training will; without it nothing is too long.
+    pub count_tokens: Option<&'a dyn Fn(&Content) -> usize>,
+    /// A larger note or JSONL line is left out, and never held in memory as a whole.
+    pub max_record_bytes: usize,
+}
+
+impl Default for Limits<'_> {
+    fn default() -> Self {
+        Self { max_tokens: usize::MAX, count_tokens: None, max_record_bytes: 8 << 20 }
+    }
+}
+
+/// Why a folder is no dataset at all. What is wrong inside it is a [`Finding`].
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    #[error("there is no folder {}; check the path", folder.display())]
+    NotFound { folder: PathBuf },
+    #[error("{} is a file; name the folder that holds your texts", folder.display())]
+    NotAFolder { folder: PathBuf },
+    #[error("cannot read the folder {}: {source}; check that you may open it", folder.display())]
+    Unreadable { folder: PathBuf, source: io::Error },
+}
+
+/// Reads all examples of a folder.
+///
+/// # Errors
+/// Only where the folder itself cannot be listed.
+pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError> {
+    let folder = folder.to_owned();
+    let listing = match fs::metadata(&folder) {
+        Ok(metadata) if !metadata.is_dir() => return Err(DatasetError::NotAFolder { folder }),
+        Ok(_) => list(&folder),
+        Err(error) => Err(error),
+    };
+    let Listing { files, unreadable: unreadable_folders, unsupported } = match listing {
+        Ok(listing) => listing,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(DatasetError::NotFound { folder });
+        }
+        // A file in the middle of the path.
+        Err(source) if source.kind() == io::ErrorKind::NotADirectory => {
+            return Err(DatasetError::NotFound { folder });
+        }
+        Err(source) => return Err(DatasetError::Unreadable { folder, source }),
+    };
+
+    let mut collector = Collector::new(limits);
+    let mut stamps = Vec::with_capacity(files.len());
+    for path in files {
+        match read_file(&folder, &path, limits, &mut collector) {
+            Ok(stamp) => stamps.push(stamp),
+            Err(error) => collector.finding(unreadable(&path, &error)),
+        }
+        collector.end_file();
+    }
+    for (path, error) in &unreadable_folders {
+        collector.finding(unreadable(path, error));
+        collector.end_file();
+    }
+    let mut endings: BTreeMap<&str, (&Path, usize)> = BTreeMap::new();
+    for (path, ending) in &unsupported {
+        endings.entry(ending).or_insert((path, 0)).1 += 1;
+    }
+    for (ending, (first, count)) in endings {
+        collector.finding(unsupported_file(first, ending, count));
+        collector.end_file();
+    }
+    let (examples, findings) = collector.finish();
+    Ok(Dataset { folder, files: stamps, examples, findings })
+}
+
+/// Streams one file through its parser. What was found before an error stays found.
+fn read_file(
+    folder: &Path,
+    path: &Path,
+    limits: &Limits<'_>,
+    collector: &mut Collector<'_>,
+) -> io::Result<FileStamp> {
+    let Some(format) = Format::of(path) else {
+        return Err(io::Error::other("its ending is none that is read"));
+    };
+    let full_path = folder.join(path);
+    // Before it is opened: opening a named pipe would wait for a writer.
+    if !fs::metadata(&full_path)?.is_file() {
+        return Err(io::Error::other("it is neither a file nor a folder"));
+    }
+    let mut file = File::open(&full_path)?;
+    let modified = file.metadata()?.modified()?;
+    let mut hasher = blake3::Hasher::new();
+    let mut cutter = LineCutter::new(limits.max_record_bytes);
+    let mut parser = Parser::new(format, path, limits.max_record_bytes);
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let chunk = buffer.get(..count).unwrap_or_default();
+        bytes += count as u64;
+        hasher.update(chunk);
+        cutter.push(chunk, &mut |line| parser.line(line, &mut |found| collector.add(path, found)));
+    }
+    cutter.finish(&mut |line| parser.line(line, &mut |found| collector.add(path, found)));
+    parser.finish(&mut |found| collector.add(path, found));
+    Ok(FileStamp { path: path.to_owned(), bytes, modified, hash: hasher.finalize().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::read_files;
+
+    #[test]
+    fn folders_that_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.txt");
+        fs::write(&file, "a").unwrap();
+        let error = |path: &Path| read(path, &Limits::default()).unwrap_err();
+        assert!(matches!(error(&folder.path().join("gone")), DatasetError::NotFound { .. }));
+        assert!(matches!(error(&file.join("below")), DatasetError::NotFound { .. }));
+        assert!(matches!(error(&file), DatasetError::NotAFolder { .. }));
+        assert!(error(&file).to_string().contains("a.txt is a file; name the folder"));
+    }
+
+    #[test]
+    fn an_empty_folder_is_an_empty_dataset() {
+        let dataset = read_files(&[]);
+        assert_eq!((dataset.files.len(), dataset.examples.len(), dataset.findings.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_file_that_vanished_after_listing_is_a_finding() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits::default();
+        let mut collector = Collector::new(&limits);
+        let error = read_file(folder.path(), Path::new("a.txt"), &limits, &mut collector).unwrap_err();
+        let finding = unreadable(Path::new("a.txt"), &error);
+        assert_eq!(
+            finding.message,
+            "it is gone, or a link to something that is gone; it was there a moment ago"
+        );
+    }
+
+    #[test]
+    fn stamps_know_bytes_and_hash() {
+        let dataset = read_files(&[("b.txt", b"b\r\n"), ("a/c.txt", b""), ("a.txt", b"a")]);
+        let shown: Vec<_> =
+            dataset.files.iter().map(|stamp| (stamp.path.to_str().unwrap(), stamp.bytes)).collect();
+        assert_eq!(shown, [("a/c.txt", 0), ("a.txt", 1), ("b.txt", 3)]);
+        assert_eq!(dataset.files[2].hash, ContentHash::of(b"b\r\n"));
+    }
+
+    #[test]
+    fn the_same_folder_reads_the_same() {
+        let files: &[(&str, &[u8])] = &[("a.txt", b"a\n---\nb"), ("b/c.jsonl", b"{\"text\": \"c\"}\n{")];
+        let (one, other) = (read_files(files), read_files(files));
+        assert_eq!((one.examples, one.findings), (other.examples, other.findings));
+    }
+
+    /// A small generator of its own, so that the bytes are the same for ever.
+    struct Bytes(u64);
+
+    impl Bytes {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let pieces: &[&[u8]] = &[
+            b"---\n",
+            b"...\n",
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b"\xef\xbb\xbf",
+            b"\xff\xfe",
+            b"\0",
+            b"key: v\n",
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b"\"text\"",
+            b":",
+            b",",
+            b"\"messages\"",
+            b"[{\"role\":",
+            b"\"user\"",
+            b"\"content\"",
+            b"\\u",
+            b"\\ud83d",
+            b"1e999",
+            b"null",
+            "面".as_bytes(),
+            b"\xe9\x9d",
+            b"\xe2\x80\xa8",
+            b" ",
+            b"{\"text\": \"a\"}\n",
+            b"{\"prompt\": 1, \"completion\": \"x\"}\n",
+        ];
+        let mut random = Bytes(0x0005_eed0_f60d);
+        let mut found = std::collections::BTreeSet::new();
+        let mut examples = 0;
+        for round in 0..500 {
+            let mut content = Vec::new();
+            for _ in 0..random.next() % 20 {
+                match random.next() % 8 {
+                    0 => content.push(random.next() as u8),
+                    1 => content
+                        .extend(std::iter::repeat_n(random.next() as u8, (random.next() % 6000) as usize)),
+                    _ => content.extend_from_slice(pieces[(random.next() % pieces.len() as u64) as usize]),
+                }
+            }
+            let dataset = read_files(&[("a.txt", &content), ("b.md", &content), ("c.jsonl", &content)]);
+            let lines = content.split(|byte| *byte == b'\n').count();
+            for finding in &dataset.findings {
+                let (first, last) = finding.lines;
+                assert!(1 <= first && first <= last && last <= lines, "round {round}: {finding:?}");
+                found.insert(finding.code);
+            }
+            for example in &dataset.examples {
+                let (first, last) = example.lines;
+                assert!(1 <= first && first <= last && last <= lines, "round {round}: {example:?}");
+                assert!(!example.content.is_empty(), "round {round}: {example:?}");
+            }
+            examples += dataset.examples.len();
+        }
+        assert!(examples > 100 && found.len() >= 7, "{examples} examples and {found:?} are no test");
+    }
+}
