@@ -1,0 +1,59 @@
+//! What can be wrong with a base model's files. Each message names the file, the fault and what to do next.
+
+use std::path::{Path, PathBuf};
+
+/// A base that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    #[error(
+        "{} does not exist; a base is a folder with config.json, tokenizer.json and model.safetensors, \
+         as Hugging Face's save_pretrained writes it",
+        file.display()
+    )]
+    Missing { file: PathBuf },
+    #[error("{} cannot be read: {source}", file.display())]
+    Io { file: PathBuf, source: std::io::Error },
+    #[error("{}: {why}", file.display())]
+    BadConfig { file: PathBuf, why: String },
+    #[error(
+        "{}: the architecture {found} is not known; this version reads {}",
+        file.display(),
+        known.join(", ")
+    )]
+    UnknownArchitecture { file: PathBuf, found: String, known: &'static [&'static str] },
+    #[error(
+        "{} is missing, but {} lists it; the download may be incomplete, fetch it again",
+        file.display(),
+        named_by.display()
+    )]
+    MissingShard { file: PathBuf, named_by: PathBuf },
+    #[error("{} has no tensor {name}, which config.json calls for", file.display())]
+    MissingTensor { name: String, file: PathBuf },
+    #[error(
+        "{}: the tensor {name} has shape {found:?}, but config.json calls for {expected:?}; \
+         config.json and weights are not of the same model",
+        file.display()
+    )]
+    WrongShape { name: String, file: PathBuf, expected: Vec<usize>, found: Vec<usize> },
+    #[error("{} is damaged: {why}; fetch it again", file.display())]
+    CorruptWeights { file: PathBuf, why: String },
+    #[error("{}: {why}", file.display())]
+    BadTokenizer { file: PathBuf, why: String },
+    #[error("{}: the chat template fails: {why}", file.display())]
+    BadTemplate { file: PathBuf, why: String },
+    #[error("this build has no embedded base; name a Hugging Face folder with --base")]
+    NoEmbeddedBase,
+    #[error("a tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl BaseError {
+    /// The error for a file that could not be opened or read.
+    pub(crate) fn reading(file: &Path, source: std::io::Error) -> Self {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            BaseError::Missing { file: file.to_owned() }
+        } else {
+            BaseError::Io { file: file.to_owned(), source }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Where a base's files come from: a folder on disk, or this very program.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base_error::BaseError;
+use crate::embedded;
+
+/// Text files beyond this are no model's; tokenizers with every script of the world stay below 100 MB.
+const LARGEST_TEXT_FILE: u64 = 1 << 29;
+
+/// A base model's place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseSource {
+    /// `hotplate-tiny`, compiled into this program.
+    Embedded,
+    /// A folder in Hugging Face's layout.
+    Folder(PathBuf),
+}
+
+impl BaseSource {
+    /// A file's name for messages and, in a folder, its path.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        match self {
+            BaseSource::Embedded => Path::new(embedded::NAME).join(name),
+            BaseSource::Folder(folder) => folder.join(name),
+        }
+    }
+
+    /// A whole small file.
+    pub(crate) fn read(&self, name: &str) -> Result<Cow<'static, [u8]>, BaseError> {
+        self.read_if_present(name)?.ok_or_else(|| BaseError::Missing { file: self.path(name) })
+    }
+
+    /// A whole small file, or nothing where it does not exist.
+    pub(crate) fn read_if_present(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, BaseError> {
+        match self {
+            BaseSource::Embedded => Ok(embedded::file(name)?.map(Cow::Borrowed)),
+            BaseSource::Folder(folder) => {
+                let file = folder.join(name);
+                if !regular_file(&file, LARGEST_TEXT_FILE)? {
+                    return Ok(None);
+                }
+                let bytes = fs::read(&file).map_err(|source| BaseError::reading(&file, source))?;
+                Ok(Some(Cow::Owned(bytes)))
+            }
+        }
+    }
+}
+
+/// Whether a file exists. Pipes and devices are an error: reading one could wait for ever.
+fn regular_file(file: &Path, largest: u64) -> Result<bool, BaseError> {
+    let metadata = match fs::metadata(file) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(BaseError::reading(file, source)),
+    };
+    let why = if !metadata.is_file() {
+        "is not a regular file"
+    } else if metadata.len() > largest {
+        "is too large for what its name says"
+    } else {
+        return Ok(true);
+    };
+    Err(BaseError::BadConfig { file: file.to_owned(), why: why.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_gives_its_files_and_names_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), "{}").unwrap();
+        fs::create_dir(folder.path().join("tokenizer.json")).unwrap();
+        let source = BaseSource::Folder(folder.path().to_owned());
+        assert_eq!(&*source.read("config.json").unwrap(), b"{}");
+        assert!(source.read_if_present("generation_config.json").unwrap().is_none());
+        let error = source.read("model.safetensors").unwrap_err();
+        assert!(matches!(&error, BaseError::Missing { file } if file.ends_with("model.safetensors")), "{error}");
+        assert!(source.read("tokenizer.json").unwrap_err().to_string().contains("not a regular file"));
+    }
+}

@@ -1,0 +1,56 @@
+//! Chooses where tensors live. Nothing outside this file and [`crate::ops`] knows which device it is.
+
+use candle_core::Device;
+
+/// What a person asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The best device that is compiled in and present.
+    #[default]
+    Auto,
+    Cpu,
+    Cuda,
+    Metal,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    #[error("this build has no {device} support; build with `--features {feature}`, or choose `auto`")]
+    NotCompiled { device: &'static str, feature: &'static str },
+    #[error("{device} was asked for, but cannot be used here: {source}; choose `auto` or `cpu`")]
+    NotPresent { device: &'static str, source: candle_core::Error },
+}
+
+/// # Errors
+/// A device that is asked for by name and missing; `Auto` always finds one.
+pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
+    match choice {
+        DeviceChoice::Auto => Ok(cuda().or_else(|_| metal()).unwrap_or(Device::Cpu)),
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda => cuda(),
+        DeviceChoice::Metal => metal(),
+    }
+}
+
+fn cuda() -> Result<Device, DeviceError> {
+    if !candle_core::utils::cuda_is_available() {
+        return Err(DeviceError::NotCompiled { device: "CUDA", feature: "cuda" });
+    }
+    Device::new_cuda(0).map_err(|source| DeviceError::NotPresent { device: "CUDA", source })
+}
+
+fn metal() -> Result<Device, DeviceError> {
+    if !candle_core::utils::metal_is_available() {
+        return Err(DeviceError::NotCompiled { device: "Metal", feature: "metal" });
+    }
+    Device::new_metal(0).map_err(|source| DeviceError::NotPresent { device: "Metal", source })
+}
+
+/// A short name for `status`.
+pub fn describe(device: &Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Metal(_) => "metal",
+    }
+}

@@ -1,0 +1,394 @@
+//! Block-diagonal causal attention over packed rows: each segment attends to itself only, so nothing is padded.
+//!
+//! No `L x L` tensor is kept for backward: the log of each row's normaliser is, and the weights are computed again block by block
+//! (Dao et al. 2022, <https://arxiv.org/abs/2205.14135>).
+
+use candle_core::{Result, Tensor};
+use rayon::prelude::*;
+
+use super::host::{HostSlice, Merge, View, on_host, product};
+
+/// Query rows that one block handles.
+const BLOCK: usize = 64;
+
+/// One sequence inside a packed row: `q_len` queries from row `q_start` see keys from row `k_start`. The last query sees
+/// all `k_len` keys, the one before it all but the last, and so on; `q_len < k_len` when keys come from a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    pub q_start: usize,
+    pub q_len: usize,
+    pub k_start: usize,
+    pub k_len: usize,
+}
+
+/// Head counts and the head's width; `heads` is a multiple of `kv_heads`.
+#[derive(Debug, Clone, Copy)]
+pub struct Heads {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub width: usize,
+}
+
+impl Heads {
+    fn scale(self) -> f32 {
+        1.0 / (self.width as f32).sqrt()
+    }
+
+    fn group(self) -> usize {
+        self.heads / self.kv_heads
+    }
+}
+
+/// `q: [tokens, heads, d]`, `k` and `v: [keys, kv_heads, d]`. Returns the mixture `[tokens, heads, d]` and the log
+/// normalisers `[tokens, heads]` that backward needs.
+pub fn forward(q: &Tensor, k: &Tensor, v: &Tensor, segments: &[Segment], shape: Heads) -> Result<(Tensor, Tensor)> {
+    if !on_host(q) {
+        return composed(q, k, v, segments, shape);
+    }
+    let tokens = q.dim(0)?;
+    let (qs, ks, vs) = (HostSlice::new(q)?, HostSlice::new(k)?, HostSlice::new(v)?);
+    let (qs, ks, vs) = (qs.read()?, ks.read()?, vs.read()?);
+    let tasks: Vec<(Segment, usize, usize)> = segments
+        .iter()
+        .flat_map(|segment| {
+            (0..segment.q_len)
+                .step_by(BLOCK)
+                .flat_map(move |row| (0..shape.heads).map(move |head| (*segment, row, head)))
+        })
+        .collect();
+    let blocks: Vec<(Vec<f32>, Vec<f32>)> = tasks
+        .par_iter()
+        .map(|&(segment, row, head)| {
+            let rows = BLOCK.min(segment.q_len - row);
+            let mut weights = scores(&qs, &ks, segment, (row, rows), head, shape);
+            let keys = weights.len() / rows;
+            let mut normalisers = vec![0f32; rows];
+            for (index, (line, normaliser)) in weights.chunks_exact_mut(keys).zip(&mut normalisers).enumerate() {
+                let seen = visible(segment, row + index);
+                *normaliser = softmax(&mut line[..seen]);
+                line[seen..].fill(0.0);
+            }
+            let mut mixture = vec![0f32; rows * shape.width];
+            product(
+                (rows, keys, shape.width),
+                (&mut mixture, View::rows(0, shape.width)),
+                (&weights, View::rows(0, keys)),
+                (&vs, key_view(segment, head / shape.group(), shape)),
+                1.0,
+                Merge::Replace,
+            );
+            (mixture, normalisers)
+        })
+        .collect();
+    let mut mixed = vec![0f32; tokens * shape.heads * shape.width];
+    let mut normalisers = vec![0f32; tokens * shape.heads];
+    for (&(segment, row, head), (mixture, normaliser)) in tasks.iter().zip(&blocks) {
+        for (index, (line, value)) in mixture.chunks_exact(shape.width).zip(normaliser).enumerate() {
+            let place = (segment.q_start + row + index) * shape.heads + head;
+            mixed[place * shape.width..][..shape.width].copy_from_slice(line);
+            normalisers[place] = *value;
+        }
+    }
+    Ok((
+        Tensor::from_vec(mixed, (tokens, shape.heads, shape.width), q.device())?,
+        Tensor::from_vec(normalisers, (tokens, shape.heads), q.device())?,
+    ))
+}
+
+/// What the forward pass left behind.
+pub struct Saved<'a> {
+    pub q: &'a Tensor,
+    pub k: &'a Tensor,
+    pub v: &'a Tensor,
+    /// The mixture that forward returned.
+    pub y: &'a Tensor,
+    pub normalisers: &'a Tensor,
+}
+
+/// `(dq, dk, dv)` for `dy: [tokens, heads, d]`. Keys and queries are of the same rows (no cache is trained through).
+pub fn backward(saved: &Saved, dy: &Tensor, segments: &[Segment], shape: Heads) -> Result<(Tensor, Tensor, Tensor)> {
+    if !on_host(dy) {
+        return composed_backward(saved, dy, segments, shape);
+    }
+    let (tokens, keys_total) = (saved.q.dim(0)?, saved.k.dim(0)?);
+    let slices = [saved.q, saved.k, saved.v, saved.y, saved.normalisers, dy].map(HostSlice::new);
+    let [qs, ks, vs, ys, ns, dys] = slices;
+    let (qs, ks, vs, ys, ns, dys) = (qs?, ks?, vs?, ys?, ns?, dys?);
+    let (qs, ks, vs) = (qs.read()?, ks.read()?, vs.read()?);
+    let (ys, ns, dys) = (ys.read()?, ns.read()?, dys.read()?);
+    let (width, group) = (shape.width, shape.group());
+
+    // One task owns a segment's key head and the query heads that share it, so that every sum has one owner and one order.
+    let tasks: Vec<(Segment, usize)> = segments
+        .iter()
+        .flat_map(|segment| (0..shape.kv_heads).map(move |kv_head| (*segment, kv_head)))
+        .collect();
+    let gradients: Vec<[Vec<f32>; 3]> = tasks
+        .par_iter()
+        .map(|&(segment, kv_head)| {
+            let mut dq = vec![0f32; segment.q_len * group * width];
+            let mut dk = vec![0f32; segment.k_len * width];
+            let mut dv = vec![0f32; segment.k_len * width];
+            for member in 0..group {
+                let head = kv_head * group + member;
+                for row in (0..segment.q_len).step_by(BLOCK) {
+                    let rows = BLOCK.min(segment.q_len - row);
+                    let mut weights = scores(&qs, &ks, segment, (row, rows), head, shape);
+                    let keys = weights.len() / rows;
+                    let first = (segment.q_start + row) * shape.heads + head;
+                    for (index, line) in weights.chunks_exact_mut(keys).enumerate() {
+                        let normaliser = ns[first + index * shape.heads];
+                        let seen = visible(segment, row + index);
+                        line[..seen].iter_mut().for_each(|w| *w = (*w - normaliser).exp());
+                        line[seen..].fill(0.0);
+                    }
+                    let rows_view = View::rows(first * width, shape.heads * width);
+                    product(
+                        (keys, rows, width),
+                        (&mut dv, View::rows(0, width)),
+                        (&weights, View::rows(0, keys).transposed()),
+                        (&dys, rows_view),
+                        1.0,
+                        Merge::Add,
+                    );
+                    let mut slopes = vec![0f32; rows * keys];
+                    product(
+                        (rows, width, keys),
+                        (&mut slopes, View::rows(0, keys)),
+                        (&dys, rows_view),
+                        (&vs, key_view(segment, kv_head, shape).transposed()),
+                        1.0,
+                        Merge::Replace,
+                    );
+                    for (index, (slope, weight)) in
+                        slopes.chunks_exact_mut(keys).zip(weights.chunks_exact(keys)).enumerate()
+                    {
+                        let place = (first + index * shape.heads) * width;
+                        let (y, dy) = (&ys[place..place + width], &dys[place..place + width]);
+                        let along: f32 = y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
+                        slope.iter_mut().zip(weight).for_each(|(s, w)| *s = w * (*s - along));
+                    }
+                    product(
+                        (rows, keys, width),
+                        (&mut dq, View::rows((row * group + member) * width, group * width)),
+                        (&slopes, View::rows(0, keys)),
+                        (&ks, key_view(segment, kv_head, shape)),
+                        shape.scale(),
+                        Merge::Replace,
+                    );
+                    product(
+                        (keys, rows, width),
+                        (&mut dk, View::rows(0, width)),
+                        (&slopes, View::rows(0, keys).transposed()),
+                        (&qs, rows_view),
+                        shape.scale(),
+                        Merge::Add,
+                    );
+                }
+            }
+            [dq, dk, dv]
+        })
+        .collect();
+
+    let mut dq = vec![0f32; tokens * shape.heads * width];
+    let mut dk = vec![0f32; keys_total * shape.kv_heads * width];
+    let mut dv = vec![0f32; keys_total * shape.kv_heads * width];
+    for (&(segment, kv_head), [task_dq, task_dk, task_dv]) in tasks.iter().zip(&gradients) {
+        for (index, line) in task_dq.chunks_exact(group * width).enumerate() {
+            let place = ((segment.q_start + index) * shape.heads + kv_head * group) * width;
+            dq[place..place + group * width].copy_from_slice(line);
+        }
+        for (total, part) in [(&mut dk, task_dk), (&mut dv, task_dv)] {
+            for (index, line) in part.chunks_exact(width).enumerate() {
+                let place = ((segment.k_start + index) * shape.kv_heads + kv_head) * width;
+                total[place..place + width].copy_from_slice(line);
+            }
+        }
+    }
+    let device = dy.device();
+    Ok((
+        Tensor::from_vec(dq, saved.q.dims(), device)?,
+        Tensor::from_vec(dk, saved.k.dims(), device)?,
+        Tensor::from_vec(dv, saved.v.dims(), device)?,
+    ))
+}
+
+/// How many keys query `row` of a segment sees.
+fn visible(segment: Segment, row: usize) -> usize {
+    segment.k_len - segment.q_len + row + 1
+}
+
+fn key_view(segment: Segment, kv_head: usize, shape: Heads) -> View {
+    let row = shape.kv_heads * shape.width;
+    View::rows(segment.k_start * row + kv_head * shape.width, row)
+}
+
+/// Scaled products of a block of queries with all keys that its last row sees; not yet masked.
+fn scores(
+    qs: &[f32],
+    ks: &[f32],
+    segment: Segment,
+    (row, rows): (usize, usize),
+    head: usize,
+    shape: Heads,
+) -> Vec<f32> {
+    let keys = visible(segment, row + rows - 1);
+    let stride = shape.heads * shape.width;
+    let mut scores = vec![0f32; rows * keys];
+    product(
+        (rows, shape.width, keys),
+        (&mut scores, View::rows(0, keys)),
+        (qs, View::rows((segment.q_start + row) * stride + head * shape.width, stride)),
+        (ks, key_view(segment, head / shape.group(), shape).transposed()),
+        shape.scale(),
+        Merge::Replace,
+    );
+    scores
+}
+
+/// In place; returns the log of the sum of exponentials.
+fn softmax(line: &mut [f32]) -> f32 {
+    let top = line.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0f32;
+    for value in &mut *line {
+        *value = (*value - top).exp();
+        sum += *value;
+    }
+    line.iter_mut().for_each(|value| *value /= sum);
+    top + sum.ln()
+}
+
+/// Each segment's rows of all heads as `[heads, rows, d]`, the key heads repeated for their queries.
+struct SegmentTensors {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    /// 0 where a query sees a key, minus infinity elsewhere: `[rows, keys]`.
+    mask: Tensor,
+}
+
+impl SegmentTensors {
+    fn new(q: &Tensor, k: &Tensor, v: &Tensor, segment: Segment, shape: Heads) -> Result<Self> {
+        let queries = |x: &Tensor| x.narrow(0, segment.q_start, segment.q_len)?.transpose(0, 1)?.contiguous();
+        let keys = |x: &Tensor| -> Result<Tensor> {
+            let x = x.narrow(0, segment.k_start, segment.k_len)?.transpose(0, 1)?.contiguous()?;
+            x.unsqueeze(1)?
+                .broadcast_as((shape.kv_heads, shape.group(), segment.k_len, shape.width))?
+                .reshape((shape.heads, segment.k_len, shape.width))
+        };
+        let mask: Vec<f32> = (0..segment.q_len)
+            .flat_map(|row| {
+                let seen = visible(segment, row);
+                (0..segment.k_len).map(move |key| if key < seen { 0.0 } else { f32::NEG_INFINITY })
+            })
+            .collect();
+        let mask = Tensor::from_vec(mask, (segment.q_len, segment.k_len), q.device())?;
+        Ok(Self { q: queries(q)?, k: keys(k)?, v: keys(v)?, mask })
+    }
+
+    fn scores(&self, shape: Heads) -> Result<Tensor> {
+        (self.q.matmul(&self.k.transpose(1, 2)?)? * f64::from(shape.scale()))?.broadcast_add(&self.mask)
+    }
+}
+
+fn composed(q: &Tensor, k: &Tensor, v: &Tensor, segments: &[Segment], shape: Heads) -> Result<(Tensor, Tensor)> {
+    let (mut mixed, mut normalisers) = (Vec::new(), Vec::new());
+    for &segment in segments {
+        let part = SegmentTensors::new(q, k, v, segment, shape)?;
+        let scores = part.scores(shape)?;
+        let normaliser = scores.log_sum_exp(candle_core::D::Minus1)?;
+        let weights = scores.broadcast_sub(&normaliser.unsqueeze(2)?)?.exp()?;
+        mixed.push(weights.matmul(&part.v)?.transpose(0, 1)?.contiguous()?);
+        normalisers.push(normaliser.t()?.contiguous()?);
+    }
+    // Segments cover the packed row in order, so that joining them restores it.
+    Ok((Tensor::cat(&mixed, 0)?, Tensor::cat(&normalisers, 0)?))
+}
+
+fn composed_backward(
+    saved: &Saved,
+    dy: &Tensor,
+    segments: &[Segment],
+    shape: Heads,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let (mut dqs, mut dks, mut dvs) = (Vec::new(), Vec::new(), Vec::new());
+    for &segment in segments {
+        let part = SegmentTensors::new(saved.q, saved.k, saved.v, segment, shape)?;
+        let rows = |x: &Tensor| x.narrow(0, segment.q_start, segment.q_len)?.transpose(0, 1)?.contiguous();
+        let (y, dy) = (rows(saved.y)?, rows(dy)?);
+        let normaliser = saved.normalisers.narrow(0, segment.q_start, segment.q_len)?.t()?.unsqueeze(2)?;
+        let weights = part.scores(shape)?.broadcast_sub(&normaliser)?.exp()?;
+        let along = (&y * &dy)?.sum_keepdim(2)?;
+        let slopes = (&weights * dy.matmul(&part.v.transpose(1, 2)?)?.broadcast_sub(&along)?)?;
+        let slopes = (slopes * f64::from(shape.scale()))?;
+        let ungroup = |x: Tensor| -> Result<Tensor> {
+            x.reshape((shape.kv_heads, shape.group(), segment.k_len, shape.width))?.sum(1)?.transpose(0, 1)?.contiguous()
+        };
+        dqs.push(slopes.matmul(&part.k)?.transpose(0, 1)?.contiguous()?);
+        dks.push(ungroup(slopes.transpose(1, 2)?.contiguous()?.matmul(&part.q)?)?);
+        dvs.push(ungroup(weights.transpose(1, 2)?.contiguous()?.matmul(&dy)?)?);
+    }
+    Ok((Tensor::cat(&dqs, 0)?, Tensor::cat(&dks, 0)?, Tensor::cat(&dvs, 0)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{distance, random, slope};
+
+    fn packed(lengths: &[usize]) -> Vec<Segment> {
+        let mut start = 0;
+        lengths
+            .iter()
+            .map(|&len| {
+                let segment = Segment { q_start: start, q_len: len, k_start: start, k_len: len };
+                start += len;
+                segment
+            })
+            .collect()
+    }
+
+    const SHAPE: Heads = Heads { heads: 4, kv_heads: 2, width: 6 };
+
+    #[test]
+    fn blocks_agree_with_the_composition() {
+        let lengths = [1, 70, 129, 3];
+        let (segments, tokens) = (packed(&lengths), lengths.iter().sum::<usize>());
+        let (q, k, v) =
+            (random(&[tokens, 4, 6], 1), random(&[tokens, 2, 6], 2), random(&[tokens, 2, 6], 3));
+        let dy = random(&[tokens, 4, 6], 4);
+        let (y, normalisers) = forward(&q, &k, &v, &segments, SHAPE).unwrap();
+        let plain = composed(&q, &k, &v, &segments, SHAPE).unwrap();
+        assert!(distance(&y, &plain.0) < 1e-5);
+        assert!(distance(&normalisers, &plain.1) < 1e-5);
+        let saved = Saved { q: &q, k: &k, v: &v, y: &y, normalisers: &normalisers };
+        let (fused, plain) =
+            (backward(&saved, &dy, &segments, SHAPE).unwrap(), composed_backward(&saved, &dy, &segments, SHAPE).unwrap());
+        assert!(distance(&fused.0, &plain.0) < 1e-4);
+        assert!(distance(&fused.1, &plain.1) < 1e-4);
+        assert!(distance(&fused.2, &plain.2) < 1e-4);
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let segments = packed(&[3, 2]);
+        let (q, k, v) = (random(&[5, 4, 6], 1), random(&[5, 2, 6], 2), random(&[5, 2, 6], 3));
+        let dy = random(&[5, 4, 6], 4);
+        let run = |q: &Tensor, k: &Tensor, v: &Tensor| forward(q, k, v, &segments, SHAPE);
+        let (y, normalisers) = run(&q, &k, &v).unwrap();
+        let saved = Saved { q: &q, k: &k, v: &v, y: &y, normalisers: &normalisers };
+        let (dq, dk, dv) = backward(&saved, &dy, &segments, SHAPE).unwrap();
+        slope(&q, &dq, &dy, |q| Ok(run(q, &k, &v)?.0));
+        slope(&k, &dk, &dy, |k| Ok(run(&q, k, &v)?.0));
+        slope(&v, &dv, &dy, |v| Ok(run(&q, &k, v)?.0));
+    }
+
+    #[test]
+    fn a_cached_prefix_gives_the_rows_of_the_whole() {
+        let (q, k, v) = (random(&[80, 4, 6], 1), random(&[80, 2, 6], 2), random(&[80, 2, 6], 3));
+        let (whole, _) = forward(&q, &k, &v, &packed(&[80]), SHAPE).unwrap();
+        let tail = Segment { q_start: 0, q_len: 5, k_start: 0, k_len: 80 };
+        let (last, _) = forward(&q.narrow(0, 75, 5).unwrap(), &k, &v, &[tail], SHAPE).unwrap();
+        assert!(distance(&whole.narrow(0, 75, 5).unwrap(), &last) < 1e-5);
+    }
+}

@@ -1,0 +1,159 @@
+//! Negative log-likelihood through the language-model head, in nats.
+//!
+//! Takes the head's weight, so that full logits of a batch never exist: rows go through in chunks, and where a gradient is wanted it is made
+//! in the same pass.
+
+use candle_core::{D, Device, Result, Tensor};
+use rayon::prelude::*;
+
+use super::frozen_linear::FrozenLinear;
+use super::host::{HostSlice, on_host};
+
+/// Logits that may exist at once (floats).
+pub(crate) const LOGITS_AT_ONCE: usize = 4 << 20;
+
+/// What is wanted beside the losses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gradient {
+    None,
+    /// Of the hidden rows.
+    Hidden,
+    /// Of the hidden rows and of the head's weight (full-parameter training).
+    HiddenAndHead,
+}
+
+/// The result for `n` rows.
+pub struct CrossEntropy {
+    /// One loss a row.
+    pub losses: Vec<f32>,
+    /// `d(factor * sum of losses) / d(hidden)`, `[n, hidden]`.
+    pub dhidden: Option<Tensor>,
+    /// The same for the head's weight, `[vocab, hidden]`.
+    pub dhead: Option<Tensor>,
+}
+
+/// `hidden: [n, hidden]` are the rows whose next token `targets[n]` is supervised. Gradients are of `factor` times the sum of losses.
+pub fn cross_entropy(
+    hidden: &Tensor,
+    head: &FrozenLinear,
+    targets: &[u32],
+    factor: f64,
+    gradient: Gradient,
+) -> Result<CrossEntropy> {
+    let rows = targets.len();
+    let vocab = head.weight().dim(0)?;
+    if let Some(target) = targets.iter().find(|target| **target as usize >= vocab) {
+        candle_core::bail!("token {target} is outside the vocabulary of {vocab}");
+    }
+    let chunk = (LOGITS_AT_ONCE / vocab).max(1);
+    let mut losses = Vec::with_capacity(rows);
+    let mut dhidden = Vec::new();
+    let mut dhead: Option<Tensor> = None;
+    for start in (0..rows).step_by(chunk) {
+        let len = chunk.min(rows - start);
+        let part = hidden.narrow(0, start, len)?;
+        let logits = head.forward(&part)?;
+        let (part_losses, dlogits) = rows_of(&logits, &targets[start..start + len], factor, gradient)?;
+        losses.extend(part_losses);
+        let Some(dlogits) = dlogits else { continue };
+        dhidden.push(head.backward(&dlogits)?);
+        if gradient == Gradient::HiddenAndHead {
+            let part = FrozenLinear::weight_gradient(&part, &dlogits)?;
+            dhead = Some(match dhead {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+    }
+    let dhidden = if dhidden.is_empty() { None } else { Some(Tensor::cat(&dhidden, 0)?) };
+    Ok(CrossEntropy { losses, dhidden, dhead })
+}
+
+fn rows_of(
+    logits: &Tensor,
+    targets: &[u32],
+    factor: f64,
+    gradient: Gradient,
+) -> Result<(Vec<f32>, Option<Tensor>)> {
+    if !on_host(logits) {
+        return composed(logits, targets, factor, gradient);
+    }
+    let vocab = logits.dim(1)?;
+    let values = HostSlice::new(logits)?;
+    let values = values.read()?;
+    if gradient == Gradient::None {
+        let losses =
+            values.par_chunks(vocab).zip(targets).map(|(row, target)| normaliser(row) - row[*target as usize]);
+        return Ok((losses.collect(), None));
+    }
+    let mut slopes = vec![0f32; values.len()];
+    let losses = slopes
+        .par_chunks_mut(vocab)
+        .zip(values.par_chunks(vocab))
+        .zip(targets)
+        .map(|((slope, row), target)| {
+            let normaliser = normaliser(row);
+            for (s, x) in slope.iter_mut().zip(row) {
+                *s = (x - normaliser).exp() * factor as f32;
+            }
+            slope[*target as usize] -= factor as f32;
+            normaliser - row[*target as usize]
+        })
+        .collect();
+    Ok((losses, Some(Tensor::from_vec(slopes, logits.dims(), &Device::Cpu)?)))
+}
+
+fn composed(
+    logits: &Tensor,
+    targets: &[u32],
+    factor: f64,
+    gradient: Gradient,
+) -> Result<(Vec<f32>, Option<Tensor>)> {
+    let normaliser = logits.log_sum_exp(D::Minus1)?;
+    let index = Tensor::new(targets, logits.device())?.unsqueeze(1)?;
+    let losses = (&normaliser - logits.gather(&index, 1)?.squeeze(1)?)?.to_vec1()?;
+    if gradient == Gradient::None {
+        return Ok((losses, None));
+    }
+    let softmax = (logits.broadcast_sub(&normaliser.unsqueeze(1)?)?.exp()? * factor)?;
+    let minus = Tensor::full(-factor as f32, index.dims(), logits.device())?;
+    Ok((losses, Some(softmax.scatter_add(&index, &minus, 1)?)))
+}
+
+/// The log of the sum of exponentials.
+fn normaliser(row: &[f32]) -> f32 {
+    let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    top + row.iter().map(|x| (x - top).exp()).sum::<f32>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{distance, random, slope};
+
+    #[test]
+    fn gradients_agree_with_finite_differences_and_the_composition() {
+        let (x, w) = (random(&[4, 5], 1), random(&[9, 5], 2));
+        let targets = [0, 8, 3, 3];
+        let factor = 0.25;
+        let run = |x: &Tensor, w: &Tensor, gradient| {
+            cross_entropy(x, &FrozenLinear::new(w.clone(), None), &targets, factor, gradient).unwrap()
+        };
+        let sum = |losses: &[f32]| Tensor::new(losses, &Device::Cpu)?.sum_all()? * factor;
+        let full = run(&x, &w, Gradient::HiddenAndHead);
+        let one = Tensor::new(1f32, &Device::Cpu).unwrap();
+        slope(&x, full.dhidden.as_ref().unwrap(), &one, |x| sum(&run(x, &w, Gradient::None).losses));
+        slope(&w, full.dhead.as_ref().unwrap(), &one, |w| sum(&run(&x, w, Gradient::None).losses));
+        let logits = FrozenLinear::new(w, None).forward(&x).unwrap();
+        let (losses, dlogits) = composed(&logits, &targets, factor, Gradient::Hidden).unwrap();
+        let (fused_losses, fused) = rows_of(&logits, &targets, factor, Gradient::Hidden).unwrap();
+        assert!(losses.iter().zip(&fused_losses).all(|(l, r)| (l - r).abs() < 1e-5));
+        assert!(distance(&dlogits.unwrap(), &fused.unwrap()) < 1e-6);
+    }
+
+    #[test]
+    fn a_token_outside_the_vocabulary_is_an_error() {
+        let head = FrozenLinear::new(random(&[3, 2], 1), None);
+        assert!(cross_entropy(&random(&[1, 2], 2), &head, &[3], 1.0, Gradient::None).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! A random decoder of a few thousand weights, for tests.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use crate::base::Base;
+use crate::base_text::BaseText;
+use crate::config::DecoderConfig;
+use crate::decoder::{Block, Decoder};
+use crate::lora::{Adapter, Linear, Lora};
+use crate::ops::frozen_linear::FrozenLinear;
+use crate::ops::gradient_check::random;
+use crate::sample::Sample;
+use crate::train::{HeldOut, TrainData, TrainSettings};
+
+pub(crate) const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 16,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6, "intermediate_size": 20,
+    "vocab_size": 24, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu",
+    "max_position_embeddings": 64}"#;
+
+pub(crate) fn config() -> DecoderConfig {
+    DecoderConfig::parse(CONFIG.as_bytes(), std::path::Path::new("config.json")).unwrap()
+}
+
+pub(crate) fn decoder(seed: u64) -> Decoder {
+    let config = config();
+    let mut next = seed * 1000;
+    let mut weight = |shape: &[usize]| {
+        next += 1;
+        (random(shape, next) * 0.4).unwrap()
+    };
+    let embedding = weight(&[config.vocab, config.hidden]);
+    let blocks = (0..config.layers)
+        .map(|_| {
+            let norm = |offset: Tensor| (offset + 1.0).unwrap();
+            let (input, post) = (norm(weight(&[config.hidden])), norm(weight(&[config.hidden])));
+            let linears = Linear::ALL.map(|linear| {
+                let (outputs, inputs) = linear.shape(&config);
+                FrozenLinear::new(weight(&[outputs, inputs]), None)
+            });
+            Block::new(input, post, linears)
+        })
+        .collect();
+    let norm = Tensor::ones(config.hidden, candle_core::DType::F32, &Device::Cpu).unwrap();
+    let head = FrozenLinear::new(embedding.clone(), None);
+    Decoder::new(config, embedding, blocks, norm, head, Device::Cpu)
+}
+
+/// An adapter whose both factors are random, so that it changes the output.
+pub(crate) fn adapter(decoder: &Decoder, rank: usize) -> Adapter {
+    let mut adapter = Adapter::fresh(decoder.config(), rank, rank as f64, 5, &Device::Cpu).unwrap();
+    for (layer, pairs) in adapter.layers.iter_mut().enumerate() {
+        for linear in Linear::ALL {
+            let Some(pair) = pairs.get(linear).cloned() else { continue };
+            let b = (random(pair.b.dims(), (layer * 7 + linear as usize) as u64 + 50) * 0.3).unwrap();
+            pairs.set(linear, Lora { b, ..pair });
+        }
+    }
+    adapter
+}
+
+pub(crate) fn base(seed: u64) -> Base {
+    let decoder = decoder(seed);
+    Base { text: Arc::new(BaseText::for_tests(config())), device: Device::Cpu, decoder }
+}
+
+/// Sequences that count upwards by a step of their own, so that there is something to learn; the last two are held out.
+pub(crate) fn data(examples: usize) -> TrainData {
+    let mut samples: Vec<Sample> = (0..examples as u32)
+        .map(|index| {
+            let tokens: Vec<u32> = (0..8).map(|at| (index + at * (1 + index % 2)) % 24).collect();
+            Sample { supervised: (0..tokens.len()).map(|at| at > 1).collect(), tokens, truncated: false }
+        })
+        .collect();
+    let heldout = samples.split_off(examples - 2);
+    let heldout = heldout.into_iter().enumerate().map(|(at, sample)| HeldOut { sample, is_new: at == 1 }).collect();
+    TrainData { train: samples, heldout }
+}
+
+pub(crate) fn settings() -> TrainSettings {
+    TrainSettings {
+        epochs: 20,
+        learning_rate: 2e-2,
+        rank: 4,
+        alpha: 4.0,
+        batch: 3,
+        patience: 3,
+        ..TrainSettings::for_data(&config(), 10, false)
+    }
+}
