@@ -1,1 +1,21 @@
+//! Everything that a front end of Hotplate needs: where things are, a connection to the daemon (which is started
+//! if need be), the command grammar, what each command does, and its result in plain words.
+//!
+//! The command line and the notebook kernel are both thin layers over this crate. It must not know how a result
+//! is painted, what a tensor is, or how the daemon does its work.
 
+mod canceller;
+pub mod command;
+mod connection;
+mod home;
+pub mod perform;
+mod shown;
+pub mod words;
+
+pub use canceller::Canceller;
+pub use connection::{CallError, ConnectError, Connection, Spawn, address};
+pub use home::{HOME_VARIABLE, Home, HomeError};
+pub use hotplate_protocol as protocol;
+pub use hotplate_protocol::methods::initialize::PeerInfo;
+pub use perform::{PerformError, perform};
+pub use shown::Shown;

@@ -1,0 +1,104 @@
+//! A switch that a front end throws when the person has had enough (Ctrl-C, a notebook's interrupt).
+//!
+//! Owns the moment of cancelling. What cancelling means is up to whoever waits: see [`Canceller::on_cancel`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Clones are the same switch. Once thrown it stays thrown: use a new one for each command.
+#[derive(Clone, Default)]
+pub struct Canceller {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    cancelled: bool,
+    next: u64,
+    actions: Vec<(u64, Action)>,
+}
+
+type Action = Arc<dyn Fn() + Send + Sync>;
+
+/// Takes its action back when dropped.
+#[must_use = "the action is taken back when this is dropped"]
+pub(crate) struct Registration<'a> {
+    canceller: &'a Canceller,
+    number: u64,
+}
+
+impl Canceller {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks whatever is in flight under this canceller to end. Returns at once.
+    pub fn cancel(&self) {
+        let actions: Vec<Action> = {
+            let mut state = self.lock();
+            state.cancelled = true;
+            state.actions.iter().map(|(_, action)| Arc::clone(action)).collect()
+        };
+        // Outside the lock: an action may write to a socket, or look at this canceller.
+        for action in actions {
+            action();
+        }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.lock().cancelled
+    }
+
+    /// Has `action` run when somebody cancels, or now if that has happened already.
+    pub(crate) fn on_cancel(&self, action: impl Fn() + Send + Sync + 'static) -> Registration<'_> {
+        let action: Action = Arc::new(action);
+        let (number, already) = {
+            let mut state = self.lock();
+            let number = state.next;
+            state.next += 1;
+            state.actions.push((number, Arc::clone(&action)));
+            (number, state.cancelled)
+        };
+        if already {
+            action();
+        }
+        Registration { canceller: self, number }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        self.canceller.lock().actions.retain(|(number, _)| *number != self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn actions_run_once_each_even_when_they_come_late() {
+        let canceller = Canceller::new();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counting = || {
+            let count = Arc::clone(&count);
+            move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        let early = canceller.on_cancel(counting());
+        drop(canceller.on_cancel(counting()));
+        canceller.clone().cancel();
+        assert!(canceller.is_cancelled());
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        drop(early);
+        let late = canceller.on_cancel(counting());
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+        drop(late);
+    }
+}

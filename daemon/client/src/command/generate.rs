@@ -1,0 +1,45 @@
+//! `generate PROMPT`
+
+use clap::Args;
+
+use super::example::example;
+use super::{AdapterArg, BaseArg, OutputArgs, SamplingArgs};
+
+/// Let the model write, with an adapter or without
+///
+/// The text is shown while it is written. Ctrl-C ends it.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = example!(
+    "Write like the texts in notes/", "hotplate generate -a notes \"Write a short note about a bakery.\"";
+    "The same text again: the likeliest token each time", "hotplate generate -a notes --temperature 0 \"A rainy day\"";
+    "Take the prompt from a file", "hotplate generate -a notes - < prompt.txt"
+))]
+pub struct GenerateArgs {
+    /// What to write about; - reads it from standard input
+    #[arg(required = true, value_name = "PROMPT")]
+    pub prompt: Vec<String>,
+    #[command(flatten)]
+    pub adapter: AdapterArg,
+    #[command(flatten)]
+    pub base: BaseArg,
+    /// Continue the prompt as it is, without the base model's chat template
+    #[arg(long)]
+    pub raw: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    // Last, because its heading holds for everything behind it.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+impl GenerateArgs {
+    /// The prompt; several words that were typed without quotes are one prompt.
+    pub fn prompt_text(&self) -> String {
+        self.prompt.join(" ")
+    }
+
+    /// Whether the front end should put standard input in the prompt's place.
+    pub fn wants_stdin(&self) -> bool {
+        self.prompt == ["-"]
+    }
+}

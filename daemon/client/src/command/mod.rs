@@ -1,0 +1,79 @@
+//! The command grammar, which the shell and the notebook share: one file per command.
+//!
+//! Owns words, options, their ranges and their help. What a command does is in [`perform`](crate::perform()).
+
+mod adapters;
+mod check;
+mod completion;
+mod example;
+mod generate;
+mod knobs;
+mod logs;
+mod models;
+mod numbers;
+mod output;
+mod parse;
+mod place;
+mod rollback;
+mod sampling;
+mod status;
+mod stop;
+mod train;
+mod unwatch;
+mod watch;
+
+use clap::Subcommand;
+
+pub use adapters::AdaptersArgs;
+pub use check::CheckArgs;
+pub use completion::{Completions, complete};
+pub use generate::GenerateArgs;
+pub use knobs::KnobArgs;
+pub use logs::LogsArgs;
+pub use models::ModelsArgs;
+pub use output::OutputArgs;
+pub use parse::{GrammarError, parse_line, parse_words};
+pub(crate) use place::looks_like_a_path;
+pub use place::{AdapterArg, BaseArg, adapter_or_folder, base_or_folder, folder_in};
+pub use rollback::RollbackArgs;
+pub use sampling::SamplingArgs;
+pub use status::StatusArgs;
+pub use stop::StopArgs;
+pub use train::TrainArgs;
+pub use unwatch::UnwatchArgs;
+pub use watch::WatchArgs;
+
+/// What a person can ask for, in the order of a first tour.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Command {
+    Check(CheckArgs),
+    Train(TrainArgs),
+    Generate(GenerateArgs),
+    Watch(WatchArgs),
+    Unwatch(UnwatchArgs),
+    Adapters(AdaptersArgs),
+    Rollback(RollbackArgs),
+    Models(ModelsArgs),
+    Status(StatusArgs),
+    Logs(LogsArgs),
+    Stop(StopArgs),
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON.
+    pub fn json(&self) -> bool {
+        match self {
+            Command::Check(args) => args.output.json,
+            Command::Train(args) => args.output.json,
+            Command::Generate(args) => args.output.json,
+            Command::Watch(args) => args.output.json,
+            Command::Unwatch(args) => args.output.json,
+            Command::Adapters(args) => args.output.json,
+            Command::Rollback(args) => args.output.json,
+            Command::Models(args) => args.output.json,
+            Command::Status(args) => args.output.json,
+            Command::Logs(args) => args.output.json,
+            Command::Stop(args) => args.output.json,
+        }
+    }
+}

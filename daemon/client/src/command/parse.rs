@@ -1,0 +1,270 @@
+//! From words to a [`Command`], for front ends other than the shell.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use super::Command;
+
+#[derive(Parser)]
+#[command(name = "hotplate", version, about = "Keeps base models warm and adapters fresh")]
+#[command(disable_help_subcommand = false, subcommand_required = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Why a line is no command; or that it asked for help, which ends it just as well.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrammarError {
+    /// To be shown as it is; not a mistake.
+    #[error("{text}")]
+    Help { text: String },
+    /// To be shown as it is; not a mistake.
+    #[error("{text}")]
+    Version { text: String },
+    /// The first line says what is wrong.
+    #[error("{text}")]
+    Usage { text: String },
+    #[error("a quotation mark is opened and not closed; write \\\" or \\' for one that is part of the text")]
+    OpenQuote,
+}
+
+/// Words as a shell would hand them over, the command's name first.
+pub fn parse_words(words: &[String]) -> Result<Command, GrammarError> {
+    let words = std::iter::once("hotplate").chain(words.iter().map(String::as_str));
+    let matches = grammar().try_get_matches_from(words).map_err(|error| explain(&error))?;
+    Line::from_arg_matches(&matches).map(|line| line.command).map_err(|error| explain(&error))
+}
+
+/// A line as a person types it, with quotes as in a shell.
+pub fn parse_line(line: &str) -> Result<Command, GrammarError> {
+    parse_words(&shlex::split(line).ok_or(GrammarError::OpenQuote)?)
+}
+
+pub(super) fn grammar() -> clap::Command {
+    Line::command().term_width(100)
+}
+
+fn explain(error: &clap::Error) -> GrammarError {
+    let text = error.render().to_string().trim_end().to_owned();
+    match error.kind() {
+        ErrorKind::DisplayHelp => GrammarError::Help { text },
+        ErrorKind::DisplayVersion => GrammarError::Version { text },
+        _ => GrammarError::Usage { text: text.strip_prefix("error: ").unwrap_or(&text).to_owned() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn usage(line: &str, expected: &Expect) {
+        match parse_line(line) {
+            Err(GrammarError::Usage { text }) => expected.assert_eq(&text),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        grammar().debug_assert();
+    }
+
+    #[test]
+    fn options_reach_their_fields() {
+        let Command::Train(train) =
+            parse_line("train 'my notes/' -a voice --base /b --epochs 3 --lr 1e-4 --dry-run --json").unwrap()
+        else {
+            panic!("not train")
+        };
+        assert_eq!(train.folder.to_str(), Some("my notes/"));
+        assert_eq!(train.adapter.as_deref(), Some("voice"));
+        assert_eq!(train.base.base.as_deref(), Some("/b"));
+        assert_eq!(train.knobs.to_knobs().epochs, Some(3));
+        assert_eq!(train.knobs.to_knobs().learning_rate, Some(1e-4));
+        assert!(train.dry_run && train.output.json && !train.detach);
+
+        let Command::Generate(generate) = parse_line(
+            "generate -a notes --temperature 0 --top-p 1 --top-k 5 --seed 7 --max-tokens 9 --stop a --stop b \
+             --ignore-eos --repetition-penalty 1.1 --raw A rainy day",
+        )
+        .unwrap() else {
+            panic!("not generate")
+        };
+        assert_eq!(generate.prompt_text(), "A rainy day");
+        assert!(generate.raw && !generate.wants_stdin());
+        let sampling = generate.sampling.to_sampling();
+        assert_eq!(sampling.stop, ["a", "b"]);
+        assert!(sampling.ignore_eos);
+        assert_eq!((sampling.temperature, sampling.top_k, sampling.seed), (Some(0.0), Some(5), Some(7)));
+    }
+
+    #[test]
+    fn a_prompt_may_be_a_dash_or_begin_with_one() {
+        let prompt = |line: &str| match parse_line(line) {
+            Ok(Command::Generate(generate)) => (generate.prompt_text(), generate.wants_stdin()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(prompt("generate -"), ("-".to_owned(), true));
+        assert_eq!(prompt("generate -a x -- '- one\n- two'"), ("- one\n- two".to_owned(), false));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        usage(
+            "train notes --epoch 3",
+            &expect![[r"
+            unexpected argument '--epoch' found
+
+              tip: a similar argument exists: '--epochs'
+
+            Usage: hotplate train --epochs <N> <FOLDER>
+
+            For more information, try '--help'."]],
+        );
+        usage(
+            "trian notes",
+            &expect![[r"
+            unrecognized subcommand 'trian'
+
+              tip: a similar subcommand exists: 'train'
+
+            Usage: hotplate <COMMAND>
+
+            For more information, try '--help'."]],
+        );
+        usage(
+            "generate --top-p 2 hello",
+            &expect![[r"
+            invalid value '2' for '--top-p <P>': must be above 0 and at most 1
+
+            For more information, try '--help'."]],
+        );
+        usage(
+            "train",
+            &expect![[r"
+            the following required arguments were not provided:
+              <FOLDER>
+
+            Usage: hotplate train <FOLDER>
+
+            For more information, try '--help'."]],
+        );
+        assert_eq!(parse_line("generate don't"), Err(GrammarError::OpenQuote));
+    }
+
+    #[test]
+    fn every_command_has_json_help_and_an_example() {
+        for command in grammar().get_subcommands().filter(|command| command.get_name() != "help") {
+            let name = command.get_name();
+            let Err(GrammarError::Help { text }) = parse_line(&format!("{name} --help")) else {
+                panic!("{name} has no help")
+            };
+            assert!(text.contains("--json"), "{name}");
+            let example = text.lines().last().unwrap_or_default();
+            assert!(example.starts_with(&format!("  hotplate {name}")), "{name} ends in {example:?}");
+            let words = shlex::split(example.split(" < ").next().unwrap()).unwrap();
+            parse_words(&words[1..]).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
+    }
+
+    #[test]
+    fn the_tour() {
+        let Err(GrammarError::Help { text }) = parse_line("--help") else { panic!("no help") };
+        expect![[r"
+            Keeps base models warm and adapters fresh
+
+            Usage: hotplate <COMMAND>
+
+            Commands:
+              check     Look at a folder of texts and say what is wrong with it, without training
+              train     Teach a base model to write like the texts in a folder
+              generate  Let the model write, with an adapter or without
+              watch     Learn from a folder again whenever a file in it is saved
+              unwatch   Stop learning from a folder by itself; its adapter stays
+              adapters  List the adapters and their versions
+              rollback  Let an older version of an adapter answer again
+              models    List the base models that the daemon knows
+              status    Show what the daemon is doing: base models in memory, runs, watched folders
+              logs      Show the end of the daemon's log
+              stop      End the daemon; a run in progress goes on at its next start
+              help      Print this message or the help of the given subcommand(s)
+
+            Options:
+              -h, --help     Print help
+              -V, --version  Print version"]]
+        .assert_eq(&text);
+    }
+
+    #[test]
+    fn help_of_train() {
+        let Err(GrammarError::Help { text }) = parse_line("train --help") else { panic!("no help") };
+        expect![[r"
+            Teach a base model to write like the texts in a folder
+
+            Makes an adapter: a small set of weights beside the base model, which stays as it is. Part of the
+            examples is held out to judge by, and the best state is kept, not the last. The run belongs to the
+            daemon; Ctrl-C cancels it (it then makes no version), --detach leaves it to itself.
+
+            Usage: hotplate train [OPTIONS] <FOLDER>
+
+            Arguments:
+              <FOLDER>
+                      The folder with your texts
+
+            Options:
+              -a, --adapter <NAME>
+                      Name of the adapter to make [default: the folder's name]
+
+                  --base <BASE>
+                      Base model: hotplate-tiny, or a Hugging Face folder [default: hotplate-tiny]
+
+                  --dry-run
+                      Show the plan (examples, tokens, steps, seconds, memory) and stop there
+
+                  --detach
+                      Come back as soon as the run is queued; it goes on in the daemon
+
+                  --json
+                      Print one JSON object per line and nothing else
+
+              -h, --help
+                      Print help (see a summary with '-h')
+
+            Knobs (what you leave out is chosen from the size of your data):
+                  --epochs <N>
+                      Times through the data at most; a run stops earlier when it gets no better
+
+                  --max-steps <N>
+                      Optimiser steps at most
+
+                  --lr <X>
+                      Learning rate: how far each step goes
+
+                  --rank <R>
+                      Rank of the adapter: how much it can hold
+
+                  --alpha <X>
+                      Strength of the adapter; it is scaled by alpha / rank
+
+                  --batch <N>
+                      Examples per step
+
+                  --seed <N>
+                      The same seed and data give the same adapter
+
+                  --max-tokens <N>
+                      Cut longer examples to this many tokens, with a finding
+
+            Examples:
+              # Learn from notes/; the adapter is called notes
+              hotplate train notes/
+              # First see how long it will take
+              hotplate train notes/ --dry-run
+              # Another name, three times through the data
+              hotplate train notes/ -a my-voice --epochs 3"]]
+        .assert_eq(&text);
+    }
+}

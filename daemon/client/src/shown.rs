@@ -1,0 +1,126 @@
+//! What a command has to show: the one list that every front end paints.
+
+use std::path::PathBuf;
+
+use hotplate_protocol::methods::adapters::AdapterInfo;
+use hotplate_protocol::methods::check::CheckResult;
+use hotplate_protocol::methods::generate::GenerateResult;
+use hotplate_protocol::methods::models::ModelInfo;
+use hotplate_protocol::methods::status::{StatusResult, WatchStatus};
+use hotplate_protocol::run::{Plan, RunEvent, RunId};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// In the order in which it happens; [`words`](crate::words) has a plain text for each.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shown {
+    Checked(CheckResult),
+    Planned(Plan),
+    Run {
+        run: RunId,
+        event: RunEvent,
+    },
+    /// Text that has just been written; whole characters.
+    Delta(String),
+    /// The end of what the deltas brought, and its figures.
+    Generated(GenerateResult),
+    Status(StatusResult),
+    /// `status` was asked and no daemon runs in this home.
+    NotRunning {
+        home: PathBuf,
+    },
+    Adapters(Vec<AdapterInfo>),
+    Models(Vec<ModelInfo>),
+    Watching(WatchStatus),
+    Unwatched(PathBuf),
+    RolledBack(AdapterInfo),
+    Stopped,
+    /// The daemon leaves once its runs have ended.
+    StopsWhenIdle,
+    LogLine(String),
+}
+
+impl Shown {
+    /// What `--json` prints for it, on one line.
+    ///
+    /// Plans and runs have a member `event`; a finished run is its [`RunResult`](hotplate_protocol::run::RunResult)'s members beside it.
+    pub fn to_json(&self) -> Option<Value> {
+        Some(match self {
+            Shown::Checked(check) => value(check),
+            Shown::Planned(plan) => with("event", json!("planned"), value(plan)),
+            Shown::Run { event: RunEvent::Finished { result }, .. } => {
+                with("event", json!("finished"), value(result))
+            }
+            Shown::Run { run, event } => with("run", value(run), value(event)),
+            Shown::Delta(text) => json!({ "delta": text }),
+            Shown::Generated(result) => value(result),
+            Shown::Status(status) => with("running", json!(true), value(status)),
+            Shown::NotRunning { home } => json!({ "running": false, "home": home }),
+            Shown::Adapters(adapters) => json!({ "adapters": adapters }),
+            Shown::Models(models) => json!({ "models": models }),
+            Shown::Watching(watch) => with("event", json!("watching"), value(watch)),
+            Shown::Unwatched(folder) => json!({ "unwatched": folder }),
+            Shown::RolledBack(adapter) => value(adapter),
+            Shown::Stopped => json!({ "stopped": true }),
+            Shown::StopsWhenIdle => json!({ "stopped": false, "stops": "idle" }),
+            Shown::LogLine(line) => json!({ "line": line }),
+        })
+    }
+}
+
+/// Paths that are not UTF-8 are the only thing that JSON cannot hold; such a result is shown as null.
+fn value(result: &impl Serialize) -> Value {
+    serde_json::to_value(result).unwrap_or(Value::Null)
+}
+
+/// `object` with one more member in front.
+fn with(name: &str, member: Value, object: Value) -> Value {
+    let mut all = Map::new();
+    all.insert(name.to_owned(), member);
+    if let Value::Object(members) = object {
+        all.extend(members.into_iter().filter(|(key, _)| key != name));
+    }
+    Value::Object(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use hotplate_protocol::run::RunResult;
+
+    use super::*;
+
+    #[test]
+    fn a_finished_run_has_its_result_at_the_top() {
+        let result = RunResult {
+            run: RunId(3),
+            kind: hotplate_protocol::run::RunKind::Full,
+            adapter: "notes".into(),
+            version: 1,
+            path: "/a/notes/1".into(),
+            base_heldout_loss: 4.0,
+            heldout_loss_before: 4.0,
+            heldout_loss: 2.0,
+            new_heldout_loss_before: None,
+            new_heldout_loss_after: None,
+            train_loss: 1.5,
+            train_examples: 50,
+            heldout_examples: 6,
+            best_step: 40,
+            steps: 50,
+            tokens: 5000,
+            tokens_per_second: 1000.0,
+            seconds: 5.0,
+            save_to_swap_seconds: None,
+        };
+        let shown = Shown::Run { run: RunId(3), event: RunEvent::Finished { result } };
+        let json = shown.to_json().unwrap();
+        for key in
+            ["adapter", "version", "path", "base_heldout_loss", "heldout_loss", "steps", "tokens", "seconds"]
+        {
+            assert!(!json[key].is_null(), "{key}");
+        }
+        assert_eq!(json["event"], "finished");
+        let step = Shown::Run { run: RunId(3), event: RunEvent::Cancelled };
+        assert_eq!(step.to_json().unwrap().to_string(), r#"{"run":3,"event":"cancelled"}"#);
+    }
+}

@@ -1,0 +1,170 @@
+//! What a check found, and what a run would do.
+
+use hotplate_protocol::methods::check::{CheckResult, Finding};
+use hotplate_protocol::run::{Plan, RunKind};
+
+use super::figures::{bytes, count, duration, number};
+
+/// How much there is, in two lines.
+pub fn check_summary(check: &CheckResult) -> String {
+    let found = if check.findings.is_empty() {
+        "Nothing to complain about.".to_owned()
+    } else {
+        format!("{} to look at.", count(check.findings.len(), "finding"))
+    };
+    format!(
+        "{} in {} of {}: {}, the longest {}.\n{} to learn from, {} held out to judge by. {found}",
+        count(check.examples, "example"),
+        count(check.files, "file"),
+        check.folder.display(),
+        count(check.tokens, "token"),
+        number(check.longest_tokens),
+        number(check.train_examples),
+        number(check.heldout_examples),
+    )
+}
+
+/// `notes.jsonl:19:45`, as editors and terminals make links of.
+pub fn finding_place(finding: &Finding) -> String {
+    let place = format!("{}:{}", finding.file.display(), finding.lines.0);
+    match finding.column {
+        Some(column) => format!("{place}:{column}"),
+        None => place,
+    }
+}
+
+/// Each finding: where, what, and what to do.
+pub fn findings(findings: &[Finding]) -> String {
+    let each = findings.iter().map(|finding| {
+        format!(
+            "{}: {} {}: {}{}\n    {}",
+            finding_place(finding),
+            finding.code,
+            finding.name,
+            finding.message,
+            if finding.skipped { " (left out)" } else { "" },
+            finding.remedy
+        )
+    });
+    each.collect::<Vec<_>>().join("\n")
+}
+
+/// What a run will do, and what it costs.
+pub fn plan(plan: &Plan) -> String {
+    let replay = if plan.replay_examples > 0 {
+        format!(" ({} of them again, lest they be forgotten)", number(plan.replay_examples))
+    } else {
+        String::new()
+    };
+    let start = match plan.kind {
+        RunKind::Full => format!("Teaches {} from the start", plan.adapter),
+        RunKind::Incremental => format!("Goes on teaching {}", plan.adapter),
+    };
+    let time = match plan.seconds {
+        Some(seconds) => format!("About {}", duration(seconds)),
+        None => "How long: unknown before the first run on this base model".to_owned(),
+    };
+    let findings = match plan.findings {
+        0 => String::new(),
+        findings => format!("\n{} on the way: see them with check.", count(findings, "finding")),
+    };
+    format!(
+        "{start}, on the base model {}.\n\
+         Learns from {}{replay}, judges by {} held out.\n\
+         At most {} in {} through {}; stops earlier when it gets no better.\n\
+         {time}; {} of memory beside the base model.\n\
+         Learning rate {}, rank {}, alpha {}: {} to train.{findings}",
+        plan.base,
+        count(plan.train_examples, "example"),
+        number(plan.heldout_examples),
+        count(plan.steps, "step"),
+        if plan.epochs == 1 { "one pass".to_owned() } else { format!("{} passes", number(plan.epochs)) },
+        count(plan.tokens, "token"),
+        bytes(plan.memory_bytes),
+        plan.learning_rate,
+        plan.rank,
+        plan.alpha,
+        count(plan.trainable_parameters, "weight"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_check_in_words() {
+        let check = CheckResult {
+            folder: "/home/me/notes".into(),
+            files: 2,
+            examples: 1,
+            train_examples: 1,
+            heldout_examples: 0,
+            tokens: 1204,
+            longest_tokens: 300,
+            findings: vec![Finding {
+                code: "HP003".into(),
+                name: "invalid-json".into(),
+                file: "shop.jsonl".into(),
+                lines: (19, 19),
+                column: Some(45),
+                message: "expected `,` or `}`".into(),
+                remedy: "Mend the line or delete it.".into(),
+                skipped: true,
+            }],
+        };
+        expect![[r"
+            1 example in 2 files of /home/me/notes: 1,204 tokens, the longest 300.
+            1 to learn from, 0 held out to judge by. 1 finding to look at.
+
+            shop.jsonl:19:45: HP003 invalid-json: expected `,` or `}` (left out)
+                Mend the line or delete it."]]
+        .assert_eq(&super::super::shown(&crate::Shown::Checked(check)).unwrap());
+    }
+
+    #[test]
+    fn a_plan_in_words() {
+        let mut what = Plan {
+            kind: RunKind::Full,
+            base: "hotplate-tiny".into(),
+            adapter: "notes".into(),
+            train_examples: 53,
+            heldout_examples: 6,
+            replay_examples: 0,
+            tokens: 3412,
+            supervised_tokens: 3000,
+            epochs: 8,
+            steps: 112,
+            tokens_per_step: 240,
+            learning_rate: 0.001,
+            rank: 16,
+            alpha: 16.0,
+            trainable_parameters: 294_912,
+            seconds: Some(24.6),
+            memory_bytes: 181_000_000,
+            findings: 3,
+        };
+        expect![[r"
+            Teaches notes from the start, on the base model hotplate-tiny.
+            Learns from 53 examples, judges by 6 held out.
+            At most 112 steps in 8 passes through 3,412 tokens; stops earlier when it gets no better.
+            About 25 s; 181 MB of memory beside the base model.
+            Learning rate 0.001, rank 16, alpha 16: 294,912 weights to train.
+            3 findings on the way: see them with check."]]
+        .assert_eq(&plan(&what));
+        what.kind = RunKind::Incremental;
+        what.replay_examples = 40;
+        what.epochs = 1;
+        what.seconds = None;
+        what.findings = 0;
+        expect![[r"
+            Goes on teaching notes, on the base model hotplate-tiny.
+            Learns from 53 examples (40 of them again, lest they be forgotten), judges by 6 held out.
+            At most 112 steps in one pass through 3,412 tokens; stops earlier when it gets no better.
+            How long: unknown before the first run on this base model; 181 MB of memory beside the base model.
+            Learning rate 0.001, rank 16, alpha 16: 294,912 weights to train."]]
+        .assert_eq(&plan(&what));
+    }
+}

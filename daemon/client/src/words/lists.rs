@@ -1,0 +1,287 @@
+//! What there is: the daemon's state, adapters, base models, watched folders.
+
+use hotplate_protocol::methods::adapters::AdapterInfo;
+use hotplate_protocol::methods::models::ModelInfo;
+use hotplate_protocol::methods::status::{RunState, StatusResult, WatchMethod, WatchStatus};
+
+use super::figures::{bytes, count, duration, loss, number};
+use super::run::cause;
+use super::table::table;
+
+/// The daemon, then what is in memory, what runs, what is watched.
+pub fn status(status: &StatusResult) -> String {
+    let mut lines = vec![
+        format!(
+            "Hotplate {} has been up for {} (process {}), working on {}.",
+            status.version,
+            duration(status.uptime_seconds),
+            status.pid,
+            status.device
+        ),
+        format!("Memory: {} now, {} at most.", bytes(status.rss_bytes), bytes(status.peak_rss_bytes)),
+        format!("Home: {}", status.home.display()),
+    ];
+    if status.models.is_empty() {
+        lines.push("No base model is in memory; the first use loads one.".to_owned());
+    }
+    for model in &status.models {
+        let idle = match model.idle_seconds {
+            Some(idle) => format!(
+                ", unused for {} (leaves memory after {})",
+                duration(idle),
+                duration(status.model_ttl_seconds)
+            ),
+            None => String::new(),
+        };
+        lines.push(format!("In memory: {}, {}{idle}.", model.name, bytes(model.bytes)));
+    }
+    if status.generating > 0 {
+        lines.push(format!("Writing: {}.", count(status.generating, "text")));
+    }
+    if status.runs.is_empty() {
+        lines.push("No run.".to_owned());
+    }
+    for run in &status.runs {
+        lines.push(match run.state {
+            RunState::Queued => {
+                format!("Waits: a run of {} from {}.", run.adapter, run.folder.display())
+            }
+            RunState::Running => format!(
+                "Runs: {} from {}, {}; step {} of {}{}.",
+                run.adapter,
+                run.folder.display(),
+                cause(&run.cause),
+                number(run.step),
+                number(run.steps),
+                run.loss.map(|value| format!(", loss {}", loss(value))).unwrap_or_default()
+            ),
+        });
+    }
+    if status.watches.is_empty() {
+        lines.push("No folder is watched.".to_owned());
+    }
+    lines.extend(status.watches.iter().map(watching));
+    lines.push(if status.watches.is_empty() {
+        format!(
+            "{} connected; the daemon leaves after {} without any.",
+            count(status.sessions, "client"),
+            duration(status.idle_exit_seconds)
+        )
+    } else {
+        format!("{} connected; the daemon stays for its watched folders.", count(status.sessions, "client"))
+    });
+    lines.join("\n")
+}
+
+/// One watched folder.
+pub fn watching(watch: &WatchStatus) -> String {
+    let method = match watch.method {
+        WatchMethod::Native => "",
+        WatchMethod::Polling => "; looks every few seconds, as the system does not tell of saves here",
+    };
+    let findings = match watch.findings {
+        0 => String::new(),
+        findings => format!(", {}", count(findings, "finding")),
+    };
+    let problem = match &watch.problem {
+        Some(problem) => format!("\n    {problem}"),
+        None => String::new(),
+    };
+    format!(
+        "Watches {} for {} on {}: {}{findings}{method}.{problem}",
+        watch.folder.display(),
+        watch.adapter,
+        watch.base,
+        count(watch.examples, "example"),
+    )
+}
+
+/// A table of the adapters at their current versions.
+pub fn adapters(adapters: &[AdapterInfo]) -> String {
+    if adapters.is_empty() {
+        return "No adapters yet. Make one: train FOLDER".to_owned();
+    }
+    let rows: Vec<Vec<String>> = adapters
+        .iter()
+        .map(|adapter| {
+            let current = adapter.versions.iter().find(|version| version.version == adapter.current);
+            let of = |figure: &dyn Fn(&hotplate_protocol::methods::adapters::VersionInfo) -> String| {
+                current.map_or_else(|| "?".to_owned(), figure)
+            };
+            vec![
+                adapter.name.clone(),
+                format!("{} of {}", adapter.current, adapter.versions.len()),
+                adapter.base.clone(),
+                of(&|version| {
+                    format!("{} → {}", loss(version.base_heldout_loss), loss(version.heldout_loss))
+                }),
+                of(&|version| number(version.examples)),
+                of(&|version| day_and_minute(&version.created)),
+                if adapter.stale { "stale".to_owned() } else { String::new() },
+            ]
+        })
+        .collect();
+    let mut text =
+        table(&["adapter", "version", "base model", "held-out loss", "examples", "made (UTC)", ""], &rows);
+    if adapters.iter().any(|adapter| adapter.stale) {
+        text.push_str(
+            "\nstale: some of what it learnt is gone from its folder; train it again to forget it.",
+        );
+    }
+    text
+}
+
+/// `2026-01-31T09:15:00Z` as `2026-01-31 09:15`; anything else as it is.
+fn day_and_minute(created: &str) -> String {
+    match (created.get(..10), created.get(10..11), created.get(11..16)) {
+        (Some(day), Some("T"), Some(minute)) => format!("{day} {minute}"),
+        _ => created.to_owned(),
+    }
+}
+
+/// After a rollback.
+pub fn rolled_back(adapter: &AdapterInfo) -> String {
+    let newest = adapter.versions.last().map_or(adapter.current, |version| version.version);
+    let back = if newest == adapter.current {
+        String::new()
+    } else {
+        format!(" Forward again: rollback {} --to {newest}", adapter.name)
+    };
+    format!("{} answers with version {} now.{back}", adapter.name, adapter.current)
+}
+
+/// A table of the base models.
+pub fn models(models: &[ModelInfo]) -> String {
+    let rows: Vec<Vec<String>> = models
+        .iter()
+        .map(|model| {
+            vec![
+                model.name.clone(),
+                model.architecture.clone().unwrap_or_else(|| "?".to_owned()),
+                model.parameters.map_or_else(|| "?".to_owned(), millions),
+                if model.loaded { bytes(model.bytes) } else { "no".to_owned() },
+                number(model.adapters),
+                model.path.as_ref().map_or_else(|| "built in".to_owned(), |path| path.display().to_string()),
+            ]
+        })
+        .collect();
+    table(&["base model", "architecture", "weights", "in memory", "adapters", "place"], &rows)
+}
+
+/// `4.9 M`, `1.2 B`: how the field counts weights.
+fn millions(weights: u64) -> String {
+    match weights as f64 {
+        weights if weights >= 999.5e6 => format!("{:.1} B", weights / 1e9),
+        weights if weights >= 99.95e6 => format!("{:.0} M", weights / 1e6),
+        weights => format!("{:.1} M", weights / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use hotplate_protocol::methods::adapters::VersionInfo;
+    use hotplate_protocol::methods::status::RunStatus;
+    use hotplate_protocol::run::{Cause, RunId, RunKind};
+
+    use super::*;
+
+    fn tiny() -> ModelInfo {
+        ModelInfo {
+            name: "hotplate-tiny".into(),
+            path: None,
+            fingerprint: None,
+            architecture: Some("LlamaForCausalLM".into()),
+            parameters: Some(4_900_000),
+            loaded: true,
+            bytes: 19_600_000,
+            idle_seconds: Some(12.0),
+            adapters: 1,
+        }
+    }
+
+    #[test]
+    fn a_busy_daemon() {
+        let status = StatusResult {
+            version: "0.1.0".into(),
+            pid: 77,
+            home: "/home/me/.local/share/hotplate".into(),
+            uptime_seconds: 125.0,
+            device: "CPU".into(),
+            rss_bytes: 120_000_000,
+            peak_rss_bytes: 300_000_000,
+            sessions: 1,
+            models: vec![tiny()],
+            runs: vec![RunStatus {
+                run: RunId(1),
+                kind: RunKind::Full,
+                folder: "/home/me/notes".into(),
+                adapter: "notes".into(),
+                cause: Cause::Asked,
+                state: RunState::Running,
+                step: 12,
+                steps: 112,
+                loss: Some(3.217),
+            }],
+            watches: vec![WatchStatus {
+                folder: "/home/me/notes".into(),
+                base: "hotplate-tiny".into(),
+                adapter: "notes".into(),
+                method: WatchMethod::Polling,
+                examples: 59,
+                findings: 3,
+                problem: Some("The folder is gone; it is watched again when it comes back.".into()),
+            }],
+            generating: 0,
+            model_ttl_seconds: 600.0,
+            idle_exit_seconds: 1800.0,
+        };
+        expect![[r"
+            Hotplate 0.1.0 has been up for 2 min 5 s (process 77), working on CPU.
+            Memory: 120 MB now, 300 MB at most.
+            Home: /home/me/.local/share/hotplate
+            In memory: hotplate-tiny, 20 MB, unused for 12 s (leaves memory after 10 min).
+            Runs: notes from /home/me/notes, as you asked; step 12 of 112, loss 3.22.
+            Watches /home/me/notes for notes on hotplate-tiny: 59 examples, 3 findings; looks every few seconds, as the system does not tell of saves here.
+                The folder is gone; it is watched again when it comes back.
+            1 client connected; the daemon stays for its watched folders."]].assert_eq(&super::status(&status));
+    }
+
+    #[test]
+    fn adapters_and_models() {
+        let adapter = AdapterInfo {
+            name: "notes".into(),
+            base: "hotplate-tiny".into(),
+            folder: None,
+            current: 1,
+            stale: true,
+            versions: [1, 2]
+                .map(|version| VersionInfo {
+                    version,
+                    path: "/p".into(),
+                    created: "2026-01-31T09:15:00Z".into(),
+                    run: RunId(1),
+                    kind: RunKind::Full,
+                    base_heldout_loss: 4.0,
+                    heldout_loss: 2.0,
+                    examples: 53,
+                    steps: 100,
+                    seconds: 20.0,
+                })
+                .to_vec(),
+        };
+        expect![[r"
+            adapter  version  base model     held-out loss  examples        made (UTC)
+            notes     1 of 2  hotplate-tiny    4.00 → 2.00        53  2026-01-31 09:15  stale
+            stale: some of what it learnt is gone from its folder; train it again to forget it."]]
+        .assert_eq(&adapters(std::slice::from_ref(&adapter)));
+        expect!["notes answers with version 1 now. Forward again: rollback notes --to 2"]
+            .assert_eq(&rolled_back(&adapter));
+        expect![[r"
+            base model     architecture      weights  in memory  adapters  place
+            hotplate-tiny  LlamaForCausalLM    4.9 M      20 MB         1  built in"]]
+        .assert_eq(&models(&[tiny()]));
+        assert_eq!(millions(1_235_814_400), "1.2 B");
+        assert_eq!(millions(494_000_000), "494 M");
+    }
+}

@@ -1,0 +1,54 @@
+//! Every result in plain English, without colours: words first, figures second.
+//!
+//! The notebook shows this where it cannot show more, and the terminal builds on it. Must not know how wide or
+//! colourful the place is where it is read.
+
+mod dataset;
+mod figures;
+mod lists;
+mod run;
+mod table;
+
+pub use dataset::{check_summary, finding_place, findings, plan};
+pub use figures::{bytes, count, duration, loss, number, sparkline};
+pub use lists::{adapters, models, rolled_back, status, watching};
+pub use run::{cause, event, gain, generated};
+pub use table::table;
+
+use crate::shown::Shown;
+
+/// The text for one thing that is shown: whole lines without the last newline, except for
+/// [`Shown::Delta`], which is the text itself. `None` where there is nothing to add to what was shown before.
+pub fn shown(shown: &Shown) -> Option<String> {
+    Some(match shown {
+        Shown::Checked(check) => {
+            let findings = findings(&check.findings);
+            if findings.is_empty() {
+                check_summary(check)
+            } else {
+                format!("{}\n\n{findings}", check_summary(check))
+            }
+        }
+        Shown::Planned(what) => plan(what),
+        Shown::Run { event: what, .. } => return event(what),
+        Shown::Delta(text) => text.clone(),
+        Shown::Generated(result) => generated(result),
+        Shown::Status(what) => status(what),
+        Shown::NotRunning { home } => format!(
+            "No daemon is running. Any command that needs one starts it.\nIts home: {}",
+            home.display()
+        ),
+        Shown::Adapters(list) => adapters(list),
+        Shown::Models(list) => models(list),
+        Shown::Watching(what) => watching(what),
+        Shown::Unwatched(folder) => {
+            format!("No longer watching {}. Its adapter stays.", folder.display())
+        }
+        Shown::RolledBack(adapter) => rolled_back(adapter),
+        Shown::Stopped => "The daemon has stopped. What was saved is safe.".to_owned(),
+        Shown::StopsWhenIdle => {
+            "The daemon stops as soon as its runs have ended; it takes no new ones.".to_owned()
+        }
+        Shown::LogLine(line) => line.clone(),
+    })
+}

@@ -1,0 +1,216 @@
+//! What happens in a run, and how a generated text came about.
+
+use hotplate_protocol::methods::generate::{FinishReason, GenerateResult};
+use hotplate_protocol::run::{Cause, RunEvent, RunResult};
+
+use super::figures::{count, duration, loss, number};
+
+/// One event; `None` where a sentence would only be in the way.
+pub fn event(event: &RunEvent) -> Option<String> {
+    Some(match event {
+        RunEvent::Queued { position: 0 } => return None,
+        RunEvent::Queued { position } => {
+            format!("Waits for {} in front of it.", count(*position, "run"))
+        }
+        RunEvent::Started { plan, cause: why } => {
+            format!("Training {}: {}.", plan.adapter, cause(why))
+        }
+        RunEvent::Step { step, steps, loss: value, tokens_per_second, seconds_left, .. } => format!(
+            "step {} of {}: loss {}, {} tokens/s, {} left",
+            number(*step),
+            number(*steps),
+            loss(*value),
+            number(tokens_per_second.max(0.0).round() as usize),
+            duration(*seconds_left)
+        ),
+        RunEvent::Evaluated { step: 0, heldout_loss, .. } => {
+            format!("before training: held-out loss {}", loss(*heldout_loss))
+        }
+        RunEvent::Evaluated { step, heldout_loss, best } => format!(
+            "step {}: held-out loss {}{}",
+            number(*step),
+            loss(*heldout_loss),
+            if *best { ", the best so far" } else { "" }
+        ),
+        RunEvent::Note { text } => text.clone(),
+        RunEvent::Finished { result } => finished(result),
+        RunEvent::Kept { reason, heldout_loss_before, heldout_loss_after, seconds } => format!(
+            "The version before stays in use: {reason} (held-out loss {} before, {} after; {}).",
+            loss(*heldout_loss_before),
+            loss(*heldout_loss_after),
+            duration(*seconds)
+        ),
+        RunEvent::Failed { error } => format!("The run failed: {error}"),
+        RunEvent::Cancelled => "The run was cancelled; it made no version.".to_owned(),
+    })
+}
+
+/// Why a run exists, as the end of a sentence.
+pub fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Asked => "as you asked".to_owned(),
+        Cause::Saved { files } => match files.as_slice() {
+            [] => "files were saved".to_owned(),
+            [file] => format!("{file} was saved"),
+            [first, rest @ ..] => format!("{first} and {} were saved", count(rest.len(), "other file")),
+        },
+        Cause::Resumed => "going on where it was interrupted".to_owned(),
+        Cause::Stale => "examples that it had learnt are gone".to_owned(),
+    }
+}
+
+/// A loss before and after, in one word and in per cent: `clearly better (37 % lower)`.
+pub fn gain(before: f64, after: f64) -> String {
+    let change = (after - before) / before;
+    if !change.is_finite() {
+        return "not comparable".to_owned();
+    }
+    let percent = (change.abs() * 100.0).round();
+    let (word, direction) = match change {
+        change if change <= -0.25 => ("much better", "lower"),
+        change if change <= -0.1 => ("clearly better", "lower"),
+        change if change <= -0.005 => ("a little better", "lower"),
+        change if change < 0.005 => return "no better".to_owned(),
+        _ => ("worse", "higher"),
+    };
+    format!("{word} ({percent} % {direction})")
+}
+
+fn finished(result: &RunResult) -> String {
+    let RunResult { adapter, version, base_heldout_loss, heldout_loss_before, heldout_loss, .. } = result;
+    let new_notes = match (result.new_heldout_loss_before, result.new_heldout_loss_after) {
+        (Some(before), Some(after)) => {
+            format!("\nOn what is new: {} then {}, {}.", loss(before), loss(after), gain(before, after))
+        }
+        _ => String::new(),
+    };
+    let before = if (base_heldout_loss - heldout_loss_before).abs() > f64::EPSILON {
+        format!(" (the version before: {})", loss(*heldout_loss_before))
+    } else {
+        String::new()
+    };
+    let swap = match result.save_to_swap_seconds {
+        Some(seconds) => format!(", in use {} after the save", duration(seconds)),
+        None => String::new(),
+    };
+    format!(
+        "{adapter} version {version} is ready{swap}.\n\
+         On texts it has not seen: loss {} without it, {} with it{before}, {}.{new_notes}\n\
+         {} and {} in {}; the best state was that of step {}.\n\
+         {}",
+        loss(*base_heldout_loss),
+        loss(*heldout_loss),
+        gain(*base_heldout_loss, *heldout_loss),
+        count(result.steps, "step"),
+        count(result.tokens, "token"),
+        duration(result.seconds),
+        number(result.best_step),
+        result.path.display()
+    )
+}
+
+/// How a text came about, in one line.
+pub fn generated(result: &GenerateResult) -> String {
+    let who = result.adapter.as_deref().unwrap_or(&result.base);
+    let end = match result.finish_reason {
+        FinishReason::Stop => "it came to its end",
+        FinishReason::Length => "cut off at the limit: see --max-tokens",
+    };
+    format!(
+        "{who}: {} ({end}), the first after {:.0} ms, then {} a second; seed {}",
+        count(result.token_ids.len(), "token"),
+        result.first_token_ms,
+        number(result.tokens_per_second.max(0.0).round() as usize),
+        result.seed
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use hotplate_protocol::run::{RunId, RunKind};
+
+    use super::*;
+
+    fn result() -> RunResult {
+        RunResult {
+            run: RunId(2),
+            kind: RunKind::Incremental,
+            adapter: "notes".into(),
+            version: 2,
+            path: "/home/me/.local/share/hotplate/adapters/notes/2".into(),
+            base_heldout_loss: 4.0,
+            heldout_loss_before: 2.5,
+            heldout_loss: 2.4,
+            new_heldout_loss_before: Some(3.0),
+            new_heldout_loss_after: Some(2.5),
+            train_loss: 1.5,
+            train_examples: 50,
+            heldout_examples: 6,
+            best_step: 30,
+            steps: 42,
+            tokens: 12_345,
+            tokens_per_second: 1500.0,
+            seconds: 8.2,
+            save_to_swap_seconds: Some(9.1),
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_run() {
+        expect![[r"
+            notes version 2 is ready, in use 9.1 s after the save.
+            On texts it has not seen: loss 4.00 without it, 2.40 with it (the version before: 2.50), much better (40 % lower).
+            On what is new: 3.00 then 2.50, clearly better (17 % lower).
+            42 steps and 12,345 tokens in 8.2 s; the best state was that of step 30.
+            /home/me/.local/share/hotplate/adapters/notes/2"]].assert_eq(&event(&RunEvent::Finished { result: result() }).unwrap());
+        let asked = RunResult {
+            heldout_loss_before: 4.0,
+            new_heldout_loss_before: None,
+            save_to_swap_seconds: None,
+            ..result()
+        };
+        expect![[r"
+            notes version 2 is ready.
+            On texts it has not seen: loss 4.00 without it, 2.40 with it, much better (40 % lower).
+            42 steps and 12,345 tokens in 8.2 s; the best state was that of step 30.
+            /home/me/.local/share/hotplate/adapters/notes/2"]]
+        .assert_eq(&event(&RunEvent::Finished { result: asked }).unwrap());
+    }
+
+    #[test]
+    fn gains() {
+        assert_eq!(gain(4.0, 2.0), "much better (50 % lower)");
+        assert_eq!(gain(4.0, 3.5), "clearly better (13 % lower)");
+        assert_eq!(gain(4.0, 3.9), "a little better (3 % lower)");
+        assert_eq!(gain(4.0, 4.0), "no better");
+        assert_eq!(gain(4.0, 5.0), "worse (25 % higher)");
+        assert_eq!(gain(0.0, 0.0), "not comparable");
+    }
+
+    #[test]
+    fn causes() {
+        let saved = |files: &[&str]| {
+            cause(&Cause::Saved { files: files.iter().map(|&file| file.to_owned()).collect() })
+        };
+        assert_eq!(saved(&["later.md"]), "later.md was saved");
+        assert_eq!(saved(&["a.md", "b.md", "c.md"]), "a.md and 2 other files were saved");
+    }
+
+    #[test]
+    fn a_generated_text() {
+        let result = GenerateResult {
+            text: "Warm.".into(),
+            token_ids: vec![1, 2],
+            finish_reason: FinishReason::Stop,
+            prompt_tokens: 5,
+            seed: 7,
+            adapter: Some("notes@2".into()),
+            base: "hotplate-tiny".into(),
+            first_token_ms: 12.4,
+            tokens_per_second: 310.2,
+        };
+        expect!["notes@2: 2 tokens (it came to its end), the first after 12 ms, then 310 a second; seed 7"]
+            .assert_eq(&generated(&result));
+    }
+}
