@@ -6,6 +6,7 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
+use super::exp::exp;
 use super::host::{HostSlice, Merge, View, on_host, product};
 
 /// Query rows that one block handles.
@@ -139,7 +140,7 @@ pub fn backward(saved: &Saved, dy: &Tensor, segments: &[Segment], shape: Heads) 
                     for (index, line) in weights.chunks_exact_mut(keys).enumerate() {
                         let normaliser = ns[first + index * shape.heads];
                         let seen = visible(segment, row + index);
-                        line[..seen].iter_mut().for_each(|w| *w = (*w - normaliser).exp());
+                        line[..seen].iter_mut().for_each(|w| *w = exp(*w - normaliser));
                         line[seen..].fill(0.0);
                     }
                     let rows_view = View::rows(first * width, shape.heads * width);
@@ -251,7 +252,7 @@ fn softmax(line: &mut [f32]) -> f32 {
     let top = line.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0f32;
     for value in &mut *line {
-        *value = (*value - top).exp();
+        *value = exp(*value - top);
         sum += *value;
     }
     line.iter_mut().for_each(|value| *value /= sum);

@@ -6,6 +6,7 @@
 use candle_core::{D, Device, Result, Tensor};
 use rayon::prelude::*;
 
+use super::exp::exp;
 use super::frozen_linear::FrozenLinear;
 use super::host::{HostSlice, on_host};
 
@@ -94,7 +95,7 @@ fn rows_of(
         .map(|((slope, row), target)| {
             let normaliser = normaliser(row);
             for (s, x) in slope.iter_mut().zip(row) {
-                *s = (x - normaliser).exp() * factor as f32;
+                *s = exp(x - normaliser) * factor as f32;
             }
             slope[*target as usize] -= factor as f32;
             normaliser - row[*target as usize]
@@ -122,8 +123,22 @@ fn composed(
 
 /// The log of the sum of exponentials.
 fn normaliser(row: &[f32]) -> f32 {
-    let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    top + row.iter().map(|x| (x - top).exp()).sum::<f32>().ln()
+    let top = maximum(row);
+    // Sixteen running sums: vector registers, and a fixed order.
+    let mut lanes = [0f32; 16];
+    let (whole, rest) = row.as_chunks::<16>();
+    for chunk in whole {
+        for (sum, x) in lanes.iter_mut().zip(chunk) {
+            *sum += exp(x - top);
+        }
+    }
+    let rest: f32 = rest.iter().map(|x| exp(x - top)).sum();
+    top + (lanes.iter().sum::<f32>() + rest).ln()
+}
+
+/// NaN anywhere gives NaN: a broken row must not look like a finite loss.
+fn maximum(row: &[f32]) -> f32 {
+    row.iter().copied().fold(f32::NEG_INFINITY, |top, x| if x > top || x.is_nan() { x } else { top })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod cross_entropy;
+pub(crate) mod exp;
 pub mod frozen_linear;
 #[cfg(test)]
 pub(crate) mod gradient_check;

@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
+use super::exp::exp;
 use super::host::{HostSlice, on_host};
 
 const VALUES_PER_TASK: usize = 8192;
@@ -58,7 +59,7 @@ fn composed_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor,
 }
 
 fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp(-x))
 }
 
 #[cfg(test)]
