@@ -82,7 +82,10 @@ mod tests {
         assert_eq!(&*source.read("config.json").unwrap(), b"{}");
         assert!(source.read_if_present("generation_config.json").unwrap().is_none());
         let error = source.read("model.safetensors").unwrap_err();
-        assert!(matches!(&error, BaseError::Missing { file } if file.ends_with("model.safetensors")), "{error}");
+        assert!(
+            matches!(&error, BaseError::Missing { file } if file.ends_with("model.safetensors")),
+            "{error}"
+        );
         assert!(source.read("tokenizer.json").unwrap_err().to_string().contains("not a regular file"));
     }
 }

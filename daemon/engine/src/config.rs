@@ -119,11 +119,15 @@ impl DecoderConfig {
             Some(head_dim) => head_dim,
             None if hidden % heads == 0 => hidden / heads,
             None => {
-                return Err(format!("num_attention_heads is {heads}, which does not divide hidden_size {hidden}"));
+                return Err(format!(
+                    "num_attention_heads is {heads}, which does not divide hidden_size {hidden}"
+                ));
             }
         };
         if heads % kv_heads != 0 {
-            return Err(format!("num_key_value_heads is {kv_heads}, which does not divide num_attention_heads {heads}"));
+            return Err(format!(
+                "num_key_value_heads is {kv_heads}, which does not divide num_attention_heads {heads}"
+            ));
         }
         if head_dim % 2 != 0 {
             return Err(format!("head_dim is {head_dim}; rotary positions need an even one"));
@@ -157,8 +161,11 @@ fn bad(file: &Path, why: String) -> BaseError {
 }
 
 fn architecture(object: &Map<String, Value>, file: &Path) -> Result<String, BaseError> {
-    let unknown =
-        |found: String| BaseError::UnknownArchitecture { file: file.to_owned(), found, known: KNOWN_ARCHITECTURES };
+    let unknown = |found: String| BaseError::UnknownArchitecture {
+        file: file.to_owned(),
+        found,
+        known: KNOWN_ARCHITECTURES,
+    };
     let model_type = object.get("model_type").and_then(Value::as_str);
     let named = match object.get("architectures") {
         Some(Value::Array(list)) => list.first().and_then(Value::as_str),
@@ -172,7 +179,9 @@ fn architecture(object: &Map<String, Value>, file: &Path) -> Result<String, Base
         }
         (Some(name), _) => Err(unknown(name.to_owned())),
         (None, Some(model_type)) => Err(unknown(format!("of model_type {model_type}"))),
-        (None, None) => Err(bad(file, "has neither architectures nor model_type; is it a model's config.json?".into())),
+        (None, None) => {
+            Err(bad(file, "has neither architectures nor model_type; is it a model's config.json?".into()))
+        }
     }
 }
 
@@ -198,14 +207,22 @@ impl Keys<'_> {
     }
 
     pub(crate) fn unsupported(&self, key: &str, value: &Value, supported: &str) -> String {
-        format!("{}{key} is {}, which this version does not support; it must be {supported}", self.path, short(value))
+        format!(
+            "{}{key} is {}, which this version does not support; it must be {supported}",
+            self.path,
+            short(value)
+        )
     }
 
     pub(crate) fn optional_size(&self, key: &str, limit: usize) -> Result<Option<usize>, String> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.as_u64().and_then(|size| usize::try_from(size).ok()) {
             Some(size) if (1..=limit).contains(&size) => Ok(Some(size)),
-            _ => Err(format!("{}{key} is {}; it must be a whole number from 1 to {limit}", self.path, short(value))),
+            _ => Err(format!(
+                "{}{key} is {}; it must be a whole number from 1 to {limit}",
+                self.path,
+                short(value)
+            )),
         }
     }
 
@@ -315,7 +332,9 @@ mod tests {
             let error = with(key, value.clone()).expect_err(key).to_string();
             assert!(error.contains("base/config.json") && error.contains(key), "{key} {value}: {error}");
         }
-        for (key, value) in [("pretraining_tp", json!(1)), ("quantization_config", json!(null)), ("head_dim", json!(null))] {
+        for (key, value) in
+            [("pretraining_tp", json!(1)), ("quantization_config", json!(null)), ("head_dim", json!(null))]
+        {
             with(key, value).expect(key);
         }
     }

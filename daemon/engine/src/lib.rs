@@ -3,18 +3,27 @@
 //! This crate owns arithmetic and the files that hold it. It must not know sockets, watching, clocks or sessions: data in, data out,
 //! and whatever takes long is a value that steps ([`generate::Generation`], [`train::Trainer`]).
 
+pub mod base;
 pub mod base_error;
 pub mod base_source;
+pub mod base_text;
 pub mod config;
 pub mod decoder;
+pub mod detokenize;
 pub mod device;
 pub mod embedded;
+mod encode_example;
+pub mod generate;
 pub mod lora;
 pub mod ops;
 pub mod rope_config;
 pub mod sample;
 pub mod sampling;
-#[cfg(test)]
-mod test_base;
+mod template;
+mod tokenizer;
 pub mod train;
 pub mod weights;
+#[cfg(test)]
+mod test_base;
+#[cfg(test)]
+mod test_tokenizers;

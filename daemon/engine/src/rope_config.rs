@@ -19,9 +19,16 @@ pub struct Rope {
 pub enum RopeScaling {
     None,
     /// Every frequency is divided by `factor`.
-    Linear { factor: f64 },
+    Linear {
+        factor: f64,
+    },
     /// Llama 3.1: only long wavelengths are divided by `factor`, with a smooth passage.
-    Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_context: usize },
+    Llama3 {
+        factor: f64,
+        low_freq_factor: f64,
+        high_freq_factor: f64,
+        original_context: usize,
+    },
 }
 
 /// Reads `rope_scaling` + `rope_theta` (transformers 4) or `rope_parameters` (transformers 5).
@@ -92,7 +99,12 @@ fn llama3(top: &Keys, rope: &Keys, context: usize) -> Result<RopeScaling, String
             rope.path
         ));
     }
-    Ok(RopeScaling::Llama3 { factor: positive(rope, "factor")?, low_freq_factor, high_freq_factor, original_context })
+    Ok(RopeScaling::Llama3 {
+        factor: positive(rope, "factor")?,
+        low_freq_factor,
+        high_freq_factor,
+        original_context,
+    })
 }
 
 impl Rope {
@@ -159,13 +171,15 @@ mod tests {
         }
         let old = json!({"rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": {"rope_type": "default"}});
         assert_eq!(parsed(&old).unwrap().scaling, RopeScaling::Linear { factor: 2.0 });
-        let default = json!({"rope_scaling": null, "rope_parameters": {"rope_theta": 5.0, "rope_type": "default"}});
+        let default =
+            json!({"rope_scaling": null, "rope_parameters": {"rope_theta": 5.0, "rope_type": "default"}});
         assert_eq!(parsed(&default).unwrap(), Rope { theta: 5.0, scaling: RopeScaling::None });
     }
 
     #[test]
     fn the_original_context_has_transformers_order_of_places() {
-        let section = json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4});
+        let section =
+            json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4});
         let original = |value: Value| match parsed(&value).unwrap().scaling {
             RopeScaling::Llama3 { original_context, .. } => original_context,
             other => panic!("{other:?}"),
@@ -186,7 +200,10 @@ mod tests {
             (json!({"rope_scaling": {"type": "linear", "factor": 0}}), "rope_scaling.factor"),
             (json!({"rope_scaling": {"type": "linear", "factor": 1e300}}), "rope_scaling.factor"),
             (json!({"rope_scaling": "linear"}), "rope_scaling"),
-            (json!({"rope_parameters": {"partial_rotary_factor": 0.25}}), "rope_parameters.partial_rotary_factor"),
+            (
+                json!({"rope_parameters": {"partial_rotary_factor": 0.25}}),
+                "rope_parameters.partial_rotary_factor",
+            ),
             (json!({"rope_parameters": {"rope_theta": "big"}}), "rope_parameters.rope_theta"),
             (
                 json!({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4}}),
@@ -198,9 +215,18 @@ mod tests {
         }
     }
 
-    const PLAIN: [f32; 8] = [1.0, 0.316_227_76, 0.1, 0.031_622_78, 0.01, 0.003_162_277_9, 0.001, 3.162_278e-4];
-    const LINEAR: [f32; 8] =
-        [0.4, 0.126_491_1, 0.04, 0.012_649_111, 0.003_999_999_7, 0.001_264_911_1, 4.000_000_2e-4, 1.264_911_1e-4];
+    const PLAIN: [f32; 8] =
+        [1.0, 0.316_227_76, 0.1, 0.031_622_78, 0.01, 0.003_162_277_9, 0.001, 3.162_278e-4];
+    const LINEAR: [f32; 8] = [
+        0.4,
+        0.126_491_1,
+        0.04,
+        0.012_649_111,
+        0.003_999_999_7,
+        0.001_264_911_1,
+        4.000_000_2e-4,
+        1.264_911_1e-4,
+    ];
     const LLAMA3: [f32; 8] =
         [1.0, 0.244_384_59, 0.013_042_256, 0.003_952_847_3, 0.00125, 3.952_847_3e-4, 1.25e-4, 3.952_847_3e-5];
 
@@ -216,8 +242,12 @@ mod tests {
         };
         close(Rope { theta: 10_000.0, scaling: RopeScaling::None }, &PLAIN);
         close(Rope { theta: 10_000.0, scaling: RopeScaling::Linear { factor: 2.5 } }, &LINEAR);
-        let scaling =
-            RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_context: 64 };
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_context: 64,
+        };
         close(Rope { theta: 10_000.0, scaling }, &LLAMA3);
     }
 }

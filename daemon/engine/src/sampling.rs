@@ -70,7 +70,8 @@ impl Sampler {
         if !(self.temperature > 0.0) {
             return likeliest(logits);
         }
-        let mut candidates: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).filter(|(_, logit)| possible(*logit)).collect();
+        let mut candidates: Vec<(u32, f32)> =
+            (0..).zip(logits.iter().copied()).filter(|(_, logit)| possible(*logit)).collect();
         let Some(max) = candidates.iter().map(|(_, logit)| *logit).max_by(f32::total_cmp) else { return 0 };
         if max == f32::INFINITY {
             return likeliest(logits);
@@ -160,7 +161,8 @@ mod tests {
     use super::*;
 
     fn sampler(change: impl FnOnce(&mut SamplingOptions)) -> Sampler {
-        let mut options = SamplingOptions { temperature: 1.0, top_p: 1.0, seed: 7, ..SamplingOptions::default() };
+        let mut options =
+            SamplingOptions { temperature: 1.0, top_p: 1.0, seed: 7, ..SamplingOptions::default() };
         change(&mut options);
         Sampler::new(&options)
     }
@@ -207,7 +209,10 @@ mod tests {
     #[test]
     fn top_k_keeps_exactly_k_and_the_lower_id_among_equals() {
         assert_near(&shares(&mut sampler(|o| o.top_k = 2), &logits(&P)), &[0.0, 0.625, 0.375, 0.0]);
-        assert_near(&shares(&mut sampler(|o| o.top_k = 3), &logits(&P)), &[1.0 / 9.0, 5.0 / 9.0, 3.0 / 9.0, 0.0]);
+        assert_near(
+            &shares(&mut sampler(|o| o.top_k = 3), &logits(&P)),
+            &[1.0 / 9.0, 5.0 / 9.0, 3.0 / 9.0, 0.0],
+        );
         assert_near(&shares(&mut sampler(|o| o.top_k = 99), &logits(&P)), &P.map(f64::from));
     }
 
@@ -215,7 +220,10 @@ mod tests {
     fn top_p_keeps_the_smallest_set_that_reaches_p() {
         assert_near(&shares(&mut sampler(|o| o.top_p = 0.4), &logits(&P)), &[0.0, 1.0, 0.0, 0.0]);
         assert_near(&shares(&mut sampler(|o| o.top_p = 0.7), &logits(&P)), &[0.0, 0.625, 0.375, 0.0]);
-        assert_near(&shares(&mut sampler(|o| o.top_p = 0.85), &logits(&P)), &[1.0 / 9.0, 5.0 / 9.0, 3.0 / 9.0, 0.0]);
+        assert_near(
+            &shares(&mut sampler(|o| o.top_p = 0.85), &logits(&P)),
+            &[1.0 / 9.0, 5.0 / 9.0, 3.0 / 9.0, 0.0],
+        );
         assert_near(&shares(&mut sampler(|o| o.top_p = 0.0), &logits(&P)), &[0.0, 1.0, 0.0, 0.0]);
         // top-p counts among what top-k left.
         let both = |o: &mut SamplingOptions| (o.top_k, o.top_p) = (2, 0.6);

@@ -67,7 +67,8 @@ impl Weights {
         match source {
             BaseSource::Embedded => {
                 let file = source.path(SINGLE);
-                let bytes = embedded::file(SINGLE)?.ok_or_else(|| BaseError::Missing { file: file.clone() })?;
+                let bytes =
+                    embedded::file(SINGLE)?.ok_or_else(|| BaseError::Missing { file: file.clone() })?;
                 Self::from_shards(vec![Shard::new(file.clone(), Bytes::Embedded(bytes))?], file)
             }
             BaseSource::Folder(folder) => {
@@ -120,7 +121,8 @@ impl Weights {
         for (index, shard) in shards.iter().enumerate() {
             for name in shard.header.tensors().into_keys() {
                 if let Some(earlier) = places.insert(name.clone(), index) {
-                    let why = format!("holds the tensor {name}, and so does {}", shards[earlier].file.display());
+                    let why =
+                        format!("holds the tensor {name}, and so does {}", shards[earlier].file.display());
                     return Err(BaseError::CorruptWeights { file: shard.file.clone(), why });
                 }
             }
@@ -147,7 +149,10 @@ impl Weights {
         match values {
             Some(Some(values)) => Ok(Tensor::from_vec(values, shape, device)?),
             Some(None) => {
-                let why = format!("holds the tensor {name} as {:?}; only F32, F16, BF16 and F64 are read", info.dtype);
+                let why = format!(
+                    "holds the tensor {name} as {:?}; only F32, F16, BF16 and F64 are read",
+                    info.dtype
+                );
                 Err(BaseError::BadConfig { file, why })
             }
             None => Err(BaseError::CorruptWeights { file, why: format!("the tensor {name} is cut off") }),
@@ -188,13 +193,19 @@ fn no_weights(folder: &Path, single: PathBuf) -> BaseError {
 }
 
 impl Shard {
-    #[expect(unsafe_code, reason = "memory-mapping is the only way to read gigabytes without holding them twice")]
+    #[expect(
+        unsafe_code,
+        reason = "memory-mapping is the only way to read gigabytes without holding them twice"
+    )]
     fn map(file: &Path) -> Result<Shard, BaseError> {
         let reading = |source| BaseError::reading(file, source);
         let opened = File::open(file).map_err(reading)?;
         let metadata = opened.metadata().map_err(reading)?;
         if !metadata.is_file() {
-            return Err(BaseError::BadConfig { file: file.to_owned(), why: "is not a regular file".to_owned() });
+            return Err(BaseError::BadConfig {
+                file: file.to_owned(),
+                why: "is not a regular file".to_owned(),
+            });
         }
         if metadata.len() == 0 {
             return Err(BaseError::CorruptWeights { file: file.to_owned(), why: "it is empty".to_owned() });
@@ -277,10 +288,25 @@ mod tests {
         write(
             &folder.path().join(SINGLE),
             &[
-                ("f64", Dtype::F64, &shape, values.iter().flat_map(|v| f64::from(*v).to_le_bytes()).collect()),
+                (
+                    "f64",
+                    Dtype::F64,
+                    &shape,
+                    values.iter().flat_map(|v| f64::from(*v).to_le_bytes()).collect(),
+                ),
                 ("f32", Dtype::F32, &shape, f32s(&values)),
-                ("bf16", Dtype::BF16, &shape, values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect()),
-                ("f16", Dtype::F16, &shape, values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect()),
+                (
+                    "bf16",
+                    Dtype::BF16,
+                    &shape,
+                    values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
+                ),
+                (
+                    "f16",
+                    Dtype::F16,
+                    &shape,
+                    values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect(),
+                ),
                 ("i64", Dtype::I64, &[1], vec![0; 8]),
             ],
         );
@@ -324,7 +350,10 @@ mod tests {
 
         fs::remove_file(folder.path().join("two.safetensors")).unwrap();
         let error = open(folder.path()).unwrap_err();
-        assert!(matches!(&error, BaseError::MissingShard { file, .. } if file.ends_with("two.safetensors")), "{error}");
+        assert!(
+            matches!(&error, BaseError::MissingShard { file, .. } if file.ends_with("two.safetensors")),
+            "{error}"
+        );
 
         for bad in [r#"{"weight_map":{"a":"../one.safetensors"}}"#, r#"{"weight_map":{"a":3}}"#, "{}", "x"] {
             fs::write(&index, bad).unwrap();

@@ -4,11 +4,15 @@
 //! threads, no callbacks, no clock: the server owns time. Stepping it, saving and restoring it, and never having stopped give the same bits.
 
 mod adamw;
+mod evaluation;
 pub mod full;
 mod pass;
 mod settings;
+mod state;
+mod trainer;
 
 pub use settings::TrainSettings;
+pub use trainer::{HeldOut, Losses, Outcome, StopReason, TrainData, TrainEvent, Trainer};
 
 use std::path::PathBuf;
 

@@ -1,0 +1,324 @@
+//! Everything of a base that is not tensors: its shape, tokenizer, chat template and defaults.
+//!
+//! Cheap to open (milliseconds: of the weights only the headers are read) and usable on any thread, so that data can be
+//! checked and counted without the device. How examples become tokens lies in [`crate::encode_example`].
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use hotplate_dataset::{Role, Turn};
+use serde_json::{Map, Value};
+
+pub use crate::base_error::BaseError;
+pub use crate::base_source::BaseSource;
+use crate::config::{DecoderConfig, Keys, parse_object};
+use crate::detokenize::DetokenizeStream;
+use crate::embedded;
+pub use crate::sample::Sample;
+use crate::template::{self, ChatTemplate};
+use crate::tokenizer::{TextTokenizer, TokenizerConfig};
+use crate::weights::Weights;
+
+const CONFIG_FILE: &str = "config.json";
+const GENERATION_FILE: &str = "generation_config.json";
+
+/// What `generation_config.json` recommends.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct GenerationDefaults {
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    /// 0: all tokens.
+    pub top_k: Option<usize>,
+    pub repetition_penalty: Option<f64>,
+    /// False: the likeliest token each time.
+    pub do_sample: bool,
+}
+
+/// A base without its weights.
+#[derive(Debug)]
+pub struct BaseText {
+    /// `hotplate-tiny`, the hub's id, or the folder's own name.
+    pub name: String,
+    /// The hub's id, where the files tell it.
+    pub hub_id: Option<String>,
+    pub source: BaseSource,
+    pub config: DecoderConfig,
+    /// Hex blake3 of config.json, tokenizer.json and the weights' headers: the same for the same base wherever it lies.
+    pub fingerprint: String,
+    /// Tokens that end an answer; training texts end in the first one.
+    pub eos: Vec<u32>,
+    pub bos: Option<u32>,
+    pub generation: GenerationDefaults,
+    pub(crate) tokenizer: Arc<TextTokenizer>,
+    /// A template that does not compile is an error when it is used: raw text needs none.
+    template: Option<Result<ChatTemplate, String>>,
+}
+
+impl BaseText {
+    /// Reads and checks the files of a base.
+    ///
+    /// # Errors
+    /// Each says which file is wrong, why, and what to do.
+    pub fn open(source: &BaseSource) -> Result<BaseText, BaseError> {
+        if let BaseSource::Folder(folder) = source
+            && !folder.is_dir()
+        {
+            return Err(not_a_folder(folder));
+        }
+        let config_json = source.read(CONFIG_FILE)?;
+        let config_file = source.path(CONFIG_FILE);
+        let config = DecoderConfig::parse(&config_json, &config_file)?;
+        let raw_config = parse_object(&config_json)
+            .map_err(|why| BaseError::BadConfig { file: config_file.clone(), why })?;
+        let generation_object = match source.read_if_present(GENERATION_FILE)? {
+            None => Map::new(),
+            Some(bytes) => parse_object(&bytes).map_err(|why| bad_generation(source, why))?,
+        };
+        let generation =
+            generation_defaults(&generation_object).map_err(|why| bad_generation(source, why))?;
+        let tokenizer_config = TokenizerConfig::read(source)?;
+        let tokenizer = TextTokenizer::read(source, &tokenizer_config, config.vocab)?;
+        let template = template::find(source, &tokenizer_config)?
+            .map(|text| ChatTemplate::compile(text, tokenizer_config.special_tokens.clone()));
+        let weights = Weights::open(source)?;
+        let fingerprint = fingerprint(&[&config_json, &source.read("tokenizer.json")?], weights.headers());
+        let special = |key: &str| tokenizer.id(tokenizer_config.special_tokens.get(key)?);
+        let mut eos: Vec<u32> = special("eos_token").into_iter().collect();
+        eos.extend(token_ids(&generation_object, "eos_token_id").map_err(|why| bad_generation(source, why))?);
+        let from_config = token_ids(&raw_config, "eos_token_id");
+        eos.extend(from_config.map_err(|why| BaseError::BadConfig { file: config_file, why })?);
+        let hub_id = hub_id(source, &raw_config);
+        Ok(BaseText {
+            name: hub_id.clone().unwrap_or_else(|| plain_name(source)),
+            hub_id,
+            source: source.clone(),
+            fingerprint,
+            eos: usable(eos, config.vocab),
+            bos: special("bos_token"),
+            generation,
+            tokenizer: Arc::new(tokenizer),
+            template,
+            config,
+        })
+    }
+
+    /// A text's tokens as `tokenizer(text)` gives them in transformers: with what the tokenizer adds (a BOS, mostly).
+    pub fn encode_raw(&self, text: &str) -> Result<Vec<u32>, BaseError> {
+        self.tokenizer.encode(text, true)
+    }
+
+    /// The tokens to answer: `raw` text to be continued, or one user's turn through the chat template. A base without a
+    /// template reads everything raw. The BOS token is never doubled.
+    pub fn prompt(&self, prompt: &str, raw: bool) -> Result<Vec<u32>, BaseError> {
+        if !raw && self.has_template()? {
+            let turns = [Turn { role: Role::User, content: prompt.to_owned() }];
+            return self.tokenizer.encode(&self.render(&turns, true)?, false);
+        }
+        let mut tokens = self.encode_raw(prompt)?;
+        // The text itself begins with "<s>" and the tokenizer adds another.
+        if let (Some(bos), [first, second, ..]) = (self.bos, tokens.as_slice())
+            && *first == bos
+            && *second == bos
+        {
+            tokens.remove(0);
+        }
+        Ok(tokens)
+    }
+
+    /// Text for tokens as they come.
+    pub fn decode_stream(&self) -> DetokenizeStream {
+        DetokenizeStream::new(Arc::clone(&self.tokenizer))
+    }
+
+    /// Text for all of an answer's tokens; special tokens are left out.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, BaseError> {
+        self.tokenizer.decode(tokens, true)
+    }
+
+    /// The chat template's source, where the base has one.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.template.as_ref().and_then(|template| template.as_ref().ok()).map(ChatTemplate::text)
+    }
+
+    /// Whether messages go through a template.
+    pub(crate) fn has_template(&self) -> Result<bool, BaseError> {
+        match &self.template {
+            None => Ok(false),
+            Some(Ok(_)) => Ok(true),
+            Some(Err(why)) => Err(self.bad_template(why)),
+        }
+    }
+
+    /// The text of a conversation. Only for a base that [has a template](Self::has_template).
+    pub(crate) fn render(&self, turns: &[Turn], add_generation_prompt: bool) -> Result<String, BaseError> {
+        match &self.template {
+            Some(Ok(template)) => {
+                template.render(turns, add_generation_prompt).map_err(|why| self.bad_template(&why))
+            }
+            Some(Err(why)) => Err(self.bad_template(why)),
+            None => Err(self.bad_template("the base has none")),
+        }
+    }
+
+    fn bad_template(&self, why: &str) -> BaseError {
+        let own = self.source.path("chat_template.jinja");
+        let file = if own.exists() { own } else { self.source.path("tokenizer_config.json") };
+        BaseError::BadTemplate { file, why: why.to_owned() }
+    }
+}
+
+fn not_a_folder(folder: &Path) -> BaseError {
+    if folder.exists() {
+        let why = "is a file; a base is the folder around config.json, name that";
+        return BaseError::BadConfig { file: folder.to_owned(), why: why.to_owned() };
+    }
+    BaseError::Missing { file: folder.to_owned() }
+}
+
+fn bad_generation(source: &BaseSource, why: String) -> BaseError {
+    BaseError::BadConfig { file: source.path(GENERATION_FILE), why }
+}
+
+fn generation_defaults(object: &Map<String, Value>) -> Result<GenerationDefaults, String> {
+    let keys = Keys { object, path: "" };
+    let bounded = |key: &str, largest: f64| match keys.number(key)? {
+        Some(number) if !(0.0..=largest).contains(&number) => {
+            Err(format!("{key} is {number}; it must be between 0 and {largest}"))
+        }
+        number => Ok(number),
+    };
+    let top_k = match keys.get("top_k") {
+        None => None,
+        Some(value) => match value.as_u64() {
+            Some(top_k) => Some(usize::try_from(top_k).unwrap_or(0)),
+            None => return Err("top_k must be a whole number, 0 for none".to_owned()),
+        },
+    };
+    Ok(GenerationDefaults {
+        temperature: bounded("temperature", 100.0)?,
+        top_p: bounded("top_p", 1.0)?,
+        top_k,
+        repetition_penalty: bounded("repetition_penalty", 100.0)?,
+        do_sample: keys.flag("do_sample")?,
+    })
+}
+
+/// `2` or `[1, 2]`; negative numbers, which some files use for "none", are left out.
+fn token_ids(object: &Map<String, Value>, key: &str) -> Result<Vec<u32>, String> {
+    let values = match object.get(key) {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(values)) => values.as_slice(),
+        Some(value) => std::slice::from_ref(value),
+    };
+    let ids = values.iter().map(|value| match value.as_i64() {
+        Some(id) => Ok(u32::try_from(id).ok()),
+        None => Err(format!("{key} must be a token's number or a list of them")),
+    });
+    Ok(ids.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// Each once, in order, and only tokens that the base can say.
+fn usable(ids: Vec<u32>, vocab: usize) -> Vec<u32> {
+    let mut kept = Vec::new();
+    for id in ids {
+        if (id as usize) < vocab && !kept.contains(&id) {
+            kept.push(id);
+        }
+    }
+    kept
+}
+
+fn fingerprint<'a>(files: &[&'a [u8]], headers: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in files.iter().copied().chain(headers) {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn plain_name(source: &BaseSource) -> String {
+    match source {
+        BaseSource::Embedded => embedded::NAME.to_owned(),
+        BaseSource::Folder(folder) => {
+            // "." has a name too.
+            let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+            folder.file_name().map_or_else(|| "base".to_owned(), |name| name.to_string_lossy().into_owned())
+        }
+    }
+}
+
+/// The hub's id: from the layout of its cache (`models--org--name/snapshots/HASH`), or what transformers 4 noted.
+fn hub_id(source: &BaseSource, config: &Map<String, Value>) -> Option<String> {
+    if let BaseSource::Folder(folder) = source {
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+        if let Some(id) = cached_id(&folder) {
+            return Some(id);
+        }
+    }
+    let noted = config.get("_name_or_path")?.as_str()?;
+    is_hub_id(noted).then(|| noted.to_owned())
+}
+
+fn cached_id(folder: &Path) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for component in folder.components() {
+        if let Component::Normal(part) = component {
+            parts.push(part.to_str().unwrap_or_default());
+        }
+    }
+    let [.., repository, "snapshots", _] = parts.as_slice() else { return None };
+    let id = repository.strip_prefix("models--")?.replacen("--", "/", 1);
+    is_hub_id(&id).then_some(id)
+}
+
+/// `organisation/name`: a path of somebody's machine does not look like that.
+fn is_hub_id(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char))
+    };
+    text.split_once('/').is_some_and(|(organisation, name)| part(organisation) && part(name))
+        && !PathBuf::from(text).exists()
+}
+
+#[cfg(test)]
+impl BaseText {
+    /// A base's text side without files: a token for each letter, and no template.
+    pub(crate) fn for_tests(config: DecoderConfig) -> BaseText {
+        BaseText::with_tokenizer(crate::test_tokenizers::letters(config.vocab), None, config)
+    }
+
+    pub(crate) fn with_tokenizer(
+        tokenizer: tokenizers::Tokenizer,
+        template: Option<&str>,
+        config: DecoderConfig,
+    ) -> BaseText {
+        let specials = [("bos_token", "<s>"), ("eos_token", "<|end|>")];
+        let special_tokens = specials
+            .into_iter()
+            .filter(|(_, token)| tokenizer.token_to_id(token).is_some())
+            .map(|(key, token)| (key.to_owned(), token.to_owned()));
+        let settings =
+            TokenizerConfig { special_tokens: special_tokens.collect(), ..TokenizerConfig::default() };
+        let tokenizer =
+            TextTokenizer::new(tokenizer, &settings, config.vocab, PathBuf::from("tokenizer.json")).unwrap();
+        BaseText {
+            name: "test".to_owned(),
+            hub_id: None,
+            source: BaseSource::Embedded,
+            fingerprint: "test".to_owned(),
+            eos: tokenizer.id("<|end|>").into_iter().collect(),
+            bos: tokenizer.id("<s>"),
+            generation: GenerationDefaults::default(),
+            tokenizer: Arc::new(tokenizer),
+            template: template
+                .map(|text| ChatTemplate::compile(text.to_owned(), settings.special_tokens.clone())),
+            config,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
