@@ -51,7 +51,7 @@ pub struct BaseText {
     pub generation: GenerationDefaults,
     pub(crate) tokenizer: Arc<TextTokenizer>,
     /// A template that does not compile is an error when it is used: raw text needs none.
-    template: Option<Result<ChatTemplate, String>>,
+    pub(crate) template: Option<Result<ChatTemplate, String>>,
 }
 
 impl BaseText {

@@ -1,6 +1,6 @@
 //! Chooses where tensors live. Nothing outside this file and [`crate::ops`] knows which device it is.
 
-use candle_core::Device;
+pub use candle_core::Device;
 
 /// What a person asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -16,6 +16,7 @@ mod encode_example;
 pub mod generate;
 pub mod lora;
 pub mod ops;
+pub mod peft;
 pub mod rope_config;
 pub mod sample;
 pub mod sampling;

@@ -25,7 +25,7 @@ pub(crate) struct TokenizerConfig {
     pub(crate) special_tokens: BTreeMap<String, String>,
     /// A string, or a list of named templates.
     pub(crate) chat_template: Option<Value>,
-    added_tokens: Vec<(u32, AddedToken)>,
+    pub(crate) added_tokens: Vec<(u32, AddedToken)>,
 }
 
 impl TokenizerConfig {

@@ -1,0 +1,160 @@
+//! Adapters on disk: folders exactly as the PEFT library writes them.
+//!
+//! Owns the two files that everything else reads (`adapter_config.json`, `adapter_model.safetensors`) and our own one
+//! beside them (`hotplate.json`: which base, which chat template, which end tokens). Contents that this engine would not
+//! compute exactly are refused, never half loaded. What the settings mean lies in [`config`](self::config).
+
+mod config;
+mod tensors;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::base_text::BaseText;
+use crate::lora::Adapter;
+
+pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
+pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+pub(crate) const OWN_FILE: &str = "hotplate.json";
+
+/// An adapter that cannot be used, or not be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum AdapterError {
+    #[error("{} does not exist; an adapter is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}", file.display())]
+    Missing { file: PathBuf },
+    #[error("{}: {source}", file.display())]
+    Io { file: PathBuf, source: std::io::Error },
+    #[error("{}: {why}", file.display())]
+    BadConfig { file: PathBuf, why: String },
+    #[error("{}: {what}; this version applies plain LoRA on the linear layers of a decoder only", file.display())]
+    Unsupported { file: PathBuf, what: String },
+    #[error("{} is damaged: {why}; copy it again from where it came", file.display())]
+    Corrupt { file: PathBuf, why: String },
+    #[error("{} was made for another base than {base}: {why}; name its own base with --base", folder.display())]
+    OtherBase { folder: PathBuf, base: String, why: String },
+    #[error("{} holds values that are not finite in {name}: its training went wrong, use an earlier version", file.display())]
+    NotFinite { file: PathBuf, name: String },
+    #[error("{} is not empty; an adapter is saved into an empty folder", folder.display())]
+    NotEmpty { folder: PathBuf },
+    #[error("a tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// What stands in [`OWN_FILE`]. An adapter from elsewhere has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OwnFile {
+    /// [`BaseText::name`] and [`BaseText::fingerprint`].
+    base: String,
+    fingerprint: String,
+    /// What training saw; for whoever serves the adapter elsewhere and wonders why it babbles.
+    chat_template: Option<String>,
+    eos_token_ids: Vec<u32>,
+}
+
+/// Reads an adapter for a base.
+///
+/// # Errors
+/// A missing or damaged file, settings or tensors that this version does not apply, an adapter of another base, values
+/// that are not finite. Each names the file and what is in it.
+pub fn load(folder: &Path, base: &BaseText, device: &Device) -> Result<Adapter, AdapterError> {
+    if !folder.is_dir() {
+        return Err(AdapterError::Missing { file: folder.to_owned() });
+    }
+    let settings = config::Settings::parse(&read(&folder.join(CONFIG_FILE))?, &folder.join(CONFIG_FILE))?;
+    check_own_file(folder, base)?;
+    tensors::load(folder, &settings, base, device)
+}
+
+/// Writes an adapter into an existing, empty folder, and waits until it is on the disk. The caller renames the folder
+/// into place, so that nobody sees half of it.
+///
+/// # Errors
+/// The folder is not empty, or the disk refuses.
+pub fn save(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), AdapterError> {
+    let io = |file: &Path| {
+        let file = file.to_owned();
+        move |source| AdapterError::Io { file, source }
+    };
+    if fs::read_dir(folder).map_err(io(folder))?.next().is_some() {
+        return Err(AdapterError::NotEmpty { folder: folder.to_owned() });
+    }
+    let own = OwnFile {
+        base: base.name.clone(),
+        fingerprint: base.fingerprint.clone(),
+        chat_template: base.chat_template().map(str::to_owned),
+        eos_token_ids: base.eos.clone(),
+    };
+    let own = serde_json::to_vec_pretty(&own)
+        .map_err(|error| AdapterError::Io { file: folder.join(OWN_FILE), source: error.into() })?;
+    let weights = tensors::bytes(adapter, &folder.join(WEIGHTS_FILE))?;
+    let settings = config::write(adapter, base.hub_id.as_deref().unwrap_or(&base.name));
+    for (name, bytes) in [(WEIGHTS_FILE, weights), (OWN_FILE, own), (CONFIG_FILE, settings)] {
+        let file = folder.join(name);
+        write_synced(&file, &bytes).map_err(io(&file))?;
+    }
+    // The names are in the folder, which is a file of its own on Unix; elsewhere it cannot be opened.
+    #[cfg(unix)]
+    File::open(folder).and_then(|opened| opened.sync_all()).map_err(io(folder))?;
+    Ok(())
+}
+
+fn write_synced(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut opened = File::create_new(file)?;
+    opened.write_all(bytes)?;
+    opened.sync_all()
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, AdapterError> {
+    /// Settings beyond this are none.
+    const LARGEST: u64 = 1 << 26;
+    match fs::metadata(file) {
+        Ok(metadata) if metadata.is_file() && metadata.len() <= LARGEST => {}
+        Ok(_) => {
+            let why = "is not a file of settings".to_owned();
+            return Err(AdapterError::BadConfig { file: file.to_owned(), why });
+        }
+        Err(source) => return Err(unreadable(file, source)),
+    }
+    fs::read(file).map_err(|source| unreadable(file, source))
+}
+
+fn unreadable(file: &Path, source: std::io::Error) -> AdapterError {
+    if source.kind() == std::io::ErrorKind::NotFound {
+        AdapterError::Missing { file: file.to_owned() }
+    } else {
+        AdapterError::Io { file: file.to_owned(), source }
+    }
+}
+
+/// Our own file tells another base even where all shapes are equal.
+fn check_own_file(folder: &Path, base: &BaseText) -> Result<(), AdapterError> {
+    let file = folder.join(OWN_FILE);
+    let bytes = match read(&file) {
+        Ok(bytes) => bytes,
+        Err(AdapterError::Missing { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let own: OwnFile = serde_json::from_slice(&bytes)
+        .map_err(|error| AdapterError::BadConfig { file, why: format!("cannot be read: {error}") })?;
+    if own.fingerprint == base.fingerprint {
+        return Ok(());
+    }
+    let why = format!(
+        "it was trained on {} with fingerprint {}, not {}",
+        own.base,
+        brief(&own.fingerprint),
+        brief(&base.fingerprint)
+    );
+    Err(AdapterError::OtherBase { folder: folder.to_owned(), base: base.name.clone(), why })
+}
+
+fn brief(fingerprint: &str) -> String {
+    fingerprint.chars().take(12).collect()
+}
+
+#[cfg(test)]
+mod tests;

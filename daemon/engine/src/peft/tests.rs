@@ -1,0 +1,339 @@
+use std::collections::HashMap;
+
+use candle_core::{DType, Tensor};
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::lora::{LayerAdapter, Linear, Lora};
+use crate::test_base;
+
+fn base() -> BaseText {
+    BaseText::for_tests(test_base::config())
+}
+
+/// All pairs random, rank 2, alpha 3.
+fn adapter() -> Adapter {
+    let config = test_base::config();
+    let mut adapter = Adapter::fresh(&config, 2, 3.0, 1, &Device::Cpu).unwrap();
+    let other = Adapter::fresh(&config, 2, 3.0, 2, &Device::Cpu).unwrap();
+    for (layer, linear, pair) in other.pairs() {
+        let b = pair.b.ones_like().unwrap().affine(0.25, layer as f64 + linear as u8 as f64 / 8.0).unwrap();
+        adapter.layers[layer].set(linear, Lora { b, ..pair.clone() });
+    }
+    adapter
+}
+
+fn saved(adapter: &Adapter) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path(), adapter, &base()).unwrap();
+    folder
+}
+
+fn settings(folder: &TempDir) -> Value {
+    serde_json::from_slice(&fs::read(folder.path().join(CONFIG_FILE)).unwrap()).unwrap()
+}
+
+fn set(folder: &TempDir, key: &str, value: Value) {
+    let mut settings = settings(folder);
+    settings[key] = value;
+    fs::write(folder.path().join(CONFIG_FILE), settings.to_string()).unwrap();
+}
+
+fn loaded(folder: &TempDir) -> Result<Adapter, AdapterError> {
+    load(folder.path(), &base(), &Device::Cpu)
+}
+
+fn values(tensor: &Tensor) -> Vec<u32> {
+    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+fn assert_same(one: &Adapter, two: &Adapter) {
+    assert_eq!((one.rank, one.alpha, one.layers.len()), (two.rank, two.alpha, two.layers.len()));
+    assert_eq!(one.pairs().count(), two.pairs().count());
+    for ((layer, linear, a), (other_layer, other_linear, b)) in one.pairs().zip(two.pairs()) {
+        assert_eq!((layer, linear), (other_layer, other_linear));
+        assert_eq!(
+            (values(&a.a), values(&a.b), a.scale.to_bits()),
+            (values(&b.a), values(&b.b), b.scale.to_bits())
+        );
+    }
+}
+
+/// Rewrites the tensors: `change` gets name, shape and values of each and may add, drop or alter them.
+fn rewrite(folder: &TempDir, change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<f32>)>)) {
+    let file = folder.path().join(WEIGHTS_FILE);
+    let tensors = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+    let mut parts: Vec<_> = tensors
+        .into_iter()
+        .map(|(name, tensor)| {
+            (name, tensor.dims().to_vec(), tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+        })
+        .collect();
+    parts.sort_by(|one, two| one.0.cmp(&two.0));
+    change(&mut parts);
+    let bytes: Vec<_> = parts
+        .into_iter()
+        .map(|(name, shape, values)| {
+            (name, shape, values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>())
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    fs::write(file, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn what_is_saved_is_loaded_with_the_same_bits() {
+    assert_same(&loaded(&saved(&adapter())).unwrap(), &adapter());
+}
+
+#[test]
+fn the_files_are_those_of_peft() {
+    let folder = saved(&adapter());
+    let text = fs::read_to_string(folder.path().join(CONFIG_FILE)).unwrap();
+    expect_test::expect![[r#"
+        {
+          "alpha_pattern": {},
+          "auto_mapping": null,
+          "base_model_name_or_path": "test",
+          "bias": "none",
+          "fan_in_fan_out": false,
+          "inference_mode": true,
+          "init_lora_weights": true,
+          "layers_pattern": null,
+          "layers_to_transform": null,
+          "lora_alpha": 3,
+          "lora_dropout": 0.0,
+          "modules_to_save": null,
+          "peft_type": "LORA",
+          "r": 2,
+          "rank_pattern": {},
+          "revision": null,
+          "target_modules": [
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj"
+          ],
+          "task_type": "CAUSAL_LM"
+        }"#]]
+    .assert_eq(&text);
+    let tensors = candle_core::safetensors::load(folder.path().join(WEIGHTS_FILE), &Device::Cpu).unwrap();
+    assert_eq!(tensors.len(), 2 * 7 * 2);
+    let shape = |name: &str| tensors[name].dims().to_vec();
+    assert_eq!(shape("base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight"), [2, 16]);
+    assert_eq!(shape("base_model.model.model.layers.0.mlp.down_proj.lora_B.weight"), [16, 2]);
+    assert!(tensors.values().all(|tensor| tensor.dtype() == DType::F32));
+    let bytes = fs::read(folder.path().join(WEIGHTS_FILE)).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(header.metadata(), &Some(HashMap::from([("format".to_owned(), "pt".to_owned())])));
+    let own: OwnFile = serde_json::from_slice(&fs::read(folder.path().join(OWN_FILE)).unwrap()).unwrap();
+    assert_eq!((own.base.as_str(), own.eos_token_ids.as_slice()), ("test", &[2][..]));
+}
+
+#[test]
+fn saving_twice_gives_the_same_bytes_and_never_overwrites() {
+    let (one, two) = (saved(&adapter()), saved(&adapter()));
+    for file in [CONFIG_FILE, WEIGHTS_FILE, OWN_FILE] {
+        assert_eq!(fs::read(one.path().join(file)).unwrap(), fs::read(two.path().join(file)).unwrap());
+    }
+    let error = save(one.path(), &adapter(), &base()).unwrap_err();
+    assert!(matches!(error, AdapterError::NotEmpty { .. }), "{error}");
+}
+
+#[test]
+fn the_base_is_named_by_its_hub_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = BaseText { hub_id: Some("org/model".to_owned()), ..base() };
+    save(folder.path(), &adapter(), &base).unwrap();
+    assert_eq!(settings(&folder)["base_model_name_or_path"], "org/model");
+}
+
+#[test]
+fn other_ranks_scales_and_gaps_survive() {
+    let mut uneven = adapter();
+    let pair = |rank: usize, scale: f64| Lora {
+        a: Tensor::ones((rank, 16), DType::F32, &Device::Cpu).unwrap(),
+        b: Tensor::ones((24, rank), DType::F32, &Device::Cpu).unwrap(),
+        scale,
+    };
+    uneven.layers[0].set(Linear::Query, pair(5, 0.1));
+    uneven.layers[1].set(Linear::Query, pair(3, 3.0 / 3.0));
+    let mut gap = LayerAdapter::default();
+    for linear in [Linear::Query, Linear::Up] {
+        gap.set(linear, uneven.layers[1].get(linear).unwrap().clone());
+    }
+    uneven.layers[1] = gap;
+    let folder = saved(&uneven);
+    let written = settings(&folder);
+    assert_eq!(
+        written["rank_pattern"],
+        json!({"model.layers.0.self_attn.q_proj": 5, "model.layers.1.self_attn.q_proj": 3})
+    );
+    assert_eq!(written["alpha_pattern"], json!({"model.layers.0.self_attn.q_proj": 0.5}));
+    assert_same(&loaded(&folder).unwrap(), &uneven);
+}
+
+#[test]
+fn rs_lora_divides_by_the_root() {
+    let folder = saved(&adapter());
+    set(&folder, "use_rslora", json!(true));
+    let adapter = loaded(&folder).unwrap();
+    assert!(adapter.pairs().all(|(_, _, pair)| pair.scale.to_bits() == (3.0 / 2.0_f64.sqrt()).to_bits()));
+    let again = saved(&adapter);
+    assert_eq!(settings(&again)["use_rslora"], true);
+    assert_same(&loaded(&again).unwrap(), &adapter);
+}
+
+#[test]
+fn patterns_mean_what_peft_means() {
+    let folder = saved(&adapter());
+    let scales = |patterns: Value| {
+        set(&folder, "alpha_pattern", patterns);
+        let adapter = loaded(&folder).unwrap();
+        let scale = |layer: usize, linear| adapter.layers[layer].get(linear).unwrap().scale;
+        [scale(0, Linear::Query), scale(1, Linear::Query), scale(1, Linear::Up)]
+    };
+    assert_eq!(scales(json!({"q_proj": 8})), [4.0, 4.0, 1.5]);
+    // The end of a name, from a dot on: "proj" alone is the end of none.
+    assert_eq!(scales(json!({"proj": 8})), [1.5; 3]);
+    assert_eq!(scales(json!({r"layers\.1\..*": 8})), [1.5, 4.0, 4.0]);
+    assert_eq!(scales(json!({"^model.layers.0.self_attn.q_proj": 8})), [4.0, 1.5, 1.5]);
+    assert_eq!(scales(json!({"q_proj|up_proj": 8})), [4.0; 3]);
+    assert_eq!(
+        scales(json!({"0.self_attn.q_proj": 6, "q_proj": 8})),
+        [3.0, 4.0, 1.5],
+        "the first match counts"
+    );
+    set(&folder, "alpha_pattern", json!({"(?=q)": 8}));
+    assert!(loaded(&folder).unwrap_err().to_string().contains("alpha_pattern"));
+}
+
+#[test]
+fn what_would_be_computed_wrongly_is_refused_by_name() {
+    for (key, value) in [
+        ("peft_type", json!("LOHA")),
+        ("peft_type", json!(null)),
+        ("use_dora", json!(true)),
+        ("bias", json!("all")),
+        ("lora_bias", json!(true)),
+        ("modules_to_save", json!(["lm_head"])),
+        ("layer_replication", json!([[0, 2]])),
+        ("trainable_token_indices", json!([5])),
+        ("target_parameters", json!(["experts"])),
+        ("use_qalora", json!(true)),
+        ("alora_invocation_tokens", json!([1])),
+        ("init_lora_weights", json!("pissa_niter_4")),
+        ("init_lora_weights", json!("olora")),
+        ("some_later_idea", json!({"strength": 3})),
+        ("r", json!(0)),
+        ("r", json!("two")),
+        ("r", json!(3)),
+        ("r", json!(1_u64 << 60)),
+        ("lora_alpha", json!("big")),
+        ("target_modules", json!(["q_proj", "c_attn"])),
+        ("target_modules", json!(5)),
+        ("rank_pattern", json!({"q_proj": -1})),
+    ] {
+        let folder = saved(&adapter());
+        set(&folder, key, value.clone());
+        let error = loaded(&folder).expect_err(key).to_string();
+        let named = if key == "r" { "r " } else { key };
+        assert!(error.contains(named) || error.contains("DoRA"), "{key} {value}: {error}");
+        assert!(error.contains("adapter_"), "names the file: {error}");
+    }
+    for (key, value) in [
+        ("target_modules", json!("all-linear")),
+        ("target_modules", json!(["self_attn.q_proj", "model.layers.1.mlp.up_proj"])),
+        ("init_lora_weights", json!("gaussian")),
+        ("lora_dropout", json!(0.1)),
+        ("peft_version", json!("9.9.9")),
+        ("megatron_core", json!("megatron.core")),
+        ("some_later_idea", json!(null)),
+    ] {
+        let folder = saved(&adapter());
+        set(&folder, key, value);
+        loaded(&folder).expect(key);
+    }
+}
+
+#[test]
+fn unknown_and_broken_tensors_are_refused_by_name() {
+    const NAME: &str = "base_model.model.model.layers.0.self_attn.q_proj";
+    type Change = fn(&mut Vec<(String, Vec<usize>, Vec<f32>)>);
+    let changes: [(&str, Change); 10] = [
+        ("DoRA", |parts| parts.push((format!("{NAME}.lora_magnitude_vector"), vec![1], vec![1.0]))),
+        ("embedding", |parts| {
+            parts.push((
+                "base_model.model.model.embed_tokens.lora_embedding_A".to_owned(),
+                vec![1],
+                vec![1.0],
+            ))
+        }),
+        ("bias", |parts| parts.push((format!("{NAME}.lora_B.bias"), vec![1], vec![1.0]))),
+        ("lm_head", |parts| parts.push(("base_model.model.lm_head.weight".to_owned(), vec![1], vec![1.0]))),
+        ("prefix", |parts| parts[0].0 = parts[0].0.replace("model.model.model", "model.model")),
+        ("layers.7", |parts| parts[0].0 = parts[0].0.replace("layers.0", "layers.7")),
+        ("lora_B", |parts| parts.retain(|part| !part.0.ends_with("q_proj.lora_B.weight"))),
+        ("k_proj", |parts| parts.retain(|part| !part.0.contains("layers.1.self_attn.k_proj"))),
+        ("not finite", |parts| parts[0].2[0] = f32::NAN),
+        ("no LoRA tensors", Vec::clear),
+    ];
+    for (named, change) in changes {
+        let folder = saved(&adapter());
+        rewrite(&folder, change);
+        let error = loaded(&folder).expect_err(named).to_string();
+        assert!(error.contains(named), "{named}: {error}");
+    }
+}
+
+#[test]
+fn an_adapter_of_another_base_is_told_by_shape_or_fingerprint() {
+    let folder = saved(&adapter());
+    let twin = BaseText { fingerprint: "other".to_owned(), name: "twin".to_owned(), ..base() };
+    let error = load(folder.path(), &twin, &Device::Cpu).unwrap_err();
+    assert!(matches!(&error, AdapterError::OtherBase { base, .. } if base == "twin"), "{error}");
+
+    let mut config = test_base::config();
+    config.hidden = 20;
+    let wider = BaseText { config, ..base() };
+    let error = load(folder.path(), &wider, &Device::Cpu).unwrap_err();
+    assert!(matches!(error, AdapterError::OtherBase { .. }), "{error}");
+    // Without our own file, as from elsewhere: the shapes still tell.
+    fs::remove_file(folder.path().join(OWN_FILE)).unwrap();
+    load(folder.path(), &twin, &Device::Cpu).unwrap();
+    let error = load(folder.path(), &wider, &Device::Cpu).unwrap_err();
+    assert!(matches!(error, AdapterError::OtherBase { .. }), "{error}");
+}
+
+#[test]
+fn missing_and_truncated_files_are_errors() {
+    let error = load(Path::new("no/such"), &base(), &Device::Cpu).unwrap_err();
+    assert!(matches!(error, AdapterError::Missing { .. }), "{error}");
+    for file in [CONFIG_FILE, WEIGHTS_FILE] {
+        let folder = saved(&adapter());
+        fs::remove_file(folder.path().join(file)).unwrap();
+        let error = loaded(&folder).unwrap_err();
+        assert!(
+            matches!(&error, AdapterError::Missing { file: missing } if missing.ends_with(file)),
+            "{error}"
+        );
+    }
+    for file in [CONFIG_FILE, WEIGHTS_FILE, OWN_FILE] {
+        let folder = saved(&adapter());
+        let whole = fs::read(folder.path().join(file)).unwrap();
+        for length in [0, 1, 9, whole.len() / 2, whole.len() - 1] {
+            fs::remove_file(folder.path().join(file)).unwrap();
+            fs::write(folder.path().join(file), &whole[..length]).unwrap();
+            let error = loaded(&folder).unwrap_err();
+            let damaged = matches!(error, AdapterError::Corrupt { .. } | AdapterError::BadConfig { .. });
+            assert!(damaged && error.to_string().contains(file), "{file} {length}: {error}");
+        }
+    }
+}
