@@ -69,7 +69,9 @@ class Hotplate:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def environment(self, **more: str) -> dict[str, str]:
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HOTPLATE_", "XDG_"))}
+        # What a person sees, whatever whoever runs the tests has set for himself.
+        foreign = ("HOTPLATE_", "XDG_", "RUST_")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
         return inherited | {"HOTPLATE_HOME": str(self.home), "NO_COLOR": "1"} | more
 
     def run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def engine_refusal(base: Path, adapter: Path | None = None) -> str:
     command = [built("examples/logits"), "--base", base, "--ids", "1,2,3"]
     if adapter is not None:
         command += ["--adapter", adapter]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    environment = os.environ | {"RUST_BACKTRACE": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode not in (0, 101), f"it was not refused: exit {done.returncode}\n{done.stderr}"
     assert "panicked" not in done.stderr, done.stderr
     return done.stderr

@@ -1,0 +1,254 @@
+"""The installed kernel, as Jupyter meets it: jupyter_kernel_test's conformance tests, and what those do not ask.
+
+Needs `hotplate` and `hotplate-kernel`; nothing of Jupyter's own configuration is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from queue import Empty
+
+import jupyter_kernel_test
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from hotplate_process import REPOSITORY, Hotplate, built, wait_until
+from notebook_home import notebook_home
+from notes import write_notes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory):
+    """The kernel installed for Jupyter, a daemon's home, and a current folder with notes/."""
+    with notebook_home(tmp_path_factory.mktemp("jupyter")) as running:
+        yield running
+
+
+class Conformance(jupyter_kernel_test.KernelTests):
+    kernel_name = "hotplate"
+    language_name = "hotplate"
+    file_extension = ".hotplate"
+
+    code_generate_error = "%check nowhere/"
+    code_display_data = [
+        {"code": "%check notes/", "mime": "text/html"},
+        {"code": "%check notes/", "mime": "text/plain"},
+        {"code": "%models", "mime": "text/html"},
+        {"code": "%status", "mime": "text/html"},
+    ]
+    completion_samples = [
+        {"text": "%tr", "matches": {"train"}},
+        {"text": "%%ge", "matches": {"generate"}},
+        {"text": "%check no", "matches": {"notes/"}},
+        {"text": "%generate --max", "matches": {"--max-tokens"}},
+        {"text": "%nonsense ", "matches": set()},
+    ]
+    complete_code_samples = ["", "# a comment", "%check notes/", "%train notes/ --epochs 3\n%status", "%train --help"]
+    incomplete_code_samples = ["%%generate -a notes", "%%generate\nWrite a note", "%train notes/ \\"]
+    invalid_code_samples = ["%nonsense", "%train", "%generate 'open", "%%train notes/\n"]
+    code_inspect_sample = "%train"
+
+    code_execute_result = [{"code": "# one"}, {"code": "# another one"}, {"code": "%help check"}]
+    code_history_pattern = "# an*"
+    supported_history_operations = ("tail", "range", "search")
+    # Commands show things; no cell has a value. The samples above are the history's.
+    test_execute_result = None
+    # These wait for cells in a language of their own.
+    test_execute_stdout = test_execute_stderr = test_pager = test_clear_output = None
+
+
+class Welcome(jupyter_kernel_test.IopubWelcomeTests):
+    kernel_name = "hotplate"
+    support_iopub_welcome = True
+
+
+@pytest.fixture
+def kernel():
+    manager, client = start_new_kernel(kernel_name="hotplate")
+    yield Kernel(manager, client)
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+class Kernel:
+    def __init__(self, manager, client):
+        self.manager = manager
+        self.client = client
+
+    def run(self, code: str, timeout: float = 60, **options) -> tuple[dict, list[dict]]:
+        """Runs a cell: its reply, and its output in order."""
+        identity = self.client.execute(code, **options)
+        return self.rest(identity, timeout)
+
+    def rest(self, identity: str, timeout: float = 60) -> tuple[dict, list[dict]]:
+        output = []
+        deadline = time.monotonic() + timeout
+        while True:
+            message = self.client.get_iopub_msg(timeout=max(deadline - time.monotonic(), 0.01))
+            if message["parent_header"].get("msg_id") != identity:
+                continue
+            if message["msg_type"] == "status":
+                if message["content"]["execution_state"] == "idle":
+                    break
+                continue
+            if message["msg_type"] != "execute_input":
+                output.append(message)
+        while True:
+            reply = self.client.get_shell_msg(timeout=10)
+            if reply["parent_header"].get("msg_id") == identity:
+                return reply["content"], output
+
+    def until(self, kind: str, identity: str) -> dict:
+        """The cell's next message of this kind."""
+        while True:
+            message = self.client.get_iopub_msg(timeout=60)
+            if message["msg_type"] == kind and message["parent_header"].get("msg_id") == identity:
+                return message
+
+    def interrupt(self) -> None:
+        """By message, as kernel.json asks for."""
+        self.manager.interrupt_kernel()
+
+
+def text_of(output: list[dict]) -> str:
+    return "".join(message["content"]["text"] for message in output if message["msg_type"] == "stream")
+
+
+def kinds(output: list[dict]) -> list[str]:
+    return [message["msg_type"] for message in output]
+
+
+def test_training_is_one_live_display(kernel):
+    start = time.monotonic()
+    reply, output = kernel.run("%train notes/ -a live --max-steps 30 --seed 1", timeout=180)
+    seconds = time.monotonic() - start
+    assert reply["status"] == "ok", reply
+    assert set(kinds(output)) <= {"display_data", "update_display_data"}
+    shown = [message for message in output if message["msg_type"] == "display_data"]
+    assert len(shown) == 2, "the plan, and the run"
+    identity = shown[1]["content"]["transient"]["display_id"]
+    updates = [message for message in output if message["msg_type"] == "update_display_data"]
+    assert updates and all(update["content"]["transient"]["display_id"] == identity for update in updates)
+    assert len(updates) <= 5 * seconds + 2
+    last = updates[-1]["content"]["data"]
+    assert "live version 1 is ready" in last["text/plain"]
+    assert "<svg" in last["text/html"] and "<script" not in last["text/html"]
+
+    reply, output = kernel.run("%%generate -a live --max-tokens 20 --seed 1\nWrite a short note.")
+    assert reply["status"] == "ok", reply
+    assert set(kinds(output)) == {"stream"} and text_of(output).strip()
+
+    reply, output = kernel.run("%%generate -a live --max-tokens 20 --seed 1 --json\nWrite a short note.")
+    last = json.loads(text_of(output).splitlines()[-1])
+    assert last["adapter"] == "live@1" and 0 < len(last["token_ids"]) <= 20
+
+
+def test_an_error_says_what_where_and_what_next(kernel):
+    reply, output = kernel.run("# two lines above\n\n%check nowhere/")
+    assert (reply["status"], reply["ename"]) == ("error", "NotFound"), reply
+    assert kinds(output) == ["error"]
+    assert "nowhere" in reply["evalue"]
+    assert any("line 3" in line for line in reply["traceback"])
+    reply, _ = kernel.run("%generate -a nobody hello")
+    assert reply["ename"] == "UnusableAdapter" and "nobody" in reply["evalue"], reply
+
+
+def test_an_interrupt_cancels_generation(kernel):
+    identity = kernel.client.execute("%generate --max-tokens 200000 --ignore-eos --seed 1 'Write a long note.'")
+    kernel.until("stream", identity)
+    start = time.monotonic()
+    kernel.interrupt()
+    reply, output = kernel.rest(identity)
+    assert time.monotonic() - start < 5
+    assert reply["ename"] == "Cancelled" and kinds(output)[-1] == "error"
+    reply, output = kernel.run("%generate --max-tokens 5 --seed 1 hello")
+    assert reply["status"] == "ok" and text_of(output).strip()
+
+
+def test_an_interrupt_cancels_a_run(kernel):
+    identity = kernel.client.execute("%train notes/ -a interrupted --max-steps 5000 --epochs 2000 --seed 1")
+    kernel.until("update_display_data", identity)
+    kernel.interrupt()
+    reply, output = kernel.rest(identity)
+    assert reply["ename"] == "Cancelled", reply
+    assert "cancelled" in output[-2]["content"]["data"]["text/plain"]
+    _, output = kernel.run("%adapters --json")
+    names = [adapter["name"] for adapter in json.loads(text_of(output))["adapters"]]
+    assert "interrupted" not in names
+
+
+def test_a_restart_costs_no_run(kernel, home: Hotplate):
+    identity = kernel.client.execute("%train notes/ -a survivor --max-steps 60 --epochs 2000 --seed 1")
+    kernel.until("update_display_data", identity)
+    kernel.manager.restart_kernel()
+    kernel.client.wait_for_ready(timeout=30)
+
+    def survivor():
+        return [adapter for adapter in home.json("adapters")["adapters"] if adapter["name"] == "survivor"]
+
+    wait_until(survivor, "the run to end without its kernel", seconds=120, every=0.2)
+
+
+def test_the_daemon_may_die(kernel, home: Hotplate):
+    assert kernel.run("%models")[0]["status"] == "ok"
+    identity = kernel.client.execute("%generate --max-tokens 200000 --ignore-eos --seed 1 hello")
+    kernel.until("stream", identity)
+    home.kill()
+    reply, _ = kernel.rest(identity)
+    assert reply["ename"] == "Disconnected" and "run the command again" in reply["evalue"], reply
+    assert kernel.run("%models")[0]["status"] == "ok"
+
+
+def test_saving_a_folder_is_watched_from_a_cell(kernel, tmp_path: Path):
+    write_notes(tmp_path / "watched")
+    reply, output = kernel.run(f"%watch '{tmp_path}/watched' -a watched-in-a-cell")
+    assert reply["status"] == "ok" and kinds(output) == ["display_data"], reply
+    assert "watched-in-a-cell" in output[0]["content"]["data"]["text/plain"]
+    reply, _ = kernel.run(f"%unwatch '{tmp_path}/watched'")
+    assert reply["status"] == "ok"
+
+
+def test_no_process_stays_behind(kernel):
+    process = kernel.manager.provisioner.process.pid
+    assert Path(f"/proc/{process}").exists()
+    kernel.client.shutdown()
+    wait_until(lambda: kernel.manager.provisioner.process.poll() is not None, "the kernel to end", seconds=5)
+    with pytest.raises(Empty):
+        while True:
+            message = kernel.client.get_iopub_msg(timeout=0.2)
+            assert message["msg_type"] in ("status", "shutdown_reply", "iopub_welcome")
+
+
+def test_install_and_uninstall(tmp_path: Path):
+    program = built("hotplate-kernel")
+
+    def run(*words: str, **variables: str) -> subprocess.CompletedProcess:
+        return subprocess.run([program, *words], capture_output=True, text=True, env=os.environ | variables)
+
+    user = {"JUPYTER_DATA_DIR": str(tmp_path / "user")}
+    for words, variables, folder in [
+        (["--user"], user, tmp_path / "user" / "kernels" / "hotplate"),
+        ([], user, tmp_path / "user" / "kernels" / "hotplate"),
+        (["--prefix", str(tmp_path / "p")], {}, tmp_path / "p/share/jupyter/kernels/hotplate"),
+        (["--sys-prefix"], {"VIRTUAL_ENV": str(tmp_path / "v")}, tmp_path / "v/share/jupyter/kernels/hotplate"),
+        (["--user", "--name", "warm"], user, tmp_path / "user" / "kernels" / "warm"),
+    ]:
+        done = run("install", *words, **variables)
+        assert done.returncode == 0, done.stderr
+        spec = json.loads((folder / "kernel.json").read_text())
+        assert spec["argv"] == [str(program), "run", "{connection_file}"]
+        assert (spec["display_name"], spec["language"], spec["interrupt_mode"]) == ("Hotplate", "hotplate", "message")
+        for logo in ["logo-svg.svg", "logo-32x32.png", "logo-64x64.png"]:
+            assert (folder / logo).read_bytes() == (REPOSITORY / "kernelspec" / logo).read_bytes()
+        done = run("uninstall", *words, **variables)
+        assert done.returncode == 0 and not folder.exists(), done.stderr
+    done = run("uninstall", "--prefix", str(tmp_path / "p"))
+    assert done.returncode == 1 and "no kernel is installed" in done.stderr
+    done = run("install", "--user", "--sys-prefix")
+    assert done.returncode == 2
+    done = run("run", str(tmp_path / "missing.json"))
+    assert done.returncode == 1 and "missing.json" in done.stderr
