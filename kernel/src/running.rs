@@ -1,0 +1,43 @@
+//! The command that runs now, where an interrupt finds it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hotplate_client::Canceller;
+
+/// Shared by the thread that runs cells and the one that answers the control channel.
+#[derive(Clone, Default)]
+pub(crate) struct Running {
+    canceller: Arc<Mutex<Option<Canceller>>>,
+}
+
+/// A cell's time; it cannot be interrupted any more once this is dropped.
+pub(crate) struct Turn<'a> {
+    running: &'a Running,
+    pub canceller: Canceller,
+}
+
+impl Running {
+    pub(crate) fn begin(&self) -> Turn<'_> {
+        let canceller = Canceller::new();
+        *self.lock() = Some(canceller.clone());
+        Turn { running: self, canceller }
+    }
+
+    /// Asks the running cell to end. Between cells there is nothing to interrupt.
+    pub(crate) fn interrupt(&self) {
+        let canceller = self.lock().clone();
+        if let Some(canceller) = canceller {
+            canceller.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Canceller>> {
+        self.canceller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.running.lock().take();
+    }
+}

@@ -1,0 +1,296 @@
+//! A daemon without models that speaks the real protocol, from the real protocol crate: it answers what the kernel's
+//! tests need, with figures of its own, and can be slow or break off when told to.
+
+use std::io::BufReader;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use hotplate_protocol::methods::Nothing;
+use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionInfo};
+use hotplate_protocol::methods::check::{Check, CheckParams, CheckResult, Finding};
+use hotplate_protocol::methods::generate::{FinishReason, Generate, GenerateParams, GenerateResult};
+use hotplate_protocol::methods::initialize::{Agreed, Initialize, InitializeResult, PeerInfo};
+use hotplate_protocol::methods::models::Models;
+use hotplate_protocol::methods::run_cancel::CancelRun;
+use hotplate_protocol::methods::train::{Train, TrainResult};
+use hotplate_protocol::notifications::{
+    Cancel, GenerateDelta, GenerateDeltaParams, RunEventNotification, RunEventParams,
+};
+use hotplate_protocol::run::{Cause, Plan, RunEvent, RunId, RunKind, RunResult};
+use hotplate_protocol::{
+    ErrorCode, Id, Message, Notification, NotificationKind, Request, RequestKind, Response, RpcError,
+    read_frame, write_frame,
+};
+use serde_json::json;
+
+const TOKEN_TIME: Duration = Duration::from_millis(5);
+const RUN: RunId = RunId(7);
+
+/// Listens in a home. Asked to generate "forever", it writes until it is cancelled; asked for models, it breaks the
+/// connection.
+pub(crate) struct FakeDaemon {
+    pub(crate) connections: Arc<AtomicUsize>,
+    pub(crate) run_cancelled: Arc<AtomicUsize>,
+    socket: PathBuf,
+}
+
+#[derive(Clone)]
+struct Session {
+    out: Arc<Mutex<UnixStream>>,
+    cancelled: Arc<Mutex<Vec<Id>>>,
+    run_cancelled: Arc<AtomicUsize>,
+}
+
+impl FakeDaemon {
+    pub(crate) fn start(home: &Path) -> FakeDaemon {
+        let socket = home.join("daemon.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let run_cancelled = Arc::new(AtomicUsize::new(0));
+        let (counting, cancelling) = (Arc::clone(&connections), Arc::clone(&run_cancelled));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                counting.fetch_add(1, Ordering::SeqCst);
+                let session = Session {
+                    out: Arc::new(Mutex::new(stream.try_clone().unwrap())),
+                    cancelled: Arc::default(),
+                    run_cancelled: Arc::clone(&cancelling),
+                };
+                thread::spawn(move || session.serve(stream));
+            }
+        });
+        FakeDaemon { connections, run_cancelled, socket }
+    }
+}
+
+impl Drop for FakeDaemon {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+impl Session {
+    fn serve(self, stream: UnixStream) {
+        let mut reader = BufReader::new(stream);
+        while let Ok(Some(body)) = read_frame(&mut reader) {
+            match Message::parse(&body).unwrap() {
+                Message::Notification(notification) => {
+                    if let Some(cancel) = notification.parse::<Cancel>() {
+                        self.cancelled.lock().unwrap().push(cancel.unwrap().id);
+                    }
+                }
+                Message::Request(request) if request.method == Models::METHOD => {
+                    self.out.lock().unwrap().shutdown(std::net::Shutdown::Both).unwrap();
+                    return;
+                }
+                Message::Request(request) => {
+                    let session = self.clone();
+                    thread::spawn(move || session.answer(request));
+                }
+                Message::Response(response) => panic!("unasked: {response:?}"),
+            }
+        }
+    }
+
+    fn send(&self, message: &Message) {
+        // The kernel may have gone.
+        let _ = write_frame(&mut *self.out.lock().unwrap(), &message.to_bytes());
+    }
+
+    fn notify<N: NotificationKind>(&self, params: &N::Params) {
+        self.send(&Message::Notification(Notification::new::<N>(params)));
+    }
+
+    fn reply<R: RequestKind>(&self, id: Id, result: &R::Result) {
+        self.send(&Message::Response(Response::ok(id, result)));
+    }
+
+    fn refuse(&self, id: Id, code: ErrorCode, message: &str) {
+        self.send(&Message::Response(Response::failed(Some(id), RpcError::new(code, message))));
+    }
+
+    fn answer(&self, Request { id, method, params }: Request) {
+        match method.as_str() {
+            Initialize::METHOD => self.reply::<Initialize>(
+                id,
+                &InitializeResult {
+                    server_info: PeerInfo { name: "fake".into(), version: "0".into() },
+                    capabilities: json!({}),
+                    hotplate: Agreed { protocol: 1, pid: std::process::id() },
+                },
+            ),
+            Check::METHOD => self.check(id, serde_json::from_value(params).unwrap()),
+            Generate::METHOD => self.generate(id, serde_json::from_value(params).unwrap()),
+            Adapters::METHOD => self.reply::<Adapters>(id, &vec![adapter("notes"), adapter("面包店")]),
+            Train::METHOD => self.train(id),
+            CancelRun::METHOD => {
+                self.run_cancelled.fetch_add(1, Ordering::SeqCst);
+                self.reply::<CancelRun>(id, &Nothing {});
+            }
+            other => self.refuse(id, ErrorCode::MethodNotFound, &format!("{other} is not faked")),
+        }
+    }
+
+    fn check(&self, id: Id, CheckParams { folder, .. }: CheckParams) {
+        if !folder.is_dir() {
+            let message =
+                format!("there is no folder {}; see what is there with: hotplate status", folder.display());
+            return self.refuse(id, ErrorCode::NotFound, &message);
+        }
+        self.reply::<Check>(
+            id,
+            &CheckResult {
+                folder,
+                files: 1,
+                examples: 2,
+                train_examples: 1,
+                heldout_examples: 1,
+                tokens: 20,
+                longest_tokens: 12,
+                findings: vec![Finding {
+                    code: "HP001".into(),
+                    name: "empty".into(),
+                    file: "<b>.txt".into(),
+                    lines: (1, 1),
+                    column: None,
+                    message: "nothing in it".into(),
+                    remedy: "Write something.".into(),
+                    skipped: true,
+                }],
+            },
+        );
+    }
+
+    fn generate(&self, id: Id, params: GenerateParams) {
+        let forever = params.prompt.contains("forever");
+        let pieces: Vec<String> = params
+            .prompt
+            .split_inclusive(' ')
+            .map(str::to_owned)
+            .cycle()
+            .take(if forever { 100_000 } else { 30 })
+            .collect();
+        for piece in &pieces {
+            if self.cancelled.lock().unwrap().contains(&id) {
+                return self.refuse(id, ErrorCode::RequestCancelled, "cancelled");
+            }
+            let delta = GenerateDeltaParams { id: id.clone(), text: piece.clone(), token_ids: vec![1] };
+            self.notify::<GenerateDelta>(&delta);
+            thread::sleep(TOKEN_TIME);
+        }
+        self.reply::<Generate>(
+            id,
+            &GenerateResult {
+                text: pieces.concat(),
+                token_ids: vec![1; pieces.len()],
+                finish_reason: FinishReason::Length,
+                prompt_tokens: 1,
+                seed: 5,
+                adapter: params.adapter,
+                base: "hotplate-tiny".into(),
+                first_token_ms: 1.0,
+                tokens_per_second: 200.0,
+            },
+        );
+    }
+
+    /// 150 steps in about a second and a half.
+    fn train(&self, id: Id) {
+        const STEPS: usize = 150;
+        self.reply::<Train>(id, &TrainResult { run: RUN, plan: plan(STEPS) });
+        let send = |event| self.notify::<RunEventNotification>(&RunEventParams { run: RUN, event });
+        send(RunEvent::Queued { position: 0 });
+        send(RunEvent::Started { plan: plan(STEPS), cause: Cause::Asked });
+        send(RunEvent::Evaluated { step: 0, heldout_loss: 5.0, best: true });
+        for step in 1..=STEPS {
+            if self.run_cancelled.load(Ordering::SeqCst) > 0 {
+                return send(RunEvent::Cancelled);
+            }
+            thread::sleep(Duration::from_millis(10));
+            send(RunEvent::Step {
+                step,
+                steps: STEPS,
+                epoch: 1.0,
+                loss: 5.0 - step as f64 / 50.0,
+                learning_rate: 1e-3,
+                tokens_per_second: 1000.0,
+                seconds: 1.0,
+                seconds_left: 1.0,
+            });
+        }
+        send(RunEvent::Evaluated { step: STEPS, heldout_loss: 3.0, best: true });
+        send(RunEvent::Finished {
+            result: RunResult {
+                run: RUN,
+                kind: RunKind::Full,
+                adapter: "notes".into(),
+                version: 1,
+                path: "/a/notes/1".into(),
+                base_heldout_loss: 5.0,
+                heldout_loss_before: 5.0,
+                heldout_loss: 3.0,
+                new_heldout_loss_before: None,
+                new_heldout_loss_after: None,
+                train_loss: 2.0,
+                train_examples: 1,
+                heldout_examples: 1,
+                best_step: STEPS,
+                steps: STEPS,
+                tokens: 1000,
+                tokens_per_second: 1000.0,
+                seconds: 1.5,
+                save_to_swap_seconds: None,
+            },
+        });
+    }
+}
+
+fn plan(steps: usize) -> Plan {
+    Plan {
+        kind: RunKind::Full,
+        base: "hotplate-tiny".into(),
+        adapter: "notes".into(),
+        train_examples: 1,
+        heldout_examples: 1,
+        replay_examples: 0,
+        tokens: 20,
+        supervised_tokens: 20,
+        epochs: 1,
+        steps,
+        tokens_per_step: 20,
+        learning_rate: 1e-3,
+        rank: 16,
+        alpha: 16.0,
+        trainable_parameters: 1000,
+        seconds: None,
+        memory_bytes: 1_000_000,
+        findings: 0,
+    }
+}
+
+fn adapter(name: &str) -> AdapterInfo {
+    AdapterInfo {
+        name: name.into(),
+        base: "hotplate-tiny".into(),
+        folder: None,
+        current: 1,
+        stale: false,
+        versions: vec![VersionInfo {
+            version: 1,
+            path: "/a/1".into(),
+            created: "2026-01-31T09:15:00Z".into(),
+            run: RUN,
+            kind: RunKind::Full,
+            base_heldout_loss: 5.0,
+            heldout_loss: 3.0,
+            examples: 1,
+            steps: 150,
+            seconds: 1.5,
+        }],
+    }
+}
