@@ -58,6 +58,8 @@ class Hotplate:
     def __init__(self, home: Path, binary: Path | None = None):
         self.home = home
         self.binary = binary or built("hotplate")
+        #: More environment for its processes, the daemon's clocks for example.
+        self.variables: dict[str, str] = {}
 
     @property
     def socket(self) -> Path:
@@ -72,7 +74,7 @@ class Hotplate:
         # What a person sees, whatever whoever runs the tests has set for himself.
         foreign = ("HOTPLATE_", "XDG_", "RUST_")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-        return inherited | {"HOTPLATE_HOME": str(self.home), "NO_COLOR": "1"} | more
+        return inherited | {"HOTPLATE_HOME": str(self.home), "NO_COLOR": "1"} | self.variables | more
 
     def run(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pty
+import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -47,12 +49,15 @@ def test_the_main_job_end_to_end(hotplate, tmp_path, language):
 
 def test_keep_keeps_what_it_made(hotplate, tmp_path):
     result = hotplate.run("demo", "--keep", timeout=200, cwd=tmp_path)
-    kept = [Path(word.strip(".,;:`'\"")) for word in result.out.split() if word.startswith("/")]
+    kept = [Path(path) for path in re.findall(r"(?:^|[\s=])(/[^\s,;:]+)", result.out)]
     homes = [folder for folder in kept if folder.is_dir()]
     assert homes, f"no kept folder is named\n{result}"
     assert any(list(folder.rglob("adapter_model.safetensors")) for folder in homes)
-    # What a person can copy from the ending works: it names the next commands.
+    # It ends with what to do next.
     assert "hotplate watch" in result.out
+    for folder in homes:
+        if "hotplate" in folder.parts[2]:
+            shutil.rmtree(Path(*folder.parts[:3]))
 
 
 def test_plain_text_without_a_terminal_and_colours_with_one(hotplate):

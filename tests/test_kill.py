@@ -68,6 +68,9 @@ def test_kill_at_random_moments_of_a_run(hotplate, folder):
     write_notes(folder / "later", 12, start=60)
 
     moments = random.Random(20240607)
+    # Saved as often as possible, so that the kill falls into the saving too.
+    hotplate.run("stop")
+    hotplate.variables["HOTPLATE_CHECKPOINT_SECONDS"] = "0.1"
     delays = [0.0, 0.05, *(moments.uniform(0.1, 6.0) for _ in range(6))]
     for delay in delays:
         known = adapters(hotplate)[name]["current"]
@@ -86,7 +89,10 @@ def test_kill_at_random_moments_of_a_run(hotplate, folder):
     check_what_is_visible(hotplate)
 
 
-def test_an_interrupted_run_is_resumed_or_reported(hotplate, folder):
+@pytest.mark.parametrize("checkpoint_seconds", [0.2, 3600])
+def test_an_interrupted_run_is_resumed_or_reported(hotplate, folder, checkpoint_seconds):
+    """With a checkpoint to go on from, and without."""
+    hotplate.variables["HOTPLATE_CHECKPOINT_SECONDS"] = str(checkpoint_seconds)
     training = hotplate.start("train", folder, "--epochs", 12, "--json")
     try:
         wait_until(
@@ -101,7 +107,6 @@ def test_an_interrupted_run_is_resumed_or_reported(hotplate, folder):
     status = hotplate.status()
     if status["runs"]:
         assert status["runs"][0]["cause"]["kind"] == "resumed"
-        # It goes on where the last checkpoint was, not at the start.
         until_settled(hotplate)
         assert adapters(hotplate)[folder.name]["current"] == 1
     else:

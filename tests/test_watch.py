@@ -184,6 +184,18 @@ def test_removed_notes_make_the_adapter_stale(watched):
     assert answer["token_ids"]
 
 
+def test_a_stale_adapter_is_trained_anew_when_the_machine_is_idle(hotplate, folder):
+    hotplate.variables["HOTPLATE_STALE_RETRAIN_SECONDS"] = "1"
+    watched = Watched(hotplate, folder)
+    (folder / "more.md").unlink()
+
+    def fresh() -> bool:
+        adapter = watched.adapter()
+        return not adapter["stale"] and len(adapter["versions"]) > 1 and adapter["versions"][-1]["kind"] == "full"
+
+    wait_until(fresh, "the full retrain", seconds=60, every=0.2)
+
+
 def test_a_folder_that_goes_away_and_comes_back(watched):
     away = watched.folder.with_name("away")
     watched.folder.rename(away)
