@@ -42,8 +42,8 @@ const GENERATION: &str = r#"{
   "do_sample": true,
   "eos_token_id": 0,
   "pad_token_id": 0,
-  "temperature": 0.7,
-  "top_p": 0.95
+  "temperature": 0.6,
+  "top_p": 0.9
 }
 "#;
 

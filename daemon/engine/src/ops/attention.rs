@@ -255,7 +255,9 @@ fn softmax(line: &mut [f32]) -> f32 {
         *value = exp(*value - top);
         sum += *value;
     }
-    line.iter_mut().for_each(|value| *value /= sum);
+    for value in line {
+        *value /= sum;
+    }
     top + sum.ln()
 }
 

@@ -171,7 +171,7 @@ mod tests {
             2.0,
             Merge::Add,
         );
-        assert_eq!(gram[0], 1.0 + 2.0 * 17.0);
-        assert_eq!(gram[5], 1.0 + 2.0 * 36.0);
+        assert_eq!(gram[..2], [1.0 + 2.0 * 17.0, 1.0 + 2.0 * 22.0]);
+        assert_eq!(gram[5..6], [1.0 + 2.0 * 36.0]);
     }
 }

@@ -228,7 +228,7 @@ impl Trainer {
     /// About one layer of work. After `Finished` it answers `Finished` again.
     pub fn step(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
         match &mut self.activity {
-            Activity::Between => self.begin(),
+            Activity::Between => Ok(self.begin()),
             Activity::Evaluating(subject, evaluation) => {
                 let subject = *subject;
                 let adapter = (subject != Subject::Base).then_some(&self.progress.adapter);
@@ -245,10 +245,10 @@ impl Trainer {
     }
 
     /// Chooses what comes next.
-    fn begin(&mut self) -> Result<TrainEvent, TrainError> {
+    fn begin(&mut self) -> TrainEvent {
         let progress = &self.progress;
         if let Some(reason) = progress.stopped {
-            return Ok(TrainEvent::Finished { reason });
+            return TrainEvent::Finished { reason };
         }
         let evaluate = |subject| {
             let evaluation = Evaluation::new(&self.data.heldout, self.settings.row_tokens);
@@ -263,7 +263,7 @@ impl Trainer {
         } else {
             Activity::Training(Box::new(self.next_step()))
         };
-        Ok(TrainEvent::Working)
+        TrainEvent::Working
     }
 
     fn evaluated(&mut self, subject: Subject, losses: Losses) -> Result<TrainEvent, TrainError> {
@@ -393,7 +393,7 @@ impl Trainer {
         progress.window.0 += loss;
         progress.window.1 += 1;
         let interval = self.settings.evaluation_interval(self.data.train.len());
-        progress.evaluated = step % interval != 0 && step < steps;
+        progress.evaluated = !step.is_multiple_of(interval) && step < steps;
         let epoch = step as f64 / self.settings.steps_per_epoch(self.data.train.len()) as f64;
         Ok(TrainEvent::Step { step, steps, epoch, loss, learning_rate, tokens: done.tokens })
     }
