@@ -1,1 +1,36 @@
-fn main() {}
+//! The binary: the daemon, and the command line that talks to it.
+
+mod cli;
+mod daemon;
+mod demo;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::Ending;
+use cli::grammar::{Action, Line};
+use cli::interrupt::INTERRUPTED;
+
+fn main() -> ExitCode {
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // Help goes to standard output, a mistake to standard error; a reader that is gone is no error.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let ended = match line.action {
+        Action::Client(command) => cli::run(command),
+        Action::Demo(args) => demo::run(&args),
+        Action::Daemon(_) => daemon::run().map_err(Ending::Failed),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Ending::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(Ending::Failed(error)) => {
+            cli::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -20,7 +20,9 @@ use super::{Connection, Session, Wire, address};
 use crate::home::Home;
 
 const FIRST_WAIT: Duration = Duration::from_millis(10);
-const LONGEST_WAIT: Duration = Duration::from_millis(320);
+const LONGEST_WAIT: Duration = Duration::from_millis(40);
+/// How long the holder of the lock may take to listen before another daemon is tried.
+const GAVE_WAY_WAIT: Duration = Duration::from_millis(300);
 const LEAVING_WAIT: Duration = Duration::from_millis(50);
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -66,6 +68,7 @@ enum HandshakeError {
 fn connect_or_start(home: &Home, spawn: &Spawn, deadline: Instant) -> Result<Stream, ConnectError> {
     let mut wait = FIRST_WAIT;
     let mut started: Option<Started> = None;
+    let mut started_at = Instant::now();
     loop {
         let crowded = match attempt(home)? {
             Attempt::Connected(stream) => return Ok(stream),
@@ -77,13 +80,12 @@ fn connect_or_start(home: &Home, spawn: &Spawn, deadline: Instant) -> Result<Str
                 Spawn::Never => return Err(ConnectError::NotRunning { socket: home.socket() }),
                 Spawn::IfNeeded { program } => match started.as_mut().map(Started::state) {
                     None => started = Some(Started::new(program, home)?),
-                    Some(ChildState::Running) => {}
-                    // The lock's holder did not listen either: it was on its way out. Try once more.
-                    Some(ChildState::GaveWay) => {
-                        if wait >= LONGEST_WAIT {
-                            started = Some(Started::new(program, home)?);
-                        }
+                    // The lock's holder does not listen either: it was on its way out. Try once more.
+                    Some(ChildState::GaveWay) if started_at.elapsed() > GAVE_WAY_WAIT => {
+                        started = Some(Started::new(program, home)?);
+                        started_at = Instant::now();
                     }
+                    Some(ChildState::Running | ChildState::GaveWay) => {}
                     Some(ChildState::Failed(status)) => {
                         let last_lines = started.as_ref().map(Started::last_lines).unwrap_or_default();
                         return Err(ConnectError::Failed { status, last_lines, log: home.log() });

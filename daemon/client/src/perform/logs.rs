@@ -96,7 +96,7 @@ mod tests {
     fn the_tail_of_a_long_log() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let text: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+        let text = (0..20_000).map(|number| format!("line {number}\n")).collect::<Vec<_>>().concat();
         fs::write(&log, &text).unwrap();
         let (lines, end) = tail(&log, 2).unwrap();
         assert_eq!(lines, ["line 19998", "line 19999"]);

@@ -1,0 +1,36 @@
+//! The words behind `hotplate` in a shell: the commands that every front end has, and the two that only a shell
+//! has.
+
+use clap::{Args, Parser, Subcommand};
+use hotplate_client::command::Command;
+
+use crate::demo::DemoArgs;
+
+/// Keeps base models warm and adapters fresh: save a file, and the model writes a little more like you
+#[derive(Parser)]
+#[command(name = "hotplate", version, arg_required_else_help = true)]
+#[command(after_help = "Start here:\n  hotplate demo\n\nEach command explains itself: hotplate train --help")]
+pub(crate) struct Line {
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
+
+#[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them, and it lives for a moment")]
+pub(crate) enum Action {
+    Demo(DemoArgs),
+    #[command(flatten)]
+    Client(Command),
+    Daemon(DaemonArgs),
+}
+
+/// Be the daemon, in the foreground, until `hotplate stop` or a signal
+///
+/// Nobody needs to type this: every other command starts the daemon if none is running, detached and with its log
+/// in a file. It is here for service managers (systemd, launchd) and for looking at the log as it happens. There is
+/// one daemon per user; a second one says so and ends well. HOTPLATE_HOME moves everything (socket, store,
+/// adapters, log) to another folder.
+#[derive(Debug, Args)]
+#[command(hide = true)]
+#[command(after_help = "Examples:\n  # Watch it work\n  hotplate stop; hotplate daemon")]
+pub(crate) struct DaemonArgs {}

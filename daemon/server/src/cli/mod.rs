@@ -1,0 +1,142 @@
+//! The command line: words in, the client's work, paint out.
+//!
+//! Owns exit codes (0 well, 1 an error, 2 a mistake in the words, 130 Ctrl-C) and the two streams. What a command
+//! does is the client's business; nothing here may delay a connection.
+
+pub(crate) mod grammar;
+pub(crate) mod interrupt;
+mod json;
+pub(crate) mod progress;
+pub(crate) mod style;
+pub(crate) mod terminal;
+
+use std::env;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use hotplate_client::command::{Command, GenerateArgs};
+use hotplate_client::{ConnectError, Connection, Home, PeerInfo, PerformError, Shown, Spawn, perform};
+
+use interrupt::{Patience, on_interrupt};
+use style::{ERROR, paint};
+use terminal::Terminal;
+
+/// How a command ended when it did not end well.
+pub(crate) enum Ending {
+    Interrupted,
+    Failed(anyhow::Error),
+}
+
+impl From<PerformError> for Ending {
+    fn from(error: PerformError) -> Self {
+        match error {
+            PerformError::Cancelled => Ending::Interrupted,
+            error => Ending::Failed(error.into()),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Ending {
+    fn from(error: anyhow::Error) -> Self {
+        Ending::Failed(error)
+    }
+}
+
+/// Does what a client command says.
+pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
+    if let Command::Generate(args) = &mut command
+        && args.wants_stdin()
+    {
+        read_prompt(args)?;
+    }
+    let home = Home::from_env().map_err(anyhow::Error::new)?;
+    let canceller = on_interrupt(Patience::SecondEnds).context("cannot listen for Ctrl-C")?;
+    let folder =
+        env::current_dir().context("the current folder is gone; go to another one with cd and try again")?;
+
+    let mut terminal = Terminal::new(matches!(&command, Command::Train(args) if args.dry_run));
+    let as_json = command.json();
+    let mut show = |shown: Shown| {
+        let written = if as_json { json::show(&shown) } else { terminal.show(&shown) };
+        if let Err(error) = written {
+            output_is_gone(&error);
+        }
+    };
+    if let Command::Logs(args) = &command {
+        return Ok(perform::logs(&home, args, &canceller, &mut show)?);
+    }
+    let spawn = match &command {
+        // Neither asking nor ending is a reason to start one.
+        Command::Status(_) | Command::Stop(_) => Spawn::Never,
+        _ => Spawn::IfNeeded { program: this_program()? },
+    };
+    let connection = match Connection::open(&home, &spawn, myself()) {
+        Err(ConnectError::NotRunning { .. }) if matches!(spawn, Spawn::Never) => {
+            show(Shown::NotRunning { home: home.root().to_owned() });
+            return Ok(());
+        }
+        connection => connection.map_err(anyhow::Error::new)?,
+    };
+    Ok(perform(&connection, &command, &folder, &canceller, &mut show)?)
+}
+
+/// The program that can be the daemon: this one.
+pub(crate) fn this_program() -> anyhow::Result<PathBuf> {
+    env::current_exe()
+        .context("cannot find out where this program lies, which is to be started as the daemon")
+}
+
+pub(crate) fn myself() -> PeerInfo {
+    PeerInfo { name: "hotplate".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+fn read_prompt(args: &mut GenerateArgs) -> anyhow::Result<()> {
+    if io::stdin().is_terminal() {
+        // Otherwise the program seems to hang. If nobody can be told, nobody needs to know.
+        let _ = writeln!(io::stderr(), "Type the prompt, then Ctrl-D:");
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes).context("cannot read the prompt from standard input")?;
+    let mut text = String::from_utf8(bytes)
+        .context("the prompt on standard input is not UTF-8; convert it first, for example with iconv")?;
+    // The newline that ends a file is not part of what it says.
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    args.prompt = vec![text];
+    Ok(())
+}
+
+/// One `error: …`, with its causes where they say more.
+pub(crate) fn complain(error: &anyhow::Error) {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Our own errors name their cause in the sentence.
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    // With standard error gone, the exit code is all there is left to say.
+    let _ = writeln!(anstream::stderr(), "{} {text}", paint(ERROR, "error:"));
+}
+
+/// Standard output cannot be written to. A reader that has seen enough (`| head`) is no error; the daemon goes on
+/// with a run all the same, as with any client that leaves.
+pub(crate) fn output_is_gone(error: &io::Error) -> ! {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        leave(0);
+    }
+    let _ = writeln!(
+        anstream::stderr(),
+        "{} cannot write the output: {error}; is the disk full?",
+        paint(ERROR, "error:")
+    );
+    leave(1);
+}
+
+/// Ends the process on the spot. For the moments when there is nobody to return to.
+#[expect(clippy::exit, reason = "called from where no error can be returned through the client's callbacks")]
+pub(crate) fn leave(code: u8) -> ! {
+    std::process::exit(i32::from(code))
+}

@@ -1,0 +1,130 @@
+//! Results for people: plain words on standard output, progress on standard error, colours and bars only where
+//! somebody sees them.
+
+use std::io::{self, Write};
+
+use hotplate_client::protocol::methods::check::{CheckResult, Finding};
+use hotplate_client::protocol::run::RunEvent;
+use hotplate_client::{Shown, words};
+
+use super::progress::{BarWords, RunProgress};
+use super::style::{FAINT, GOOD, PLACE, WARNING, paint, with_heading};
+
+const CURVE_WIDTH: usize = 48;
+
+pub(crate) struct Terminal {
+    progress: RunProgress,
+    /// A plan is the result of `--dry-run`, and progress otherwise.
+    plan_is_result: bool,
+    /// Whether the text that is being written stands at the start of a line.
+    at_line_start: bool,
+}
+
+impl Terminal {
+    pub(crate) fn new(plan_is_result: bool) -> Self {
+        Self { progress: RunProgress::new(BarWords::ENGLISH), plan_is_result, at_line_start: true }
+    }
+
+    pub(crate) fn show(&mut self, shown: &Shown) -> io::Result<()> {
+        match shown {
+            Shown::Checked(check) => self.out(&check_report(check)),
+            Shown::Planned(plan) if self.plan_is_result => self.out(&words::plan(plan)),
+            Shown::Planned(plan) => self.aside(&format!("{}\n", words::plan(plan))),
+            Shown::Run { event, .. } => self.run(event),
+            Shown::Delta(text) => self.delta(text),
+            Shown::Generated(result) => {
+                if !self.at_line_start {
+                    self.out("")?;
+                }
+                self.at_line_start = true;
+                self.aside(&words::generated(result))
+            }
+            Shown::Adapters(list) if !list.is_empty() => self.out(&with_heading(&words::adapters(list))),
+            Shown::Models(list) => self.out(&with_heading(&words::models(list))),
+            other => match words::shown(other) {
+                Some(text) => self.out(&text),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn run(&mut self, event: &RunEvent) -> io::Result<()> {
+        self.progress.event(event);
+        match event {
+            // The first two are the bar's; the last is said by whoever ends the process with it.
+            RunEvent::Step { .. } | RunEvent::Evaluated { .. } | RunEvent::Failed { .. } => Ok(()),
+            RunEvent::Finished { .. } => {
+                for curve in self.progress.curves(CURVE_WIDTH) {
+                    self.aside(&curve)?;
+                }
+                self.out(&first_line_good(&words::event(event).unwrap_or_default()))
+            }
+            RunEvent::Kept { .. } => self.out(&words::event(event).unwrap_or_default()),
+            RunEvent::Queued { .. }
+            | RunEvent::Started { .. }
+            | RunEvent::Note { .. }
+            | RunEvent::Cancelled => match words::event(event) {
+                Some(text) => self.aside(&text),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn delta(&mut self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+        if let Some(last) = text.chars().last() {
+            self.at_line_start = last == '\n';
+        }
+        Ok(())
+    }
+
+    /// A result.
+    fn out(&self, text: &str) -> io::Result<()> {
+        self.progress.beside(|| {
+            let mut out = anstream::stdout().lock();
+            writeln!(out, "{text}")?;
+            out.flush()
+        })
+    }
+
+    /// Something by the way, for whoever is looking; nothing where nobody is.
+    fn aside(&self, text: &str) -> io::Result<()> {
+        if !RunProgress::is_seen() {
+            return Ok(());
+        }
+        self.progress.beside(|| {
+            let mut err = anstream::stderr().lock();
+            text.lines().try_for_each(|line| writeln!(err, "{}", paint(FAINT, line)))
+        })
+    }
+}
+
+fn first_line_good(text: &str) -> String {
+    match text.split_once('\n') {
+        Some((first, rest)) => format!("{}\n{rest}", paint(GOOD, first)),
+        None => paint(GOOD, text),
+    }
+}
+
+fn check_report(check: &CheckResult) -> String {
+    let mut report = words::check_summary(check);
+    for finding in &check.findings {
+        report.push_str("\n\n");
+        report.push_str(&finding_in_colour(finding));
+    }
+    report
+}
+
+/// Where, what, and what to do.
+pub(crate) fn finding_in_colour(finding: &Finding) -> String {
+    format!(
+        "{}: {} {}{}\n    {}",
+        paint(PLACE, words::finding_place(finding)),
+        paint(WARNING, format_args!("{} {}:", finding.code, finding.name)),
+        finding.message,
+        if finding.skipped { " (left out)" } else { "" },
+        paint(FAINT, &finding.remedy)
+    )
+}
