@@ -1,0 +1,176 @@
+//! Work that reads and writes files, away from the main loop: a few threads and what they may use.
+//!
+//! A closed list of errands in, one event out for each, whatever happens on the way. It must not know sessions' state, runs' state or
+//! tensors in use; it has its own reader of the store.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::thread;
+use std::time::SystemTime;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use hotplate_client::Home;
+use hotplate_protocol::RpcError;
+use hotplate_protocol::methods::train::TrainParams;
+use hotplate_protocol::run::RunId;
+use serde_json::Value;
+
+use super::events::Event;
+use super::faults;
+use super::runs::finish::{Draft, write_version};
+use super::runs::look::{Look, look};
+use super::runs::order::Order;
+use super::runs::place::take_order;
+use super::runs::prepare::{Preparation, Prepared, prepare};
+use super::runs::resume;
+use super::sessions::Asker;
+use super::store::{Store, WatchRow};
+use super::texts::Texts;
+
+/// Threads for what clients ask; as many again for the daemon's own errands, so that neither waits for the other.
+const THREADS: usize = 2;
+
+/// What errands may use.
+pub(crate) struct Desk {
+    pub(crate) home: Home,
+    pub(crate) texts: Texts,
+    /// As plans and speeds name it.
+    pub(crate) device: &'static str,
+}
+
+impl Desk {
+    pub(crate) fn store(&self) -> Result<Store, RpcError> {
+        Ok(Store::reader(&self.home.store())?)
+    }
+
+    /// A version's PEFT folder.
+    pub(crate) fn version_folder(&self, adapter: &str, version: u32) -> PathBuf {
+        self.home.adapters().join(adapter).join(format!("v{version:04}"))
+    }
+
+    /// Where a run in progress is saved.
+    pub(crate) fn run_folder(&self, run: RunId) -> PathBuf {
+        self.home.runs().join(run.0.to_string())
+    }
+}
+
+/// What a client wants an order for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Plan,
+    Train,
+}
+
+/// Files that were saved, as the watcher tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Saves {
+    pub(crate) saved_at: SystemTime,
+}
+
+pub(crate) enum Errand {
+    /// A request that only needs files.
+    Answer(Asker, Box<dyn FnOnce(&Desk) -> Result<Value, RpcError> + Send>),
+    TakeOrder(Asker, TrainParams, Purpose),
+    TakeWatch(Asker, TrainParams),
+    Look(WatchRow, Option<Saves>),
+    Prepare(RunId, Order),
+    Resume(RunId, Order),
+    WriteVersion(RunId, Box<Draft>),
+}
+
+/// An order that was understood, and the run it makes.
+pub(crate) struct Taken {
+    pub(crate) order: Order,
+    pub(crate) prepared: Box<Prepared>,
+}
+
+impl Errand {
+    fn run(self, desk: &Desk) -> Event {
+        match self {
+            Errand::Answer(asker, work) => {
+                Event::Answered { asker, outcome: guarded("the request", || work(desk)) }
+            }
+            Errand::TakeOrder(asker, params, purpose) => {
+                let result = guarded("reading the dataset", || {
+                    let order = take_order(desk, &params)?;
+                    match prepare(desk, &order)? {
+                        Preparation::Ready(prepared) => Ok(Taken { order, prepared }),
+                        Preparation::NothingNew => Err(resume::nothing_new(&order)),
+                    }
+                });
+                Event::OrderTaken { asker, purpose, result }
+            }
+            Errand::TakeWatch(asker, params) => {
+                let result = guarded("reading the dataset", || {
+                    let order = take_order(desk, &params)?;
+                    let watch = WatchRow { target: order.target, base: order.base, knobs: order.knobs };
+                    let look = look(desk, &watch)?;
+                    Ok((watch, look))
+                });
+                Event::WatchTaken { asker, result }
+            }
+            Errand::Look(watch, saves) => {
+                let result: Result<Look, RpcError> = guarded("reading the dataset", || look(desk, &watch));
+                Event::Looked { watch, saves, result }
+            }
+            Errand::Prepare(run, order) => {
+                Event::Prepared { run, result: guarded("preparing the run", || prepare(desk, &order)) }
+            }
+            Errand::Resume(run, order) => {
+                let result = guarded("preparing the run", || {
+                    match resume::from_checkpoint(desk, run) {
+                        Ok(Some(prepared)) => return Ok(Preparation::Ready(Box::new(prepared))),
+                        Ok(None) => {}
+                        Err(why) => tracing::warn!(run = run.0, why, "a saved run cannot go on; it starts anew"),
+                    }
+                    prepare(desk, &order)
+                });
+                Event::Prepared { run, result }
+            }
+            Errand::WriteVersion(run, draft) => {
+                let result = guarded("writing the adapter", || write_version(desk, &draft));
+                Event::VersionWritten { run, draft, result }
+            }
+        }
+    }
+}
+
+fn guarded<T>(what: &str, work: impl FnOnce() -> Result<T, RpcError>) -> Result<T, RpcError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(faults::of_panic(what, &*panic)))
+}
+
+/// The threads' inboxes.
+pub(crate) struct Errands {
+    clients: Sender<Errand>,
+    own: Sender<Errand>,
+}
+
+impl Errands {
+    pub(crate) fn start(desk: &std::sync::Arc<Desk>, events: &Sender<Event>) -> std::io::Result<Errands> {
+        let (clients, for_clients) = unbounded();
+        let (own, for_own) = unbounded();
+        for (name, inbox) in [("desk", for_clients), ("own desk", for_own)] {
+            for number in 1..=THREADS {
+                let (desk, events): (_, Sender<Event>) = (std::sync::Arc::clone(desk), events.clone());
+                let inbox: Receiver<Errand> = inbox.clone();
+                thread::Builder::new().name(format!("{name} {number}")).spawn(move || {
+                    for errand in inbox {
+                        if events.send(errand.run(&desk)).is_err() {
+                            return;
+                        }
+                    }
+                })?;
+            }
+        }
+        Ok(Errands { clients, own })
+    }
+
+    pub(crate) fn send(&self, errand: Errand) {
+        let inbox = match errand {
+            Errand::Answer(..) | Errand::TakeOrder(..) | Errand::TakeWatch(..) => &self.clients,
+            Errand::Look(..) | Errand::Prepare(..) | Errand::Resume(..) | Errand::WriteVersion(..) => &self.own,
+        };
+        // The threads live as long as the main loop.
+        let _ = inbox.send(errand);
+    }
+}

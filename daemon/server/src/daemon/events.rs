@@ -1,0 +1,41 @@
+//! Everything that can happen to the daemon. The main loop takes these one by one; nothing else changes its state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hotplate_protocol::run::RunId;
+use hotplate_protocol::{Id, Request, RpcError};
+use serde_json::Value;
+
+use super::desk::{Purpose, Saves, Taken};
+use super::runs::finish::Draft;
+use super::runs::look::Look;
+use super::runs::prepare::Preparation;
+use super::sessions::{Asker, InFlight, Outbox, SessionId};
+use super::store::WatchRow;
+use super::watch::News;
+use super::worker::Report;
+
+pub(crate) enum Event {
+    /// A client connected.
+    Joined { session: SessionId, outbox: Arc<Outbox>, in_flight: Arc<InFlight> },
+    Request { session: SessionId, request: Request, arrived: Instant },
+    Cancel { session: SessionId, id: Id },
+    /// A connection ended.
+    Left { session: SessionId },
+
+    /// The desk has done an errand.
+    Answered { asker: Asker, outcome: Result<Value, RpcError> },
+    OrderTaken { asker: Asker, purpose: Purpose, result: Result<Taken, RpcError> },
+    WatchTaken { asker: Asker, result: Result<(WatchRow, Look), RpcError> },
+    Looked { watch: WatchRow, saves: Option<Saves>, result: Result<Look, RpcError> },
+    Prepared { run: RunId, result: Result<Preparation, RpcError> },
+    VersionWritten { run: RunId, draft: Box<Draft>, result: Result<PathBuf, RpcError> },
+
+    Worker(Report),
+    Watch(News),
+    /// The system asks the daemon to end (SIGTERM, SIGINT).
+    Signal,
+}
+

@@ -1,0 +1,65 @@
+//! Errors of the engine and the dataset as clients see them: a code, and a sentence that says what to do.
+
+use hotplate_dataset::DatasetError;
+use hotplate_engine::base_text::BaseError;
+use hotplate_engine::generate::GenerateError;
+use hotplate_engine::peft::AdapterError;
+use hotplate_engine::train::TrainError;
+use hotplate_protocol::{ErrorCode, RpcError};
+
+pub(crate) fn of_dataset(error: &DatasetError) -> RpcError {
+    RpcError::new(ErrorCode::NotFound, error.to_string())
+}
+
+pub(crate) fn of_base(error: &BaseError) -> RpcError {
+    RpcError::new(ErrorCode::UnusableBase, error.to_string())
+}
+
+pub(crate) fn of_adapter(error: &AdapterError) -> RpcError {
+    RpcError::new(ErrorCode::UnusableAdapter, error.to_string())
+}
+
+pub(crate) fn of_generation(error: &GenerateError) -> RpcError {
+    let code = match error {
+        GenerateError::EmptyPrompt | GenerateError::PromptTooLong { .. } => ErrorCode::InvalidParams,
+        GenerateError::OtherBase { .. } => ErrorCode::UnusableAdapter,
+        GenerateError::Tensor(_) | GenerateError::Text(_) => ErrorCode::Internal,
+    };
+    RpcError::new(code, error.to_string())
+}
+
+pub(crate) fn of_training(error: &TrainError) -> RpcError {
+    let code = match error {
+        TrainError::NoExamples | TrainError::NoHeldOut => ErrorCode::UnusableDataset,
+        TrainError::BadSetting(_) => ErrorCode::InvalidParams,
+        TrainError::Misfit(_) => ErrorCode::UnusableAdapter,
+        TrainError::Write { .. } => ErrorCode::StorageFailed,
+        TrainError::NotFinite { .. }
+        | TrainError::OtherData { .. }
+        | TrainError::BadState { .. }
+        | TrainError::Tensor(_) => ErrorCode::RunFailed,
+    };
+    RpcError::new(code, error.to_string())
+}
+
+/// A folder or file that cannot be written.
+pub(crate) fn of_writing(path: &std::path::Path, error: &std::io::Error) -> RpcError {
+    let message = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            format!("the disk is full: {} cannot be written; make room there. Nothing that was saved before is lost", path.display())
+        }
+        _ => format!("{} cannot be written: {error}; check that you may write there", path.display()),
+    };
+    RpcError::new(ErrorCode::StorageFailed, message)
+}
+
+pub(crate) fn of_panic(what: &str, panic: &(dyn std::any::Any + Send)) -> RpcError {
+    let why = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no reason given".to_owned());
+    tracing::error!(what, why, "a panic was caught");
+    let message = format!("{what} failed inside the daemon: {why}; this is a fault of Hotplate, the log has more (hotplate logs)");
+    RpcError::new(ErrorCode::Internal, message)
+}

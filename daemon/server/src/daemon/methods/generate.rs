@@ -1,0 +1,109 @@
+//! `generate/start`: resolves which base and adapter answer; the worker does the rest.
+
+use std::time::Instant;
+
+use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
+use hotplate_protocol::{ErrorCode, RpcError};
+
+use super::Later;
+use super::rollback::known;
+use crate::daemon::names::{self, Wanted};
+use crate::daemon::runs::order::source;
+use crate::daemon::runs::place::base_folder;
+use crate::daemon::sessions::Asker;
+use crate::daemon::state::Daemon;
+use crate::daemon::worker::{AdapterPick, BaseChoice, Command, GenerateJob};
+
+/// Answers in progress in the whole daemon: each holds a cache in memory.
+const GENERATIONS: usize = 64;
+
+impl Later for Generate {
+    fn begin(daemon: &mut Daemon, asker: &Asker, params: GenerateParams, arrived: Instant) -> Result<(), RpcError> {
+        check_sampling(&params.sampling)?;
+        if daemon.generating.len() >= GENERATIONS {
+            let message = format!("{GENERATIONS} answers are being written; try again in a moment");
+            return Err(RpcError::new(ErrorCode::Busy, message));
+        }
+        let given = match &params.base {
+            Some(base) => Some(source(base_folder(base)?.as_deref())),
+            None => None,
+        };
+        let (base, adapter) = match params.adapter.as_deref().map(names::parse).transpose()? {
+            None => (BaseChoice::Given(given.unwrap_or_else(|| source(None))), None),
+            Some(Wanted::Folder(folder)) => {
+                let pick = AdapterPick { folder: folder.to_owned(), label: folder.display().to_string() };
+                let base = match given {
+                    Some(base) => BaseChoice::Given(base),
+                    None => {
+                        let rows = daemon.store.adapters()?;
+                        let known = rows.into_iter().map(|row| (row.fingerprint, source(row.base_folder.as_deref())));
+                        BaseChoice::OfAdapter { known: known.collect() }
+                    }
+                };
+                (base, Some(pick))
+            }
+            Some(Wanted::Name { name, version }) => {
+                let row = known(daemon, name)?;
+                let versions = daemon.store.versions(&row.name)?;
+                let version = version.unwrap_or(row.current);
+                if !versions.iter().any(|known| known.version == version) {
+                    let list: Vec<String> = versions.iter().map(|known| known.version.to_string()).collect();
+                    let message = format!("{} has no version {version}; it has {}", row.name, list.join(", "));
+                    return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
+                }
+                let pick = AdapterPick {
+                    folder: daemon.desk.version_folder(&row.name, version),
+                    label: format!("{}@{version}", row.name),
+                };
+                (BaseChoice::Given(given.unwrap_or_else(|| source(row.base_folder.as_deref()))), Some(pick))
+            }
+        };
+        daemon.generating.insert(asker.clone());
+        daemon.worker.send(Command::Generate(Box::new(GenerateJob {
+            asker: asker.clone(),
+            base,
+            adapter,
+            prompt: params.prompt,
+            raw: params.raw,
+            sampling: params.sampling,
+            arrived,
+        })));
+        Ok(())
+    }
+}
+
+fn check_sampling(sampling: &Sampling) -> Result<(), RpcError> {
+    let bad = |why: &str| Err(RpcError::new(ErrorCode::InvalidParams, why.to_owned()));
+    if sampling.temperature.is_some_and(|t| !(0.0..=100.0).contains(&t)) {
+        return bad("temperature must be between 0 (always the likeliest token) and 100");
+    }
+    if sampling.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
+        return bad("top_p must be above 0 and at most 1 (all tokens)");
+    }
+    if sampling.repetition_penalty.is_some_and(|penalty| !(penalty > 0.0 && penalty.is_finite())) {
+        return bad("repetition_penalty must be above 0; 1 is none");
+    }
+    if sampling.max_tokens == Some(0) {
+        return bad("max_tokens must be at least 1");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_numbers_are_refused() {
+        assert!(check_sampling(&Sampling::default()).is_ok());
+        for sampling in [
+            Sampling { temperature: Some(f64::NAN), ..Sampling::default() },
+            Sampling { temperature: Some(-1.0), ..Sampling::default() },
+            Sampling { top_p: Some(0.0), ..Sampling::default() },
+            Sampling { repetition_penalty: Some(f64::INFINITY), ..Sampling::default() },
+            Sampling { max_tokens: Some(0), ..Sampling::default() },
+        ] {
+            assert!(check_sampling(&sampling).is_err(), "{sampling:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! One file per method. A handler's trait says what it may touch and when it answers.
+
+mod adapters;
+mod check;
+mod generate;
+mod initialize;
+mod models;
+mod rollback;
+mod run_attach;
+mod run_cancel;
+mod status;
+mod stop;
+mod train;
+mod unwatch;
+mod watch;
+
+use std::time::Instant;
+
+use hotplate_protocol::methods::adapters::Adapters;
+use hotplate_protocol::methods::check::Check;
+use hotplate_protocol::methods::generate::Generate;
+use hotplate_protocol::methods::initialize::Initialize;
+use hotplate_protocol::methods::models::Models;
+use hotplate_protocol::methods::rollback::Rollback;
+use hotplate_protocol::methods::run_attach::AttachRun;
+use hotplate_protocol::methods::run_cancel::CancelRun;
+use hotplate_protocol::methods::status::Status;
+use hotplate_protocol::methods::stop::Stop;
+use hotplate_protocol::methods::train::{PlanTrain, Train};
+use hotplate_protocol::methods::unwatch::Unwatch;
+use hotplate_protocol::methods::watch::Watch;
+use hotplate_protocol::{ErrorCode, Request, RequestKind, RpcError};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::desk::{Desk, Errand};
+use super::sessions::Asker;
+use super::state::Daemon;
+
+/// Answered at once, on the main loop: must not read files of the user's.
+pub(crate) trait AtOnce: RequestKind {
+    fn answer(daemon: &mut Daemon, asker: &Asker, params: Self::Params) -> Result<Self::Result, RpcError>;
+}
+
+/// Answered by the desk, which reads files and changes nothing.
+pub(crate) trait AtDesk: RequestKind
+where
+    Self::Params: Send + 'static,
+{
+    fn answer(desk: &Desk, params: Self::Params) -> Result<Self::Result, RpcError>;
+}
+
+/// Begun on the main loop, answered when something else has happened.
+pub(crate) trait Later: RequestKind {
+    fn begin(daemon: &mut Daemon, asker: &Asker, params: Self::Params, arrived: Instant) -> Result<(), RpcError>;
+}
+
+pub(crate) enum Answer {
+    Now(Result<Value, RpcError>),
+    Later,
+}
+
+/// Every method that this version knows.
+pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: &Request, arrived: Instant) -> Answer {
+    match request.method.as_str() {
+        Initialize::METHOD => at_once::<Initialize>(daemon, asker, request),
+        Status::METHOD => at_once::<Status>(daemon, asker, request),
+        Adapters::METHOD => at_once::<Adapters>(daemon, asker, request),
+        Models::METHOD => at_once::<Models>(daemon, asker, request),
+        Rollback::METHOD => at_once::<Rollback>(daemon, asker, request),
+        Unwatch::METHOD => at_once::<Unwatch>(daemon, asker, request),
+        AttachRun::METHOD => at_once::<AttachRun>(daemon, asker, request),
+        CancelRun::METHOD => at_once::<CancelRun>(daemon, asker, request),
+        Check::METHOD => at_desk::<Check>(daemon, asker, request),
+        Generate::METHOD => later::<Generate>(daemon, asker, request, arrived),
+        Train::METHOD => later::<Train>(daemon, asker, request, arrived),
+        PlanTrain::METHOD => later::<PlanTrain>(daemon, asker, request, arrived),
+        Watch::METHOD => later::<Watch>(daemon, asker, request, arrived),
+        Stop::METHOD => later::<Stop>(daemon, asker, request, arrived),
+        other => {
+            let message = format!("this daemon (version {}) knows no method {other:?}", env!("CARGO_PKG_VERSION"));
+            Answer::Now(Err(RpcError::new(ErrorCode::MethodNotFound, message)))
+        }
+    }
+}
+
+fn params<R: RequestKind>(request: &Request) -> Result<R::Params, RpcError> {
+    // A method without params may be called without any.
+    let given = if request.params.is_null() { Value::Object(serde_json::Map::new()) } else { request.params.clone() };
+    serde_json::from_value(given).map_err(|error| {
+        RpcError::new(ErrorCode::InvalidParams, format!("the params of {} cannot be used: {error}", R::METHOD))
+    })
+}
+
+fn at_once<R: AtOnce>(daemon: &mut Daemon, asker: &Asker, request: &Request) -> Answer {
+    let answered = params::<R>(request).and_then(|params| R::answer(daemon, asker, params));
+    Answer::Now(answered.and_then(|result| to_value(&result)))
+}
+
+fn at_desk<R: AtDesk + 'static>(daemon: &mut Daemon, asker: &Asker, request: &Request) -> Answer
+where
+    R::Params: Send + 'static,
+{
+    match params::<R>(request) {
+        Ok(params) => {
+            let work = move |desk: &Desk| R::answer(desk, params).and_then(|result| to_value(&result));
+            daemon.errands.send(Errand::Answer(asker.clone(), Box::new(work)));
+            Answer::Later
+        }
+        Err(error) => Answer::Now(Err(error)),
+    }
+}
+
+fn later<R: Later>(daemon: &mut Daemon, asker: &Asker, request: &Request, arrived: Instant) -> Answer {
+    match params::<R>(request).and_then(|params| R::begin(daemon, asker, params, arrived)) {
+        Ok(()) => Answer::Later,
+        Err(error) => Answer::Now(Err(error)),
+    }
+}
+
+/// A result on its way to the wire.
+pub(crate) fn to_value<T: Serialize>(result: &T) -> Result<Value, RpcError> {
+    serde_json::to_value(result)
+        .map_err(|error| RpcError::new(ErrorCode::Internal, format!("the result cannot be sent: {error}")))
+}

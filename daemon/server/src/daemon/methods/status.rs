@@ -1,0 +1,37 @@
+//! `daemon/status`: a snapshot.
+
+use hotplate_protocol::RpcError;
+use hotplate_protocol::methods::Nothing;
+use hotplate_protocol::methods::status::{Status, StatusResult};
+
+use super::AtOnce;
+use super::models::loaded;
+use crate::daemon::process;
+use crate::daemon::sessions::Asker;
+use crate::daemon::state::Daemon;
+use crate::daemon::watching::Watched;
+
+impl AtOnce for Status {
+    fn answer(daemon: &mut Daemon, _asker: &Asker, _params: Nothing) -> Result<StatusResult, RpcError> {
+        let adapters = daemon.store.adapters()?;
+        let memory = process::memory();
+        let mut models: Vec<_> = daemon.models.iter().map(|(source, model)| loaded(source, model, &adapters)).collect();
+        models.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(StatusResult {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: daemon.desk.home.root().to_owned(),
+            uptime_seconds: daemon.started.elapsed().as_secs_f64(),
+            device: daemon.desk.device.to_owned(),
+            rss_bytes: memory.now,
+            peak_rss_bytes: memory.peak,
+            sessions: daemon.sessions.len(),
+            models,
+            runs: daemon.runs.statuses(),
+            watches: daemon.watches.values().map(Watched::status).collect(),
+            generating: daemon.generating.len(),
+            model_ttl_seconds: daemon.settings.model_ttl.as_secs_f64(),
+            idle_exit_seconds: daemon.settings.idle_exit.as_secs_f64(),
+        })
+    }
+}

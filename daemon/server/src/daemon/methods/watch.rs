@@ -1,0 +1,22 @@
+//! `dataset/watch`: the desk looks at the folder first; what can be said at once is said to the client.
+
+use std::time::Instant;
+
+use hotplate_protocol::RpcError;
+use hotplate_protocol::methods::train::TrainParams;
+use hotplate_protocol::methods::watch::Watch;
+
+use super::Later;
+use crate::daemon::desk::Errand;
+use crate::daemon::sessions::Asker;
+use crate::daemon::state::{Daemon, Stopping, shutting_down};
+
+impl Later for Watch {
+    fn begin(daemon: &mut Daemon, asker: &Asker, params: TrainParams, _arrived: Instant) -> Result<(), RpcError> {
+        if daemon.stopping != Stopping::No {
+            return Err(shutting_down());
+        }
+        daemon.errands.send(Errand::TakeWatch(asker.clone(), params));
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! The daemon: one per home, alive as long as somebody needs it.
+//!
+//! Owns the order of the start: the lock, the store, the socket, then everything that may take time. Threads: `main` (the loop in
+//! [`state`]), `accept`, a reader and a writer per client, `watch`, the desks, and the `worker` that owns the tensors. They speak
+//! through channels of closed enums ([`events`]).
+
+mod desk;
+mod durable;
+mod events;
+mod faults;
+mod idle;
+mod lock;
+mod methods;
+mod names;
+mod process;
+mod runs;
+mod sessions;
+mod settings;
+mod signals;
+mod state;
+mod store;
+mod texts;
+mod watch;
+mod watching;
+mod worker;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use crossbeam_channel::bounded;
+use desk::{Desk, Errands};
+use events::Event;
+use hotplate_client::Home;
+use hotplate_engine::device::{self, DeviceChoice};
+use idle::Idle;
+use lock::{Lock, Taken};
+use runs::{Runs, resume};
+use settings::Settings;
+use state::{Daemon, Stopping};
+use store::Store;
+use texts::Texts;
+use tracing_subscriber::EnvFilter;
+use watch::Watcher;
+use worker::Worker;
+
+/// Events that may wait; beyond it, whoever sends waits: a client that floods the daemon, not the daemon.
+const EVENTS: usize = 1024;
+
+/// Runs the daemon until it is told to end. Returns at once, without an error, if another one is running in this home.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let started = Instant::now();
+    start_log();
+    let home = Home::from_env()?;
+    let lock = match Lock::take(&home).with_context(|| format!("the lock {} cannot be taken", home.lock().display()))? {
+        Taken::Ours(lock) => lock,
+        Taken::Theirs(pid) => {
+            let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+            tracing::info!("already running{pid}");
+            return Ok(());
+        }
+    };
+    let settings = Settings::from_env();
+    let store = Store::open(&home.store())?;
+
+    let (send, events) = bounded(EVENTS);
+    signals::listen(send.clone()).context("the system's signals cannot be heard")?;
+    let listener =
+        sessions::bind(&home, &lock).with_context(|| format!("the socket {} cannot be made", home.socket().display()))?;
+    lock.write_note().context("daemon.json cannot be written")?;
+    sessions::start_accepting(listener, send.clone())?;
+    tracing::info!(pid = std::process::id(), home = %home.root().display(), ready = ?started.elapsed(), "listening");
+
+    // From here on clients can connect; their requests wait in the channel.
+    let device = device::open(DeviceChoice::Auto)?;
+    let desk = Arc::new(Desk { device: device::describe(&device), texts: Texts::default(), home: home.clone() });
+    let watcher = {
+        let send = send.clone();
+        Watcher::start(&settings, move |news| {
+            // The main loop is gone only when the process ends.
+            let _ = send.send(Event::Watch(news));
+        })?
+    };
+    let mut daemon = Daemon {
+        started,
+        worker: Worker::start(&desk, device, &settings, &send)?,
+        errands: Errands::start(&desk, &send)?,
+        watcher,
+        settings,
+        store,
+        desk,
+        sessions: HashMap::new(),
+        runs: Runs::default(),
+        watches: BTreeMap::new(),
+        models: HashMap::new(),
+        generating: HashSet::new(),
+        cancelled: HashSet::new(),
+        stopping: Stopping::No,
+        idle: Idle::new(started),
+    };
+    let interrupted = daemon.store.open_runs()?;
+    let versions = known_versions(&daemon.store)?;
+    resume::clean_up(&daemon.desk, &interrupted, &|name, version| versions.contains(&(name.to_owned(), version)));
+    daemon.restore_runs(interrupted);
+    daemon.restore_watches();
+    daemon.run(&events);
+
+    // Still ours: the next daemon binds only after the lock is free.
+    let _ = std::fs::remove_file(home.socket());
+    drop(lock);
+    Ok(())
+}
+
+fn known_versions(store: &Store) -> anyhow::Result<HashSet<(String, u32)>> {
+    let mut known = HashSet::new();
+    for adapter in store.adapters()? {
+        known.extend(store.versions(&adapter.name)?.into_iter().map(|row| (adapter.name.clone(), row.version)));
+    }
+    Ok(known)
+}
+
+/// To standard error, which is the log file where a client started the daemon. `HOTPLATE_LOG` sets what is logged.
+fn start_log() {
+    let filter = EnvFilter::try_from_env("HOTPLATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal();
+    // A second call (a test in one process) keeps the first one's.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
+}

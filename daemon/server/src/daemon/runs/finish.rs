@@ -1,0 +1,117 @@
+//! The end of a run: is the new version good enough to answer, and its way onto the disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hotplate_engine::base_text::BaseText;
+use hotplate_engine::lora::Adapter;
+use hotplate_engine::peft;
+use hotplate_engine::train::Losses;
+use hotplate_protocol::RpcError;
+use hotplate_protocol::run::{Cause, RunKind};
+
+use crate::daemon::desk::Desk;
+use crate::daemon::{durable, faults};
+
+/// How much worse the held-out loss may get before the old version stays.
+const MARGIN: f64 = 0.02;
+
+/// The losses that decide, nats per supervised token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Figures {
+    pub(crate) base: Losses,
+    pub(crate) start: Losses,
+    pub(crate) best: Losses,
+    pub(crate) best_step: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Verdict {
+    Swap,
+    /// The old version stays, because of this.
+    Keep(String),
+}
+
+pub(crate) fn verdict(kind: RunKind, cause: &Cause, figures: &Figures) -> Verdict {
+    let Figures { base, start, best, best_step } = figures;
+    match kind {
+        RunKind::Incremental if *best_step == 0 => Verdict::Keep(format!(
+            "no step of the run was better on the held-out examples than the version it started from (loss {:.3}); that one stays",
+            start.all
+        )),
+        RunKind::Incremental if best.all > start.all * (1.0 + MARGIN) => Verdict::Keep(format!(
+            "the loss on the held-out examples rose from {:.3} to {:.3}; the old version stays",
+            start.all, best.all
+        )),
+        // A person asked: they get what they asked for, and the figures.
+        RunKind::Full if *cause != Cause::Stale => Verdict::Swap,
+        RunKind::Full if best.all >= base.all => Verdict::Keep(format!(
+            "trained anew, the loss on the held-out examples was {:.3}, no better than the base's {:.3}; the old version stays",
+            best.all, base.all
+        )),
+        _ => Verdict::Swap,
+    }
+}
+
+/// A version on its way to the disk.
+pub(crate) struct Draft {
+    pub(crate) adapter_name: String,
+    pub(crate) version: u32,
+    pub(crate) adapter: Adapter,
+    pub(crate) text: Arc<BaseText>,
+}
+
+/// Writes the PEFT folder beside its place and lets it appear there in one step. Nobody uses it before the store says so.
+pub(crate) fn write_version(desk: &Desk, draft: &Draft) -> Result<PathBuf, RpcError> {
+    let place = desk.version_folder(&draft.adapter_name, draft.version);
+    let beside = place.with_file_name(format!("{DRAFT_PREFIX}{}", draft.version));
+    let written = durable::fresh_folder(&beside)
+        .map_err(|error| faults::of_writing(&beside, &error))
+        .and_then(|()| peft::save(&beside, &draft.adapter, &draft.text).map_err(|error| of_saving(&error)))
+        .and_then(|()| durable::publish(&beside, &place).map_err(|error| faults::of_writing(&place, &error)));
+    match written {
+        Ok(()) => Ok(place),
+        Err(error) => {
+            // Give a full disk its room back; what cannot be removed now is removed at the next start.
+            let _ = std::fs::remove_dir_all(&beside);
+            Err(error)
+        }
+    }
+}
+
+/// Folders of this kind are never anybody's version.
+pub(crate) const DRAFT_PREFIX: &str = ".new-";
+
+fn of_saving(error: &peft::AdapterError) -> RpcError {
+    RpcError::new(hotplate_protocol::ErrorCode::StorageFailed, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(start: f64, best: f64, best_step: usize) -> Figures {
+        let losses = |all| Losses { all, new: None };
+        Figures { base: losses(4.0), start: losses(start), best: losses(best), best_step }
+    }
+
+    fn kept(kind: RunKind, cause: &Cause, figures: &Figures) -> bool {
+        matches!(verdict(kind, cause, figures), Verdict::Keep(_))
+    }
+
+    #[test]
+    fn an_incremental_run_must_not_be_worse_by_more_than_the_margin() {
+        let cause = Cause::Saved { files: Vec::new() };
+        assert!(!kept(RunKind::Incremental, &cause, &figures(3.0, 2.9, 5)));
+        assert!(!kept(RunKind::Incremental, &cause, &figures(3.0, 3.05, 5)));
+        assert!(kept(RunKind::Incremental, &cause, &figures(3.0, 3.07, 5)));
+        assert!(kept(RunKind::Incremental, &cause, &figures(3.0, 3.0, 0)));
+    }
+
+    #[test]
+    fn a_full_run_is_kept_back_only_when_nobody_asked_for_it() {
+        assert!(!kept(RunKind::Full, &Cause::Asked, &figures(4.0, 4.0, 0)));
+        assert!(!kept(RunKind::Full, &Cause::Stale, &figures(4.0, 3.0, 5)));
+        assert!(kept(RunKind::Full, &Cause::Stale, &figures(4.0, 4.0, 0)));
+    }
+}

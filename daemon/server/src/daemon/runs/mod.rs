@@ -1,0 +1,381 @@
+//! Runs as the main loop sees them: queued, begun, followed, ended.
+
+pub(crate) mod checkpoint;
+pub(crate) mod finish;
+pub(crate) mod look;
+pub(crate) mod order;
+pub(crate) mod place;
+pub(crate) mod prepare;
+mod progress;
+mod queue;
+pub(crate) mod read;
+pub(crate) mod resume;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use hotplate_dataset::ExampleId;
+use hotplate_protocol::methods::status::{RunState, RunStatus};
+use hotplate_protocol::notifications::RunEventParams;
+use hotplate_protocol::run::{Cause, RunEvent, RunId, RunKind};
+use hotplate_protocol::RpcError;
+use order::{Order, Target};
+use prepare::{Preparation, Prepared, RunJob};
+use queue::{Entry, Placement, RunQueue};
+use resume::ATTEMPTS;
+
+use super::desk::{Errand, Purpose, Taken};
+use super::methods;
+use super::sessions::{Asker, SessionId};
+use super::state::{Daemon, Stopping, shutting_down};
+use super::store::{RunRow, Store};
+use super::worker::{Command, TrainJob};
+
+#[derive(Default)]
+pub(crate) struct Runs {
+    queue: RunQueue,
+    active: Option<Active>,
+    /// Events of runs that have not ended.
+    histories: HashMap<RunId, History>,
+    /// Runs that were begun before the daemon was interrupted.
+    interrupted: HashSet<RunId>,
+    /// Prepared when it was asked for, and nothing was in front of it.
+    ready: Option<(RunId, Box<Prepared>)>,
+}
+
+/// The run that has its turn.
+struct Active {
+    run: RunId,
+    order: Order,
+    phase: Phase,
+    began: Instant,
+    job: Option<RunJob>,
+    /// What it learns and judges by.
+    examples: HashSet<ExampleId>,
+    step: usize,
+    steps: usize,
+    loss: Option<f64>,
+    look_again: bool,
+}
+
+enum Phase {
+    Preparing,
+    Training,
+    /// Its version is being written; what its end will say.
+    Saving(Box<progress::Ending>),
+}
+
+/// What was said of a run, and how much of it the store has.
+#[derive(Default)]
+struct History {
+    /// Events in the store.
+    stored: usize,
+    unstored: Vec<RunEvent>,
+}
+
+/// Steps are stored together; everything else at once.
+const UNSTORED: usize = 100;
+
+impl Runs {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn has(&self, target: &Target, kind: RunKind) -> bool {
+        self.queue.has(target, kind)
+    }
+
+    /// The examples of the run in progress on this target, once they are known.
+    pub(crate) fn learning(&self, target: &Target) -> Option<&HashSet<ExampleId>> {
+        let active = self.active.as_ref().filter(|active| active.order.target == *target)?;
+        active.job.is_some().then_some(&active.examples)
+    }
+
+    pub(crate) fn is_preparing(&self, target: &Target) -> bool {
+        self.active.as_ref().is_some_and(|active| active.order.target == *target && matches!(active.phase, Phase::Preparing))
+    }
+
+    pub(crate) fn look_again_after(&mut self, target: &Target) {
+        if let Some(active) = self.active.as_mut().filter(|active| active.order.target == *target) {
+            active.look_again = true;
+        }
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<RunStatus> {
+        let status = |entry: &Entry, state, active: Option<&Active>| RunStatus {
+            run: entry.run,
+            kind: entry.order.kind,
+            folder: entry.order.target.folder.clone(),
+            adapter: entry.order.target.adapter.clone(),
+            cause: entry.order.cause.clone(),
+            state,
+            step: active.map_or(0, |active| active.step),
+            steps: active.map_or(0, |active| active.steps),
+            loss: active.and_then(|active| active.loss),
+        };
+        let running = self.queue.running().map(|entry| status(entry, RunState::Running, self.active.as_ref()));
+        running.into_iter().chain(self.queue.waiting().map(|entry| status(entry, RunState::Queued, None))).collect()
+    }
+}
+
+impl Daemon {
+    /// Queues again what had not ended when the daemon did.
+    pub(crate) fn restore_runs(&mut self, rows: Vec<RunRow>) {
+        // The one that was running goes on first.
+        let (begun, queued): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.begun);
+        for row in begun.into_iter().chain(queued) {
+            self.runs.histories.insert(row.run, History { stored: row.events, unstored: Vec::new() });
+            if row.attempts >= ATTEMPTS {
+                let error = format!(
+                    "interrupted: the daemon ended {} times in the middle of this run; hotplate logs says more. The last good \
+                     version still answers",
+                    row.attempts
+                );
+                tracing::error!(run = row.run.0, error);
+                self.end_without_version(row.run, &RunEvent::Failed { error });
+                continue;
+            }
+            if row.begun {
+                self.runs.interrupted.insert(row.run);
+            }
+            let entry = self.runs.queue.push(row.run, row.order);
+            if entry.run != row.run {
+                // Another run on the same target stands for it too.
+                self.emit(row.run, RunEvent::Note { text: format!("run {} learns the same", entry.run.0) });
+                self.end_without_version(row.run, &RunEvent::Cancelled);
+            }
+        }
+        self.start_next();
+    }
+
+    /// The desk has understood a `train/start` or `train/plan`.
+    pub(crate) fn order_taken(&mut self, asker: Asker, purpose: Purpose, result: Result<Taken, RpcError>) {
+        if self.cancelled.remove(&asker) {
+            return;
+        }
+        let Taken { order, prepared } = match result {
+            Ok(taken) => taken,
+            Err(error) => return self.reply(&asker, Err(error)),
+        };
+        match purpose {
+            Purpose::Plan => self.answer_plan(asker, prepared),
+            Purpose::Train => {
+                let plan = prepared.job.plan.clone();
+                if self.runs.is_empty() {
+                    self.runs.ready = Some((RunId(0), prepared));
+                }
+                let outcome = self.enqueue(order, Some(asker.session)).and_then(|run| {
+                    methods::to_value(&hotplate_protocol::methods::train::TrainResult { run, plan })
+                });
+                self.runs.ready = None;
+                self.reply(&asker, outcome);
+            }
+        }
+    }
+
+    /// A plan says how long it takes; where nobody knows yet, the small embedded base is timed for a moment.
+    fn answer_plan(&mut self, asker: Asker, prepared: Box<Prepared>) {
+        let unknown = prepared.job.plan.seconds.is_none();
+        if unknown && prepared.job.order.base.is_none() && self.runs.is_empty() && self.stopping == Stopping::No {
+            self.worker.send(Command::Measure(asker, prepared));
+        } else {
+            self.reply(&asker, methods::to_value(&prepared.job.plan));
+        }
+    }
+
+    pub(crate) fn measured(&mut self, asker: &Asker, prepared: &Prepared, speed: Option<f64>) {
+        let mut plan = prepared.job.plan.clone();
+        if let Some(speed) = speed {
+            plan.seconds = prepare::seconds(plan.steps, plan.tokens_per_step, Some(speed));
+            self.note_speed(&prepared.job.fingerprint, speed);
+        }
+        self.reply(asker, methods::to_value(&plan));
+    }
+
+    fn note_speed(&mut self, fingerprint: &str, speed: f64) {
+        if let Err(error) = self.store.set_speed(fingerprint, self.desk.device, speed) {
+            tracing::warn!(%error, "the measured speed could not be stored");
+        }
+    }
+
+    /// Queues an order, and starts it if nothing is in front of it. The follower hears of everything that happens.
+    pub(crate) fn enqueue(&mut self, order: Order, follower: Option<SessionId>) -> Result<RunId, RpcError> {
+        if self.stopping != Stopping::No {
+            return Err(shutting_down());
+        }
+        let placement = self.runs.queue.placement(&order);
+        let idle_work = order.is_idle_work();
+        let run = match placement {
+            Placement::Joins(run) => run,
+            Placement::New | Placement::Replaces(_) => self.store.add_run(&order)?,
+        };
+        if let Some((ready, _)) = &mut self.runs.ready {
+            *ready = run;
+        }
+        let entry = self.runs.queue.push(run, order);
+        if let Some(session) = follower.and_then(|session| self.sessions.get_mut(&session)) {
+            session.follow(Some(run));
+        }
+        match placement {
+            Placement::Joins(_) => self.store.update_order(run, &entry.order)?,
+            Placement::Replaces(old) => {
+                self.emit(old, RunEvent::Note { text: format!("run {} takes its place", run.0) });
+                self.end_without_version(old, &RunEvent::Cancelled);
+            }
+            Placement::New => {}
+        }
+        if placement != Placement::Joins(run) {
+            let position = self.runs.queue.position(run);
+            self.emit(run, RunEvent::Queued { position });
+        }
+        if !idle_work
+            && let Some(active) = self.runs.active.as_ref().filter(|active| active.order.is_idle_work())
+        {
+            let old = active.run;
+            self.emit(old, RunEvent::Note { text: "gives way to a run that somebody waits for; it is tried again later".to_owned() });
+            self.cancel_run(old);
+        }
+        self.start_next();
+        Ok(run)
+    }
+
+    fn start_next(&mut self) {
+        if matches!(self.stopping, Stopping::Now { .. }) {
+            return;
+        }
+        while let Some(Entry { run, order }) = self.runs.queue.start_next() {
+            if let Err(error) = self.store.begin_run(run) {
+                self.end_without_version(run, &RunEvent::Failed { error: error.to_string() });
+                continue;
+            }
+            self.runs.active = Some(Active {
+                run,
+                order: order.clone(),
+                phase: Phase::Preparing,
+                began: Instant::now(),
+                job: None,
+                examples: HashSet::new(),
+                step: 0,
+                steps: 0,
+                loss: None,
+                look_again: false,
+            });
+            match self.runs.ready.take() {
+                Some((ready, prepared)) if ready == run => self.prepared(run, Ok(Preparation::Ready(prepared))),
+                _ if self.runs.interrupted.contains(&run) => self.errands.send(Errand::Resume(run, order)),
+                _ => self.errands.send(Errand::Prepare(run, order)),
+            }
+            return;
+        }
+    }
+
+    pub(crate) fn prepared(&mut self, run: RunId, result: Result<Preparation, RpcError>) {
+        let interrupted = self.runs.interrupted.remove(&run);
+        let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) else { return };
+        let prepared = match result {
+            Ok(Preparation::Ready(prepared)) => prepared,
+            Ok(Preparation::NothingNew) => {
+                self.emit(run, RunEvent::Note { text: "nothing is new any more; there is nothing to learn".to_owned() });
+                return self.end_without_version(run, &RunEvent::Cancelled);
+            }
+            Err(error) => {
+                let interruption = if interrupted { "interrupted, and cannot go on: " } else { "" };
+                let error = format!("{interruption}{}", error.message);
+                return self.end_without_version(run, &RunEvent::Failed { error });
+            }
+        };
+        let job = prepared.job.clone();
+        active.phase = Phase::Training;
+        active.steps = job.plan.steps;
+        active.examples = job.train.iter().copied().chain(job.heldout.iter().map(|(id, _)| *id)).collect();
+        let cause = if interrupted { Cause::Resumed } else { active.order.cause.clone() };
+        let start = job.start.map(|version| self.desk.version_folder(&job.order.target.adapter, version));
+        let plan = job.plan.clone();
+        active.job = Some(job);
+        self.emit(run, RunEvent::Started { plan, cause });
+        let folder = self.desk.run_folder(run);
+        self.worker.send(Command::Train(Box::new(TrainJob { run, prepared, start, folder })));
+    }
+
+    /// Ends a run early, wherever it is; false if it has ended already.
+    pub(crate) fn cancel_run(&mut self, run: RunId) -> bool {
+        if !self.runs.histories.contains_key(&run) {
+            return false;
+        }
+        self.worker.send(Command::CancelTrain(run));
+        self.end_without_version(run, &RunEvent::Cancelled);
+        true
+    }
+
+    /// Says what happened, and remembers it.
+    fn emit(&mut self, run: RunId, event: RunEvent) {
+        self.tell_sessions(&RunEventParams { run, event: event.clone() });
+        let history = self.runs.histories.entry(run).or_default();
+        let at_once = !matches!(event, RunEvent::Step { .. });
+        history.unstored.push(event);
+        if at_once || history.unstored.len() >= UNSTORED {
+            flush(&mut self.store, run, history);
+        }
+    }
+
+    /// Everything that was said of a run; `None` if there is none.
+    pub(crate) fn past(&mut self, run: RunId) -> Result<Option<Vec<RunEvent>>, RpcError> {
+        if let Some(history) = self.runs.histories.get_mut(&run) {
+            flush(&mut self.store, run, history);
+        }
+        Ok(self.store.events(run)?)
+    }
+
+    pub(crate) fn flush_all_events(&mut self) {
+        for (run, history) in &mut self.runs.histories {
+            flush(&mut self.store, *run, history);
+        }
+    }
+
+    /// A run is over and made no version.
+    fn end_without_version(&mut self, run: RunId, last: &RunEvent) {
+        if let Err(error) = self.store.end_run(run, last) {
+            // It will be found as interrupted at the next start.
+            tracing::error!(%error, run = run.0, "the end of a run could not be stored");
+        }
+        self.ended(run, last.clone());
+    }
+
+    /// Whatever the end was: it is said, the run makes room for the next one.
+    fn ended(&mut self, run: RunId, last: RunEvent) {
+        tracing::info!(run = run.0, ?last, "run ended");
+        let finished = matches!(last, RunEvent::Finished { .. });
+        self.emit(run, last);
+        self.runs.histories.remove(&run);
+        self.runs.interrupted.remove(&run);
+        let entry = self.runs.queue.remove(run);
+        let was_active = self.runs.active.take_if(|active| active.run == run);
+        let folder = self.desk.run_folder(run);
+        if folder.exists()
+            && let Err(error) = std::fs::remove_dir_all(&folder)
+        {
+            tracing::warn!(%error, folder = %folder.display(), "cannot be removed");
+        }
+        let look_again = was_active.is_some_and(|active| active.look_again);
+        if let Some(entry) = entry.filter(|_| finished || look_again) {
+            let folder = entry.order.target.folder;
+            if self.watches.get(&folder).is_some_and(|watched| watched.row.target.adapter == entry.order.target.adapter) {
+                self.look_at(&folder, None);
+            }
+        }
+        self.start_next();
+    }
+}
+
+fn flush(store: &mut Store, run: RunId, history: &mut History) {
+    if history.unstored.is_empty() {
+        return;
+    }
+    match store.add_events(run, history.stored, &history.unstored) {
+        Ok(()) => {
+            history.stored += history.unstored.len();
+            history.unstored.clear();
+        }
+        Err(error) => tracing::warn!(%error, run = run.0, "a run's events could not be stored"),
+    }
+}

@@ -1,0 +1,164 @@
+//! From what a client wrote to an order: the real folder, the adapter's name, the base.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hotplate_protocol::methods::train::{Knobs, TrainParams};
+use hotplate_protocol::run::{Cause, RunKind};
+use hotplate_protocol::{ErrorCode, RpcError};
+
+use super::order::{Order, Target};
+use crate::daemon::desk::Desk;
+use crate::daemon::names;
+use crate::daemon::store::{AdapterRow, Store};
+
+/// The embedded base's name on the command line.
+const EMBEDDED: &str = "hotplate-tiny";
+
+/// A full run of what the client asked for; nothing is read but names.
+pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, RpcError> {
+    let folder = real_folder(&params.folder)?;
+    check_knobs(&params.knobs)?;
+    let store = desk.store()?;
+    let adapter = match &params.adapter {
+        Some(name) => {
+            names::check(name)?;
+            name.clone()
+        }
+        None => adapter_of(&store, &folder)?,
+    };
+    let known = store.adapter(&adapter)?;
+    let base = match &params.base {
+        Some(base) => base_folder(base)?,
+        None => known.and_then(|row| row.base_folder),
+    };
+    Ok(Order {
+        target: Target { folder, adapter },
+        base,
+        knobs: params.knobs.clone(),
+        kind: RunKind::Full,
+        cause: Cause::Asked,
+        saved_at: None,
+    })
+}
+
+fn not_found(message: String) -> RpcError {
+    RpcError::new(ErrorCode::NotFound, message)
+}
+
+/// The folder itself, not a link to it: one folder has one name here.
+pub(crate) fn real_folder(folder: &Path) -> Result<PathBuf, RpcError> {
+    if !folder.is_absolute() {
+        let message = format!("the folder {} is not an absolute path", folder.display());
+        return Err(RpcError::new(ErrorCode::InvalidParams, message));
+    }
+    let real = fs::canonicalize(folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            not_found(format!("there is no folder {}; check the path", folder.display()))
+        }
+        _ => not_found(format!("cannot open the folder {}: {error}; check that you may read it", folder.display())),
+    })?;
+    if !real.is_dir() {
+        return Err(not_found(format!("{} is a file; name the folder that holds your texts", folder.display())));
+    }
+    if real.to_str().is_none() {
+        return Err(not_found(format!("the path {} is not UTF-8; rename the folder", folder.display())));
+    }
+    Ok(real)
+}
+
+/// `None`: the embedded base.
+pub(crate) fn base_folder(base: &str) -> Result<Option<PathBuf>, RpcError> {
+    if base == EMBEDDED {
+        return Ok(None);
+    }
+    let unusable = |message: String| RpcError::new(ErrorCode::UnusableBase, message);
+    let path = Path::new(base);
+    if !path.is_absolute() {
+        return Err(unusable(format!("there is no base {base:?}; name a folder in Hugging Face's layout, or {EMBEDDED}")));
+    }
+    let real = fs::canonicalize(path)
+        .map_err(|error| unusable(format!("cannot open the base {}: {error}; check the path", path.display())))?;
+    Ok(Some(real))
+}
+
+/// The adapter that a folder has already, or its own name, or that name with a number if another folder's adapter has it.
+fn adapter_of(store: &Store, folder: &Path) -> Result<String, RpcError> {
+    if let Some(watch) = store.watches()?.into_iter().find(|watch| watch.target.folder == folder) {
+        return Ok(watch.target.adapter);
+    }
+    let mut taken: Vec<(String, PathBuf)> = store
+        .adapters()?
+        .into_iter()
+        .map(|row: AdapterRow| (row.name, row.folder))
+        .chain(store.watches()?.into_iter().map(|watch| (watch.target.adapter, watch.target.folder)))
+        .collect();
+    taken.extend(store.open_runs()?.into_iter().map(|row| (row.order.target.adapter, row.order.target.folder)));
+    Ok(free_name(&names::of_folder(folder), folder, &taken))
+}
+
+fn free_name(wish: &str, folder: &Path, taken: &[(String, PathBuf)]) -> String {
+    let candidates = std::iter::once(wish.to_owned()).chain((2_usize..).map(|number| format!("{wish}-{number}")));
+    for candidate in candidates {
+        let mut owners = taken.iter().filter(|(name, _)| *name == candidate).peekable();
+        if owners.peek().is_none() || owners.any(|(_, owner)| owner == folder) {
+            return candidate;
+        }
+    }
+    wish.to_owned()
+}
+
+fn check_knobs(knobs: &Knobs) -> Result<(), RpcError> {
+    let bad = |why: &str| Err(RpcError::new(ErrorCode::InvalidParams, why.to_owned()));
+    let positive = |number: Option<f64>| number.is_none_or(|number| number.is_finite() && number > 0.0);
+    let counts = [knobs.epochs, knobs.max_steps, knobs.rank, knobs.batch, knobs.max_tokens];
+    if counts.contains(&Some(0)) {
+        return bad("epochs, max_steps, rank, batch and max_tokens must be at least 1");
+    }
+    if !positive(knobs.learning_rate) || !positive(knobs.alpha) {
+        return bad("learning_rate and alpha must be above 0");
+    }
+    if knobs.max_tokens == Some(1) {
+        return bad("max_tokens must be at least 2: a token is learnt from the one before it");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_folder_of_the_same_name_gets_a_name_of_its_own() {
+        let taken = [("notes".to_owned(), PathBuf::from("/a/notes")), ("notes-2".to_owned(), PathBuf::from("/b/notes"))];
+        let name = |folder: &str| free_name("notes", Path::new(folder), &taken);
+        assert_eq!(name("/a/notes"), "notes");
+        assert_eq!(name("/b/notes"), "notes-2");
+        assert_eq!(name("/c/notes"), "notes-3");
+    }
+
+    #[test]
+    fn what_is_no_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.txt");
+        fs::write(&file, "a").unwrap();
+        let message = |path: &Path| real_folder(path).unwrap_err().message;
+        assert!(message(&file).contains("a.txt is a file"));
+        assert!(message(&folder.path().join("none")).contains("there is no folder"));
+        assert!(message(&file.join("below")).contains("there is no folder"));
+        assert!(message(Path::new("relative")).contains("absolute"));
+    }
+
+    #[test]
+    fn knobs_that_train_nothing_are_refused() {
+        assert!(check_knobs(&Knobs::default()).is_ok());
+        for knobs in [
+            Knobs { epochs: Some(0), ..Knobs::default() },
+            Knobs { learning_rate: Some(f64::NAN), ..Knobs::default() },
+            Knobs { alpha: Some(-1.0), ..Knobs::default() },
+            Knobs { max_tokens: Some(1), ..Knobs::default() },
+        ] {
+            assert!(check_knobs(&knobs).is_err(), "{knobs:?}");
+        }
+    }
+}

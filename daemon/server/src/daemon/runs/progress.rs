@@ -1,0 +1,208 @@
+//! From the worker's news to the end of a run: steps, losses, the verdict, the swap.
+
+use std::path::PathBuf;
+
+use hotplate_engine::train::{Losses, Outcome, StopReason};
+use hotplate_protocol::{ErrorCode, RpcError};
+use hotplate_protocol::run::{Cause, RunEvent, RunId, RunKind, RunResult};
+
+use super::Phase;
+use super::finish::{Draft, Verdict, verdict};
+use super::look::unix;
+use super::prepare::RunJob;
+use crate::daemon::desk::Errand;
+use crate::daemon::state::Daemon;
+use crate::daemon::store::{NewVersion, VersionRow, created_now};
+use crate::daemon::worker::{News, Trained, figures};
+
+/// What a run's end will say, while its version is being written.
+pub(super) struct Ending {
+    job: RunJob,
+    base_loss: Losses,
+    start_loss: Losses,
+    best_loss: Losses,
+    train_loss: f64,
+    best_step: usize,
+    steps: usize,
+    tokens: usize,
+    tokens_per_second: f64,
+}
+
+impl Daemon {
+    pub(crate) fn training_news(&mut self, run: RunId, news: News) {
+        // A run that was cancelled may still have news on the way.
+        let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) else { return };
+        match news {
+            News::Step { step, steps, epoch, loss, learning_rate, tokens_per_second, seconds, seconds_left } => {
+                (active.step, active.steps, active.loss) = (step, steps, Some(loss));
+                self.emit(
+                    run,
+                    RunEvent::Step { step, steps, epoch, loss, learning_rate, tokens_per_second, seconds, seconds_left },
+                );
+            }
+            News::Evaluated { step, losses, best } => {
+                let continues = active.job.as_ref().is_some_and(|job| job.start.is_some());
+                // An incremental run is judged against the version it starts from; the bare base comes with its result.
+                if step == 0 && continues && !best {
+                    return;
+                }
+                self.emit(run, RunEvent::Evaluated { step, heldout_loss: losses.all, best });
+            }
+            News::Note(text) => self.emit(run, RunEvent::Note { text }),
+            News::Failed(error) => self.failed(run, &error),
+            News::Finished(trained) => self.trained(run, *trained),
+        }
+    }
+
+    /// Its examples count as tried: the same save must not fail again and again. But a full disk is not their fault.
+    fn failed(&mut self, run: RunId, error: &RpcError) {
+        if error.code != ErrorCode::StorageFailed {
+            self.note_tried(run);
+        }
+        self.end_without_version(run, &RunEvent::Failed { error: error.message.clone() });
+    }
+
+    fn note_tried(&mut self, run: RunId) {
+        let Some(active) = self.runs.active.as_ref().filter(|active| active.run == run) else { return };
+        let Some(job) = &active.job else { return };
+        let target = &active.order.target;
+        let noted = match (active.order.kind, &active.order.cause) {
+            (RunKind::Incremental, _) => self.store.mark_tried(target, run, &job.learns),
+            (RunKind::Full, Cause::Stale) => self.store.set_stale_tried(&target.adapter, &job.state),
+            (RunKind::Full, _) => Ok(()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%error, run = run.0, "what a run tried could not be noted");
+        }
+    }
+
+    fn trained(&mut self, run: RunId, trained: Trained) {
+        let Trained { outcome, job, text, tokens_per_second, speed, seconds } = trained;
+        if let Some(speed) = speed {
+            self.note_speed(&job.fingerprint, speed);
+        }
+        if let StopReason::NoGain { .. } = outcome.reason {
+            self.emit(run, RunEvent::Note { text: outcome.reason.to_string() });
+        }
+        let figures = figures(&outcome);
+        match verdict(job.order.kind, &job.order.cause, &figures) {
+            Verdict::Keep(reason) => {
+                self.note_tried(run);
+                let last = RunEvent::Kept {
+                    reason,
+                    heldout_loss_before: figures.start.all,
+                    heldout_loss_after: figures.best.all,
+                    seconds,
+                };
+                self.end_without_version(run, &last);
+            }
+            Verdict::Swap => {
+                let Outcome { adapter, best_step, steps, tokens, base_loss, start_loss, best_loss, train_loss, .. } =
+                    outcome;
+                let name = job.order.target.adapter.clone();
+                let version = match self.next_version(&name) {
+                    Ok(version) => version,
+                    Err(error) => return self.failed(run, &error),
+                };
+                if let Err(error) = self.store.plan_version(run, version) {
+                    return self.failed(run, &error.into());
+                }
+                let ending = Ending {
+                    job,
+                    base_loss,
+                    start_loss,
+                    best_loss,
+                    train_loss,
+                    best_step,
+                    steps,
+                    tokens,
+                    tokens_per_second,
+                };
+                if let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) {
+                    active.phase = Phase::Saving(Box::new(ending));
+                }
+                let draft = Draft { adapter_name: name, version, adapter, text };
+                self.errands.send(Errand::WriteVersion(run, Box::new(draft)));
+            }
+        }
+    }
+
+    /// Above everything that the store or the disk knows: a number is never used twice.
+    fn next_version(&self, adapter: &str) -> Result<u32, RpcError> {
+        let newest = self.store.versions(adapter)?.last().map_or(0, |row| row.version);
+        let free = (newest + 1..).find(|version| !self.desk.version_folder(adapter, *version).exists());
+        Ok(free.unwrap_or(newest + 1))
+    }
+
+    pub(crate) fn version_written(&mut self, run: RunId, draft: Draft, result: Result<PathBuf, RpcError>) {
+        let active = self.runs.active.as_mut().filter(|active| active.run == run);
+        let Some((active, began)) = active.map(|active| {
+            let began = active.began;
+            (active, began)
+        }) else {
+            // Cancelled meanwhile: nobody knows this version, and nobody will.
+            if let Ok(folder) = result {
+                let _ = std::fs::remove_dir_all(folder);
+            }
+            return;
+        };
+        let path = match result {
+            Ok(path) => path,
+            Err(error) => return self.failed(run, &error),
+        };
+        let Phase::Saving(ending) = std::mem::replace(&mut active.phase, Phase::Training) else { return };
+        let cause = active.order.cause.clone();
+        let saved_at = active.order.saved_at.filter(|_| matches!(cause, Cause::Saved { .. }));
+        let now = unix(std::time::SystemTime::now());
+        let seconds = began.elapsed().as_secs_f64();
+        let Ending { job, base_loss, start_loss, best_loss, .. } = &*ending;
+        let target = &job.order.target;
+        let result = RunResult {
+            run,
+            kind: job.order.kind,
+            adapter: target.adapter.clone(),
+            version: draft.version,
+            path,
+            base_heldout_loss: base_loss.all,
+            heldout_loss_before: start_loss.all,
+            heldout_loss: best_loss.all,
+            new_heldout_loss_before: start_loss.new,
+            new_heldout_loss_after: best_loss.new,
+            train_loss: ending.train_loss,
+            train_examples: job.train.len(),
+            heldout_examples: job.heldout.len(),
+            best_step: ending.best_step,
+            steps: ending.steps,
+            tokens: ending.tokens,
+            tokens_per_second: ending.tokens_per_second,
+            seconds,
+            save_to_swap_seconds: saved_at.map(|saved| (now - saved).max(0.0)),
+        };
+        let row = VersionRow {
+            version: draft.version,
+            parent: job.start,
+            run,
+            kind: job.order.kind,
+            created: created_now(),
+            base_heldout_loss: base_loss.all,
+            heldout_loss: best_loss.all,
+            examples: job.learns.len(),
+            steps: ending.steps,
+            seconds,
+        };
+        let last = RunEvent::Finished { result };
+        let swapped = self.store.swap_in(&NewVersion {
+            target,
+            base_name: &draft.text.name,
+            base_folder: job.order.base.as_deref(),
+            fingerprint: &job.fingerprint,
+            row,
+            learnt: &job.learns,
+            last: &last,
+        });
+        match swapped {
+            Ok(()) => self.ended(run, last),
+            Err(error) => self.failed(run, &error.into()),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Reads a dataset as training sees it, and says what it is worth.
+
+use std::path::Path;
+
+use hotplate_dataset::{Content, Dataset, Limits};
+use hotplate_engine::base_text::BaseText;
+use hotplate_protocol::methods::train::Knobs;
+use hotplate_protocol::{ErrorCode, RpcError};
+
+use crate::daemon::faults;
+
+/// Longer examples are cut unless a knob says otherwise, however much a base could read: memory grows with the longest one.
+const MOST_TOKENS: usize = 4096;
+
+pub(crate) fn max_tokens(text: &BaseText, knobs: &Knobs) -> usize {
+    knobs.max_tokens.unwrap_or(MOST_TOKENS).min(text.config.context).max(2)
+}
+
+/// Tokens of an example as training would have them, uncut. What cannot be encoded is found when it is used.
+pub(crate) fn count_tokens(text: &BaseText, content: &Content) -> usize {
+    text.encode_example(content, usize::MAX).map_or(0, |sample| sample.tokens.len())
+}
+
+pub(crate) fn read(folder: &Path, text: &BaseText, max_tokens: usize) -> Result<Dataset, RpcError> {
+    let count = |content: &Content| count_tokens(text, content);
+    let limits = Limits { max_tokens, count_tokens: Some(&count), ..Limits::default() };
+    hotplate_dataset::read(folder, &limits).map_err(|error| faults::of_dataset(&error))
+}
+
+/// Too few examples to train on and to judge by.
+pub(crate) fn too_few(dataset: &Dataset) -> RpcError {
+    let folder = dataset.folder.display();
+    let skipped = dataset.findings.iter().filter(|finding| finding.code.skips()).count();
+    let found = match dataset.examples.len() {
+        0 => format!("{folder} holds no examples"),
+        _ => format!("{folder} holds one example"),
+    };
+    let why = match dataset.findings.iter().find(|finding| finding.code.skips()) {
+        None => String::new(),
+        Some(first) => format!(
+            " ({skipped} were left out; the first is {}:{}: {})",
+            first.file.display(),
+            first.lines.0,
+            first.message
+        ),
+    };
+    let message = format!(
+        "{found}{why}; at least 2 are needed, one to learn and one to judge by, and 10 or more to learn well. Put texts there: .txt or .md \
+         files (one note each, or several separated by lines of ---), or .jsonl with text, prompt and completion, or messages"
+    );
+    RpcError::new(ErrorCode::UnusableDataset, message)
+}

@@ -1,0 +1,77 @@
+//! After a kill: what of an interrupted run is still good, and what has to go.
+
+use std::fs;
+use std::path::Path;
+
+use hotplate_protocol::run::RunId;
+use hotplate_protocol::{ErrorCode, RpcError};
+
+use super::checkpoint;
+use super::finish::DRAFT_PREFIX;
+use super::order::Order;
+use super::prepare::{Prepared, encode};
+use super::read::read;
+use crate::daemon::desk::Desk;
+use crate::daemon::store::RunRow;
+
+/// A run that was begun this often took the daemon down each time.
+pub(crate) const ATTEMPTS: u32 = 3;
+
+/// The run as it was saved, if its examples are still there; `None` if it was never saved.
+///
+/// # Errors
+/// Why the saved state cannot be used.
+pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared>, String> {
+    let Some((state, job)) = checkpoint::newest(&desk.run_folder(run))? else { return Ok(None) };
+    let text = desk.texts.open(&job.order.source()).map_err(|error| error.to_string())?;
+    if text.fingerprint != job.fingerprint {
+        return Err("the base has changed".to_owned());
+    }
+    let dataset = read(&job.order.target.folder, &text, job.max_tokens).map_err(|error| error.message)?;
+    let data =
+        encode(&dataset.examples, &text, &job.train, &job.heldout, job.max_tokens).map_err(|error| error.message)?;
+    Ok(Some(Prepared { job, data, state: Some(state) }))
+}
+
+/// The answer to a wish that finds nothing to do.
+pub(crate) fn nothing_new(order: &Order) -> RpcError {
+    let folder = order.target.folder.display();
+    RpcError::new(ErrorCode::UnusableDataset, format!("there is nothing new to learn in {folder}"))
+}
+
+/// Removes what a kill left behind: half-written versions, and the folders of versions that never became known. Nothing else.
+pub(crate) fn clean_up(desk: &Desk, interrupted: &[RunRow], known: &dyn Fn(&str, u32) -> bool) {
+    for adapter in entries(&desk.home.adapters()) {
+        for draft in entries(&adapter) {
+            if draft.file_name().is_some_and(|name| name.to_string_lossy().starts_with(DRAFT_PREFIX)) {
+                remove(&draft);
+            }
+        }
+    }
+    for row in interrupted {
+        let name = &row.order.target.adapter;
+        if let Some(version) = row.planned_version.filter(|version| !known(name, *version)) {
+            let folder = desk.version_folder(name, version);
+            if folder.exists() {
+                remove(&folder);
+            }
+        }
+    }
+    for folder in entries(&desk.home.runs()) {
+        let open = interrupted.iter().any(|row| folder == desk.run_folder(row.run));
+        if !open {
+            remove(&folder);
+        }
+    }
+}
+
+fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
+    fs::read_dir(folder).map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+}
+
+fn remove(folder: &Path) {
+    tracing::info!(folder = %folder.display(), "removed what an interrupted run left");
+    if let Err(error) = fs::remove_dir_all(folder) {
+        tracing::warn!(folder = %folder.display(), %error, "cannot be removed");
+    }
+}

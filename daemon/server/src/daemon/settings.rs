@@ -1,0 +1,77 @@
+//! The daemon's own clocks, and the environment variables that set them.
+
+use std::env;
+use std::time::Duration;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// How long a base stays in memory without use. `HOTPLATE_MODEL_TTL_SECONDS`.
+    pub(crate) model_ttl: Duration,
+    /// After how long without clients, runs and watches the daemon leaves. `HOTPLATE_IDLE_EXIT_SECONDS`.
+    pub(crate) idle_exit: Duration,
+    /// How long the machine must have been idle before a stale adapter is trained anew. `HOTPLATE_STALE_RETRAIN_SECONDS`.
+    pub(crate) stale_retrain: Duration,
+    /// How long a folder must be quiet before its saves count as finished. `HOTPLATE_SETTLE_SECONDS`.
+    pub(crate) settle: Duration,
+    /// How often a folder is looked at where the system tells nothing. `HOTPLATE_POLL_SECONDS`.
+    pub(crate) poll_every: Duration,
+    /// How often a run in progress is saved. `HOTPLATE_CHECKPOINT_SECONDS`.
+    pub(crate) checkpoint: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model_ttl: Duration::from_secs(30 * 60),
+            idle_exit: Duration::from_secs(60 * 60),
+            stale_retrain: Duration::from_secs(30),
+            settle: Duration::from_millis(400),
+            poll_every: Duration::from_secs(5),
+            checkpoint: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn from_env() -> Settings {
+        Settings::from(|name| env::var(name).ok())
+    }
+
+    fn from(variable: impl Fn(&str) -> Option<String>) -> Settings {
+        let seconds = |name: &str, default: Duration| match variable(name) {
+            None => default,
+            Some(text) => match text.trim().parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()) {
+                Some(duration) => duration,
+                None => {
+                    tracing::warn!("{name} is {text:?}, which is no number of seconds; the default of {default:?} is used");
+                    default
+                }
+            },
+        };
+        let default = Settings::default();
+        Settings {
+            model_ttl: seconds("HOTPLATE_MODEL_TTL_SECONDS", default.model_ttl),
+            idle_exit: seconds("HOTPLATE_IDLE_EXIT_SECONDS", default.idle_exit),
+            stale_retrain: seconds("HOTPLATE_STALE_RETRAIN_SECONDS", default.stale_retrain),
+            settle: seconds("HOTPLATE_SETTLE_SECONDS", default.settle),
+            poll_every: seconds("HOTPLATE_POLL_SECONDS", default.poll_every),
+            checkpoint: seconds("HOTPLATE_CHECKPOINT_SECONDS", default.checkpoint),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_leaves_the_default() {
+        let settings = Settings::from(|name| match name {
+            "HOTPLATE_MODEL_TTL_SECONDS" => Some("1.5".to_owned()),
+            "HOTPLATE_IDLE_EXIT_SECONDS" => Some("soon".to_owned()),
+            "HOTPLATE_POLL_SECONDS" => Some("-1".to_owned()),
+            _ => None,
+        });
+        assert_eq!(settings, Settings { model_ttl: Duration::from_millis(1500), ..Settings::default() });
+    }
+}

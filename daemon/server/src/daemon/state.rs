@@ -1,0 +1,255 @@
+//! The daemon's state and the one loop that changes it.
+//!
+//! Owns the order of things: an event comes, its handler changes the state, and nobody else does. Nothing here waits for a client,
+//! a tensor or a slow disk (but for the store's commits).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_protocol::methods::initialize::Initialize;
+use hotplate_protocol::notifications::{GenerateDeltaParams, RunEventParams};
+use hotplate_protocol::{ErrorCode, Id, Request, RequestKind, RpcError};
+use serde_json::Value;
+
+use super::desk::{Desk, Errands};
+use super::events::Event;
+use super::idle::Idle;
+use super::runs::Runs;
+use super::sessions::{Asker, Session, SessionId};
+use super::settings::Settings;
+use super::store::Store;
+use super::watching::Watched;
+use super::worker::{Command, Report, Worker};
+use super::watch::Watcher;
+use super::{faults, methods};
+
+pub(crate) struct Daemon {
+    pub(crate) settings: Settings,
+    pub(crate) started: Instant,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) store: Store,
+    pub(crate) sessions: HashMap<SessionId, Session>,
+    pub(crate) runs: Runs,
+    /// By folder.
+    pub(crate) watches: BTreeMap<PathBuf, Watched>,
+    /// Bases in memory.
+    pub(crate) models: HashMap<BaseSource, Model>,
+    pub(crate) generating: HashSet<Asker>,
+    /// Requests that were cancelled while the desk had them.
+    pub(crate) cancelled: HashSet<Asker>,
+    pub(crate) worker: Worker,
+    pub(crate) errands: Errands,
+    pub(crate) watcher: Watcher,
+    pub(crate) stopping: Stopping,
+    pub(crate) idle: Idle,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    pub(crate) text: Arc<BaseText>,
+    pub(crate) bytes: u64,
+    pub(crate) parameters: u64,
+    pub(crate) used: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    No,
+    /// When no run is left.
+    WhenIdle,
+    /// The worker saves the run in progress; the daemon ends when that is done, or at this time.
+    Now { deadline: Instant },
+}
+
+/// How often the clocks are looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// What the worker may take to finish a layer or a token and to save.
+const SAVE_WITHIN: Duration = Duration::from_secs(20);
+/// What clients may take to read their last messages.
+const DRAIN_WITHIN: Duration = Duration::from_secs(1);
+
+impl Daemon {
+    /// Runs until the daemon is to end.
+    pub(crate) fn run(mut self, events: &Receiver<Event>) {
+        let mut next_tick = Instant::now() + TICK;
+        loop {
+            match events.recv_deadline(next_tick) {
+                Ok(Event::Worker(Report::Stopped)) => break,
+                Ok(event) => {
+                    // A fault in one handler must not end everybody's sessions.
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.handle(event))) {
+                        faults::of_panic("an event", &*panic);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                next_tick = now + TICK;
+                self.tick(now);
+            }
+            if let Stopping::Now { deadline } = self.stopping
+                && now >= deadline
+            {
+                tracing::warn!("the run in progress could not be saved in time; it goes on from its last saved state");
+                break;
+            }
+        }
+        self.end();
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Joined { session, outbox, in_flight } => {
+                self.sessions.insert(session, Session::new(outbox, in_flight));
+            }
+            Event::Request { session, request, arrived } => self.request(session, request, arrived),
+            Event::Cancel { session, id } => self.cancel(session, id),
+            Event::Left { session } => self.left(session),
+            Event::Answered { asker, outcome } => self.reply(&asker, outcome),
+            Event::OrderTaken { asker, purpose, result } => self.order_taken(asker, purpose, result),
+            Event::WatchTaken { asker, result } => self.watch_taken(&asker, result),
+            Event::Looked { watch, saves, result } => self.looked(&watch, saves.as_ref(), result),
+            Event::Prepared { run, result } => self.prepared(run, result),
+            Event::VersionWritten { run, draft, result } => self.version_written(run, *draft, result),
+            Event::Worker(report) => self.report(report),
+            Event::Watch(news) => self.watch_news(news),
+            Event::Signal => {
+                tracing::info!("asked to end by the system");
+                self.stop_now();
+            }
+        }
+    }
+
+    fn request(&mut self, session: SessionId, request: Request, arrived: Instant) {
+        let Some(asking) = self.sessions.get_mut(&session) else { return };
+        let id = request.id.clone();
+        if !asking.open(&id) {
+            let message = "a request with this id is still open on this connection; use another id";
+            asking.complain(id, RpcError::new(ErrorCode::InvalidRequest, message));
+            return;
+        }
+        let greeted = asking.protocol.is_some();
+        let asker = Asker { session, id };
+        if !greeted && request.method != Initialize::METHOD {
+            let message = format!("{} came before initialize, which must be the first request", request.method);
+            return self.reply(&asker, Err(RpcError::new(ErrorCode::InvalidRequest, message)));
+        }
+        if matches!(self.stopping, Stopping::Now { .. }) {
+            return self.reply(&asker, Err(shutting_down()));
+        }
+        let handled = catch_unwind(AssertUnwindSafe(|| methods::dispatch(self, &asker, &request, arrived)));
+        match handled {
+            Ok(methods::Answer::Now(outcome)) => self.reply(&asker, outcome),
+            Ok(methods::Answer::Later) => {}
+            Err(panic) => {
+                let error = faults::of_panic(&request.method, &*panic);
+                self.reply(&asker, Err(error));
+            }
+        }
+    }
+
+    /// The request's one reply. Whoever has left or cancelled gets none.
+    pub(crate) fn reply(&mut self, asker: &Asker, outcome: Result<Value, RpcError>) {
+        if let Some(session) = self.sessions.get_mut(&asker.session) {
+            session.reply(&asker.id, outcome);
+        }
+    }
+
+    fn cancel(&mut self, session: SessionId, id: Id) {
+        if !self.sessions.get(&session).is_some_and(|asking| asking.is_open(&id)) {
+            return;
+        }
+        let asker = Asker { session, id };
+        if self.generating.remove(&asker) {
+            self.worker.send(Command::CancelGenerate(asker.clone()));
+        } else {
+            self.cancelled.insert(asker.clone());
+        }
+        self.reply(&asker, Err(RpcError::new(ErrorCode::RequestCancelled, "cancelled")));
+    }
+
+    fn left(&mut self, session: SessionId) {
+        if let Some(gone) = self.sessions.remove(&session) {
+            gone.finish();
+        }
+        self.generating.retain(|asker| asker.session != session);
+        self.cancelled.retain(|asker| asker.session != session);
+        self.worker.send(Command::SessionLeft(session));
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Delta { asker, text, token_ids } => {
+                if let Some(session) = self.sessions.get(&asker.session) {
+                    session.delta(GenerateDeltaParams { id: asker.id, text, token_ids });
+                }
+            }
+            Report::Generated { asker, result } => {
+                self.generating.remove(&asker);
+                self.reply(&asker, result.and_then(|result| methods::to_value(&result)));
+            }
+            Report::Training { run, news } => self.training_news(run, news),
+            Report::Measured { asker, prepared, speed } => self.measured(&asker, &prepared, speed),
+            Report::Loaded { source, text, bytes, parameters } => {
+                self.models.insert(source, Model { text, bytes, parameters, used: Instant::now() });
+            }
+            Report::Used { source } => {
+                if let Some(model) = self.models.get_mut(&source) {
+                    model.used = Instant::now();
+                }
+            }
+            Report::Unloaded { source } => {
+                self.models.remove(&source);
+            }
+            Report::Stopped => {}
+        }
+    }
+
+    /// Tells all sessions that follow the run.
+    pub(crate) fn tell_sessions(&mut self, params: &RunEventParams) {
+        for session in self.sessions.values_mut() {
+            session.run_event(params);
+        }
+    }
+
+    /// Ends the daemon as soon as the run in progress is saved.
+    pub(crate) fn stop_now(&mut self) {
+        if matches!(self.stopping, Stopping::Now { .. }) {
+            return;
+        }
+        tracing::info!("ending");
+        self.stopping = Stopping::Now { deadline: Instant::now() + SAVE_WITHIN };
+        for session in self.sessions.values_mut() {
+            session.refuse_open(&shutting_down());
+        }
+        self.worker.send(Command::Stop);
+    }
+
+    fn end(mut self) {
+        self.flush_all_events();
+        if let Err(error) = self.store.forgive_attempts() {
+            tracing::warn!(%error, "at the end");
+        }
+        for session in self.sessions.values() {
+            session.finish();
+        }
+        let deadline = Instant::now() + DRAIN_WITHIN;
+        for session in self.sessions.values() {
+            if !session.wait_closed(deadline) {
+                session.hang_up();
+            }
+        }
+        tracing::info!("ended");
+    }
+}
+
+pub(crate) fn shutting_down() -> RpcError {
+    RpcError::new(ErrorCode::ShuttingDown, "the daemon is stopping; try again in a moment, it will be started anew")
+}

@@ -1,0 +1,179 @@
+//! What must survive the daemon: runs, versions, manifests, watches, measured speeds. One SQLite file.
+//!
+//! Owns the file, its schema, and what is written together. It must not know tensors, sockets or files of adapters. The main
+//! loop holds the one store that writes; others open a [`reader`](Store::reader).
+
+mod manifest;
+mod runs;
+mod schema;
+mod speeds;
+mod versions;
+mod watches;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hotplate_protocol::{ErrorCode, RpcError};
+#[cfg(test)]
+pub(crate) use manifest::Known;
+pub(crate) use manifest::{Manifest, ManifestRow};
+use rusqlite::{Connection, ErrorCode as SqlCode, OpenFlags, Transaction};
+pub(crate) use runs::RunRow;
+pub(crate) use versions::{AdapterRow, NewVersion, VersionRow, created_now, lineage};
+pub(crate) use watches::WatchRow;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error(
+        "the store {} is damaged ({why}); nothing was changed in it. Move it aside (mv {} {}.damaged) and start again: the adapters stay \
+         where they are and can be named by their folders", file.display(), file.display(), file.display()
+    )]
+    Damaged { file: PathBuf, why: String },
+    #[error(
+        "the store {} was written by a newer Hotplate (its version is {found}, this one knows {}); update Hotplate",
+        file.display(), schema::VERSION
+    )]
+    Newer { file: PathBuf, found: i64 },
+    #[error(
+        "the disk is full: {} cannot be written; make room there. Nothing that was saved before is lost", file.display()
+    )]
+    Full { file: PathBuf },
+    #[error("the store {} cannot be used: {source}; check that you may write there", file.display())]
+    Failed { file: PathBuf, source: rusqlite::Error },
+}
+
+impl From<StoreError> for RpcError {
+    fn from(error: StoreError) -> Self {
+        RpcError::new(ErrorCode::StorageFailed, error.to_string())
+    }
+}
+
+pub(crate) type Result<T> = std::result::Result<T, StoreError>;
+
+pub(crate) struct Store {
+    connection: Connection,
+    file: PathBuf,
+}
+
+impl Store {
+    /// Opens the store to write, makes it if it is missing, brings it up to date.
+    pub(crate) fn open(file: &Path) -> Result<Store> {
+        let fault = |error| fault(file, error);
+        let mut connection = Connection::open(file).map_err(fault)?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
+        let found = schema::found(&connection).map_err(fault)?;
+        if found > schema::VERSION {
+            return Err(StoreError::Newer { file: file.to_owned(), found });
+        }
+        let check: String =
+            connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(fault)?;
+        if check != "ok" {
+            return Err(StoreError::Damaged { file: file.to_owned(), why: check });
+        }
+        // WAL: readers never wait. FULL: a commit that was answered survives a power cut.
+        connection.pragma_update(None, "journal_mode", "wal").map_err(fault)?;
+        connection.pragma_update(None, "synchronous", "full").map_err(fault)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(fault)?;
+        schema::migrate(&mut connection).map_err(fault)?;
+        Ok(Store { connection, file: file.to_owned() })
+    }
+
+    /// A second connection that only reads, for another thread.
+    pub(crate) fn reader(file: &Path) -> Result<Store> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags).map_err(|error| fault(file, error))?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(|error| fault(file, error))?;
+        Ok(Store { connection, file: file.to_owned() })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.connection).map_err(|error| fault(&self.file, error))
+    }
+
+    /// All of it, or nothing.
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        let run = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run(&mut self.connection).map_err(|error| fault(&self.file, error))
+    }
+}
+
+fn fault(file: &Path, error: rusqlite::Error) -> StoreError {
+    let file = file.to_owned();
+    match error.sqlite_error_code() {
+        Some(SqlCode::DiskFull) => StoreError::Full { file },
+        Some(SqlCode::DatabaseCorrupt | SqlCode::NotADatabase) => {
+            StoreError::Damaged { file, why: error.to_string() }
+        }
+        // The WAL file meets a full disk as an I/O error where the file system says so late.
+        Some(SqlCode::SystemIoFailure) if is_full(&file) => StoreError::Full { file },
+        _ => StoreError::Failed { file, source: error },
+    }
+}
+
+fn is_full(file: &Path) -> bool {
+    file.parent().and_then(|folder| rustix::fs::statvfs(folder).ok()).is_some_and(|found| found.f_bavail == 0)
+}
+
+/// A value that lies in a column as JSON. What cannot be read is a damaged row.
+fn json_column<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(index)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// Paths come from JSON or from the file system; those that are no UTF-8 were refused at the rim.
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_store_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("store.sqlite");
+        std::fs::write(&file, b"this is no database, but it may be somebody's\n".repeat(100)).unwrap();
+        let before = std::fs::read(&file).unwrap();
+        let error = Store::open(&file).err().unwrap();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("Move it aside"));
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn a_store_of_a_newer_daemon_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("store.sqlite");
+        drop(Store::open(&file).unwrap());
+        Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Store::open(&file), Err(StoreError::Newer { found: 99, .. })));
+    }
+
+    #[test]
+    fn opening_twice_changes_nothing_and_readers_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("store.sqlite");
+        let mut store = Store::open(&file).unwrap();
+        store.set_speed("f", "cpu", 12.5).unwrap();
+        let reader = Store::reader(&file).unwrap();
+        assert_eq!(reader.speed("f", "cpu").unwrap(), Some(12.5));
+        drop(store);
+        assert_eq!(Store::open(&file).unwrap().speed("f", "cpu").unwrap(), Some(12.5));
+    }
+}

@@ -1,0 +1,95 @@
+//! The store's tables, and the steps that bring an older store up to date.
+
+use rusqlite::{Connection, Transaction};
+
+/// One entry for each version of the schema; an entry that was released never changes.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE runs (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_order       TEXT NOT NULL,              -- the order, JSON
+    folder          TEXT NOT NULL,
+    adapter         TEXT NOT NULL,
+    stage           TEXT NOT NULL,              -- queued, running, finished, kept, failed, cancelled
+    attempts        INTEGER NOT NULL DEFAULT 0, -- how often it was begun
+    planned_version INTEGER,                    -- set just before its version's folder appears
+    created         TEXT NOT NULL,
+    ended           TEXT,
+    outcome         TEXT                        -- its last event, JSON
+);
+CREATE INDEX runs_stage ON runs (stage);
+CREATE TABLE run_events (
+    run   INTEGER NOT NULL REFERENCES runs (id),
+    place INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    PRIMARY KEY (run, place)
+) WITHOUT ROWID;
+CREATE TABLE adapters (
+    name        TEXT PRIMARY KEY,
+    base_name   TEXT NOT NULL,
+    base_folder TEXT,                           -- NULL: the embedded base
+    fingerprint TEXT NOT NULL,
+    folder      TEXT NOT NULL,
+    current     INTEGER NOT NULL,
+    stale       INTEGER NOT NULL DEFAULT 0,
+    stale_tried TEXT                            -- the state of the folder for which a full retrain was not better
+);
+CREATE TABLE versions (
+    adapter           TEXT NOT NULL REFERENCES adapters (name),
+    version           INTEGER NOT NULL,
+    parent            INTEGER,                  -- the version that an incremental run started from
+    run               INTEGER NOT NULL,
+    kind              TEXT NOT NULL,
+    created           TEXT NOT NULL,
+    base_heldout_loss REAL NOT NULL,
+    heldout_loss      REAL NOT NULL,
+    examples          INTEGER NOT NULL,
+    steps             INTEGER NOT NULL,
+    seconds           REAL NOT NULL,
+    PRIMARY KEY (adapter, version)
+) WITHOUT ROWID;
+CREATE TABLE manifest (
+    folder  TEXT NOT NULL,
+    adapter TEXT NOT NULL,
+    example TEXT NOT NULL,
+    side    TEXT NOT NULL,                      -- train, held_out
+    file    TEXT NOT NULL,
+    run     INTEGER NOT NULL,                   -- that learnt it, or tried to
+    version INTEGER,                            -- that holds it; NULL: tried, and not better
+    PRIMARY KEY (folder, adapter, example)
+) WITHOUT ROWID;
+CREATE TABLE watches (
+    folder  TEXT PRIMARY KEY,
+    adapter TEXT NOT NULL,
+    base    TEXT,
+    knobs   TEXT NOT NULL
+);
+CREATE TABLE speeds (
+    fingerprint       TEXT NOT NULL,
+    device            TEXT NOT NULL,
+    tokens_per_second REAL NOT NULL,
+    PRIMARY KEY (fingerprint, device)
+) WITHOUT ROWID;
+"];
+
+/// The version that this build reads and writes.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+pub(super) fn found(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Runs what is missing, each step whole or not at all.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let from = found(connection)?;
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(usize::try_from(from).unwrap_or(0)) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        set_version(&transaction, step as i64 + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn set_version(transaction: &Transaction<'_>, version: i64) -> rusqlite::Result<()> {
+    transaction.pragma_update(None, "user_version", version)
+}

@@ -1,0 +1,58 @@
+//! The text sides of bases (tokenizer, template, config), shared by all threads: opened once, forgotten when unused.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use hotplate_engine::base_text::{BaseError, BaseSource, BaseText};
+
+#[derive(Default)]
+pub(crate) struct Texts {
+    open: Mutex<HashMap<BaseSource, Entry>>,
+}
+
+struct Entry {
+    text: Arc<BaseText>,
+    stamp: Stamp,
+    used: Instant,
+}
+
+/// When the files that a text side is made of were changed last.
+type Stamp = Vec<Option<(u64, SystemTime)>>;
+
+fn stamp(source: &BaseSource) -> Stamp {
+    let BaseSource::Folder(folder) = source else { return Vec::new() };
+    [".", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"]
+        .map(|name| {
+            let found = fs::metadata(folder.join(name)).ok()?;
+            Some((found.len(), found.modified().ok()?))
+        })
+        .to_vec()
+}
+
+impl Texts {
+    /// Opens it, or answers what is open if its files are still the same.
+    pub(crate) fn open(&self, source: &BaseSource) -> Result<Arc<BaseText>, BaseError> {
+        let now = stamp(source);
+        if let Some(entry) = self.lock().get_mut(source)
+            && entry.stamp == now
+        {
+            entry.used = Instant::now();
+            return Ok(Arc::clone(&entry.text));
+        }
+        // Outside the lock: a large tokenizer takes a second, and others go on meanwhile.
+        let text = Arc::new(BaseText::open(source)?);
+        let entry = Entry { text: Arc::clone(&text), stamp: now, used: Instant::now() };
+        self.lock().insert(source.clone(), entry);
+        Ok(text)
+    }
+
+    pub(crate) fn forget_unused(&self, longer_than: Duration) {
+        self.lock().retain(|_, entry| entry.used.elapsed() <= longer_than || Arc::strong_count(&entry.text) > 1);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BaseSource, Entry>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,260 @@
+//! Watches folders and says when saves in them are finished.
+//!
+//! One thread. Owns where events come from, when they have settled, and whether a folder is still there. Events are only hints:
+//! what really changed is found out by reading the folder, which is not this module's work. It must not know examples or runs.
+
+pub(crate) mod method;
+mod scan;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use hotplate_protocol::methods::status::WatchMethod;
+use method::{Hint, Source, attach, hint};
+use scan::{Snapshot, differences, look, scan};
+use settle::{Settle, Settled, Stamp};
+
+use super::settings::Settings;
+
+/// How often each folder is looked for; one system call.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Also where the system tells of saves: links to files elsewhere, and whatever it forgot.
+const RESCAN_NATIVE: Duration = Duration::from_secs(60);
+/// A save that has not come to rest by then is worth a word.
+const RESTLESS: Duration = Duration::from_secs(10);
+
+/// What happened in a watched folder.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum News {
+    Saved { folder: PathBuf, files: Vec<PathBuf>, saved_at: SystemTime },
+    Health { folder: PathBuf, method: WatchMethod, problem: Option<String> },
+}
+
+enum Input {
+    Add(PathBuf),
+    Remove(PathBuf),
+    Raw { folder: PathBuf, event: notify::Result<notify::Event> },
+}
+
+/// The main loop's side of the thread.
+pub(crate) struct Watcher {
+    inputs: Sender<Input>,
+}
+
+impl Watcher {
+    /// `tell` is called on the watcher's thread.
+    pub(crate) fn start(settings: &Settings, tell: impl Fn(News) + Send + 'static) -> std::io::Result<Watcher> {
+        let (inputs, received) = unbounded();
+        let mut watching = Watching {
+            inputs: inputs.clone(),
+            quiet: settings.settle,
+            poll_every: settings.poll_every,
+            folders: BTreeMap::new(),
+            tell: Box::new(tell),
+        };
+        thread::Builder::new().name("watch".to_owned()).spawn(move || watching.run(&received))?;
+        Ok(Watcher { inputs })
+    }
+
+    /// Canonical. Watching a folder twice is watching it once.
+    pub(crate) fn add(&self, folder: &Path) {
+        let _ = self.inputs.send(Input::Add(folder.to_owned()));
+    }
+
+    pub(crate) fn remove(&self, folder: &Path) {
+        let _ = self.inputs.send(Input::Remove(folder.to_owned()));
+    }
+}
+
+struct Watching {
+    inputs: Sender<Input>,
+    quiet: Duration,
+    poll_every: Duration,
+    folders: BTreeMap<PathBuf, Folder>,
+    tell: Box<dyn Fn(News) + Send>,
+}
+
+struct Folder {
+    source: Source,
+    method: WatchMethod,
+    /// What stays true until the folder is attached anew.
+    standing_problem: Option<String>,
+    told: Option<(WatchMethod, Option<String>)>,
+    /// Device and inode: a folder that was deleted and made again is another one.
+    identity: Option<(u64, u64)>,
+    settle: Settle,
+    snapshot: Snapshot,
+    next_scan: Instant,
+}
+
+impl Watching {
+    fn run(&mut self, received: &Receiver<Input>) {
+        let mut next_heartbeat = Instant::now() + HEARTBEAT;
+        loop {
+            let settle = self.folders.values().filter_map(|folder| folder.settle.deadline()).min();
+            let wake = settle.map_or(next_heartbeat, |deadline| deadline.min(next_heartbeat));
+            match received.recv_deadline(wake) {
+                Ok(Input::Add(folder)) => self.add(folder),
+                Ok(Input::Remove(folder)) => {
+                    self.folders.remove(&folder);
+                }
+                Ok(Input::Raw { folder, event }) => self.raw(&folder, event),
+                Err(RecvTimeoutError::Timeout) => {}
+                // The daemon has ended.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = Instant::now();
+            if now >= next_heartbeat {
+                next_heartbeat = now + HEARTBEAT;
+                self.heartbeat(now);
+            }
+            self.settle(now);
+        }
+    }
+
+    fn add(&mut self, path: PathBuf) {
+        if self.folders.contains_key(&path) {
+            return;
+        }
+        let mut folder = Folder {
+            source: Source::None,
+            method: WatchMethod::Native,
+            standing_problem: None,
+            told: None,
+            identity: None,
+            settle: Settle::new(self.quiet),
+            snapshot: Snapshot::new(),
+            next_scan: Instant::now(),
+        };
+        folder.check_presence(&path, &self.inputs);
+        folder.snapshot = scan(&path);
+        folder.next_scan = Instant::now() + folder.scan_interval(self.poll_every);
+        folder.tell_health(&path, Instant::now(), &*self.tell);
+        self.folders.insert(path, folder);
+    }
+
+    fn raw(&mut self, path: &Path, event: notify::Result<notify::Event>) {
+        let Some(folder) = self.folders.get_mut(path) else { return };
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let hint = match event {
+            Ok(event) => hint(path, &event),
+            Err(error) => {
+                tracing::warn!(folder = %path.display(), %error, "watching: an event could not be read");
+                if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) {
+                    // A new subfolder found no room among the watches: look at everything by ourselves from now on.
+                    folder.source = Source::Polling;
+                    folder.method = WatchMethod::Polling;
+                    folder.standing_problem = Some(
+                        "the system's limit of watched folders is reached, so this one is looked at every few seconds; raise it \
+                         with: sudo sysctl fs.inotify.max_user_watches=524288"
+                            .to_owned(),
+                    );
+                    folder.next_scan = now;
+                }
+                Hint::Everything
+            }
+        };
+        match hint {
+            Hint::Everything => folder.settle.event(PathBuf::new(), now, wall),
+            Hint::Paths(paths) => {
+                for path in paths {
+                    folder.settle.event(path, now, wall);
+                }
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, now: Instant) {
+        for (path, folder) in &mut self.folders {
+            if folder.check_presence(path, &self.inputs) {
+                // It came, or came back: whatever it holds may be new.
+                folder.settle.event(PathBuf::new(), now, SystemTime::now());
+            }
+            if now >= folder.next_scan && !matches!(folder.source, Source::None) {
+                let found = scan(path);
+                for changed in differences(&folder.snapshot, &found) {
+                    // Nobody saw the save itself: the file's own time is the best there is.
+                    let saved_at = match found.get(&changed) {
+                        Some(Stamp::There { modified, .. }) => *modified,
+                        _ => SystemTime::now(),
+                    };
+                    folder.settle.event(changed, now, saved_at);
+                }
+                folder.snapshot = found;
+                folder.next_scan = now + folder.scan_interval(self.poll_every);
+            }
+            folder.tell_health(path, now, &*self.tell);
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        for (path, folder) in &mut self.folders {
+            let settled = folder.settle.poll(now, &mut |relative| look(&path.join(relative)));
+            if let Some(Settled { paths, saved_at }) = settled {
+                for changed in &paths {
+                    match look(&path.join(changed)) {
+                        Stamp::Gone => drop(folder.snapshot.remove(changed)),
+                        stamp if hotplate_dataset::is_dataset_file(changed) => {
+                            folder.snapshot.insert(changed.clone(), stamp);
+                        }
+                        Stamp::There { .. } => {}
+                    }
+                }
+                (self.tell)(News::Saved { folder: path.clone(), files: paths, saved_at });
+            }
+        }
+    }
+}
+
+impl Folder {
+    /// Notices that the folder went or came; true if it is new.
+    fn check_presence(&mut self, path: &Path, inputs: &Sender<Input>) -> bool {
+        let identity = identity(path);
+        if identity == self.identity {
+            return false;
+        }
+        self.identity = identity;
+        if identity.is_none() {
+            self.source = Source::None;
+            self.standing_problem =
+                Some("the folder is gone; the adapter stays, and watching goes on when the folder is back".to_owned());
+            return false;
+        }
+        (self.source, self.method, self.standing_problem) = attach(path, inputs);
+        true
+    }
+
+    fn scan_interval(&self, poll_every: Duration) -> Duration {
+        if self.method == WatchMethod::Polling { poll_every } else { RESCAN_NATIVE }
+    }
+
+    fn tell_health(&mut self, path: &Path, now: Instant, tell: &dyn Fn(News)) {
+        let restless = (self.settle.waiting(now) > RESTLESS)
+            .then(|| "files in this folder keep changing; they are learnt when they have come to rest".to_owned());
+        let health = (self.method, self.standing_problem.clone().or(restless));
+        if self.told.as_ref() != Some(&health) {
+            tell(News::Health { folder: path.to_owned(), method: health.0, problem: health.1.clone() });
+            self.told = Some(health);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+
+    let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
+    Some((found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir).map(|_| (0, 0))
+}
+
+#[cfg(test)]
+mod tests;

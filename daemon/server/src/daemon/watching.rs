@@ -1,0 +1,233 @@
+//! Watched folders as the main loop sees them: when a look is taken, and what is learnt because of it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use hotplate_protocol::RpcError;
+use hotplate_protocol::methods::status::{WatchMethod, WatchStatus};
+use hotplate_protocol::run::{Cause, RunKind};
+
+use super::desk::{Errand, Saves};
+use super::runs::look::{Look, unix};
+use super::runs::order::Order;
+use super::sessions::Asker;
+use super::state::{Daemon, Stopping, shutting_down};
+use super::store::WatchRow;
+use super::watch::News;
+use super::methods;
+
+pub(crate) struct Watched {
+    pub(crate) row: WatchRow,
+    method: WatchMethod,
+    /// What the watcher says of the folder.
+    health: Option<String>,
+    /// Why the last look could not be taken.
+    unreadable: Option<String>,
+    look: Option<Look>,
+    looking: bool,
+    /// Saves that came while a look was being taken.
+    again: Option<Saves>,
+}
+
+impl Watched {
+    fn new(row: WatchRow) -> Self {
+        Self { row, method: WatchMethod::Native, health: None, unreadable: None, look: None, looking: false, again: None }
+    }
+
+    pub(crate) fn status(&self) -> WatchStatus {
+        let look = self.look.as_ref();
+        let base = look.map(|look| look.base.clone()).or_else(|| {
+            Some(self.row.base.as_ref()?.file_name()?.to_string_lossy().into_owned())
+        });
+        WatchStatus {
+            folder: self.row.target.folder.clone(),
+            base: base.unwrap_or_else(|| "hotplate-tiny".to_owned()),
+            adapter: self.row.target.adapter.clone(),
+            method: self.method,
+            examples: look.map_or(0, |look| look.examples),
+            findings: look.map_or(0, |look| look.findings),
+            problem: self.health.clone().or_else(|| self.unreadable.clone()).or_else(|| look?.problem.clone()),
+        }
+    }
+}
+
+impl Daemon {
+    /// Goes on with the watches that the store knows; files that were saved meanwhile are found.
+    pub(crate) fn restore_watches(&mut self) {
+        match self.store.watches() {
+            Ok(rows) => {
+                for row in rows {
+                    let folder = row.target.folder.clone();
+                    self.watches.insert(folder.clone(), Watched::new(row));
+                    self.watcher.add(&folder);
+                    self.look_at(&folder, None);
+                }
+            }
+            Err(error) => tracing::error!(%error, "the watches cannot be read"),
+        }
+    }
+
+    /// A look at the folder, unless one is being taken: then another one after it.
+    pub(crate) fn look_at(&mut self, folder: &PathBuf, saves: Option<Saves>) {
+        let Some(watched) = self.watches.get_mut(folder) else { return };
+        if watched.looking {
+            let newest = match (watched.again.take(), saves) {
+                (Some(one), Some(other)) => Saves { saved_at: one.saved_at.max(other.saved_at) },
+                (one, other) => one.or(other).unwrap_or(Saves { saved_at: std::time::SystemTime::now() }),
+            };
+            watched.again = Some(newest);
+            return;
+        }
+        watched.looking = true;
+        self.errands.send(Errand::Look(watched.row.clone(), saves));
+    }
+
+    pub(crate) fn watch_news(&mut self, news: News) {
+        match news {
+            News::Saved { folder, files, saved_at } => {
+                tracing::debug!(folder = %folder.display(), ?files, "saved");
+                self.look_at(&folder, Some(Saves { saved_at }));
+            }
+            News::Health { folder, method, problem } => {
+                if let Some(watched) = self.watches.get_mut(&folder) {
+                    if let Some(problem) = &problem {
+                        tracing::warn!(folder = %folder.display(), problem, "watching");
+                    }
+                    (watched.method, watched.health) = (method, problem);
+                }
+            }
+        }
+    }
+
+    /// A client wants the folder watched, and it can be.
+    pub(crate) fn watch_taken(&mut self, asker: &Asker, result: Result<(WatchRow, Look), RpcError>) {
+        if self.cancelled.remove(asker) {
+            return;
+        }
+        let outcome = result.and_then(|(row, look)| self.watch(row, look));
+        self.reply(asker, outcome.and_then(|status| methods::to_value(&status)));
+    }
+
+    fn watch(&mut self, row: WatchRow, look: Look) -> Result<WatchStatus, RpcError> {
+        if self.stopping != Stopping::No {
+            return Err(shutting_down());
+        }
+        self.store.set_watch(&row)?;
+        let folder = row.target.folder.clone();
+        let mut watched = self.watches.remove(&folder).unwrap_or_else(|| Watched::new(row.clone()));
+        watched.row = row.clone();
+        self.watches.insert(folder.clone(), watched);
+        self.watcher.add(&folder);
+        self.learn(&row, None, look);
+        let status = self.watches.get(&folder).map(Watched::status);
+        status.ok_or_else(shutting_down)
+    }
+
+    pub(crate) fn looked(&mut self, row: &WatchRow, saves: Option<&Saves>, result: Result<Look, RpcError>) {
+        let folder = &row.target.folder;
+        let Some(watched) = self.watches.get_mut(folder) else { return };
+        watched.looking = false;
+        let again = watched.again.take();
+        let current = watched.row == *row;
+        match result {
+            Ok(look) if current => self.learn(row, saves, look),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), error = error.message, "a look at a watched folder failed");
+                watched.unreadable = Some(error.message);
+            }
+        }
+        if again.is_some() || !current {
+            self.look_at(folder, again);
+        }
+    }
+
+    /// Starts what a look calls for.
+    fn learn(&mut self, row: &WatchRow, saves: Option<&Saves>, look: Look) {
+        let target = &row.target;
+        if look.has_version
+            && let Err(error) = self.store.set_stale(&target.adapter, look.stale)
+        {
+            tracing::warn!(%error, "the adapter's state could not be noted");
+        }
+        // What the run in progress is learning is as good as learnt.
+        let in_progress = self.runs.learning(target);
+        let added: Vec<_> = look.added.iter().filter(|(id, _)| !in_progress.is_some_and(|ids| ids.contains(id))).collect();
+        let files: BTreeSet<String> = added.iter().map(|(_, file)| file.to_string_lossy().into_owned()).collect();
+        let saved_at = saves.map(|saves| unix(saves.saved_at)).or(look.newest);
+        let (kind, wanted) = if look.has_version {
+            (RunKind::Incremental, !added.is_empty())
+        } else {
+            (RunKind::Full, look.problem.is_none() && !self.runs.has(target, RunKind::Full))
+        };
+        let folder = target.folder.clone();
+        if let Some(watched) = self.watches.get_mut(&folder) {
+            watched.unreadable = None;
+            watched.look = Some(look);
+        }
+        if !wanted || self.stopping != Stopping::No {
+            return;
+        }
+        if self.runs.is_preparing(target) {
+            // It will read what was just saved; whatever it misses is found when it has ended.
+            self.runs.look_again_after(target);
+            return;
+        }
+        let cause = if kind == RunKind::Full && saves.is_none() {
+            Cause::Asked
+        } else {
+            Cause::Saved { files: files.into_iter().collect() }
+        };
+        let order = Order {
+            target: target.clone(),
+            base: row.base.clone(),
+            knobs: row.knobs.clone(),
+            kind,
+            saved_at: matches!(cause, Cause::Saved { .. }).then_some(saved_at).flatten(),
+            cause,
+        };
+        if let Err(error) = self.enqueue(order, None) {
+            tracing::error!(error = error.message, "a run could not be queued");
+            if let Some(watched) = self.watches.get_mut(&folder) {
+                watched.unreadable = Some(error.message);
+            }
+        }
+    }
+
+    /// Nothing else is to do: forget, in one adapter, what was deleted.
+    pub(crate) fn retrain_a_stale_adapter(&mut self) {
+        let stale = self.watches.values().filter_map(|watched| {
+            let look = watched.look.as_ref().filter(|look| look.stale && look.problem.is_none())?;
+            if watched.looking || watched.health.is_some() || watched.unreadable.is_some() {
+                return None;
+            }
+            Some((watched.row.clone(), look.state.clone()))
+        });
+        let stale: Vec<_> = stale.collect();
+        for (row, state) in stale {
+            let tried = match self.store.adapter(&row.target.adapter) {
+                Ok(Some(adapter)) => adapter.stale_tried.as_deref() == Some(state.as_str()),
+                Ok(None) => true,
+                Err(error) => {
+                    tracing::warn!(%error, "the store cannot be read");
+                    return;
+                }
+            };
+            if tried {
+                continue;
+            }
+            let order = Order {
+                target: row.target,
+                base: row.base,
+                knobs: row.knobs,
+                kind: RunKind::Full,
+                cause: Cause::Stale,
+                saved_at: None,
+            };
+            if let Err(error) = self.enqueue(order, None) {
+                tracing::error!(error = error.message, "a run could not be queued");
+            }
+            return;
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Bases and adapters in memory: loaded when needed, unloaded when unused for long, or when others need the room.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use hotplate_engine::base::Base;
+use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::device::Device;
+use hotplate_engine::lora::Adapter;
+use hotplate_engine::peft;
+use hotplate_protocol::RpcError;
+
+use super::Report;
+use crate::daemon::faults;
+use crate::daemon::texts::Texts;
+
+/// Bases in memory at a time.
+const BASES: usize = 3;
+/// Adapters are small; each version is loaded once.
+const ADAPTERS: usize = 32;
+
+pub(super) struct Bases {
+    device: Device,
+    bases: HashMap<BaseSource, Resident>,
+    adapters: HashMap<PathBuf, Loaded>,
+}
+
+struct Resident {
+    base: Arc<Base>,
+    used: Instant,
+}
+
+struct Loaded {
+    adapter: Arc<Adapter>,
+    /// Of the base it was checked against.
+    fingerprint: String,
+    stamp: Option<(u64, SystemTime)>,
+    used: Instant,
+}
+
+impl Bases {
+    pub(super) fn new(device: Device) -> Self {
+        Self { device, bases: HashMap::new(), adapters: HashMap::new() }
+    }
+
+    /// The base, loaded if need be.
+    pub(super) fn get(
+        &mut self,
+        source: &BaseSource,
+        texts: &Texts,
+        report: &dyn Fn(Report),
+    ) -> Result<Arc<Base>, RpcError> {
+        let text = texts.open(source).map_err(|error| faults::of_base(&error))?;
+        if let Some(resident) = self.bases.get_mut(source)
+            && resident.base.text.fingerprint == text.fingerprint
+        {
+            resident.used = Instant::now();
+            report(Report::Used { source: source.clone() });
+            return Ok(Arc::clone(&resident.base));
+        }
+        // Another one lies in that folder now, or there is no room for one more.
+        if self.bases.remove(source).is_some() {
+            report(Report::Unloaded { source: source.clone() });
+        }
+        while self.bases.len() >= BASES && self.unload_oldest(report) {}
+        let began = Instant::now();
+        let base = Arc::new(Base::with_text(Arc::clone(&text), &self.device).map_err(|error| faults::of_base(&error))?);
+        tracing::info!(base = text.name, bytes = base.bytes(), seconds = began.elapsed().as_secs_f64(), "base loaded");
+        report(Report::Loaded { source: source.clone(), text, bytes: base.bytes(), parameters: base.parameters() });
+        self.bases.insert(source.clone(), Resident { base: Arc::clone(&base), used: Instant::now() });
+        Ok(base)
+    }
+
+    /// A PEFT folder's adapter for this base.
+    pub(super) fn adapter(&mut self, folder: &Path, text: &BaseText) -> Result<Arc<Adapter>, RpcError> {
+        let stamp = stamp(folder);
+        if let Some(loaded) = self.adapters.get_mut(folder)
+            && loaded.stamp == stamp
+            && loaded.fingerprint == text.fingerprint
+        {
+            loaded.used = Instant::now();
+            return Ok(Arc::clone(&loaded.adapter));
+        }
+        let adapter = peft::load(folder, text, &self.device).map_err(|error| faults::of_adapter(&error))?;
+        let adapter = Arc::new(adapter);
+        if self.adapters.len() >= ADAPTERS {
+            let oldest = self.adapters.iter().min_by_key(|(_, loaded)| loaded.used).map(|(folder, _)| folder.clone());
+            oldest.map(|folder| self.adapters.remove(&folder));
+        }
+        let loaded =
+            Loaded { adapter: Arc::clone(&adapter), fingerprint: text.fingerprint.clone(), stamp, used: Instant::now() };
+        self.adapters.insert(folder.to_owned(), loaded);
+        Ok(adapter)
+    }
+
+    /// Unloads what nobody has used for `longer_than`, and nobody uses now.
+    pub(super) fn unload_unused(&mut self, longer_than: Duration, report: &dyn Fn(Report)) {
+        let mut gone = Vec::new();
+        self.bases.retain(|source, resident| {
+            let keep = Arc::strong_count(&resident.base) > 1 || resident.used.elapsed() < longer_than;
+            if !keep {
+                gone.push((source.clone(), resident.base.text.fingerprint.clone()));
+            }
+            keep
+        });
+        for (source, fingerprint) in gone {
+            self.adapters.retain(|_, loaded| loaded.fingerprint != fingerprint);
+            tracing::info!(?source, "base unloaded");
+            report(Report::Unloaded { source });
+        }
+    }
+
+    /// When [`unload_unused`](Self::unload_unused) may have something to do.
+    pub(super) fn next_unload(&self, longer_than: Duration) -> Option<Instant> {
+        self.bases.values().filter_map(|resident| resident.used.checked_add(longer_than)).min()
+    }
+
+    /// Notes that a run or an answer used the base until now.
+    pub(super) fn touch(&mut self, source: &BaseSource) {
+        if let Some(resident) = self.bases.get_mut(source) {
+            resident.used = Instant::now();
+        }
+    }
+
+    fn unload_oldest(&mut self, report: &dyn Fn(Report)) -> bool {
+        let unused = self.bases.iter().filter(|(_, resident)| Arc::strong_count(&resident.base) == 1);
+        let Some(source) = unused.min_by_key(|(_, resident)| resident.used).map(|(source, _)| source.clone()) else {
+            return false;
+        };
+        self.bases.remove(&source);
+        report(Report::Unloaded { source });
+        true
+    }
+}
+
+/// A folder of a person's own may change under its name; versions in the store never do.
+fn stamp(folder: &Path) -> Option<(u64, SystemTime)> {
+    let found = std::fs::metadata(folder.join("adapter_model.safetensors")).ok()?;
+    Some((found.len(), found.modified().ok()?))
+}

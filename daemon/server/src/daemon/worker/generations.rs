@@ -1,0 +1,206 @@
+//! Answers being written: a round of one token each.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use hotplate_engine::base::Base;
+use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::generate::{Finish, Generation, GenerationEvent};
+use hotplate_engine::sampling::SamplingOptions;
+use hotplate_protocol::RpcError;
+use hotplate_protocol::methods::generate::{FinishReason, GenerateResult, Sampling};
+
+use super::Report;
+use super::bases::Bases;
+use crate::daemon::faults;
+use crate::daemon::sessions::{Asker, SessionId};
+use crate::daemon::texts::Texts;
+
+const TEMPERATURE: f64 = 0.7;
+const TOP_P: f64 = 0.95;
+const MAX_TOKENS: usize = 256;
+
+/// A request to write.
+#[derive(Debug, Clone)]
+pub(crate) struct GenerateJob {
+    pub(crate) asker: Asker,
+    pub(crate) base: BaseChoice,
+    pub(crate) adapter: Option<AdapterPick>,
+    pub(crate) prompt: String,
+    pub(crate) raw: bool,
+    pub(crate) sampling: Sampling,
+    pub(crate) arrived: Instant,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum BaseChoice {
+    Given(BaseSource),
+    /// The base that the adapter's folder names, among those that are known; else the embedded one, which the adapter may fit.
+    OfAdapter { known: Vec<(String, BaseSource)> },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct AdapterPick {
+    pub(crate) folder: PathBuf,
+    /// How the answer names it.
+    pub(crate) label: String,
+}
+
+#[derive(Default)]
+pub(super) struct Generations {
+    active: VecDeque<Active>,
+}
+
+struct Active {
+    asker: Asker,
+    source: BaseSource,
+    base: Arc<Base>,
+    generation: Generation,
+    arrived: Instant,
+    first_token: Option<Instant>,
+    /// What is known already; the rest is filled in at the end.
+    result: GenerateResult,
+}
+
+impl Generations {
+    /// Loads what the answer needs and queues it.
+    pub(super) fn add(&mut self, job: GenerateJob, bases: &mut Bases, texts: &Texts, report: &dyn Fn(Report)) {
+        let asker = job.asker.clone();
+        let started = catch_unwind(AssertUnwindSafe(|| Active::start(job, bases, texts, report)))
+            .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
+        match started {
+            Ok(active) => self.active.push_back(active),
+            Err(error) => report(Report::Generated { asker, result: Err(error) }),
+        }
+    }
+
+    pub(super) fn cancel(&mut self, asker: &Asker) {
+        self.active.retain(|active| active.asker != *asker);
+    }
+
+    pub(super) fn cancel_session(&mut self, session: SessionId) {
+        self.active.retain(|active| active.asker.session != session);
+    }
+
+    /// One forward pass of one answer; false if there is none.
+    pub(super) fn step(&mut self, bases: &mut Bases, report: &dyn Fn(Report)) -> bool {
+        let Some(mut active) = self.active.pop_front() else { return false };
+        let asker = active.asker.clone();
+        let stepped = catch_unwind(AssertUnwindSafe(|| active.generation.step(&active.base)));
+        let event = match stepped {
+            Ok(Ok(event)) => event,
+            Ok(Err(error)) => {
+                report(Report::Generated { asker, result: Err(faults::of_generation(&error)) });
+                return true;
+            }
+            Err(panic) => {
+                report(Report::Generated { asker, result: Err(faults::of_panic("the answer", &*panic)) });
+                return true;
+            }
+        };
+        match event {
+            GenerationEvent::Reading => self.active.push_back(active),
+            GenerationEvent::Delta { text, token_ids } => {
+                active.note(&text, &token_ids);
+                report(Report::Delta { asker, text, token_ids });
+                self.active.push_back(active);
+            }
+            GenerationEvent::Done { finish, text, token_ids } => {
+                active.note(&text, &token_ids);
+                if !text.is_empty() || !token_ids.is_empty() {
+                    report(Report::Delta { asker: asker.clone(), text, token_ids });
+                }
+                bases.touch(&active.source);
+                report(Report::Generated { asker, result: Ok(active.finish(finish)) });
+            }
+        }
+        true
+    }
+}
+
+impl Active {
+    fn start(job: GenerateJob, bases: &mut Bases, texts: &Texts, report: &dyn Fn(Report)) -> Result<Active, RpcError> {
+        let source = match job.base {
+            BaseChoice::Given(source) => source,
+            BaseChoice::OfAdapter { known } => base_of(job.adapter.as_ref().map(|pick| pick.folder.as_path()), &known),
+        };
+        let base = bases.get(&source, texts, report)?;
+        let adapter = match &job.adapter {
+            Some(pick) => Some(bases.adapter(&pick.folder, &base.text)?),
+            None => None,
+        };
+        let prompt = base.text.prompt(&job.prompt, job.raw).map_err(|error| faults::of_base(&error))?;
+        let options = options(&job.sampling, &base.text);
+        let result = GenerateResult {
+            text: String::new(),
+            token_ids: Vec::new(),
+            finish_reason: FinishReason::Length,
+            prompt_tokens: prompt.len(),
+            seed: options.seed,
+            adapter: job.adapter.map(|pick| pick.label),
+            base: base.text.name.clone(),
+            first_token_ms: 0.0,
+            tokens_per_second: 0.0,
+        };
+        let generation =
+            Generation::new(&base, adapter, prompt, options).map_err(|error| faults::of_generation(&error))?;
+        Ok(Active { asker: job.asker, source, base, generation, arrived: job.arrived, first_token: None, result })
+    }
+
+    fn note(&mut self, text: &str, token_ids: &[u32]) {
+        self.first_token.get_or_insert_with(Instant::now);
+        self.result.text.push_str(text);
+        self.result.token_ids.extend_from_slice(token_ids);
+    }
+
+    fn finish(self, finish: Finish) -> GenerateResult {
+        let first = self.first_token.unwrap_or_else(Instant::now);
+        let later = self.result.token_ids.len().saturating_sub(1);
+        let seconds = first.elapsed().as_secs_f64();
+        GenerateResult {
+            finish_reason: match finish {
+                Finish::Stop => FinishReason::Stop,
+                Finish::Length => FinishReason::Length,
+            },
+            first_token_ms: first.saturating_duration_since(self.arrived).as_secs_f64() * 1e3,
+            tokens_per_second: if later > 0 && seconds > 0.0 { later as f64 / seconds } else { 0.0 },
+            ..self.result
+        }
+    }
+}
+
+/// Our own file beside an adapter tells the fingerprint of its base.
+fn base_of(folder: Option<&Path>, known: &[(String, BaseSource)]) -> BaseSource {
+    let fingerprint = folder.and_then(|folder| {
+        let own: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("hotplate.json")).ok()?).ok()?;
+        own.get("fingerprint")?.as_str().map(str::to_owned)
+    });
+    let found = known.iter().find(|(known, _)| Some(known) == fingerprint.as_ref());
+    found.map_or(BaseSource::Embedded, |(_, source)| source.clone())
+}
+
+/// What the request leaves open is the base's choice, then ours.
+fn options(sampling: &Sampling, text: &BaseText) -> SamplingOptions {
+    let base = &text.generation;
+    SamplingOptions {
+        temperature: sampling.temperature.or(base.temperature).unwrap_or(TEMPERATURE),
+        top_p: sampling.top_p.or(base.top_p).unwrap_or(TOP_P),
+        top_k: sampling.top_k.or(base.top_k).unwrap_or(0),
+        repetition_penalty: sampling.repetition_penalty.or(base.repetition_penalty).unwrap_or(1.0),
+        seed: sampling.seed.unwrap_or_else(random_seed),
+        max_tokens: sampling.max_tokens.unwrap_or(MAX_TOKENS),
+        stop: sampling.stop.clone(),
+        ignore_eos: sampling.ignore_eos,
+    }
+}
+
+/// Small enough for every JSON reader to give back as it is.
+fn random_seed() -> u64 {
+    // The standard library seeds its hash maps from the system's randomness.
+    RandomState::new().build_hasher().finish() & 0xffff_ffff
+}

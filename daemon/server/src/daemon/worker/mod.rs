@@ -1,0 +1,233 @@
+//! The one thread that owns the tensors: a generated token goes first, then a layer of training, then rest.
+//!
+//! A closed list of commands in, a closed list of reports out. It must not know sessions' connections, the store or watching.
+
+mod bases;
+mod generations;
+mod training;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bases::Bases;
+use hotplate_engine::device::Device;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
+pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob};
+use generations::Generations;
+use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::train::{Losses, Outcome};
+use hotplate_protocol::RpcError;
+use hotplate_protocol::methods::generate::GenerateResult;
+use hotplate_protocol::run::RunId;
+pub(crate) use training::{TrainJob, figures};
+use training::{Training, measure};
+
+use super::desk::Desk;
+use super::events::Event;
+use super::runs::prepare::{Prepared, RunJob};
+use super::sessions::{Asker, SessionId};
+use super::settings::Settings;
+
+pub(crate) enum Command {
+    Generate(Box<GenerateJob>),
+    CancelGenerate(Asker),
+    /// Its client has left: its answers end.
+    SessionLeft(SessionId),
+    Train(Box<TrainJob>),
+    CancelTrain(RunId),
+    /// How fast would this run be?
+    Measure(Asker, Box<Prepared>),
+    /// Save the run in progress, and end.
+    Stop,
+}
+
+pub(crate) enum Report {
+    Delta { asker: Asker, text: String, token_ids: Vec<u32> },
+    Generated { asker: Asker, result: Result<GenerateResult, RpcError> },
+    Training { run: RunId, news: News },
+    Measured { asker: Asker, prepared: Box<Prepared>, speed: Option<f64> },
+    Loaded { source: BaseSource, text: Arc<BaseText>, bytes: u64, parameters: u64 },
+    Used { source: BaseSource },
+    Unloaded { source: BaseSource },
+    Stopped,
+}
+
+/// What happened in a run.
+pub(crate) enum News {
+    Step {
+        step: usize,
+        steps: usize,
+        epoch: f64,
+        loss: f64,
+        learning_rate: f64,
+        tokens_per_second: f64,
+        seconds: f64,
+        seconds_left: f64,
+    },
+    Evaluated { step: usize, losses: Losses, best: bool },
+    Note(String),
+    Finished(Box<Trained>),
+    Failed(RpcError),
+}
+
+/// A run's fruit, with its times.
+pub(crate) struct Trained {
+    pub(crate) outcome: Outcome,
+    pub(crate) job: RunJob,
+    pub(crate) text: Arc<BaseText>,
+    pub(crate) tokens_per_second: f64,
+    /// The same with the time of evaluations: what the next plan reckons with.
+    pub(crate) speed: Option<f64>,
+    pub(crate) seconds: f64,
+}
+
+/// The main loop's side of the thread.
+pub(crate) struct Worker {
+    commands: Sender<Command>,
+}
+
+impl Worker {
+    pub(crate) fn start(
+        desk: &Arc<Desk>,
+        device: Device,
+        settings: &Settings,
+        events: &Sender<Event>,
+    ) -> std::io::Result<Worker> {
+        let (commands, received) = unbounded();
+        let events = events.clone();
+        let mut work = Work {
+            desk: Arc::clone(desk),
+            bases: Bases::new(device),
+            generations: Generations::default(),
+            training: None,
+            model_ttl: settings.model_ttl,
+            checkpoint: settings.checkpoint,
+            last_tidy: Instant::now(),
+            report: Box::new(move |report| {
+                // The main loop outlives this thread, except while the process ends.
+                let _ = events.send(Event::Worker(report));
+            }),
+        };
+        thread::Builder::new().name("worker".to_owned()).spawn(move || work.run(&received))?;
+        Ok(Worker { commands })
+    }
+
+    pub(crate) fn send(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+}
+
+struct Work {
+    desk: Arc<Desk>,
+    bases: Bases,
+    generations: Generations,
+    training: Option<Training>,
+    model_ttl: Duration,
+    checkpoint: Duration,
+    last_tidy: Instant,
+    report: Box<dyn Fn(Report) + Send>,
+}
+
+enum Flow {
+    GoOn,
+    End,
+}
+
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+impl Work {
+    fn run(&mut self, commands: &Receiver<Command>) {
+        loop {
+            match commands.try_recv() {
+                Ok(command) => match self.take(command) {
+                    Flow::GoOn => continue,
+                    Flow::End => return,
+                },
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return,
+            }
+            if self.last_tidy.elapsed() >= TIDY_EVERY {
+                self.tidy();
+            }
+            if self.generations.step(&mut self.bases, &*self.report) || self.train() {
+                continue;
+            }
+            let wake = self.bases.next_unload(self.model_ttl).map_or(Duration::from_secs(3600), |at| {
+                at.saturating_duration_since(Instant::now()).max(Duration::from_millis(10))
+            });
+            match commands.recv_timeout(wake) {
+                Ok(command) => match self.take(command) {
+                    Flow::GoOn => {}
+                    Flow::End => return,
+                },
+                Err(RecvTimeoutError::Timeout) => self.tidy(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn tidy(&mut self) {
+        self.last_tidy = Instant::now();
+        self.bases.unload_unused(self.model_ttl, &*self.report);
+        self.desk.texts.forget_unused(self.model_ttl);
+    }
+
+    fn take(&mut self, command: Command) -> Flow {
+        let report = &*self.report;
+        match command {
+            Command::Generate(job) => self.generations.add(*job, &mut self.bases, &self.desk.texts, report),
+            Command::CancelGenerate(asker) => self.generations.cancel(&asker),
+            Command::SessionLeft(session) => self.generations.cancel_session(session),
+            Command::Train(job) => {
+                let run = job.run;
+                match Training::start(*job, &mut self.bases, &self.desk.texts, report) {
+                    Ok(training) => self.training = Some(training),
+                    Err(error) => report(Report::Training { run, news: News::Failed(error) }),
+                }
+            }
+            Command::CancelTrain(run) => {
+                if self.training.as_ref().is_some_and(|training| training.run == run) {
+                    self.training = None;
+                }
+            }
+            Command::Measure(asker, prepared) => {
+                let speed = self
+                    .bases
+                    .get(&prepared.job.order.source(), &self.desk.texts, report)
+                    .and_then(|base| measure(&base, &prepared))
+                    .inspect_err(|error| tracing::warn!(error = error.message, "the speed could not be measured"))
+                    .ok();
+                report(Report::Measured { asker, prepared, speed });
+            }
+            Command::Stop => {
+                if let Some(training) = &mut self.training {
+                    training.save();
+                }
+                report(Report::Stopped);
+                return Flow::End;
+            }
+        }
+        Flow::GoOn
+    }
+
+    /// A layer of the run in progress; false if there is none.
+    fn train(&mut self) -> bool {
+        let Some(training) = &mut self.training else { return false };
+        let run = training.run;
+        let (news, over) = training.step(self.checkpoint);
+        let mut failed = false;
+        for news in news {
+            failed |= matches!(news, News::Failed(_));
+            (self.report)(Report::Training { run, news });
+        }
+        if over && let Some(training) = self.training.take() {
+            self.bases.touch(&training.source);
+            if !failed {
+                let news = training.finish();
+                (self.report)(Report::Training { run, news });
+            }
+        }
+        true
+    }
+}
