@@ -9,6 +9,9 @@ use crate::base_text::{BaseError, BaseText};
 use crate::sample::Sample;
 use crate::tokenizer::Pieces;
 
+/// What the rest of a text may be read behind, so that it is not read as the start of one.
+const ANCHORS: [&str; 4] = ["", "\n", "x", "."];
+
 impl BaseText {
     /// An example's tokens, at most `max_tokens`; what is longer loses its end and says so.
     ///
@@ -168,18 +171,36 @@ impl BaseText {
         if together.tokens.starts_with(&before) {
             return Ok((together, before.len()));
         }
-        // A token reaches over the border ("\n" + "\n" can be one). Split there, unless the tokenizer would then read
-        // the rest as the start of a text, with a space that is not there.
-        let after = self.tokenizer.encode_pieces(rest, false)?;
-        let split: Vec<u32> = before.iter().chain(&after.tokens).copied().collect();
-        if self.tokenizer.decode(&split, false)? == self.tokenizer.decode(&together.tokens, false)? {
-            let shifted = after.spans.iter().map(|(start, end)| (start + prompt.len(), end + prompt.len()));
-            let spans = std::iter::repeat_n((0, 0), before.len()).chain(shifted).collect();
-            return Ok((Pieces { tokens: split, spans }, before.len()));
+        // A token reaches over the border ("\n" + "\n" can be one). Split there. A tokenizer that reads the rest as the
+        // start of a text and puts a space before it must read it behind something else.
+        let wanted = self.tokenizer.decode(&together.tokens, false)?;
+        for anchor in ANCHORS {
+            let Some(after) = self.behind(anchor, rest)? else { continue };
+            let split: Vec<u32> = before.iter().chain(&after.tokens).copied().collect();
+            if self.tokenizer.decode(&split, false)? == wanted {
+                let shifted =
+                    after.spans.iter().map(|(start, end)| (start + prompt.len(), end + prompt.len()));
+                let spans = std::iter::repeat_n((0, 0), before.len()).chain(shifted).collect();
+                return Ok((Pieces { tokens: split, spans }, before.len()));
+            }
         }
         let reaches = together.spans.iter().position(|(_, end)| *end > prompt.len());
         let prompt_tokens = reaches.unwrap_or(together.tokens.len());
         Ok((together, prompt_tokens))
+    }
+
+    /// The tokens of `rest` as they are behind `anchor`, or nothing where a token belongs to both.
+    fn behind(&self, anchor: &str, rest: &str) -> Result<Option<Pieces>, BaseError> {
+        let Pieces { mut tokens, mut spans } =
+            self.tokenizer.encode_pieces(&format!("{anchor}{rest}"), false)?;
+        let first = spans.iter().position(|(_, end)| *end > anchor.len()).unwrap_or(spans.len());
+        if spans.get(first).is_some_and(|(start, _)| *start < anchor.len()) {
+            return Ok(None);
+        }
+        tokens.drain(..first);
+        let shifted =
+            spans.drain(first..).map(|(start, end)| (start - anchor.len(), end - anchor.len())).collect();
+        Ok(Some(Pieces { tokens, spans: shifted }))
     }
 }
 

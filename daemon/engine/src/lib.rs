@@ -21,6 +21,7 @@ pub mod rope_config;
 pub mod sample;
 pub mod sampling;
 mod template;
+mod template_source;
 mod tokenizer;
 pub mod train;
 pub mod weights;

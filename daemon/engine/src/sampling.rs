@@ -66,8 +66,8 @@ impl Sampler {
     /// `seen` is the prompt and what was written. NaN counts as impossible; where nothing is possible, token 0 is drawn.
     pub fn draw(&mut self, logits: &mut [f32], seen: &[u32]) -> u32 {
         self.penalise(logits, seen);
-        // Also true for NaN, which no option should be.
-        if !(self.temperature > 0.0) {
+        // No option should be NaN, but nothing else keeps it out.
+        if self.temperature.is_nan() || self.temperature <= 0.0 {
             return likeliest(logits);
         }
         let mut candidates: Vec<(u32, f32)> =
@@ -101,7 +101,7 @@ impl Sampler {
 
     fn penalise(&self, logits: &mut [f32], seen: &[u32]) {
         let penalty = self.repetition_penalty;
-        if !(penalty > 0.0) || penalty == 1.0 {
+        if penalty.is_nan() || penalty <= 0.0 || (penalty - 1.0).abs() < f32::EPSILON {
             return;
         }
         // Each token once, however often it was seen.
@@ -132,6 +132,7 @@ fn likeliest(logits: &[f32]) -> u32 {
 }
 
 /// Likelier first, the lower id first among equals.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that sorting asks for")]
 fn likelier(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
@@ -235,7 +236,7 @@ mod tests {
         let mut penalised = sampler(|options| options.repetition_penalty = 2.0);
         let mut logits = [4.0, -1.0, 3.0, 0.5];
         penalised.draw(&mut logits, &[0, 1, 0, 99]);
-        assert_eq!(logits, [2.0, -2.0, 3.0, 0.5]);
+        assert_eq!(logits.map(f32::to_bits), [2.0_f32, -2.0, 3.0, 0.5].map(f32::to_bits));
         let mut greedy = sampler(|options| (options.temperature, options.repetition_penalty) = (0.0, 2.0));
         assert_eq!(greedy.draw(&mut [4.0, -1.0, 3.0], &[0]), 2);
     }

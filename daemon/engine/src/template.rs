@@ -5,24 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::LazyLock;
 
 use hotplate_dataset::Turn;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
-use regex::Regex;
 
 use crate::base_error::BaseError;
 use crate::base_source::BaseSource;
+use crate::template_source::for_minijinja;
 use crate::tokenizer::TokenizerConfig;
 
 const FILE: &str = "chat_template.jinja";
 const NAME: &str = "chat";
-
-/// transformers' own tag around what the assistant says. It only marks, so a block that is always taken replaces it.
-static GENERATION: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").ok());
 
 /// A compiled template.
 #[derive(Debug)]
@@ -72,14 +67,7 @@ impl ChatTemplate {
         environment.add_function("strftime_now", strftime_now);
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| error.to_string())?);
-        let plain = match GENERATION.as_ref() {
-            Some(tag) => tag.replace_all(&text, |found: &regex::Captures| {
-                let statement = if found.get(2).is_some() { "endif" } else { "if true" };
-                format!("{{%{} {statement} {}%}}", &found[1], &found[3])
-            }),
-            None => text.as_str().into(),
-        };
-        environment.add_template_owned(NAME, plain.into_owned()).map_err(|error| words(&error))?;
+        environment.add_template_owned(NAME, for_minijinja(&text)).map_err(|error| words(&error))?;
         Ok(Self { environment, special_tokens, text })
     }
 
@@ -136,6 +124,7 @@ fn strftime_now(format: &str) -> Result<String, Error> {
 }
 
 /// Python's `json.dumps`, with the options and defaults that transformers gives to templates.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that minijinja asks for")]
 fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let separators: Option<Vec<String>> = options.get("separators")?;

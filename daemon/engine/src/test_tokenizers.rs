@@ -82,8 +82,10 @@ pub(crate) fn llama() -> Tokenizer {
 pub(crate) fn metaspace() -> Tokenizer {
     let metaspace =
         json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false});
+    let decoder =
+        json!({"type": "Sequence", "decoders": [metaspace, {"type": "ByteFallback"}, {"type": "Fuse"}]});
     build(
-        json!({"pre_tokenizer": metaspace, "decoder": metaspace, "post_processor": bos(),
+        json!({"pre_tokenizer": metaspace, "decoder": decoder, "post_processor": bos(),
             "model": {"byte_fallback": true, "fuse_unk": true}}),
         sentencepiece_pieces(),
         &SENTENCEPIECE_MERGES,

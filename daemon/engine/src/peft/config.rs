@@ -255,8 +255,9 @@ fn is_default(adapter: &Adapter, pair: &Lora, root: bool) -> bool {
 /// The alpha that gives exactly this scale when it is divided by the rank again, as far as there is one.
 fn alpha_for(scale: f64, rank: usize) -> f64 {
     let near = scale * rank as f64;
-    let exact =
-        [near, near.next_up(), near.next_down()].into_iter().find(|alpha| alpha / rank as f64 == scale);
+    let exact = [near, near.next_up(), near.next_down()]
+        .into_iter()
+        .find(|alpha| (alpha / rank as f64).to_bits() == scale.to_bits());
     exact.unwrap_or(near)
 }
 

@@ -144,9 +144,11 @@ fn unknown(name: &str) -> String {
     let name: String = name.chars().take(200).collect();
     if name.ends_with("lora_magnitude_vector") || name.ends_with("lora_magnitude_vector.weight") {
         format!("it is a DoRA adapter ({name})")
-    } else if name.contains("lora_embedding_") {
+    } else if name.contains("lora_embedding_") || name.contains(".embed_tokens.") {
         format!("it adapts the token embedding ({name})")
-    } else if name.ends_with(".bias") {
+    } else if name.contains(".lm_head.") {
+        format!("it adapts the output head ({name})")
+    } else if name.strip_suffix(".bias").is_some() {
         format!("it changes biases ({name})")
     } else if name.starts_with("base_model.model.layers.") || name.starts_with("model.layers.") {
         format!(
