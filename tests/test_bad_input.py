@@ -72,7 +72,7 @@ class TestFolder:
 
     def test_with_one_example(self, serving, tmp_path):
         (tmp_path / "a.txt").write_text("The only note.")
-        serving.fails("train", tmp_path, naming=["one example", "two"])
+        serving.fails("train", tmp_path, naming=["one example", "at least 2"])
 
     def test_with_every_kind_of_finding(self, serving, tmp_path):
         (tmp_path / "a.txt").write_text("A fine note.\n---\nA fine note.\n---\n\n---\nAnother.\n")
@@ -253,7 +253,7 @@ class TestConnection:
         "garbage",
         [
             b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(2000),
             random.Random(2).randbytes(100_000),
             b"\r\n\r\n",
             b"Content-Length: -5\r\n\r\n",
@@ -298,19 +298,22 @@ class TestConnection:
         self.check_others_are_served(serving)
         assert serving.status()["rss_bytes"] - before < 20 << 20
 
-    def test_a_frame_without_json_is_answered(self, serving):
+    @pytest.mark.parametrize("body", [b"{", b"\xff\xff", b"[" * 100_000, b""], ids=["half", "bytes", "deep", "empty"])
+    def test_a_frame_without_json_is_answered(self, serving, body):
         with RawClient(serving.socket) as client:
             client.session()
-            for body, code in [
-                (b"{", -32700),
-                (b"\xff\xff", -32700),
-                (b"[" * 100_000, -32700),
-                (b"[]", -32600),
-                (b"3", -32600),
-                (b'{"jsonrpc": "1.0", "id": 1, "method": "daemon/status"}', -32600),
-            ]:
+            client.send_body(body)
+            answer = client.receive()
+            assert answer["error"]["code"] == -32700 and answer["id"] is None and answer["error"]["message"]
+        self.check_others_are_served(serving)
+
+    def test_json_that_is_no_message_is_answered(self, serving):
+        with RawClient(serving.socket) as client:
+            client.session()
+            for body in (b"[]", b"3", b'{"jsonrpc": "1.0", "id": 1, "method": "daemon/status"}'):
                 client.send_body(body)
-                assert client.receive()["error"]["code"] == code, body[:60]
+                assert client.receive()["error"]["code"] == -32600, body
+            # The stream has kept its place: the session goes on.
             assert client.call("daemon/status")["pid"]
 
     def test_requests_that_do_not_fit(self, serving):

@@ -57,7 +57,7 @@ def test_the_end_of_the_context_is_an_end_not_an_error(shared_hotplate):
 
 
 def test_a_prompt_longer_than_the_context_is_said(shared_hotplate):
-    shared_hotplate.fails("generate", "--raw", "word " * 30_000, naming=["token", "context"])
+    shared_hotplate.fails("generate", "--raw", "-", stdin="word " * 30_000, naming=["token", "shorten"])
 
 
 def test_stop_texts(shared_hotplate):
@@ -108,8 +108,8 @@ def test_the_prompt_from_standard_input(shared_hotplate):
     assert piped["token_ids"] == ask(shared_hotplate, *words)["token_ids"]
 
 
-def test_an_unknown_adapter_is_named_with_what_there_is(shared_hotplate):
-    shared_hotplate.fails("generate", "-a", "nobody", PROMPT, naming=["nobody", "adapters"])
+def test_an_unknown_adapter_is_named_with_a_remedy(shared_hotplate):
+    shared_hotplate.fails("generate", "-a", "nobody", PROMPT, naming=["nobody", "hotplate train"])
 
 
 class TestCancel:

@@ -106,8 +106,10 @@ class Kernel:
         """The cell's next message of this kind."""
         while True:
             message = self.client.get_iopub_msg(timeout=60)
-            if message["msg_type"] == kind and message["parent_header"].get("msg_id") == identity:
-                return message
+            if message["parent_header"].get("msg_id") == identity:
+                assert kind == "error" or message["msg_type"] != "error", message["content"]
+                if message["msg_type"] == kind:
+                    return message
 
     def interrupt(self) -> None:
         """By message, as kernel.json asks for."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hotplate_process import Hotplate, wait_until
 from notes import notes, save_as_editor, write_notes
+from raw_client import RawClient
 
 PROMPT = ["--temperature", 0, "--max-tokens", 12, "--json", "Write a short note."]
 
@@ -23,16 +24,21 @@ def adapters(hotplate: Hotplate) -> dict[str, dict]:
 
 def check_what_is_visible(hotplate: Hotplate) -> None:
     """Every listed version is whole, and nothing beside them looks like one."""
-    listed = set()
-    for adapter in adapters(hotplate).values():
-        for version in adapter["versions"]:
-            folder = Path(version["path"])
-            listed.add(folder)
-            # Loading checks every tensor: names, shapes, finite values.
-            hotplate.run("generate", "-a", folder, "--max-tokens", 1, "Hello")
-    stored = {file.parent for file in hotplate.home.glob("adapters/**/adapter_config.json")}
-    visible = {folder for folder in stored if not any(part.startswith(".") for part in folder.relative_to(hotplate.home).parts)}
-    assert visible <= listed, f"an adapter that no list knows: {visible - listed}"
+
+    def listed() -> set[Path]:
+        return {Path(version["path"]) for adapter in adapters(hotplate).values() for version in adapter["versions"]}
+
+    for folder in listed():
+        # Loading checks every tensor: names, shapes, finite values.
+        hotplate.run("generate", "-a", folder, "--max-tokens", 1, "Hello")
+
+    def unknown() -> set[Path]:
+        stored = {file.parent for file in hotplate.home.glob("adapters/**/adapter_config.json")}
+        hidden = {folder for folder in stored if any(part.startswith(".") for part in folder.relative_to(hotplate.home).parts)}
+        return stored - hidden - listed()
+
+    # A resumed run may end right now: its folder appears whole, then its row in the store.
+    wait_until(lambda: not unknown(), f"every adapter on disk to be known, not {unknown()}", seconds=5, every=0.2)
 
 
 def until_settled(hotplate: Hotplate) -> dict:
@@ -106,7 +112,13 @@ def test_an_interrupted_run_is_resumed_or_reported(hotplate, folder, checkpoint_
     hotplate.run("models")
     status = hotplate.status()
     if status["runs"]:
-        assert status["runs"][0]["cause"]["kind"] == "resumed"
+        with RawClient(hotplate.socket, timeout=60) as client:
+            client.session()
+            client.call("run/attach", {"run": status["runs"][0]["run"]})
+            while (event := client.notification("run/event")["event"])["event"] != "started" or (
+                event["cause"]["kind"] != "resumed"
+            ):
+                assert event["event"] not in ("finished", "failed", "cancelled", "kept"), "it never said that it goes on"
         until_settled(hotplate)
         assert adapters(hotplate)[folder.name]["current"] == 1
     else:
