@@ -108,10 +108,9 @@ enum Wanted {
 fn wanted(earlier: &[&str]) -> Wanted {
     let (Some(name), Some(last)) = (earlier.first(), earlier.last()) else { return Wanted::Nothing };
     match (*name, *last) {
-        (_, "-a" | "--adapter") => Wanted::Adapter,
+        (_, "-a" | "--adapter") | ("rollback", "rollback") => Wanted::Adapter,
         (_, "--base") => Wanted::Base,
         ("help", "help") => Wanted::Command,
-        ("rollback", "rollback") => Wanted::Adapter,
         ("check" | "train" | "watch" | "unwatch", _) => Wanted::Folder,
         _ => Wanted::Nothing,
     }

@@ -66,7 +66,7 @@ impl Daemon {
     }
 
     /// Beside the daemon's log. `None`: there is no home, and a cell will say why.
-    pub(crate) fn history_file(&self) -> Option<PathBuf> {
+    pub(crate) fn history_file() -> Option<PathBuf> {
         Some(Self::home().ok()?.log().with_file_name("notebook-history.jsonl"))
     }
 

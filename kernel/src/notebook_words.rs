@@ -11,7 +11,7 @@ const CELLS: &str = "\n\nIn a cell:
 pub(crate) fn overview(help: &str) -> String {
     let names = command_names();
     let sign = |line: &str| match line.strip_prefix("  ") {
-        Some(entry) if names.iter().any(|name| entry.split(' ').next() == Some(name)) => {
+        Some(entry) if names.iter().any(|name| entry.split(' ').next() == Some(name.as_str())) => {
             format!("  %{entry}")
         }
         _ => line.to_owned(),
@@ -29,7 +29,7 @@ pub(crate) fn in_notebook(text: &str) -> String {
     while let Some(at) = rest.find(PROGRAM) {
         let (before, found) = rest.split_at(at);
         let after = &found[PROGRAM.len()..];
-        let word: String = after.chars().take_while(|character| character.is_ascii_lowercase()).collect();
+        let word: String = after.chars().take_while(char::is_ascii_lowercase).collect();
         // A path may end in "hotplate", and a sentence may speak of Hotplate itself.
         let starts_a_word = !before
             .chars()

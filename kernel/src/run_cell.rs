@@ -55,13 +55,13 @@ pub(crate) fn run_cell(
     canceller: &Canceller,
 ) -> Result<(), CellError> {
     let mut runner = Runner { daemon, folder, screen, canceller };
-    match Cell::parse(code).map_err(problem)? {
+    match Cell::parse(code).map_err(|error| problem(&error))? {
         Cell::Empty => Ok(()),
         Cell::Generate { head, prompt } => {
             let command = match generate_command(&head.text, &prompt) {
                 Ok(command) => command,
                 Err(HeadProblem::Grammar(error)) => {
-                    return runner.explain(error).map_err(|error| error.at(&head, "%%", 0));
+                    return runner.explain(&error).map_err(|error| error.at(&head, "%%", 0));
                 }
                 Err(error @ HeadProblem::PromptInHead(_)) => {
                     return Err(CellError::new("Usage", &error.to_string()).at(&head, "%%", 0));
@@ -77,7 +77,7 @@ pub(crate) fn run_cell(
                         "a notebook has no standard input; write %%generate in the first line of a cell and the prompt below it",
                     )),
                     Ok(command) => runner.run(&command),
-                    Err(error) => runner.explain(error),
+                    Err(error) => runner.explain(&error),
                 };
                 outcome.map_err(|error| error.at(line, "%", done))?;
             }
@@ -86,7 +86,7 @@ pub(crate) fn run_cell(
     }
 }
 
-fn problem(problem: CellProblem) -> CellError {
+fn problem(problem: &CellProblem) -> CellError {
     let name = match problem {
         CellProblem::RustCells => "RustCells",
         _ => "Usage",
@@ -103,11 +103,11 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     /// Help is an answer; everything else that is no command is an error.
-    fn explain(&self, error: GrammarError) -> Result<(), CellError> {
+    fn explain(&self, error: &GrammarError) -> Result<(), CellError> {
         match error {
             GrammarError::Help { text } | GrammarError::Version { text } => {
                 let is_list = text.lines().any(|line| line == "Commands:");
-                let text = if is_list { overview(&text) } else { in_notebook(&text) };
+                let text = if is_list { overview(text) } else { in_notebook(text) };
                 self.screen.stdout(&format!("{text}\n"));
                 Ok(())
             }
@@ -135,14 +135,14 @@ impl Runner<'_> {
                 let home = Daemon::home().map_err(DaemonError::from)?;
                 return Ok(logs(&home, args, self.canceller, &mut show)?);
             }
-            Command::Status(_) | Command::Stop(_) => match self.running()? {
-                Some(connection) => connection,
-                None => {
+            Command::Status(_) | Command::Stop(_) => {
+                let Some(connection) = self.running()? else {
                     let home = Daemon::home().map_err(DaemonError::from)?;
                     show(Shown::NotRunning { home: home.root().to_owned() });
                     return Ok(());
-                }
-            },
+                };
+                connection
+            }
             _ => self.daemon.connection()?,
         };
         Ok(perform(&connection, command, self.folder, self.canceller, &mut show)?)

@@ -23,12 +23,9 @@ impl Running {
         Turn { running: self, canceller }
     }
 
-    /// Asks the running cell to end. Between cells there is nothing to interrupt.
-    pub(crate) fn interrupt(&self) {
-        let canceller = self.lock().clone();
-        if let Some(canceller) = canceller {
-            canceller.cancel();
-        }
+    /// What cancels the running cell, and no later one. `None` between cells: there is nothing to interrupt.
+    pub(crate) fn current(&self) -> Option<Canceller> {
+        self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Canceller>> {

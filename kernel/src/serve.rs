@@ -120,7 +120,9 @@ fn interrupts_by_signal(running: &Running) -> std::io::Result<()> {
     let running = running.clone();
     spawn("signals", move || {
         for _ in signals.forever() {
-            running.interrupt();
+            if let Some(canceller) = running.current() {
+                canceller.cancel();
+            }
         }
     })
 }

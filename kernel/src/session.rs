@@ -44,7 +44,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(outbox: Outbox, running: Running, ending: Sender<Ending>, folder: PathBuf) -> Session {
         let daemon = Daemon::new();
-        let history = History::in_file(daemon.history_file());
+        let history = History::in_file(Daemon::history_file());
         Session { outbox, running, ending, daemon, history, folder, count: 0, aborted_until: None }
     }
 

@@ -43,6 +43,7 @@ pub(crate) struct Outbox {
     bell: Arc<Mutex<Option<zmq::Socket>>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "the small one is sent once")]
 enum Outbound {
     Send(Channel, Outgoing),
     End,

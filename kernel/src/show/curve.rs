@@ -100,27 +100,27 @@ impl Curve {
         }
         let _ = write!(
             svg,
-            "<polyline points=\"{}\" stroke=\"{ACCENT}\" stroke-width=\"1.5\" stroke-linejoin=\"round\" opacity=\".8\"/>",
+            "<polyline points=\"{}\" style=\"stroke:{ACCENT}\" stroke-width=\"1.5\" stroke-linejoin=\"round\" opacity=\".8\"/>",
             place(&thinned(&self.train))
         );
         let heldout = thinned(&self.heldout);
         let _ = write!(
             svg,
-            "<polyline points=\"{}\" stroke=\"{SECOND}\" stroke-width=\"2\" stroke-dasharray=\"5 3\"/>",
+            "<polyline points=\"{}\" style=\"stroke:{SECOND}\" stroke-width=\"2\" stroke-dasharray=\"5 3\"/>",
             place(&heldout)
         );
         for (step, loss) in &heldout {
             let _ = write!(
                 svg,
-                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" fill=\"{SECOND}\"/>",
+                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" style=\"fill:{SECOND}\"/>",
                 x(*step),
                 y(*loss)
             );
         }
         let _ = write!(
             svg,
-            "<text x=\"{LEFT}\" y=\"12\" fill=\"{ACCENT}\">— loss on what it learns</text>\
-             <text x=\"{}\" y=\"12\" fill=\"{SECOND}\">- - loss on texts it has not seen</text></svg>",
+            "<text x=\"{LEFT}\" y=\"12\" style=\"fill:{ACCENT}\">— loss on what it learns</text>\
+             <text x=\"{}\" y=\"12\" style=\"fill:{SECOND}\">- - loss on texts it has not seen</text></svg>",
             LEFT + 170.0
         );
         svg

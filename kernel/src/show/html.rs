@@ -21,7 +21,7 @@ pub(super) fn escape(text: &str) -> String {
             '\'' => escaped.push_str("&#39;"),
             // Not allowed in HTML, and a terminal's escape sequences have no place in a page.
             character if character.is_control() && !matches!(character, '\n' | '\t') => {
-                escaped.push('\u{fffd}')
+                escaped.push('\u{fffd}');
             }
             character => escaped.push(character),
         }

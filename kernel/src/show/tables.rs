@@ -47,7 +47,7 @@ fn check(check: &CheckResult) -> String {
 
 fn plan(plan: &Plan) -> String {
     let time = plan.seconds.map_or_else(|| "not known before the first run".to_owned(), words::duration);
-    let rows = vec![
+    let rows = [
         vec!["examples".to_owned(), words::number(plan.train_examples), words::number(plan.heldout_examples)],
         vec!["tokens per pass".to_owned(), words::number(plan.tokens), String::new()],
         vec!["passes, steps at most".to_owned(), words::number(plan.epochs), words::number(plan.steps)],

@@ -36,7 +36,7 @@ impl Training {
             RunEvent::Started { plan, .. } => {
                 self.title = sentence;
                 self.steps = plan.steps;
-                self.now = "getting ready".to_owned();
+                self.now = String::from("getting ready");
             }
             RunEvent::Step { step, steps, loss, .. } => {
                 self.step = *step;
@@ -48,7 +48,7 @@ impl Training {
             RunEvent::Note { text } => self.notes.push(text.clone()),
             RunEvent::Finished { .. } => self.end(true, sentence),
             RunEvent::Kept { .. } | RunEvent::Failed { .. } | RunEvent::Cancelled => {
-                self.end(false, sentence)
+                self.end(false, sentence);
             }
         }
     }

@@ -304,7 +304,10 @@ fn shutdown_does_not_wait_for_a_cell_and_cancels_no_run() {
     front_end.busy(&id);
     front_end.iopub("execute_input");
     front_end.iopub("display_data");
+    // As jupyter_client does it: an interrupt first, and no wait for its reply.
+    let interrupted = front_end.send_control("interrupt_request", &json!({}));
     let asked = front_end.send_control("shutdown_request", &json!({"restart": true}));
+    front_end.control("interrupt_reply", &interrupted);
     assert_eq!(front_end.control("shutdown_reply", &asked).content["restart"], true);
     let start = Instant::now();
     assert!(kernel.wait_for_end().success());
