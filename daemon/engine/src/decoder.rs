@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::DecoderConfig;
 use crate::lora::{Adapter, LayerAdapter, Linear};
+use crate::ops::add::{add, add3};
 use crate::ops::attention::{self, Heads, Segment};
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::low_rank;
@@ -297,7 +298,7 @@ impl Decoder {
                 Some(pair) => {
                     let (addition, inner) = low_rank::forward(x, pair)?;
                     thin[linear as usize] = Some(inner);
-                    y + addition
+                    add(&y, &addition)
                 }
                 None => Ok(y),
             }
@@ -314,12 +315,12 @@ impl Decoder {
         };
         let (mixture, normalisers) = attention::forward(&q, &k, &v, &context.segments, heads)?;
         let mixture = mixture.reshape((tokens, heads.heads * heads.width))?;
-        let middle = (x + project(Linear::Output, &mixture)?)?;
+        let middle = add(x, &project(Linear::Output, &mixture)?)?;
         let middle_normed = rms_norm::forward(&middle, &block.post_norm, eps)?;
         let gate = project(Linear::Gate, &middle_normed)?;
         let up = project(Linear::Up, &middle_normed)?;
         let gated = swiglu::forward(&gate, &up)?;
-        let y = (&middle + project(Linear::Down, &gated)?)?;
+        let y = add(&middle, &project(Linear::Down, &gated)?)?;
         let x = x.clone();
         let kept =
             Kept { x, normed, q, k, v, mixture, normalisers, middle, middle_normed, gate, up, gated, thin };
@@ -351,7 +352,7 @@ impl Decoder {
                         let gradients = low_rank::backward(x, thin, dy, pair)?;
                         slots.push((Slot::LoraA(linear), gradients.da));
                         slots.push((Slot::LoraB(linear), gradients.db));
-                        dx + gradients.dx
+                        add(&dx, &gradients.dx)
                     }
                     _ => Ok(dx),
                 },
@@ -359,10 +360,9 @@ impl Decoder {
         };
         let dgated = unproject(Linear::Down, &kept.gated, dy)?;
         let (dgate, dup) = swiglu::backward(&kept.gate, &kept.up, &dgated)?;
-        let dmiddle_normed = (unproject(Linear::Gate, &kept.middle_normed, &dgate)?
-            + unproject(Linear::Up, &kept.middle_normed, &dup)?)?;
-        let dmiddle =
-            (dy + rms_norm::backward(&kept.middle, &block.post_norm, eps, &dmiddle_normed)?)?;
+        let through_gate = unproject(Linear::Gate, &kept.middle_normed, &dgate)?;
+        let dmiddle_normed = add(&through_gate, &unproject(Linear::Up, &kept.middle_normed, &dup)?)?;
+        let dmiddle = add(dy, &rms_norm::backward(&kept.middle, &block.post_norm, eps, &dmiddle_normed)?)?;
         let dmixture = unproject(Linear::Output, &kept.mixture, &dmiddle)?;
         let shape = kept.q.dims();
         let mixture = kept.mixture.reshape(shape)?;
@@ -377,10 +377,10 @@ impl Decoder {
         let flat = |x: Tensor| x.flatten_from(1);
         let dq = flat(rope::backward(&dq, &context.table)?)?;
         let dk = flat(rope::backward(&dk, &context.table)?)?;
-        let dnormed = (unproject(Linear::Query, &kept.normed, &dq)?
-            + unproject(Linear::Key, &kept.normed, &dk)?
-            + unproject(Linear::Value, &kept.normed, &flat(dv)?)?)?;
-        let dx = (&dmiddle + rms_norm::backward(&kept.x, &block.input_norm, eps, &dnormed)?)?;
+        let through_query = unproject(Linear::Query, &kept.normed, &dq)?;
+        let through_key = unproject(Linear::Key, &kept.normed, &dk)?;
+        let dnormed = add3(&through_query, &through_key, &unproject(Linear::Value, &kept.normed, &flat(dv)?)?)?;
+        let dx = add(&dmiddle, &rms_norm::backward(&kept.x, &block.input_norm, eps, &dnormed)?)?;
         if matches!(learner, Learner::Weights) {
             slots.push((Slot::InputNorm, rms_norm::weight_gradient(&kept.x, eps, &dnormed)?));
             slots.push((Slot::PostNorm, rms_norm::weight_gradient(&kept.middle, eps, &dmiddle_normed)?));

@@ -4,6 +4,7 @@
 //! chaining through autograd keeps every intermediate alive and computes gradients of frozen weights). Each file has a fused CPU loop
 //! and a composition of candle's operations, which is what other devices run and what the loop is tested against.
 
+pub mod add;
 pub mod attention;
 pub mod cross_entropy;
 pub(crate) mod exp;
