@@ -62,14 +62,18 @@ pub(crate) enum Purpose {
 }
 
 /// Files that were saved, as the watcher tells it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Saves {
-    pub(crate) saved_at: SystemTime,
+    /// Where it is known; else the files' own times tell.
+    pub(crate) saved_at: Option<SystemTime>,
 }
+
+/// What a request needs from the desk.
+pub(crate) type Work = Box<dyn FnOnce(&Desk) -> Result<Value, RpcError> + Send>;
 
 pub(crate) enum Errand {
     /// A request that only needs files.
-    Answer(Asker, Box<dyn FnOnce(&Desk) -> Result<Value, RpcError> + Send>),
+    Answer(Asker, Work),
     TakeOrder(Asker, TrainParams, Purpose),
     TakeWatch(Asker, TrainParams),
     Look(WatchRow, Option<Saves>),
@@ -121,7 +125,9 @@ impl Errand {
                     match resume::from_checkpoint(desk, run) {
                         Ok(Some(prepared)) => return Ok(Preparation::Ready(Box::new(prepared))),
                         Ok(None) => {}
-                        Err(why) => tracing::warn!(run = run.0, why, "a saved run cannot go on; it starts anew"),
+                        Err(why) => {
+                            tracing::warn!(run = run.0, why, "a saved run cannot go on; it starts anew")
+                        }
                     }
                     prepare(desk, &order)
                 });
@@ -168,7 +174,9 @@ impl Errands {
     pub(crate) fn send(&self, errand: Errand) {
         let inbox = match errand {
             Errand::Answer(..) | Errand::TakeOrder(..) | Errand::TakeWatch(..) => &self.clients,
-            Errand::Look(..) | Errand::Prepare(..) | Errand::Resume(..) | Errand::WriteVersion(..) => &self.own,
+            Errand::Look(..) | Errand::Prepare(..) | Errand::Resume(..) | Errand::WriteVersion(..) => {
+                &self.own
+            }
         };
         // The threads live as long as the main loop.
         let _ = inbox.send(errand);

@@ -19,23 +19,56 @@ use super::worker::Report;
 
 pub(crate) enum Event {
     /// A client connected.
-    Joined { session: SessionId, outbox: Arc<Outbox>, in_flight: Arc<InFlight> },
-    Request { session: SessionId, request: Request, arrived: Instant },
-    Cancel { session: SessionId, id: Id },
+    Joined {
+        session: SessionId,
+        outbox: Arc<Outbox>,
+        in_flight: Arc<InFlight>,
+    },
+    Request {
+        session: SessionId,
+        request: Request,
+        arrived: Instant,
+    },
+    Cancel {
+        session: SessionId,
+        id: Id,
+    },
     /// A connection ended.
-    Left { session: SessionId },
+    Left {
+        session: SessionId,
+    },
 
     /// The desk has done an errand.
-    Answered { asker: Asker, outcome: Result<Value, RpcError> },
-    OrderTaken { asker: Asker, purpose: Purpose, result: Result<Taken, RpcError> },
-    WatchTaken { asker: Asker, result: Result<(WatchRow, Look), RpcError> },
-    Looked { watch: WatchRow, saves: Option<Saves>, result: Result<Look, RpcError> },
-    Prepared { run: RunId, result: Result<Preparation, RpcError> },
-    VersionWritten { run: RunId, draft: Box<Draft>, result: Result<PathBuf, RpcError> },
+    Answered {
+        asker: Asker,
+        outcome: Result<Value, RpcError>,
+    },
+    OrderTaken {
+        asker: Asker,
+        purpose: Purpose,
+        result: Result<Taken, RpcError>,
+    },
+    WatchTaken {
+        asker: Asker,
+        result: Result<(WatchRow, Look), RpcError>,
+    },
+    Looked {
+        watch: WatchRow,
+        saves: Option<Saves>,
+        result: Result<Look, RpcError>,
+    },
+    Prepared {
+        run: RunId,
+        result: Result<Preparation, RpcError>,
+    },
+    VersionWritten {
+        run: RunId,
+        draft: Box<Draft>,
+        result: Result<PathBuf, RpcError>,
+    },
 
     Worker(Report),
     Watch(News),
     /// The system asks the daemon to end (SIGTERM, SIGINT).
     Signal,
 }
-

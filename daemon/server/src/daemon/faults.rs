@@ -46,7 +46,10 @@ pub(crate) fn of_training(error: &TrainError) -> RpcError {
 pub(crate) fn of_writing(path: &std::path::Path, error: &std::io::Error) -> RpcError {
     let message = match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            format!("the disk is full: {} cannot be written; make room there. Nothing that was saved before is lost", path.display())
+            format!(
+                "the disk is full: {} cannot be written; make room there. Nothing that was saved before is lost",
+                path.display()
+            )
         }
         _ => format!("{} cannot be written: {error}; check that you may write there", path.display()),
     };
@@ -60,6 +63,8 @@ pub(crate) fn of_panic(what: &str, panic: &(dyn std::any::Any + Send)) -> RpcErr
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no reason given".to_owned());
     tracing::error!(what, why, "a panic was caught");
-    let message = format!("{what} failed inside the daemon: {why}; this is a fault of Hotplate, the log has more (hotplate logs)");
+    let message = format!(
+        "{what} failed inside the daemon: {why}; this is a fault of Hotplate, the log has more (hotplate logs)"
+    );
     RpcError::new(ErrorCode::Internal, message)
 }

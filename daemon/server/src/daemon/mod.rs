@@ -54,7 +54,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let started = Instant::now();
     start_log();
     let home = Home::from_env()?;
-    let lock = match Lock::take(&home).with_context(|| format!("the lock {} cannot be taken", home.lock().display()))? {
+    let lock = match Lock::take(&home)
+        .with_context(|| format!("the lock {} cannot be taken", home.lock().display()))?
+    {
         Taken::Ours(lock) => lock,
         Taken::Theirs(pid) => {
             let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
@@ -67,15 +69,18 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
     let (send, events) = bounded(EVENTS);
     signals::listen(send.clone()).context("the system's signals cannot be heard")?;
-    let listener =
-        sessions::bind(&home, &lock).with_context(|| format!("the socket {} cannot be made", home.socket().display()))?;
-    lock.write_note().context("daemon.json cannot be written")?;
+    let listener = sessions::bind(&home, &lock)
+        .with_context(|| format!("the socket {} cannot be made", home.socket().display()))?;
+    if let Err(error) = lock.write_note() {
+        tracing::warn!(%error, "daemon.json cannot be written");
+    }
     sessions::start_accepting(listener, send.clone())?;
     tracing::info!(pid = std::process::id(), home = %home.root().display(), ready = ?started.elapsed(), "listening");
 
     // From here on clients can connect; their requests wait in the channel.
     let device = device::open(DeviceChoice::Auto)?;
-    let desk = Arc::new(Desk { device: device::describe(&device), texts: Texts::default(), home: home.clone() });
+    let desk =
+        Arc::new(Desk { device: device::describe(&device), texts: Texts::default(), home: home.clone() });
     let watcher = {
         let send = send.clone();
         Watcher::start(&settings, move |news| {
@@ -102,7 +107,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     };
     let interrupted = daemon.store.open_runs()?;
     let versions = known_versions(&daemon.store)?;
-    resume::clean_up(&daemon.desk, &interrupted, &|name, version| versions.contains(&(name.to_owned(), version)));
+    resume::clean_up(&daemon.desk, &interrupted, &|name, version| {
+        versions.contains(&(name.to_owned(), version))
+    });
     daemon.restore_runs(interrupted);
     daemon.restore_watches();
     daemon.run(&events);
@@ -116,7 +123,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
 fn known_versions(store: &Store) -> anyhow::Result<HashSet<(String, u32)>> {
     let mut known = HashSet::new();
     for adapter in store.adapters()? {
-        known.extend(store.versions(&adapter.name)?.into_iter().map(|row| (adapter.name.clone(), row.version)));
+        known.extend(
+            store.versions(&adapter.name)?.into_iter().map(|row| (adapter.name.clone(), row.version)),
+        );
     }
     Ok(known)
 }
@@ -126,5 +135,9 @@ fn start_log() {
     let filter = EnvFilter::try_from_env("HOTPLATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
     // A second call (a test in one process) keeps the first one's.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .try_init();
 }

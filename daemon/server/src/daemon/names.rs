@@ -51,13 +51,11 @@ pub(crate) fn parse(text: &str) -> Result<Wanted<'_>, RpcError> {
     let Some((name, version)) = text.rsplit_once('@') else {
         return Ok(Wanted::Name { name: text, version: None });
     };
-    match version.trim_start_matches('v').parse() {
-        Ok(version) => Ok(Wanted::Name { name, version: Some(version) }),
-        Err(_) => {
-            let message = format!("{version:?} is no version; write {name}@3 for version 3 of {name}");
-            Err(RpcError::new(ErrorCode::UnusableAdapter, message))
-        }
+    if let Ok(number) = version.trim_start_matches('v').parse() {
+        return Ok(Wanted::Name { name, version: Some(number) });
     }
+    let message = format!("{version:?} is no version; write {name}@3 for version 3 of {name}");
+    Err(RpcError::new(ErrorCode::UnusableAdapter, message))
 }
 
 #[cfg(test)]

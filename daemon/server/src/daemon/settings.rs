@@ -22,8 +22,8 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            model_ttl: Duration::from_secs(30 * 60),
-            idle_exit: Duration::from_secs(60 * 60),
+            model_ttl: Duration::from_mins(30),
+            idle_exit: Duration::from_hours(1),
             stale_retrain: Duration::from_secs(30),
             settle: Duration::from_millis(400),
             poll_every: Duration::from_secs(5),
@@ -40,13 +40,13 @@ impl Settings {
     fn from(variable: impl Fn(&str) -> Option<String>) -> Settings {
         let seconds = |name: &str, default: Duration| match variable(name) {
             None => default,
-            Some(text) => match text.trim().parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()) {
-                Some(duration) => duration,
-                None => {
+            Some(text) => {
+                let number = text.trim().parse::<f64>().ok();
+                number.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_else(|| {
                     tracing::warn!("{name} is {text:?}, which is no number of seconds; the default of {default:?} is used");
                     default
-                }
-            },
+                })
+            }
         };
         let default = Settings::default();
         Settings {

@@ -23,9 +23,9 @@ use super::runs::Runs;
 use super::sessions::{Asker, Session, SessionId};
 use super::settings::Settings;
 use super::store::Store;
+use super::watch::Watcher;
 use super::watching::Watched;
 use super::worker::{Command, Report, Worker};
-use super::watch::Watcher;
 use super::{faults, methods};
 
 pub(crate) struct Daemon {
@@ -63,7 +63,9 @@ pub(crate) enum Stopping {
     /// When no run is left.
     WhenIdle,
     /// The worker saves the run in progress; the daemon ends when that is done, or at this time.
-    Now { deadline: Instant },
+    Now {
+        deadline: Instant,
+    },
 }
 
 /// How often the clocks are looked at.
@@ -79,7 +81,7 @@ impl Daemon {
         let mut next_tick = Instant::now() + TICK;
         loop {
             match events.recv_deadline(next_tick) {
-                Ok(Event::Worker(Report::Stopped)) => break,
+                Ok(Event::Worker(Report::Stopped)) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(event) => {
                     // A fault in one handler must not end everybody's sessions.
                     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.handle(event))) {
@@ -87,7 +89,6 @@ impl Daemon {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
             }
             let now = Instant::now();
             if now >= next_tick {
@@ -97,7 +98,9 @@ impl Daemon {
             if let Stopping::Now { deadline } = self.stopping
                 && now >= deadline
             {
-                tracing::warn!("the run in progress could not be saved in time; it goes on from its last saved state");
+                tracing::warn!(
+                    "the run in progress could not be saved in time; it goes on from its last saved state"
+                );
                 break;
             }
         }
@@ -109,15 +112,15 @@ impl Daemon {
             Event::Joined { session, outbox, in_flight } => {
                 self.sessions.insert(session, Session::new(outbox, in_flight));
             }
-            Event::Request { session, request, arrived } => self.request(session, request, arrived),
+            Event::Request { session, request, arrived } => self.request(session, &request, arrived),
             Event::Cancel { session, id } => self.cancel(session, id),
             Event::Left { session } => self.left(session),
             Event::Answered { asker, outcome } => self.reply(&asker, outcome),
             Event::OrderTaken { asker, purpose, result } => self.order_taken(asker, purpose, result),
             Event::WatchTaken { asker, result } => self.watch_taken(&asker, result),
-            Event::Looked { watch, saves, result } => self.looked(&watch, saves.as_ref(), result),
+            Event::Looked { watch, saves, result } => self.looked(&watch, saves, result),
             Event::Prepared { run, result } => self.prepared(run, result),
-            Event::VersionWritten { run, draft, result } => self.version_written(run, *draft, result),
+            Event::VersionWritten { run, draft, result } => self.version_written(run, &draft, result),
             Event::Worker(report) => self.report(report),
             Event::Watch(news) => self.watch_news(news),
             Event::Signal => {
@@ -127,7 +130,7 @@ impl Daemon {
         }
     }
 
-    fn request(&mut self, session: SessionId, request: Request, arrived: Instant) {
+    fn request(&mut self, session: SessionId, request: &Request, arrived: Instant) {
         let Some(asking) = self.sessions.get_mut(&session) else { return };
         let id = request.id.clone();
         if !asking.open(&id) {
@@ -138,13 +141,14 @@ impl Daemon {
         let greeted = asking.protocol.is_some();
         let asker = Asker { session, id };
         if !greeted && request.method != Initialize::METHOD {
-            let message = format!("{} came before initialize, which must be the first request", request.method);
+            let message =
+                format!("{} came before initialize, which must be the first request", request.method);
             return self.reply(&asker, Err(RpcError::new(ErrorCode::InvalidRequest, message)));
         }
         if matches!(self.stopping, Stopping::Now { .. }) {
             return self.reply(&asker, Err(shutting_down()));
         }
-        let handled = catch_unwind(AssertUnwindSafe(|| methods::dispatch(self, &asker, &request, arrived)));
+        let handled = catch_unwind(AssertUnwindSafe(|| methods::dispatch(self, &asker, request, arrived)));
         match handled {
             Ok(methods::Answer::Now(outcome)) => self.reply(&asker, outcome),
             Ok(methods::Answer::Later) => {}
@@ -251,5 +255,8 @@ impl Daemon {
 }
 
 pub(crate) fn shutting_down() -> RpcError {
-    RpcError::new(ErrorCode::ShuttingDown, "the daemon is stopping; try again in a moment, it will be started anew")
+    RpcError::new(
+        ErrorCode::ShuttingDown,
+        "the daemon is stopping; try again in a moment, it will be started anew",
+    )
 }

@@ -23,12 +23,19 @@ type Stamp = Vec<Option<(u64, SystemTime)>>;
 
 fn stamp(source: &BaseSource) -> Stamp {
     let BaseSource::Folder(folder) = source else { return Vec::new() };
-    [".", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"]
-        .map(|name| {
-            let found = fs::metadata(folder.join(name)).ok()?;
-            Some((found.len(), found.modified().ok()?))
-        })
-        .to_vec()
+    [
+        ".",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "generation_config.json",
+    ]
+    .map(|name| {
+        let found = fs::metadata(folder.join(name)).ok()?;
+        Some((found.len(), found.modified().ok()?))
+    })
+    .to_vec()
 }
 
 impl Texts {
@@ -49,7 +56,8 @@ impl Texts {
     }
 
     pub(crate) fn forget_unused(&self, longer_than: Duration) {
-        self.lock().retain(|_, entry| entry.used.elapsed() <= longer_than || Arc::strong_count(&entry.text) > 1);
+        self.lock()
+            .retain(|_, entry| entry.used.elapsed() <= longer_than || Arc::strong_count(&entry.text) > 1);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BaseSource, Entry>> {

@@ -1,20 +1,20 @@
 //! Watched folders as the main loop sees them: when a look is taken, and what is learnt because of it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::status::{WatchMethod, WatchStatus};
 use hotplate_protocol::run::{Cause, RunKind};
 
 use super::desk::{Errand, Saves};
+use super::methods;
 use super::runs::look::{Look, unix};
 use super::runs::order::Order;
 use super::sessions::Asker;
 use super::state::{Daemon, Stopping, shutting_down};
 use super::store::WatchRow;
 use super::watch::News;
-use super::methods;
 
 pub(crate) struct Watched {
     pub(crate) row: WatchRow,
@@ -31,14 +31,22 @@ pub(crate) struct Watched {
 
 impl Watched {
     fn new(row: WatchRow) -> Self {
-        Self { row, method: WatchMethod::Native, health: None, unreadable: None, look: None, looking: false, again: None }
+        Self {
+            row,
+            method: WatchMethod::Native,
+            health: None,
+            unreadable: None,
+            look: None,
+            looking: false,
+            again: None,
+        }
     }
 
     pub(crate) fn status(&self) -> WatchStatus {
         let look = self.look.as_ref();
-        let base = look.map(|look| look.base.clone()).or_else(|| {
-            Some(self.row.base.as_ref()?.file_name()?.to_string_lossy().into_owned())
-        });
+        let base = look
+            .map(|look| look.base.clone())
+            .or_else(|| Some(self.row.base.as_ref()?.file_name()?.to_string_lossy().into_owned()));
         WatchStatus {
             folder: self.row.target.folder.clone(),
             base: base.unwrap_or_else(|| "hotplate-tiny".to_owned()),
@@ -46,7 +54,11 @@ impl Watched {
             method: self.method,
             examples: look.map_or(0, |look| look.examples),
             findings: look.map_or(0, |look| look.findings),
-            problem: self.health.clone().or_else(|| self.unreadable.clone()).or_else(|| look?.problem.clone()),
+            problem: self
+                .health
+                .clone()
+                .or_else(|| self.unreadable.clone())
+                .or_else(|| look?.problem.clone()),
         }
     }
 }
@@ -68,12 +80,12 @@ impl Daemon {
     }
 
     /// A look at the folder, unless one is being taken: then another one after it.
-    pub(crate) fn look_at(&mut self, folder: &PathBuf, saves: Option<Saves>) {
+    pub(crate) fn look_at(&mut self, folder: &Path, saves: Option<Saves>) {
         let Some(watched) = self.watches.get_mut(folder) else { return };
         if watched.looking {
             let newest = match (watched.again.take(), saves) {
                 (Some(one), Some(other)) => Saves { saved_at: one.saved_at.max(other.saved_at) },
-                (one, other) => one.or(other).unwrap_or(Saves { saved_at: std::time::SystemTime::now() }),
+                (one, other) => one.or(other).unwrap_or(Saves { saved_at: None }),
             };
             watched.again = Some(newest);
             return;
@@ -104,26 +116,26 @@ impl Daemon {
         if self.cancelled.remove(asker) {
             return;
         }
-        let outcome = result.and_then(|(row, look)| self.watch(row, look));
+        let outcome = result.and_then(|(row, look)| self.watch(&row, look));
         self.reply(asker, outcome.and_then(|status| methods::to_value(&status)));
     }
 
-    fn watch(&mut self, row: WatchRow, look: Look) -> Result<WatchStatus, RpcError> {
+    fn watch(&mut self, row: &WatchRow, look: Look) -> Result<WatchStatus, RpcError> {
         if self.stopping != Stopping::No {
             return Err(shutting_down());
         }
-        self.store.set_watch(&row)?;
+        self.store.set_watch(row)?;
         let folder = row.target.folder.clone();
         let mut watched = self.watches.remove(&folder).unwrap_or_else(|| Watched::new(row.clone()));
         watched.row = row.clone();
         self.watches.insert(folder.clone(), watched);
         self.watcher.add(&folder);
-        self.learn(&row, None, look);
+        self.learn(row, None, look);
         let status = self.watches.get(&folder).map(Watched::status);
         status.ok_or_else(shutting_down)
     }
 
-    pub(crate) fn looked(&mut self, row: &WatchRow, saves: Option<&Saves>, result: Result<Look, RpcError>) {
+    pub(crate) fn looked(&mut self, row: &WatchRow, saves: Option<Saves>, result: Result<Look, RpcError>) {
         let folder = &row.target.folder;
         let Some(watched) = self.watches.get_mut(folder) else { return };
         watched.looking = false;
@@ -143,7 +155,7 @@ impl Daemon {
     }
 
     /// Starts what a look calls for.
-    fn learn(&mut self, row: &WatchRow, saves: Option<&Saves>, look: Look) {
+    fn learn(&mut self, row: &WatchRow, saves: Option<Saves>, look: Look) {
         let target = &row.target;
         if look.has_version
             && let Err(error) = self.store.set_stale(&target.adapter, look.stale)
@@ -152,9 +164,11 @@ impl Daemon {
         }
         // What the run in progress is learning is as good as learnt.
         let in_progress = self.runs.learning(target);
-        let added: Vec<_> = look.added.iter().filter(|(id, _)| !in_progress.is_some_and(|ids| ids.contains(id))).collect();
-        let files: BTreeSet<String> = added.iter().map(|(_, file)| file.to_string_lossy().into_owned()).collect();
-        let saved_at = saves.map(|saves| unix(saves.saved_at)).or(look.newest);
+        let added: Vec<_> =
+            look.added.iter().filter(|(id, _)| !in_progress.is_some_and(|ids| ids.contains(id))).collect();
+        let files: BTreeSet<String> =
+            added.iter().map(|(_, file)| file.to_string_lossy().into_owned()).collect();
+        let saved_at = saves.and_then(|saves| saves.saved_at).map(unix).or(look.newest);
         let (kind, wanted) = if look.has_version {
             (RunKind::Incremental, !added.is_empty())
         } else {

@@ -28,7 +28,10 @@ impl AtDesk for Check {
         let store = desk.store()?;
         let row = store.adapters()?.into_iter().find(|row| row.folder == folder);
         let manifest = match row {
-            Some(row) => store.manifest(&crate::daemon::runs::order::Target { folder: folder.clone(), adapter: row.name })?,
+            Some(row) => store.manifest(&crate::daemon::runs::order::Target {
+                folder: folder.clone(),
+                adapter: row.name,
+            })?,
             None => Manifest::default(),
         };
         let choice = choose_full(&dataset.examples, &manifest);

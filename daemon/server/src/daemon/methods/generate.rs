@@ -15,10 +15,15 @@ use crate::daemon::state::Daemon;
 use crate::daemon::worker::{AdapterPick, BaseChoice, Command, GenerateJob};
 
 /// Answers in progress in the whole daemon: each holds a cache in memory.
-const GENERATIONS: usize = 64;
+const GENERATIONS: usize = 128;
 
 impl Later for Generate {
-    fn begin(daemon: &mut Daemon, asker: &Asker, params: GenerateParams, arrived: Instant) -> Result<(), RpcError> {
+    fn begin(
+        daemon: &mut Daemon,
+        asker: &Asker,
+        params: GenerateParams,
+        arrived: Instant,
+    ) -> Result<(), RpcError> {
         check_sampling(&params.sampling)?;
         if daemon.generating.len() >= GENERATIONS {
             let message = format!("{GENERATIONS} answers are being written; try again in a moment");
@@ -32,13 +37,13 @@ impl Later for Generate {
             None => (BaseChoice::Given(given.unwrap_or_else(|| source(None))), None),
             Some(Wanted::Folder(folder)) => {
                 let pick = AdapterPick { folder: folder.to_owned(), label: folder.display().to_string() };
-                let base = match given {
-                    Some(base) => BaseChoice::Given(base),
-                    None => {
-                        let rows = daemon.store.adapters()?;
-                        let known = rows.into_iter().map(|row| (row.fingerprint, source(row.base_folder.as_deref())));
-                        BaseChoice::OfAdapter { known: known.collect() }
-                    }
+                let base = if let Some(base) = given {
+                    BaseChoice::Given(base)
+                } else {
+                    let rows = daemon.store.adapters()?;
+                    let known =
+                        rows.into_iter().map(|row| (row.fingerprint, source(row.base_folder.as_deref())));
+                    BaseChoice::OfAdapter { known: known.collect() }
                 };
                 (base, Some(pick))
             }
@@ -48,7 +53,8 @@ impl Later for Generate {
                 let version = version.unwrap_or(row.current);
                 if !versions.iter().any(|known| known.version == version) {
                     let list: Vec<String> = versions.iter().map(|known| known.version.to_string()).collect();
-                    let message = format!("{} has no version {version}; it has {}", row.name, list.join(", "));
+                    let message =
+                        format!("{} has no version {version}; it has {}", row.name, list.join(", "));
                     return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
                 }
                 let pick = AdapterPick {

@@ -1,6 +1,8 @@
 //! `initialize`: who is there, and which protocol both speak.
 
-use hotplate_protocol::methods::initialize::{Agreed, Initialize, InitializeParams, InitializeResult, Mismatch, PeerInfo};
+use hotplate_protocol::methods::initialize::{
+    Agreed, Initialize, InitializeParams, InitializeResult, Mismatch, PeerInfo,
+};
 use hotplate_protocol::{ErrorCode, PROTOCOL, RpcError};
 
 use super::{AtOnce, to_value};
@@ -8,7 +10,11 @@ use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
 
 impl AtOnce for Initialize {
-    fn answer(daemon: &mut Daemon, asker: &Asker, params: InitializeParams) -> Result<InitializeResult, RpcError> {
+    fn answer(
+        daemon: &mut Daemon,
+        asker: &Asker,
+        params: InitializeParams,
+    ) -> Result<InitializeResult, RpcError> {
         let theirs = params.initialization_options.hotplate.protocol;
         let version = env!("CARGO_PKG_VERSION");
         let Some(protocol) = PROTOCOL.agree(theirs) else {
@@ -32,11 +38,19 @@ impl AtOnce for Initialize {
         };
         if let Some(session) = daemon.sessions.get_mut(&asker.session) {
             if session.protocol.is_some() {
-                return Err(RpcError::new(ErrorCode::InvalidRequest, "initialize was answered on this connection already"));
+                return Err(RpcError::new(
+                    ErrorCode::InvalidRequest,
+                    "initialize was answered on this connection already",
+                ));
             }
             session.protocol = Some(protocol);
         }
-        tracing::debug!(client = params.client_info.name, version = params.client_info.version, protocol, "hello");
+        tracing::debug!(
+            client = params.client_info.name,
+            version = params.client_info.version,
+            protocol,
+            "hello"
+        );
         Ok(InitializeResult {
             server_info: PeerInfo { name: "hotplate".to_owned(), version: version.to_owned() },
             capabilities: serde_json::json!({}),

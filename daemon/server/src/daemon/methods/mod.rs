@@ -52,7 +52,12 @@ where
 
 /// Begun on the main loop, answered when something else has happened.
 pub(crate) trait Later: RequestKind {
-    fn begin(daemon: &mut Daemon, asker: &Asker, params: Self::Params, arrived: Instant) -> Result<(), RpcError>;
+    fn begin(
+        daemon: &mut Daemon,
+        asker: &Asker,
+        params: Self::Params,
+        arrived: Instant,
+    ) -> Result<(), RpcError>;
 }
 
 pub(crate) enum Answer {
@@ -78,7 +83,8 @@ pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: &Request, ar
         Watch::METHOD => later::<Watch>(daemon, asker, request, arrived),
         Stop::METHOD => later::<Stop>(daemon, asker, request, arrived),
         other => {
-            let message = format!("this daemon (version {}) knows no method {other:?}", env!("CARGO_PKG_VERSION"));
+            let message =
+                format!("this daemon (version {}) knows no method {other:?}", env!("CARGO_PKG_VERSION"));
             Answer::Now(Err(RpcError::new(ErrorCode::MethodNotFound, message)))
         }
     }
@@ -86,9 +92,13 @@ pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: &Request, ar
 
 fn params<R: RequestKind>(request: &Request) -> Result<R::Params, RpcError> {
     // A method without params may be called without any.
-    let given = if request.params.is_null() { Value::Object(serde_json::Map::new()) } else { request.params.clone() };
+    let given =
+        if request.params.is_null() { Value::Object(serde_json::Map::new()) } else { request.params.clone() };
     serde_json::from_value(given).map_err(|error| {
-        RpcError::new(ErrorCode::InvalidParams, format!("the params of {} cannot be used: {error}", R::METHOD))
+        RpcError::new(
+            ErrorCode::InvalidParams,
+            format!("the params of {} cannot be used: {error}", R::METHOD),
+        )
     })
 }
 

@@ -39,7 +39,8 @@ impl AtOnce for Models {
             add(&row.base_name, row.base_folder.clone(), Some(&row.fingerprint));
         }
         add("hotplate-tiny", None, None);
-        models.sort_by(|one, other| (one.path.is_some(), &one.name).cmp(&(other.path.is_some(), &other.name)));
+        models
+            .sort_by(|one, other| (one.path.is_some(), &one.name).cmp(&(other.path.is_some(), &other.name)));
         Ok(models)
     }
 }

@@ -12,21 +12,28 @@ use crate::daemon::store::AdapterRow;
 impl AtOnce for Rollback {
     fn answer(daemon: &mut Daemon, _asker: &Asker, params: RollbackParams) -> Result<AdapterInfo, RpcError> {
         let row = known(daemon, &params.adapter)?;
-        let versions: Vec<u32> = daemon.store.versions(&row.name)?.iter().map(|version| version.version).collect();
+        let versions: Vec<u32> =
+            daemon.store.versions(&row.name)?.iter().map(|version| version.version).collect();
         let unusable = |message: String| RpcError::new(ErrorCode::UnusableAdapter, message);
         let to = match params.to {
             Some(to) if versions.contains(&to) => to,
             Some(to) => {
                 let list: Vec<String> = versions.iter().map(ToString::to_string).collect();
-                return Err(unusable(format!("{} has no version {to}; it has {}", row.name, list.join(", "))));
+                return Err(unusable(format!(
+                    "{} has no version {to}; it has {}",
+                    row.name,
+                    list.join(", ")
+                )));
             }
-            None => match versions.iter().rev().find(|version| **version < row.current) {
-                Some(older) => *older,
-                None => {
-                    let message = format!("version {} of {} is its oldest; there is nothing to go back to", row.current, row.name);
-                    return Err(unusable(message));
-                }
-            },
+            None => {
+                let older = versions.iter().rev().find(|version| **version < row.current);
+                *older.ok_or_else(|| {
+                    unusable(format!(
+                        "version {} of {} is its oldest; there is nothing to go back to",
+                        row.current, row.name
+                    ))
+                })?
+            }
         };
         daemon.store.set_current(&row.name, to)?;
         tracing::info!(adapter = row.name, from = row.current, to, "rolled back");

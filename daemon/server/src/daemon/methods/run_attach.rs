@@ -21,7 +21,10 @@ impl AtOnce for AttachRun {
         if let Some(run) = params.run {
             let over = past.last().is_some_and(RunEvent::is_last);
             let messages = past.into_iter().map(|event| {
-                Message::Notification(Notification::new::<RunEventNotification>(&RunEventParams { run, event }))
+                Message::Notification(Notification::new::<RunEventNotification>(&RunEventParams {
+                    run,
+                    event,
+                }))
             });
             session.send_past(messages.collect());
             if over {

@@ -23,5 +23,8 @@ impl AtOnce for CancelRun {
 }
 
 pub(super) fn no_such_run(run: RunId) -> RpcError {
-    RpcError::new(ErrorCode::NotFound, format!("there is no run {}; hotplate status lists those in progress", run.0))
+    RpcError::new(
+        ErrorCode::NotFound,
+        format!("there is no run {}; hotplate status lists those in progress", run.0),
+    )
 }

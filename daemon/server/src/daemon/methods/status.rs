@@ -15,7 +15,8 @@ impl AtOnce for Status {
     fn answer(daemon: &mut Daemon, _asker: &Asker, _params: Nothing) -> Result<StatusResult, RpcError> {
         let adapters = daemon.store.adapters()?;
         let memory = process::memory();
-        let mut models: Vec<_> = daemon.models.iter().map(|(source, model)| loaded(source, model, &adapters)).collect();
+        let mut models: Vec<_> =
+            daemon.models.iter().map(|(source, model)| loaded(source, model, &adapters)).collect();
         models.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(StatusResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -11,7 +11,12 @@ use crate::daemon::sessions::Asker;
 use crate::daemon::state::{Daemon, Stopping};
 
 impl Later for Stop {
-    fn begin(daemon: &mut Daemon, asker: &Asker, params: StopParams, _arrived: Instant) -> Result<(), RpcError> {
+    fn begin(
+        daemon: &mut Daemon,
+        asker: &Asker,
+        params: StopParams,
+        _arrived: Instant,
+    ) -> Result<(), RpcError> {
         // The reply goes first: stopping answers everything that is still open with an error.
         daemon.reply(asker, to_value(&Nothing {}));
         match params.when {

@@ -11,7 +11,12 @@ use crate::daemon::sessions::Asker;
 use crate::daemon::state::{Daemon, Stopping, shutting_down};
 
 impl Later for Train {
-    fn begin(daemon: &mut Daemon, asker: &Asker, params: TrainParams, _arrived: Instant) -> Result<(), RpcError> {
+    fn begin(
+        daemon: &mut Daemon,
+        asker: &Asker,
+        params: TrainParams,
+        _arrived: Instant,
+    ) -> Result<(), RpcError> {
         if daemon.stopping != Stopping::No {
             return Err(shutting_down());
         }
@@ -21,7 +26,12 @@ impl Later for Train {
 }
 
 impl Later for PlanTrain {
-    fn begin(daemon: &mut Daemon, asker: &Asker, params: TrainParams, _arrived: Instant) -> Result<(), RpcError> {
+    fn begin(
+        daemon: &mut Daemon,
+        asker: &Asker,
+        params: TrainParams,
+        _arrived: Instant,
+    ) -> Result<(), RpcError> {
         daemon.errands.send(Errand::TakeOrder(asker.clone(), params, Purpose::Plan));
         Ok(())
     }

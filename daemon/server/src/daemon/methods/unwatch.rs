@@ -18,7 +18,8 @@ impl AtOnce for Unwatch {
             folder = real;
         }
         if !daemon.watches.contains_key(&folder) {
-            let watched: Vec<String> = daemon.watches.keys().map(|folder| folder.display().to_string()).collect();
+            let watched: Vec<String> =
+                daemon.watches.keys().map(|folder| folder.display().to_string()).collect();
             let list = if watched.is_empty() { "no folder is".to_owned() } else { watched.join(", ") };
             let message = format!("{} is not watched; watched: {list}", folder.display());
             return Err(RpcError::new(ErrorCode::NotFound, message));

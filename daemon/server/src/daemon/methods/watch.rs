@@ -12,7 +12,12 @@ use crate::daemon::sessions::Asker;
 use crate::daemon::state::{Daemon, Stopping, shutting_down};
 
 impl Later for Watch {
-    fn begin(daemon: &mut Daemon, asker: &Asker, params: TrainParams, _arrived: Instant) -> Result<(), RpcError> {
+    fn begin(
+        daemon: &mut Daemon,
+        asker: &Asker,
+        params: TrainParams,
+        _arrived: Instant,
+    ) -> Result<(), RpcError> {
         if daemon.stopping != Stopping::No {
             return Err(shutting_down());
         }

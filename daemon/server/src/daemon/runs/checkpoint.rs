@@ -31,7 +31,10 @@ pub(crate) fn save(folder: &Path, job: &RunJob, trainer: &Trainer, base: &Base) 
         durable::sync_folder(&draft.join(STATE)).map_err(failed)?;
         durable::publish(&draft, &place).map_err(failed)
     };
-    let result = fs::remove_dir_all(&draft).or_else(missing_is_fine).map_err(|error| faults::of_writing(&draft, &error)).and_then(|()| written());
+    let result = fs::remove_dir_all(&draft)
+        .or_else(missing_is_fine)
+        .map_err(|error| faults::of_writing(&draft, &error))
+        .and_then(|()| written());
     if result.is_err() {
         let _ = fs::remove_dir_all(&draft);
         return result;

@@ -50,10 +50,19 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
             manifest.learnt(&chain).any(|id| !present.contains(&id))
         }
     };
-    let added: Vec<_> =
-        dataset.examples.iter().filter(|example| new.contains(&example.id)).map(|example| (example.id, example.file.clone())).collect();
+    let added: Vec<_> = dataset
+        .examples
+        .iter()
+        .filter(|example| new.contains(&example.id))
+        .map(|example| (example.id, example.file.clone()))
+        .collect();
     let files: HashSet<&PathBuf> = added.iter().map(|(_, file)| file).collect();
-    let newest = dataset.files.iter().filter(|stamp| files.contains(&stamp.path)).map(|stamp| unix(stamp.modified)).reduce(f64::max);
+    let newest = dataset
+        .files
+        .iter()
+        .filter(|stamp| files.contains(&stamp.path))
+        .map(|stamp| unix(stamp.modified))
+        .reduce(f64::max);
     let too_small = adapter.is_none() && dataset.examples.len() < 2;
     Ok(Look {
         base: text.name.clone(),

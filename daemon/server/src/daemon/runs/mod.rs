@@ -15,10 +15,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use hotplate_dataset::ExampleId;
+use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::status::{RunState, RunStatus};
 use hotplate_protocol::notifications::RunEventParams;
 use hotplate_protocol::run::{Cause, RunEvent, RunId, RunKind};
-use hotplate_protocol::RpcError;
 use order::{Order, Target};
 use prepare::{Preparation, Prepared, RunJob};
 use queue::{Entry, Placement, RunQueue};
@@ -92,7 +92,9 @@ impl Runs {
     }
 
     pub(crate) fn is_preparing(&self, target: &Target) -> bool {
-        self.active.as_ref().is_some_and(|active| active.order.target == *target && matches!(active.phase, Phase::Preparing))
+        self.active
+            .as_ref()
+            .is_some_and(|active| active.order.target == *target && matches!(active.phase, Phase::Preparing))
     }
 
     pub(crate) fn look_again_after(&mut self, target: &Target) {
@@ -113,8 +115,12 @@ impl Runs {
             steps: active.map_or(0, |active| active.steps),
             loss: active.and_then(|active| active.loss),
         };
-        let running = self.queue.running().map(|entry| status(entry, RunState::Running, self.active.as_ref()));
-        running.into_iter().chain(self.queue.waiting().map(|entry| status(entry, RunState::Queued, None))).collect()
+        let running =
+            self.queue.running().map(|entry| status(entry, RunState::Running, self.active.as_ref()));
+        running
+            .into_iter()
+            .chain(self.queue.waiting().map(|entry| status(entry, RunState::Queued, None)))
+            .collect()
     }
 }
 
@@ -176,7 +182,11 @@ impl Daemon {
     /// A plan says how long it takes; where nobody knows yet, the small embedded base is timed for a moment.
     fn answer_plan(&mut self, asker: Asker, prepared: Box<Prepared>) {
         let unknown = prepared.job.plan.seconds.is_none();
-        if unknown && prepared.job.order.base.is_none() && self.runs.is_empty() && self.stopping == Stopping::No {
+        if unknown
+            && prepared.job.order.base.is_none()
+            && self.runs.is_empty()
+            && self.stopping == Stopping::No
+        {
             self.worker.send(Command::Measure(asker, prepared));
         } else {
             self.reply(&asker, methods::to_value(&prepared.job.plan));
@@ -232,7 +242,12 @@ impl Daemon {
             && let Some(active) = self.runs.active.as_ref().filter(|active| active.order.is_idle_work())
         {
             let old = active.run;
-            self.emit(old, RunEvent::Note { text: "gives way to a run that somebody waits for; it is tried again later".to_owned() });
+            self.emit(
+                old,
+                RunEvent::Note {
+                    text: "gives way to a run that somebody waits for; it is tried again later".to_owned(),
+                },
+            );
             self.cancel_run(old);
         }
         self.start_next();
@@ -261,7 +276,9 @@ impl Daemon {
                 look_again: false,
             });
             match self.runs.ready.take() {
-                Some((ready, prepared)) if ready == run => self.prepared(run, Ok(Preparation::Ready(prepared))),
+                Some((ready, prepared)) if ready == run => {
+                    self.prepared(run, Ok(Preparation::Ready(prepared)))
+                }
                 _ if self.runs.interrupted.contains(&run) => self.errands.send(Errand::Resume(run, order)),
                 _ => self.errands.send(Errand::Prepare(run, order)),
             }
@@ -275,7 +292,10 @@ impl Daemon {
         let prepared = match result {
             Ok(Preparation::Ready(prepared)) => prepared,
             Ok(Preparation::NothingNew) => {
-                self.emit(run, RunEvent::Note { text: "nothing is new any more; there is nothing to learn".to_owned() });
+                self.emit(
+                    run,
+                    RunEvent::Note { text: "nothing is new any more; there is nothing to learn".to_owned() },
+                );
                 return self.end_without_version(run, &RunEvent::Cancelled);
             }
             Err(error) => {
@@ -343,7 +363,21 @@ impl Daemon {
 
     /// Whatever the end was: it is said, the run makes room for the next one.
     fn ended(&mut self, run: RunId, last: RunEvent) {
-        tracing::info!(run = run.0, ?last, "run ended");
+        match &last {
+            RunEvent::Finished { result } => tracing::info!(
+                run = run.0,
+                adapter = result.adapter,
+                version = result.version,
+                heldout_loss = result.heldout_loss,
+                seconds = result.seconds,
+                "run finished"
+            ),
+            RunEvent::Kept { reason, .. } => {
+                tracing::info!(run = run.0, reason, "run ended; the old version stays")
+            }
+            RunEvent::Failed { error } => tracing::warn!(run = run.0, error, "run failed"),
+            _ => tracing::info!(run = run.0, "run cancelled"),
+        }
         let finished = matches!(last, RunEvent::Finished { .. });
         self.emit(run, last);
         self.runs.histories.remove(&run);
@@ -359,7 +393,11 @@ impl Daemon {
         let look_again = was_active.is_some_and(|active| active.look_again);
         if let Some(entry) = entry.filter(|_| finished || look_again) {
             let folder = entry.order.target.folder;
-            if self.watches.get(&folder).is_some_and(|watched| watched.row.target.adapter == entry.order.target.adapter) {
+            if self
+                .watches
+                .get(&folder)
+                .is_some_and(|watched| watched.row.target.adapter == entry.order.target.adapter)
+            {
                 self.look_at(&folder, None);
             }
         }

@@ -56,10 +56,16 @@ pub(crate) fn real_folder(folder: &Path) -> Result<PathBuf, RpcError> {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
             not_found(format!("there is no folder {}; check the path", folder.display()))
         }
-        _ => not_found(format!("cannot open the folder {}: {error}; check that you may read it", folder.display())),
+        _ => not_found(format!(
+            "cannot open the folder {}: {error}; check that you may read it",
+            folder.display()
+        )),
     })?;
     if !real.is_dir() {
-        return Err(not_found(format!("{} is a file; name the folder that holds your texts", folder.display())));
+        return Err(not_found(format!(
+            "{} is a file; name the folder that holds your texts",
+            folder.display()
+        )));
     }
     if real.to_str().is_none() {
         return Err(not_found(format!("the path {} is not UTF-8; rename the folder", folder.display())));
@@ -75,10 +81,13 @@ pub(crate) fn base_folder(base: &str) -> Result<Option<PathBuf>, RpcError> {
     let unusable = |message: String| RpcError::new(ErrorCode::UnusableBase, message);
     let path = Path::new(base);
     if !path.is_absolute() {
-        return Err(unusable(format!("there is no base {base:?}; name a folder in Hugging Face's layout, or {EMBEDDED}")));
+        return Err(unusable(format!(
+            "there is no base {base:?}; name a folder in Hugging Face's layout, or {EMBEDDED}"
+        )));
     }
-    let real = fs::canonicalize(path)
-        .map_err(|error| unusable(format!("cannot open the base {}: {error}; check the path", path.display())))?;
+    let real = fs::canonicalize(path).map_err(|error| {
+        unusable(format!("cannot open the base {}: {error}; check the path", path.display()))
+    })?;
     Ok(Some(real))
 }
 
@@ -93,12 +102,15 @@ fn adapter_of(store: &Store, folder: &Path) -> Result<String, RpcError> {
         .map(|row: AdapterRow| (row.name, row.folder))
         .chain(store.watches()?.into_iter().map(|watch| (watch.target.adapter, watch.target.folder)))
         .collect();
-    taken.extend(store.open_runs()?.into_iter().map(|row| (row.order.target.adapter, row.order.target.folder)));
+    taken.extend(
+        store.open_runs()?.into_iter().map(|row| (row.order.target.adapter, row.order.target.folder)),
+    );
     Ok(free_name(&names::of_folder(folder), folder, &taken))
 }
 
 fn free_name(wish: &str, folder: &Path, taken: &[(String, PathBuf)]) -> String {
-    let candidates = std::iter::once(wish.to_owned()).chain((2_usize..).map(|number| format!("{wish}-{number}")));
+    let candidates =
+        std::iter::once(wish.to_owned()).chain((2_usize..).map(|number| format!("{wish}-{number}")));
     for candidate in candidates {
         let mut owners = taken.iter().filter(|(name, _)| *name == candidate).peekable();
         if owners.peek().is_none() || owners.any(|(_, owner)| owner == folder) {
@@ -130,7 +142,10 @@ mod tests {
 
     #[test]
     fn another_folder_of_the_same_name_gets_a_name_of_its_own() {
-        let taken = [("notes".to_owned(), PathBuf::from("/a/notes")), ("notes-2".to_owned(), PathBuf::from("/b/notes"))];
+        let taken = [
+            ("notes".to_owned(), PathBuf::from("/a/notes")),
+            ("notes-2".to_owned(), PathBuf::from("/b/notes")),
+        ];
         let name = |folder: &str| free_name("notes", Path::new(folder), &taken);
         assert_eq!(name("/a/notes"), "notes");
         assert_eq!(name("/b/notes"), "notes-2");

@@ -160,7 +160,10 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
         }
         RunKind::Incremental => {
             let Some(row) = &adapter else {
-                let message = format!("the adapter {} has no version to start from; train it first", order.target.adapter);
+                let message = format!(
+                    "the adapter {} has no version to start from; train it first",
+                    order.target.adapter
+                );
                 return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
             };
             start = Some(row.current);
@@ -172,7 +175,8 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
             }
         }
     };
-    build(desk, &store, order, &dataset, &text, choice, start, longest).map(|prepared| Preparation::Ready(Box::new(prepared)))
+    build(desk, &store, order, &dataset, &text, choice, start, longest)
+        .map(|prepared| Preparation::Ready(Box::new(prepared)))
 }
 
 /// An adapter belongs to one base.
@@ -204,11 +208,14 @@ fn build(
     settings.validate().map_err(|error| faults::of_training(&error))?;
     let speed = store.speed(&text.fingerprint, desk.device)?;
     let plan = plan(order, dataset, text, &choice, &data, &settings, speed);
-    let files: HashMap<ExampleId, &Example> = dataset.examples.iter().map(|example| (example.id, example)).collect();
+    let files: HashMap<ExampleId, &Example> =
+        dataset.examples.iter().map(|example| (example.id, example)).collect();
     let learns = choice
         .learns
         .iter()
-        .filter_map(|(id, side)| Some(ManifestRow { example: *id, side: *side, file: files.get(id)?.file.clone() }))
+        .filter_map(|(id, side)| {
+            Some(ManifestRow { example: *id, side: *side, file: files.get(id)?.file.clone() })
+        })
         .collect();
     let job = RunJob {
         order: order.clone(),
@@ -236,7 +243,10 @@ pub(crate) fn encode(
     let known: HashMap<ExampleId, &Example> = examples.iter().map(|example| (example.id, example)).collect();
     let sample = |id: &ExampleId| -> Result<Sample, RpcError> {
         let Some(example) = known.get(id) else {
-            return Err(RpcError::new(ErrorCode::UnusableDataset, "an example of the run is no longer there"));
+            return Err(RpcError::new(
+                ErrorCode::UnusableDataset,
+                "an example of the run is no longer there",
+            ));
         };
         text.encode_example(&example.content, max_tokens).map_err(|error| {
             let place = format!("{}:{}: {error}", example.file.display(), example.lines.0);
@@ -259,7 +269,13 @@ fn rank_of(desk: &Desk, adapter: &str, version: u32) -> Option<usize> {
     usize::try_from(config.get("r")?.as_u64()?).ok()
 }
 
-fn settings(text: &BaseText, knobs: &Knobs, examples: usize, kind: RunKind, start_rank: Option<usize>) -> TrainSettings {
+fn settings(
+    text: &BaseText,
+    knobs: &Knobs,
+    examples: usize,
+    kind: RunKind,
+    start_rank: Option<usize>,
+) -> TrainSettings {
     let mut settings = TrainSettings::for_data(&text.config, examples, kind == RunKind::Incremental);
     settings.epochs = knobs.epochs.unwrap_or(settings.epochs);
     settings.max_steps = knobs.max_steps.or(settings.max_steps);
@@ -285,7 +301,11 @@ fn plan(
     let steps = settings.steps(data.train.len());
     let tokens_per_step = (tokens * settings.batch.min(data.train.len())).div_ceil(data.train.len().max(1));
     let config = &text.config;
-    let per_layer: usize = Linear::ALL.iter().map(|linear| linear.shape(config)).map(|(out, input)| settings.rank * (out + input)).sum();
+    let per_layer: usize = Linear::ALL
+        .iter()
+        .map(|linear| linear.shape(config))
+        .map(|(out, input)| settings.rank * (out + input))
+        .sum();
     Plan {
         kind: order.kind,
         base: text.name.clone(),

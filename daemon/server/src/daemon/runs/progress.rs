@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use hotplate_engine::train::{Losses, Outcome, StopReason};
-use hotplate_protocol::{ErrorCode, RpcError};
 use hotplate_protocol::run::{Cause, RunEvent, RunId, RunKind, RunResult};
+use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Phase;
 use super::finish::{Draft, Verdict, verdict};
@@ -33,11 +33,29 @@ impl Daemon {
         // A run that was cancelled may still have news on the way.
         let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) else { return };
         match news {
-            News::Step { step, steps, epoch, loss, learning_rate, tokens_per_second, seconds, seconds_left } => {
+            News::Step {
+                step,
+                steps,
+                epoch,
+                loss,
+                learning_rate,
+                tokens_per_second,
+                seconds,
+                seconds_left,
+            } => {
                 (active.step, active.steps, active.loss) = (step, steps, Some(loss));
                 self.emit(
                     run,
-                    RunEvent::Step { step, steps, epoch, loss, learning_rate, tokens_per_second, seconds, seconds_left },
+                    RunEvent::Step {
+                        step,
+                        steps,
+                        epoch,
+                        loss,
+                        learning_rate,
+                        tokens_per_second,
+                        seconds,
+                        seconds_left,
+                    },
                 );
             }
             News::Evaluated { step, losses, best } => {
@@ -97,8 +115,17 @@ impl Daemon {
                 self.end_without_version(run, &last);
             }
             Verdict::Swap => {
-                let Outcome { adapter, best_step, steps, tokens, base_loss, start_loss, best_loss, train_loss, .. } =
-                    outcome;
+                let Outcome {
+                    adapter,
+                    best_step,
+                    steps,
+                    tokens,
+                    base_loss,
+                    start_loss,
+                    best_loss,
+                    train_loss,
+                    ..
+                } = outcome;
                 let name = job.order.target.adapter.clone();
                 let version = match self.next_version(&name) {
                     Ok(version) => version,
@@ -130,11 +157,14 @@ impl Daemon {
     /// Above everything that the store or the disk knows: a number is never used twice.
     fn next_version(&self, adapter: &str) -> Result<u32, RpcError> {
         let newest = self.store.versions(adapter)?.last().map_or(0, |row| row.version);
-        let free = (newest + 1..).find(|version| !self.desk.version_folder(adapter, *version).exists());
-        Ok(free.unwrap_or(newest + 1))
+        let mut free = newest + 1;
+        while self.desk.version_folder(adapter, free).exists() {
+            free += 1;
+        }
+        Ok(free)
     }
 
-    pub(crate) fn version_written(&mut self, run: RunId, draft: Draft, result: Result<PathBuf, RpcError>) {
+    pub(crate) fn version_written(&mut self, run: RunId, draft: &Draft, result: Result<PathBuf, RpcError>) {
         let active = self.runs.active.as_mut().filter(|active| active.run == run);
         let Some((active, began)) = active.map(|active| {
             let began = active.began;

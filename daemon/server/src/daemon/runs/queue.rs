@@ -39,11 +39,14 @@ impl RunQueue {
         };
         match (&order.cause, &waiting.order.cause) {
             // A run reads the folder when it starts: whatever was saved before is in it.
-            (Cause::Saved { .. }, Cause::Saved { .. } | Cause::Asked | Cause::Resumed) | (Cause::Stale, _) => {
-                Placement::Joins(waiting.run)
-            }
+            (Cause::Saved { .. }, Cause::Saved { .. } | Cause::Asked | Cause::Resumed)
+            | (Cause::Stale, _) => Placement::Joins(waiting.run),
             // The same wish twice is one wish.
-            (Cause::Asked | Cause::Resumed, _) if order.kind == waiting.order.kind && order.knobs == waiting.order.knobs && order.base == waiting.order.base => {
+            (Cause::Asked | Cause::Resumed, _)
+                if order.kind == waiting.order.kind
+                    && order.knobs == waiting.order.knobs
+                    && order.base == waiting.order.base =>
+            {
                 Placement::Joins(waiting.run)
             }
             _ => Placement::Replaces(waiting.run),
@@ -71,7 +74,10 @@ impl RunQueue {
                 let behind = if entry.order.is_idle_work() {
                     self.waiting.len()
                 } else {
-                    self.waiting.iter().position(|waiting| waiting.order.is_idle_work()).unwrap_or(self.waiting.len())
+                    self.waiting
+                        .iter()
+                        .position(|waiting| waiting.order.is_idle_work())
+                        .unwrap_or(self.waiting.len())
                 };
                 self.waiting.insert(behind, entry.clone());
                 entry
@@ -116,7 +122,10 @@ impl RunQueue {
     }
 
     pub(crate) fn has(&self, target: &Target, kind: RunKind) -> bool {
-        self.running.iter().chain(&self.waiting).any(|entry| entry.order.target == *target && entry.order.kind == kind)
+        self.running
+            .iter()
+            .chain(&self.waiting)
+            .any(|entry| entry.order.target == *target && entry.order.kind == kind)
     }
 }
 
@@ -179,7 +188,8 @@ mod tests {
 
     #[test]
     fn idle_work_gives_way() {
-        let mut queue = queue(&[order("b", Cause::Asked), order("c", Cause::Stale), order("a", saved(&["1.txt"]))]);
+        let mut queue =
+            queue(&[order("b", Cause::Asked), order("c", Cause::Stale), order("a", saved(&["1.txt"]))]);
         assert_eq!(waiting(&queue), [(3, saved(&["1.txt"])), (2, Cause::Stale)]);
         let save = order("c", saved(&["2.txt"]));
         assert_eq!(queue.placement(&save), Placement::Replaces(RunId(2)));

@@ -14,8 +14,8 @@ use super::read::read;
 use crate::daemon::desk::Desk;
 use crate::daemon::store::RunRow;
 
-/// A run that was begun this often took the daemon down each time.
-pub(crate) const ATTEMPTS: u32 = 3;
+/// A run that was begun this often and never ended is what takes the daemon down, most likely.
+pub(crate) const ATTEMPTS: u32 = 10;
 
 /// The run as it was saved, if its examples are still there; `None` if it was never saved.
 ///
@@ -28,8 +28,8 @@ pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared
         return Err("the base has changed".to_owned());
     }
     let dataset = read(&job.order.target.folder, &text, job.max_tokens).map_err(|error| error.message)?;
-    let data =
-        encode(&dataset.examples, &text, &job.train, &job.heldout, job.max_tokens).map_err(|error| error.message)?;
+    let data = encode(&dataset.examples, &text, &job.train, &job.heldout, job.max_tokens)
+        .map_err(|error| error.message)?;
     Ok(Some(Prepared { job, data, state: Some(state) }))
 }
 

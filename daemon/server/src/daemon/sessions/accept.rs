@@ -77,7 +77,12 @@ fn check_owner(stream: &Stream) -> Result<(), Option<u32>> {
     }
 }
 
-fn start_session(session: SessionId, stream: Stream, events: &Sender<Event>, open: &Arc<()>) -> io::Result<()> {
+fn start_session(
+    session: SessionId,
+    stream: Stream,
+    events: &Sender<Event>,
+    open: &Arc<()>,
+) -> io::Result<()> {
     let outbox = Arc::new(Outbox::new(stream));
     let in_flight = Arc::new(InFlight::default());
     let joined = Event::Joined { session, outbox: Arc::clone(&outbox), in_flight: Arc::clone(&in_flight) };
@@ -85,13 +90,14 @@ fn start_session(session: SessionId, stream: Stream, events: &Sender<Event>, ope
         return Ok(());
     }
     let writing = Arc::clone(&outbox);
-    let writer = thread::Builder::new().name(format!("writer {}", session.0)).spawn(move || write_until_end(&writing));
+    let writer =
+        thread::Builder::new().name(format!("writer {}", session.0)).spawn(move || write_until_end(&writing));
     let place = Arc::clone(open);
     let sender = events.clone();
     let reader = writer.and_then(|_| {
         thread::Builder::new().name(format!("reader {}", session.0)).spawn(move || {
-            let _place = place;
             read_until_end(session, &outbox, &in_flight, &sender);
+            drop(place);
         })
     });
     if reader.is_err() {

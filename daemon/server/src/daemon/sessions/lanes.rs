@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotplate_protocol::notifications::{GenerateDelta, GenerateDeltaParams, RunEventNotification, RunEventParams};
+use hotplate_protocol::notifications::{
+    GenerateDelta, GenerateDeltaParams, RunEventNotification, RunEventParams,
+};
 use hotplate_protocol::run::{RunEvent, RunId};
 use hotplate_protocol::{Message, Notification};
 

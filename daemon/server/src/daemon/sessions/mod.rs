@@ -74,7 +74,9 @@ pub(crate) struct InFlight(AtomicUsize);
 
 impl InFlight {
     fn enter(&self) -> bool {
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < IN_FLIGHT).then_some(open + 1)).is_ok()
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < IN_FLIGHT).then_some(open + 1))
+            .is_ok()
     }
 
     fn leave(&self) {

@@ -11,7 +11,12 @@ use hotplate_protocol::{ErrorCode, FrameError, Message, Response, RpcError, read
 use super::{IN_FLIGHT, InFlight, Outbox, SessionId};
 use crate::daemon::events::Event;
 
-pub(super) fn read_until_end(session: SessionId, outbox: &Arc<Outbox>, in_flight: &InFlight, events: &Sender<Event>) {
+pub(super) fn read_until_end(
+    session: SessionId,
+    outbox: &Arc<Outbox>,
+    in_flight: &InFlight,
+    events: &Sender<Event>,
+) {
     let mut reader = BufReader::new(&outbox.stream);
     loop {
         let body = match read_frame(&mut reader) {
@@ -28,7 +33,9 @@ pub(super) fn read_until_end(session: SessionId, outbox: &Arc<Outbox>, in_flight
         let event = match Message::parse(&body) {
             Ok(Message::Request(request)) => {
                 if !in_flight.enter() {
-                    let message = format!("{IN_FLIGHT} requests of this connection wait for their answers; wait for one of them");
+                    let message = format!(
+                        "{IN_FLIGHT} requests of this connection wait for their answers; wait for one of them"
+                    );
                     let error = RpcError::new(ErrorCode::Busy, message);
                     outbox.send(Message::Response(Response::failed(Some(request.id), error)));
                     continue;

@@ -41,7 +41,9 @@ impl Manifest {
     pub(crate) fn learnt<'a>(&'a self, lineage: &'a HashSet<u32>) -> impl Iterator<Item = ExampleId> + 'a {
         self.rows
             .iter()
-            .filter(|(_, known)| known.side == Side::Train && known.version.is_some_and(|version| lineage.contains(&version)))
+            .filter(|(_, known)| {
+                known.side == Side::Train && known.version.is_some_and(|version| lineage.contains(&version))
+            })
             .map(|(id, _)| *id)
     }
 }
@@ -49,8 +51,9 @@ impl Manifest {
 impl Store {
     pub(crate) fn manifest(&self, target: &Target) -> Result<Manifest> {
         self.read(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT example, side, version FROM manifest WHERE folder = ?1 AND adapter = ?2")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT example, side, version FROM manifest WHERE folder = ?1 AND adapter = ?2",
+            )?;
             let rows = statement.query_map(params![path_text(&target.folder), target.adapter], |row| {
                 let side = if row.get::<_, String>(1)? == "held_out" { Side::HeldOut } else { Side::Train };
                 Ok((row.get::<_, String>(0)?, Known { side, version: row.get(2)? }))
@@ -94,7 +97,15 @@ pub(super) fn add_rows(
             Side::HeldOut => "held_out",
         };
         let (folder, file) = (path_text(&target.folder), path_text(&row.file));
-        statement.execute(params![folder, target.adapter, row.example.to_string(), side, file, run.0, version])?;
+        statement.execute(params![
+            folder,
+            target.adapter,
+            row.example.to_string(),
+            side,
+            file,
+            run.0,
+            version
+        ])?;
     }
     Ok(())
 }

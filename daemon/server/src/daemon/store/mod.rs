@@ -17,8 +17,8 @@ use hotplate_protocol::{ErrorCode, RpcError};
 #[cfg(test)]
 pub(crate) use manifest::Known;
 pub(crate) use manifest::{Manifest, ManifestRow};
-use rusqlite::{Connection, ErrorCode as SqlCode, OpenFlags, Transaction};
 pub(crate) use runs::RunRow;
+use rusqlite::{Connection, ErrorCode as SqlCode, OpenFlags, Transaction};
 pub(crate) use versions::{AdapterRow, NewVersion, VersionRow, created_now, lineage};
 pub(crate) use watches::WatchRow;
 

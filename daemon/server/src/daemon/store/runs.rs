@@ -57,10 +57,16 @@ pub(crate) struct RunRow {
 impl Store {
     pub(crate) fn add_run(&mut self, order: &Order) -> Result<RunId> {
         self.write(|transaction| {
-            let sql = "INSERT INTO runs (run_order, folder, adapter, stage, created) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let sql =
+                "INSERT INTO runs (run_order, folder, adapter, stage, created) VALUES (?1, ?2, ?3, ?4, ?5)";
             let target = &order.target;
-            let values =
-                params![to_json(order)?, path_text(&target.folder), target.adapter, Stage::Queued.text(), now()];
+            let values = params![
+                to_json(order)?,
+                path_text(&target.folder),
+                target.adapter,
+                Stage::Queued.text(),
+                now()
+            ];
             transaction.execute(sql, values)?;
             Ok(RunId(transaction.last_insert_rowid()))
         })
@@ -76,7 +82,8 @@ impl Store {
 
     pub(crate) fn begin_run(&mut self, run: RunId) -> Result<()> {
         self.write(|transaction| {
-            let sql = "UPDATE runs SET stage = ?2, attempts = attempts + 1, planned_version = NULL WHERE id = ?1";
+            let sql =
+                "UPDATE runs SET stage = ?2, attempts = attempts + 1, planned_version = NULL WHERE id = ?1";
             transaction.execute(sql, params![run.0, Stage::Running.text()]).map(|_| ())
         })
     }
@@ -103,8 +110,9 @@ impl Store {
 
     pub(crate) fn add_events(&mut self, run: RunId, first_place: usize, events: &[RunEvent]) -> Result<()> {
         self.write(|transaction| {
-            let mut statement = transaction
-                .prepare_cached("INSERT OR REPLACE INTO run_events (run, place, event) VALUES (?1, ?2, ?3)")?;
+            let mut statement = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO run_events (run, place, event) VALUES (?1, ?2, ?3)",
+            )?;
             for (index, event) in events.iter().enumerate() {
                 statement.execute(params![run.0, (first_place + index) as i64, to_json(event)?])?;
             }
@@ -115,8 +123,9 @@ impl Store {
     /// A run's events in order; `None` if there is no such run.
     pub(crate) fn events(&self, run: RunId) -> Result<Option<Vec<RunEvent>>> {
         self.read(|connection| {
-            let known: Option<i64> =
-                connection.query_row("SELECT id FROM runs WHERE id = ?1", [run.0], |row| row.get(0)).optional()?;
+            let known: Option<i64> = connection
+                .query_row("SELECT id FROM runs WHERE id = ?1", [run.0], |row| row.get(0))
+                .optional()?;
             if known.is_none() {
                 return Ok(None);
             }

@@ -13,9 +13,15 @@ impl Store {
         })
     }
 
-    pub(crate) fn set_speed(&mut self, fingerprint: &str, device: &str, tokens_per_second: f64) -> Result<()> {
+    pub(crate) fn set_speed(
+        &mut self,
+        fingerprint: &str,
+        device: &str,
+        tokens_per_second: f64,
+    ) -> Result<()> {
         self.write(|transaction| {
-            let sql = "INSERT OR REPLACE INTO speeds (fingerprint, device, tokens_per_second) VALUES (?1, ?2, ?3)";
+            let sql =
+                "INSERT OR REPLACE INTO speeds (fingerprint, device, tokens_per_second) VALUES (?1, ?2, ?3)";
             transaction.execute(sql, params![fingerprint, device, tokens_per_second]).map(|_| ())
         })
     }

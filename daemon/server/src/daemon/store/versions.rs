@@ -66,7 +66,8 @@ pub(crate) fn lineage(versions: &[VersionRow], current: u32) -> HashSet<u32> {
     chain
 }
 
-const ADAPTER: &str = "SELECT name, base_name, base_folder, fingerprint, folder, current, stale, stale_tried FROM adapters";
+const ADAPTER: &str =
+    "SELECT name, base_name, base_folder, fingerprint, folder, current, stale, stale_tried FROM adapters";
 
 fn adapter_row(row: &Row<'_>) -> rusqlite::Result<AdapterRow> {
     Ok(AdapterRow {
@@ -183,7 +184,9 @@ impl Store {
 
     pub(crate) fn set_stale(&mut self, adapter: &str, stale: bool) -> Result<()> {
         self.write(|transaction| {
-            transaction.execute("UPDATE adapters SET stale = ?2 WHERE name = ?1", params![adapter, stale]).map(|_| ())
+            transaction
+                .execute("UPDATE adapters SET stale = ?2 WHERE name = ?1", params![adapter, stale])
+                .map(|_| ())
         })
     }
 

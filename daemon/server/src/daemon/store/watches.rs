@@ -37,13 +37,17 @@ impl Store {
             let sql = "INSERT OR REPLACE INTO watches (folder, adapter, base, knobs) VALUES (?1, ?2, ?3, ?4)";
             let target = &watch.target;
             let knobs = to_json(&watch.knobs)?;
-            transaction.execute(sql, params![path_text(&target.folder), target.adapter, base, knobs]).map(|_| ())
+            transaction
+                .execute(sql, params![path_text(&target.folder), target.adapter, base, knobs])
+                .map(|_| ())
         })
     }
 
     pub(crate) fn remove_watch(&mut self, folder: &Path) -> Result<()> {
         self.write(|transaction| {
-            transaction.execute("DELETE FROM watches WHERE folder = ?1", params![path_text(folder)]).map(|_| ())
+            transaction
+                .execute("DELETE FROM watches WHERE folder = ?1", params![path_text(folder)])
+                .map(|_| ())
         })
     }
 }

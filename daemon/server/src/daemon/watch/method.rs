@@ -48,7 +48,9 @@ fn silent_file_system(_folder: &Path) -> Option<&'static str> {
 /// Watches the folder with everything below it: folders, not files, because editors replace files.
 pub(super) fn attach(folder: &Path, inputs: &Sender<Input>) -> (Source, WatchMethod, Option<String>) {
     if let Some(name) = silent_file_system(folder) {
-        let problem = format!("the folder lies on {name}, which does not tell of saves; it is looked at every few seconds");
+        let problem = format!(
+            "the folder lies on {name}, which does not tell of saves; it is looked at every few seconds"
+        );
         return (Source::Polling, WatchMethod::Polling, Some(problem));
     }
     let inputs = inputs.clone();
@@ -68,12 +70,16 @@ pub(super) fn attach(folder: &Path, inputs: &Sender<Input>) -> (Source, WatchMet
 fn words(error: &notify::Error) -> String {
     let out_of_instances = matches!(&error.kind, notify::ErrorKind::Io(io) if io.raw_os_error() == Some(24));
     match &error.kind {
-        notify::ErrorKind::MaxFilesWatch => "the system's limit of watched folders is reached, so this one is looked at every few seconds; \
+        notify::ErrorKind::MaxFilesWatch => {
+            "the system's limit of watched folders is reached, so this one is looked at every few seconds; \
              raise it with: sudo sysctl fs.inotify.max_user_watches=524288"
-            .to_owned(),
-        _ if out_of_instances => "the system's limit of watchers is reached, so this folder is looked at every few seconds; \
+                .to_owned()
+        }
+        _ if out_of_instances => {
+            "the system's limit of watchers is reached, so this folder is looked at every few seconds; \
              raise it with: sudo sysctl fs.inotify.max_user_instances=512"
-            .to_owned(),
+                .to_owned()
+        }
         _ => format!("the system cannot watch this folder ({error}), so it is looked at every few seconds"),
     }
 }
@@ -99,12 +105,16 @@ pub(super) fn hint(folder: &Path, event: &notify::Event) -> Hint {
     }
     let folder_event = matches!(
         event.kind,
-        EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder) | EventKind::Modify(ModifyKind::Name(_))
+        EventKind::Create(CreateKind::Folder)
+            | EventKind::Remove(RemoveKind::Folder)
+            | EventKind::Modify(ModifyKind::Name(_))
     );
     let paths = event.paths.iter().filter_map(|path| path.strip_prefix(folder).ok()).filter(|relative| {
         // A folder that came, went or moved brings, takes or moves files without telling of each.
         is_dataset_file(relative)
-            || (folder_event && (relative.as_os_str().is_empty() || (relative.extension().is_none() && is_regarded_folder(relative))))
+            || (folder_event
+                && (relative.as_os_str().is_empty()
+                    || (relative.extension().is_none() && is_regarded_folder(relative))))
     });
     Hint::Paths(paths.map(Path::to_owned).collect())
 }
@@ -137,7 +147,10 @@ mod tests {
         assert_eq!(paths(rename, &["old", "new"]), some(&["old", "new"]));
         assert_eq!(paths(EventKind::Create(CreateKind::Folder), &["more", ".git"]), some(&["more"]));
         assert_eq!(paths(EventKind::Access(AccessKind::Open(AccessMode::Read)), &["a.txt"]), some(&[]));
-        assert_eq!(paths(EventKind::Access(AccessKind::Close(AccessMode::Write)), &["a.txt"]), some(&["a.txt"]));
+        assert_eq!(
+            paths(EventKind::Access(AccessKind::Close(AccessMode::Write)), &["a.txt"]),
+            some(&["a.txt"])
+        );
     }
 
     #[test]

@@ -23,14 +23,14 @@ use super::settings::Settings;
 /// How often each folder is looked for; one system call.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Also where the system tells of saves: links to files elsewhere, and whatever it forgot.
-const RESCAN_NATIVE: Duration = Duration::from_secs(60);
+const RESCAN_NATIVE: Duration = Duration::from_mins(1);
 /// A save that has not come to rest by then is worth a word.
 const RESTLESS: Duration = Duration::from_secs(10);
 
 /// What happened in a watched folder.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum News {
-    Saved { folder: PathBuf, files: Vec<PathBuf>, saved_at: SystemTime },
+    Saved { folder: PathBuf, files: Vec<PathBuf>, saved_at: Option<SystemTime> },
     Health { folder: PathBuf, method: WatchMethod, problem: Option<String> },
 }
 
@@ -47,7 +47,10 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     /// `tell` is called on the watcher's thread.
-    pub(crate) fn start(settings: &Settings, tell: impl Fn(News) + Send + 'static) -> std::io::Result<Watcher> {
+    pub(crate) fn start(
+        settings: &Settings,
+        tell: impl Fn(News) + Send + 'static,
+    ) -> std::io::Result<Watcher> {
         let (inputs, received) = unbounded();
         let mut watching = Watching {
             inputs: inputs.clone(),
@@ -133,6 +136,8 @@ impl Watching {
         folder.check_presence(&path, &self.inputs);
         folder.snapshot = scan(&path);
         folder.next_scan = Instant::now() + folder.scan_interval(self.poll_every);
+        // Files that were saved between the last look at the folder and this moment told nobody.
+        folder.settle.event(PathBuf::new(), Instant::now(), None);
         folder.tell_health(&path, Instant::now(), &*self.tell);
         self.folders.insert(path, folder);
     }
@@ -159,10 +164,10 @@ impl Watching {
             }
         };
         match hint {
-            Hint::Everything => folder.settle.event(PathBuf::new(), now, wall),
+            Hint::Everything => folder.settle.event(PathBuf::new(), now, None),
             Hint::Paths(paths) => {
                 for path in paths {
-                    folder.settle.event(path, now, wall);
+                    folder.settle.event(path, now, Some(wall));
                 }
             }
         }
@@ -172,15 +177,15 @@ impl Watching {
         for (path, folder) in &mut self.folders {
             if folder.check_presence(path, &self.inputs) {
                 // It came, or came back: whatever it holds may be new.
-                folder.settle.event(PathBuf::new(), now, SystemTime::now());
+                folder.settle.event(PathBuf::new(), now, None);
             }
             if now >= folder.next_scan && !matches!(folder.source, Source::None) {
                 let found = scan(path);
                 for changed in differences(&folder.snapshot, &found) {
                     // Nobody saw the save itself: the file's own time is the best there is.
                     let saved_at = match found.get(&changed) {
-                        Some(Stamp::There { modified, .. }) => *modified,
-                        _ => SystemTime::now(),
+                        Some(Stamp::There { modified, .. }) => Some(*modified),
+                        _ => None,
                     };
                     folder.settle.event(changed, now, saved_at);
                 }
@@ -220,8 +225,10 @@ impl Folder {
         self.identity = identity;
         if identity.is_none() {
             self.source = Source::None;
-            self.standing_problem =
-                Some("the folder is gone; the adapter stays, and watching goes on when the folder is back".to_owned());
+            self.standing_problem = Some(
+                "the folder is gone; the adapter stays, and watching goes on when the folder is back"
+                    .to_owned(),
+            );
             return false;
         }
         (self.source, self.method, self.standing_problem) = attach(path, inputs);
@@ -233,8 +240,9 @@ impl Folder {
     }
 
     fn tell_health(&mut self, path: &Path, now: Instant, tell: &dyn Fn(News)) {
-        let restless = (self.settle.waiting(now) > RESTLESS)
-            .then(|| "files in this folder keep changing; they are learnt when they have come to rest".to_owned());
+        let restless = (self.settle.waiting(now) > RESTLESS).then(|| {
+            "files in this folder keep changing; they are learnt when they have come to rest".to_owned()
+        });
         let health = (self.method, self.standing_problem.clone().or(restless));
         if self.told.as_ref() != Some(&health) {
             tell(News::Health { folder: path.to_owned(), method: health.0, problem: health.1.clone() });

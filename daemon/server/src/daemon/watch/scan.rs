@@ -54,8 +54,11 @@ pub(crate) fn scan(root: &Path) -> Snapshot {
 
 /// Paths that came, went or changed.
 pub(crate) fn differences(before: &Snapshot, now: &Snapshot) -> Vec<PathBuf> {
-    let mut changed: Vec<PathBuf> =
-        now.iter().filter(|(path, stamp)| before.get(*path) != Some(stamp)).map(|(path, _)| path.clone()).collect();
+    let mut changed: Vec<PathBuf> = now
+        .iter()
+        .filter(|(path, stamp)| before.get(*path) != Some(stamp))
+        .map(|(path, _)| path.clone())
+        .collect();
     changed.extend(before.keys().filter(|path| !now.contains_key(*path)).cloned());
     changed
 }

@@ -27,7 +27,7 @@ pub(crate) struct Settle {
 #[derive(Debug)]
 struct Pending {
     seen: Option<Stamp>,
-    saved_at: SystemTime,
+    saved_at: Option<SystemTime>,
 }
 
 /// Saves that belong together.
@@ -35,8 +35,8 @@ struct Pending {
 pub(crate) struct Settled {
     /// Relative to the watched folder, sorted.
     pub(crate) paths: Vec<PathBuf>,
-    /// Of the newest one.
-    pub(crate) saved_at: SystemTime,
+    /// Of the newest one whose time is known.
+    pub(crate) saved_at: Option<SystemTime>,
 }
 
 impl Settle {
@@ -45,8 +45,8 @@ impl Settle {
         Self { quiet, pending: BTreeMap::new(), first_event: None, last_event: None, next_look: None }
     }
 
-    /// Something happened to a path.
-    pub(crate) fn event(&mut self, path: PathBuf, now: Instant, saved_at: SystemTime) {
+    /// Something happened to a path; `saved_at` where somebody saw the save itself.
+    pub(crate) fn event(&mut self, path: PathBuf, now: Instant, saved_at: Option<SystemTime>) {
         // What was seen before the event says nothing any more.
         self.pending.insert(path, Pending { seen: None, saved_at });
         self.first_event.get_or_insert(now);
@@ -83,7 +83,7 @@ impl Settle {
         self.last_event = None;
         self.next_look = None;
         let pending = std::mem::take(&mut self.pending);
-        let saved_at = pending.values().map(|pending| pending.saved_at).max()?;
+        let saved_at = pending.values().filter_map(|pending| pending.saved_at).max();
         Some(Settled { paths: pending.into_keys().collect(), saved_at })
     }
 }
@@ -115,7 +115,7 @@ mod tests {
 
         fn event(&mut self, at_ms: u64, path: &str) {
             let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms);
-            self.settle.event(path.into(), self.start + Duration::from_millis(at_ms), wall);
+            self.settle.event(path.into(), self.start + Duration::from_millis(at_ms), Some(wall));
         }
 
         /// Polls at each deadline up to `until_ms`; the time and the files of the first settled batch.
@@ -181,11 +181,12 @@ mod tests {
         let mut settle = Settle::new(QUIET);
         let start = Instant::now();
         let wall = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
-        settle.event("new".into(), start, wall(900));
-        settle.event("old".into(), start, wall(100));
+        settle.event("new".into(), start, Some(wall(900)));
+        settle.event("old".into(), start, Some(wall(100)));
+        settle.event(PathBuf::new(), start, None);
         let mut gone = |_: &Path| Stamp::Gone;
         assert!(settle.poll(start + QUIET / 2, &mut gone).is_none());
-        assert_eq!(settle.poll(start + QUIET, &mut gone).unwrap().saved_at, wall(900));
+        assert_eq!(settle.poll(start + QUIET, &mut gone).unwrap().saved_at, Some(wall(900)));
     }
 
     #[test]

@@ -30,6 +30,7 @@ impl Desk {
         watcher.add(&root);
         let desk = Desk { folder, root, watcher, news };
         assert_eq!(desk.health(), None);
+        assert_eq!(desk.saved(), [PathBuf::new()], "everything is looked at once when watching begins");
         desk
     }
 
@@ -73,7 +74,7 @@ fn truncate_and_write_in_place() {
     for piece in ["one ", "two ", "three"] {
         file.write_all(piece.as_bytes()).unwrap();
         file.flush().unwrap();
-        std::thread::sleep(Duration::from_millis(40));
+        thread::sleep(Duration::from_millis(40));
     }
     drop(file);
     desk.expect_saved("a.txt");
@@ -105,7 +106,7 @@ fn vims_probe_backup_and_new_file() {
 fn delete_and_create() {
     let desk = Desk::new();
     fs::remove_file(desk.path("a.txt")).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    thread::sleep(Duration::from_millis(50));
     fs::write(desk.path("a.txt"), "again").unwrap();
     desk.expect_saved("a.txt");
 }
@@ -167,11 +168,13 @@ fn without_native_events_saves_are_found_by_looking() {
     while Instant::now() < deadline {
         watching.heartbeat(Instant::now());
         watching.settle(Instant::now());
-        if let Some(News::Saved { files, .. }) = news.try_iter().find(|news| matches!(news, News::Saved { .. })) {
+        if let Some(News::Saved { files, .. }) =
+            news.try_iter().find(|news| matches!(news, News::Saved { .. }))
+        {
             assert_eq!(files, [Path::new("a.txt")]);
             return;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
     panic!("the save was not found");
 }
@@ -180,7 +183,7 @@ fn without_native_events_saves_are_found_by_looking() {
 fn what_is_no_longer_watched_is_silent() {
     let desk = Desk::new();
     desk.watcher.remove(&desk.root);
-    std::thread::sleep(Duration::from_millis(50));
+    thread::sleep(Duration::from_millis(50));
     fs::write(desk.path("a.txt"), "unseen").unwrap();
     assert!(desk.news.recv_timeout(Duration::from_millis(700)).is_err());
 }

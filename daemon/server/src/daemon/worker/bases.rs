@@ -23,7 +23,7 @@ const ADAPTERS: usize = 32;
 
 pub(super) struct Bases {
     device: Device,
-    bases: HashMap<BaseSource, Resident>,
+    resident: HashMap<BaseSource, Resident>,
     adapters: HashMap<PathBuf, Loaded>,
 }
 
@@ -42,7 +42,7 @@ struct Loaded {
 
 impl Bases {
     pub(super) fn new(device: Device) -> Self {
-        Self { device, bases: HashMap::new(), adapters: HashMap::new() }
+        Self { device, resident: HashMap::new(), adapters: HashMap::new() }
     }
 
     /// The base, loaded if need be.
@@ -53,7 +53,7 @@ impl Bases {
         report: &dyn Fn(Report),
     ) -> Result<Arc<Base>, RpcError> {
         let text = texts.open(source).map_err(|error| faults::of_base(&error))?;
-        if let Some(resident) = self.bases.get_mut(source)
+        if let Some(resident) = self.resident.get_mut(source)
             && resident.base.text.fingerprint == text.fingerprint
         {
             resident.used = Instant::now();
@@ -61,15 +61,27 @@ impl Bases {
             return Ok(Arc::clone(&resident.base));
         }
         // Another one lies in that folder now, or there is no room for one more.
-        if self.bases.remove(source).is_some() {
+        if self.resident.remove(source).is_some() {
             report(Report::Unloaded { source: source.clone() });
         }
-        while self.bases.len() >= BASES && self.unload_oldest(report) {}
+        while self.resident.len() >= BASES && self.unload_oldest(report) {}
         let began = Instant::now();
-        let base = Arc::new(Base::with_text(Arc::clone(&text), &self.device).map_err(|error| faults::of_base(&error))?);
-        tracing::info!(base = text.name, bytes = base.bytes(), seconds = began.elapsed().as_secs_f64(), "base loaded");
-        report(Report::Loaded { source: source.clone(), text, bytes: base.bytes(), parameters: base.parameters() });
-        self.bases.insert(source.clone(), Resident { base: Arc::clone(&base), used: Instant::now() });
+        let base = Arc::new(
+            Base::with_text(Arc::clone(&text), &self.device).map_err(|error| faults::of_base(&error))?,
+        );
+        tracing::info!(
+            base = text.name,
+            bytes = base.bytes(),
+            seconds = began.elapsed().as_secs_f64(),
+            "base loaded"
+        );
+        report(Report::Loaded {
+            source: source.clone(),
+            text,
+            bytes: base.bytes(),
+            parameters: base.parameters(),
+        });
+        self.resident.insert(source.clone(), Resident { base: Arc::clone(&base), used: Instant::now() });
         Ok(base)
     }
 
@@ -86,11 +98,16 @@ impl Bases {
         let adapter = peft::load(folder, text, &self.device).map_err(|error| faults::of_adapter(&error))?;
         let adapter = Arc::new(adapter);
         if self.adapters.len() >= ADAPTERS {
-            let oldest = self.adapters.iter().min_by_key(|(_, loaded)| loaded.used).map(|(folder, _)| folder.clone());
+            let oldest =
+                self.adapters.iter().min_by_key(|(_, loaded)| loaded.used).map(|(folder, _)| folder.clone());
             oldest.map(|folder| self.adapters.remove(&folder));
         }
-        let loaded =
-            Loaded { adapter: Arc::clone(&adapter), fingerprint: text.fingerprint.clone(), stamp, used: Instant::now() };
+        let loaded = Loaded {
+            adapter: Arc::clone(&adapter),
+            fingerprint: text.fingerprint.clone(),
+            stamp,
+            used: Instant::now(),
+        };
         self.adapters.insert(folder.to_owned(), loaded);
         Ok(adapter)
     }
@@ -98,7 +115,7 @@ impl Bases {
     /// Unloads what nobody has used for `longer_than`, and nobody uses now.
     pub(super) fn unload_unused(&mut self, longer_than: Duration, report: &dyn Fn(Report)) {
         let mut gone = Vec::new();
-        self.bases.retain(|source, resident| {
+        self.resident.retain(|source, resident| {
             let keep = Arc::strong_count(&resident.base) > 1 || resident.used.elapsed() < longer_than;
             if !keep {
                 gone.push((source.clone(), resident.base.text.fingerprint.clone()));
@@ -114,22 +131,23 @@ impl Bases {
 
     /// When [`unload_unused`](Self::unload_unused) may have something to do.
     pub(super) fn next_unload(&self, longer_than: Duration) -> Option<Instant> {
-        self.bases.values().filter_map(|resident| resident.used.checked_add(longer_than)).min()
+        self.resident.values().filter_map(|resident| resident.used.checked_add(longer_than)).min()
     }
 
     /// Notes that a run or an answer used the base until now.
     pub(super) fn touch(&mut self, source: &BaseSource) {
-        if let Some(resident) = self.bases.get_mut(source) {
+        if let Some(resident) = self.resident.get_mut(source) {
             resident.used = Instant::now();
         }
     }
 
     fn unload_oldest(&mut self, report: &dyn Fn(Report)) -> bool {
-        let unused = self.bases.iter().filter(|(_, resident)| Arc::strong_count(&resident.base) == 1);
-        let Some(source) = unused.min_by_key(|(_, resident)| resident.used).map(|(source, _)| source.clone()) else {
+        let unused = self.resident.iter().filter(|(_, resident)| Arc::strong_count(&resident.base) == 1);
+        let Some(source) = unused.min_by_key(|(_, resident)| resident.used).map(|(source, _)| source.clone())
+        else {
             return false;
         };
-        self.bases.remove(&source);
+        self.resident.remove(&source);
         report(Report::Unloaded { source });
         true
     }

@@ -41,7 +41,9 @@ pub(crate) struct GenerateJob {
 pub(crate) enum BaseChoice {
     Given(BaseSource),
     /// The base that the adapter's folder names, among those that are known; else the embedded one, which the adapter may fit.
-    OfAdapter { known: Vec<(String, BaseSource)> },
+    OfAdapter {
+        known: Vec<(String, BaseSource)>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -69,7 +71,13 @@ struct Active {
 
 impl Generations {
     /// Loads what the answer needs and queues it.
-    pub(super) fn add(&mut self, job: GenerateJob, bases: &mut Bases, texts: &Texts, report: &dyn Fn(Report)) {
+    pub(super) fn add(
+        &mut self,
+        job: GenerateJob,
+        bases: &mut Bases,
+        texts: &Texts,
+        report: &dyn Fn(Report),
+    ) {
         let asker = job.asker.clone();
         let started = catch_unwind(AssertUnwindSafe(|| Active::start(job, bases, texts, report)))
             .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
@@ -124,10 +132,17 @@ impl Generations {
 }
 
 impl Active {
-    fn start(job: GenerateJob, bases: &mut Bases, texts: &Texts, report: &dyn Fn(Report)) -> Result<Active, RpcError> {
+    fn start(
+        job: GenerateJob,
+        bases: &mut Bases,
+        texts: &Texts,
+        report: &dyn Fn(Report),
+    ) -> Result<Active, RpcError> {
         let source = match job.base {
             BaseChoice::Given(source) => source,
-            BaseChoice::OfAdapter { known } => base_of(job.adapter.as_ref().map(|pick| pick.folder.as_path()), &known),
+            BaseChoice::OfAdapter { known } => {
+                base_of(job.adapter.as_ref().map(|pick| pick.folder.as_path()), &known)
+            }
         };
         let base = bases.get(&source, texts, report)?;
         let adapter = match &job.adapter {
@@ -147,9 +162,17 @@ impl Active {
             first_token_ms: 0.0,
             tokens_per_second: 0.0,
         };
-        let generation =
-            Generation::new(&base, adapter, prompt, options).map_err(|error| faults::of_generation(&error))?;
-        Ok(Active { asker: job.asker, source, base, generation, arrived: job.arrived, first_token: None, result })
+        let generation = Generation::new(&base, adapter, prompt, options)
+            .map_err(|error| faults::of_generation(&error))?;
+        Ok(Active {
+            asker: job.asker,
+            source,
+            base,
+            generation,
+            arrived: job.arrived,
+            first_token: None,
+            result,
+        })
     }
 
     fn note(&mut self, text: &str, token_ids: &[u32]) {
@@ -177,7 +200,8 @@ impl Active {
 /// Our own file beside an adapter tells the fingerprint of its base.
 fn base_of(folder: Option<&Path>, known: &[(String, BaseSource)]) -> BaseSource {
     let fingerprint = folder.and_then(|folder| {
-        let own: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("hotplate.json")).ok()?).ok()?;
+        let own: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(folder.join("hotplate.json")).ok()?).ok()?;
         own.get("fingerprint")?.as_str().map(str::to_owned)
     });
     let found = known.iter().find(|(known, _)| Some(known) == fingerprint.as_ref());

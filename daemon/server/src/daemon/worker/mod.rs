@@ -6,16 +6,17 @@ mod bases;
 mod generations;
 mod training;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bases::Bases;
-use hotplate_engine::device::Device;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
-pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob};
 use generations::Generations;
+pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob};
 use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::device::Device;
 use hotplate_engine::train::{Losses, Outcome};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::generate::GenerateResult;
@@ -25,6 +26,7 @@ use training::{Training, measure};
 
 use super::desk::Desk;
 use super::events::Event;
+use super::faults;
 use super::runs::prepare::{Prepared, RunJob};
 use super::sessions::{Asker, SessionId};
 use super::settings::Settings;
@@ -65,7 +67,11 @@ pub(crate) enum News {
         seconds: f64,
         seconds_left: f64,
     },
-    Evaluated { step: usize, losses: Losses, best: bool },
+    Evaluated {
+        step: usize,
+        losses: Losses,
+        best: bool,
+    },
     Note(String),
     Finished(Box<Trained>),
     Failed(RpcError),
@@ -109,7 +115,15 @@ impl Worker {
                 let _ = events.send(Event::Worker(report));
             }),
         };
-        thread::Builder::new().name("worker".to_owned()).spawn(move || work.run(&received))?;
+        thread::Builder::new().name("worker".to_owned()).spawn(move || {
+            // What can panic is guarded where it is called; this is for what nobody thought of. The run is lost, not the daemon.
+            while let Err(panic) = catch_unwind(AssertUnwindSafe(|| work.run(&received))) {
+                let error = faults::of_panic("the worker", &*panic);
+                if let Some(training) = work.training.take() {
+                    (work.report)(Report::Training { run: training.run, news: News::Failed(error) });
+                }
+            }
+        })?;
         Ok(Worker { commands })
     }
 
@@ -153,7 +167,7 @@ impl Work {
             if self.generations.step(&mut self.bases, &*self.report) || self.train() {
                 continue;
             }
-            let wake = self.bases.next_unload(self.model_ttl).map_or(Duration::from_secs(3600), |at| {
+            let wake = self.bases.next_unload(self.model_ttl).map_or(Duration::from_hours(1), |at| {
                 at.saturating_duration_since(Instant::now()).max(Duration::from_millis(10))
             });
             match commands.recv_timeout(wake) {
@@ -196,7 +210,9 @@ impl Work {
                     .bases
                     .get(&prepared.job.order.source(), &self.desk.texts, report)
                     .and_then(|base| measure(&base, &prepared))
-                    .inspect_err(|error| tracing::warn!(error = error.message, "the speed could not be measured"))
+                    .inspect_err(|error| {
+                        tracing::warn!(error = error.message, "the speed could not be measured")
+                    })
                     .ok();
                 report(Report::Measured { asker, prepared, speed });
             }

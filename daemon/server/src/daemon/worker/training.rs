@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::train::{Losses, Outcome, TrainData, TrainError, TrainEvent, TrainSettings, Trainer};
-use hotplate_protocol::run::RunId;
 use hotplate_protocol::RpcError;
+use hotplate_protocol::run::RunId;
 
 use super::bases::Bases;
 use super::{News, Report, Trained};
@@ -64,7 +64,12 @@ impl Training {
             .unwrap_or_else(|panic| Err(faults::of_panic(&format!("run {}", run.0), &*panic)))
     }
 
-    fn load(job: TrainJob, bases: &mut Bases, texts: &Texts, report: &dyn Fn(Report)) -> Result<Training, RpcError> {
+    fn load(
+        job: TrainJob,
+        bases: &mut Bases,
+        texts: &Texts,
+        report: &dyn Fn(Report),
+    ) -> Result<Training, RpcError> {
         let TrainJob { run, prepared, start, folder } = job;
         let Prepared { job, data, state, .. } = *prepared;
         let source = job.order.source();
@@ -78,7 +83,10 @@ impl Training {
             None => fresh(data),
             Some(state) => match Trainer::resume(&base, state, data.clone()) {
                 Err(TrainError::OtherData { .. } | TrainError::BadState { .. }) => {
-                    report(Report::Training { run, news: News::Note("the saved state could not be used; the run starts anew".to_owned()) });
+                    report(Report::Training {
+                        run,
+                        news: News::Note("the saved state could not be used; the run starts anew".to_owned()),
+                    });
                     fresh(data)
                 }
                 resumed => resumed,
@@ -209,7 +217,9 @@ pub(super) fn measure(base: &Base, prepared: &Prepared) -> Result<f64, RpcError>
         loop {
             match trainer.step(base)? {
                 // The first step warms the caches; the second one counts.
-                TrainEvent::Step { step: 2, tokens, .. } => return Ok(tokens as f64 / began.elapsed().as_secs_f64()),
+                TrainEvent::Step { step: 2, tokens, .. } => {
+                    return Ok(tokens as f64 / began.elapsed().as_secs_f64());
+                }
                 TrainEvent::Step { .. } | TrainEvent::Evaluated { .. } => began = Instant::now(),
                 TrainEvent::Working => {}
                 TrainEvent::Finished { .. } => return Err(TrainError::NoExamples),

@@ -9,7 +9,12 @@ use crate::daemon::store::Known;
 
 fn example(number: usize) -> Example {
     let text = format!("note {number}");
-    Example { id: ContentHash::of(text.as_bytes()), content: Content::Text(text), file: PathBuf::from("a.txt"), lines: (1, 1) }
+    Example {
+        id: ContentHash::of(text.as_bytes()),
+        content: Content::Text(text),
+        file: PathBuf::from("a.txt"),
+        lines: (1, 1),
+    }
 }
 
 fn examples(numbers: std::ops::Range<usize>) -> Vec<Example> {
@@ -48,12 +53,18 @@ fn an_incremental_run_learns_the_new_with_a_third_of_old() {
     let new_train = choice.train.iter().filter(|id| new.contains(*id)).count();
     assert_eq!(choice.train.len() - choice.replay, new_train);
     assert_eq!(choice.replay, new_train.div_ceil(2));
-    assert!(choice.heldout.iter().any(|(_, is_new)| *is_new) && choice.heldout.iter().any(|(_, is_new)| !is_new));
+    assert!(
+        choice.heldout.iter().any(|(_, is_new)| *is_new) && choice.heldout.iter().any(|(_, is_new)| !is_new)
+    );
     assert_eq!(choice.learns.len(), 12);
     let held: HashSet<_> = choice.heldout.iter().map(|(id, _)| *id).collect();
     assert!(choice.train.iter().all(|id| !held.contains(id)), "what judges is never learnt");
     assert_eq!(choose_incremental(&now, &manifest, &lineage, 1, &ten).unwrap(), choice, "the same each time");
-    assert_ne!(choose_incremental(&now, &manifest, &lineage, 2, &ten).unwrap().train, choice.train, "others for the next version");
+    assert_ne!(
+        choose_incremental(&now, &manifest, &lineage, 2, &ten).unwrap().train,
+        choice.train,
+        "others for the next version"
+    );
 }
 
 #[test]
@@ -61,7 +72,11 @@ fn nothing_new_is_no_run() {
     let old = examples(0..20);
     let lineage = HashSet::from([1]);
     assert_eq!(choose_incremental(&old, &learnt(&old), &lineage, 1, &ten), None);
-    assert_eq!(choose_incremental(&old[..10], &learnt(&old), &lineage, 1, &ten), None, "what went teaches nothing");
+    assert_eq!(
+        choose_incremental(&old[..10], &learnt(&old), &lineage, 1, &ten),
+        None,
+        "what went teaches nothing"
+    );
 }
 
 #[test]

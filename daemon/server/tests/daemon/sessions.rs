@@ -1,0 +1,217 @@
+//! Handshake, cancellation, limits, and what strangers send.
+
+use std::time::{Duration, Instant};
+
+use hotplate_protocol::methods::Nothing;
+use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
+use hotplate_protocol::methods::initialize::Mismatch;
+use hotplate_protocol::methods::stop::{Stop, StopParams, StopWhen};
+use hotplate_protocol::{ErrorCode, Id, Message};
+use serde_json::json;
+
+use crate::test_daemon::{TestDaemon, eventually};
+
+fn long_answer(daemon: &TestDaemon) -> serde_json::Value {
+    json!({ "prompt": "Well now", "base": daemon.base(), "raw": true,
+        "sampling": { "max_tokens": 500, "ignore_eos": true, "seed": 1 } })
+}
+
+#[test]
+fn ready_at_once_and_private() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let daemon = TestDaemon::start();
+    let mode = |name: &str| std::fs::metadata(daemon.home().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("daemon.sock"), mode("")), (0o600, 0o700));
+    let note: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(daemon.home().join("daemon.json")).unwrap()).unwrap();
+    assert_eq!(note["pid"], daemon.client().status().pid);
+    assert_eq!(note["protocol"]["max"], 1);
+    let status = daemon.client().status();
+    assert!(status.models.is_empty(), "nothing is loaded before it is needed");
+    assert!(status.rss_bytes > 0 && status.peak_rss_bytes >= status.rss_bytes);
+}
+
+#[test]
+fn a_second_daemon_gives_way() {
+    let daemon = TestDaemon::start();
+    let second = daemon.command().output().unwrap();
+    assert!(second.status.success());
+    let said = format!("already running, pid {}", daemon.client().status().pid);
+    assert!(daemon.log().contains(&said), "{}", daemon.log());
+}
+
+#[test]
+fn garbage_gets_one_error_and_hurts_nobody() {
+    let mut daemon = TestDaemon::start();
+    for (bytes, code) in [
+        (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], ErrorCode::InvalidRequest),
+        (b"Content-Length: 1073741824\r\n\r\n", ErrorCode::InvalidRequest),
+        (b"Content-Length: 100\r\n\r\n{\"half\":", ErrorCode::InvalidRequest),
+        (b"Content-Length: 5\r\n\r\n{]{]{", ErrorCode::ParseError),
+        (&[0xff; 3000], ErrorCode::InvalidRequest),
+    ] {
+        let mut client = daemon.raw();
+        client.send_bytes(bytes);
+        client.end_of_sending();
+        let response = client.response();
+        assert_eq!((response.id, response.outcome.unwrap_err().code), (None, code));
+        assert!(client.is_closed());
+    }
+    // Half a frame and silence: the connection waits, everybody else goes on.
+    let mut silent = daemon.raw();
+    silent.send_bytes(b"Content-Length: 100\r\n\r\n{");
+    assert!(daemon.client().status().uptime_seconds >= 0.0);
+    assert!(daemon.is_alive());
+}
+
+#[test]
+fn initialize_comes_first_and_versions_must_meet() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.raw();
+    client.request(1, "daemon/status", &json!({}));
+    assert_eq!(client.response().outcome.unwrap_err().code, ErrorCode::InvalidRequest);
+    let hello = json!({ "clientInfo": { "name": "future", "version": "9" },
+        "initializationOptions": { "hotplate": { "protocol": { "min": 7, "max": 9 } } } });
+    client.request(2, "initialize", &hello);
+    let error = client.response().outcome.unwrap_err();
+    assert_eq!(error.code, ErrorCode::ProtocolMismatch);
+    let mismatch: Mismatch = serde_json::from_value(error.data.unwrap()).unwrap();
+    assert_eq!((mismatch.daemon.max, mismatch.client.min), (1, 7));
+    assert!(mismatch.remedy.contains("hotplate stop"));
+    client.initialize();
+    client.request(3, "no/such", &json!({}));
+    assert_eq!(client.response().outcome.unwrap_err().code, ErrorCode::MethodNotFound);
+    client.request(4, "run/cancel", &json!({ "run": "seven" }));
+    assert_eq!(client.response().outcome.unwrap_err().code, ErrorCode::InvalidParams);
+    client.request(5, "daemon/status", &json!(null));
+    assert!(client.response().outcome.is_ok());
+}
+
+#[test]
+fn a_cancelled_request_is_answered_once_and_work_ends() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.raw();
+    client.initialize();
+    let params = long_answer(&daemon);
+    client.request(1, "generate/start", &params);
+    while !matches!(client.message(), Some(Message::Notification(_))) {}
+    client.send(&json!({ "jsonrpc": "2.0", "method": "$/cancelRequest", "params": { "id": 1 } }));
+    client.send(&json!({ "jsonrpc": "2.0", "method": "$/cancelRequest", "params": { "id": 1 } }));
+    let response = client.response();
+    assert_eq!(response.id, Some(Id::Number(1)));
+    assert_eq!(response.outcome.unwrap_err().code, ErrorCode::RequestCancelled);
+    // Nothing else comes for it: the next message is the answer to the next request.
+    client.request(2, "daemon/status", &json!({}));
+    let Some(Message::Response(next)) = client.message() else { panic!("something came after the reply") };
+    assert_eq!(next.id, Some(Id::Number(2)));
+    assert_eq!(next.outcome.unwrap()["generating"], 0);
+}
+
+#[test]
+fn too_many_open_requests_are_refused_one_by_one() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.raw();
+    client.initialize();
+    for id in 1..=65 {
+        client.request(id, "generate/start", &long_answer(&daemon));
+    }
+    let refused = client.response();
+    assert_eq!(refused.id, Some(Id::Number(65)));
+    assert_eq!(refused.outcome.unwrap_err().code, ErrorCode::Busy);
+    for id in 1..=64 {
+        client.send(&json!({ "jsonrpc": "2.0", "method": "$/cancelRequest", "params": { "id": id } }));
+    }
+    let mut answered: Vec<_> = (1..=64).map(|_| client.response().id).collect();
+    answered.sort_by_key(|id| format!("{id:?}"));
+    answered.dedup();
+    assert_eq!(answered.len(), 64);
+}
+
+#[test]
+fn an_answer_ends_with_its_client() {
+    let daemon = TestDaemon::start();
+    let mut leaving = daemon.raw();
+    leaving.initialize();
+    leaving.request(1, "generate/start", &long_answer(&daemon));
+    while !matches!(leaving.message(), Some(Message::Notification(_))) {}
+    drop(leaving);
+    let client = daemon.client();
+    eventually("its answer is given up", || client.status().generating == 0);
+}
+
+#[test]
+fn a_client_that_does_not_read_slows_nobody() {
+    let daemon = TestDaemon::start();
+    daemon.write_notes(0..12);
+    let mut deaf = daemon.raw();
+    deaf.initialize();
+    deaf.request(1, "run/attach", &json!({}));
+    for id in 2..20 {
+        deaf.request(id, "generate/start", &long_answer(&daemon));
+    }
+    let began = Instant::now();
+    let events = daemon.client().train(&daemon.train_params());
+    assert!(events.last().unwrap().is_last());
+    assert!(began.elapsed() < Duration::from_secs(50));
+}
+
+#[test]
+fn the_same_seed_writes_the_same_text_and_the_pieces_are_the_whole() {
+    let daemon = TestDaemon::start();
+    let client = daemon.client();
+    let params = GenerateParams {
+        prompt: "Well now".to_owned(),
+        adapter: None,
+        base: Some(daemon.base()),
+        raw: true,
+        sampling: Sampling { seed: Some(7), max_tokens: Some(40), ..Sampling::default() },
+    };
+    let mut pieces = String::new();
+    let canceller = hotplate_client::Canceller::new();
+    let first = client
+        .connection
+        .call_with::<Generate>(&params, &canceller, &mut |notification| {
+            pieces.push_str(notification.params["text"].as_str().unwrap());
+        })
+        .unwrap();
+    assert_eq!(first.text, pieces);
+    assert!(first.first_token_ms > 0.0 && first.prompt_tokens == 8 && first.seed == 7);
+    assert_eq!(client.call::<Generate>(&params).token_ids, first.token_ids);
+}
+
+#[test]
+fn stop_is_answered_and_the_socket_goes() {
+    let mut daemon = TestDaemon::start();
+    let client = daemon.client();
+    let Nothing {} = client.call::<Stop>(&StopParams { when: StopWhen::Now });
+    daemon.wait_for_end();
+    assert!(!daemon.home().join("daemon.sock").exists() && !daemon.home().join("daemon.json").exists());
+}
+
+#[test]
+fn a_daemon_that_nobody_needs_leaves() {
+    let mut daemon = TestDaemon::with(&[("HOTPLATE_IDLE_EXIT_SECONDS", "1")]);
+    let client = daemon.client();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(daemon.is_alive(), "a client is there");
+    drop(client);
+    daemon.wait_for_end();
+}
+
+#[test]
+fn an_unused_base_leaves_memory() {
+    let daemon = TestDaemon::with(&[("HOTPLATE_MODEL_TTL_SECONDS", "0.5")]);
+    let client = daemon.client();
+    let params = GenerateParams {
+        prompt: "a".to_owned(),
+        adapter: None,
+        base: Some(daemon.base()),
+        raw: true,
+        sampling: Sampling { max_tokens: Some(1), ..Sampling::default() },
+    };
+    client.call::<Generate>(&params);
+    let models = client.status().models;
+    assert!(models.len() == 1 && models[0].loaded && models[0].bytes > 0, "{models:?}");
+    eventually("it is unloaded", || client.status().models.is_empty());
+}

@@ -1,0 +1,194 @@
+//! Watched folders: saves become runs, whatever the editor, also while the daemon was down.
+
+use std::fs;
+
+use hotplate_protocol::methods::status::WatchMethod;
+use hotplate_protocol::methods::unwatch::{Unwatch, UnwatchParams};
+use hotplate_protocol::methods::watch::Watch;
+use hotplate_protocol::run::{Cause, RunEvent, RunKind};
+
+use crate::test_daemon::{TestClient, TestDaemon, eventually, note};
+
+/// A daemon that watches 20 notes it has learnt, and a client that hears of every run.
+fn watching(variables: &[(&'static str, &str)]) -> (TestDaemon, TestClient) {
+    let daemon = TestDaemon::with(variables);
+    daemon.write_notes(0..20);
+    let client = daemon.client();
+    client.attach(None);
+    let status = client.call::<Watch>(&daemon.train_params());
+    assert_eq!((status.examples, status.method, status.problem), (20, WatchMethod::Native, None));
+    let (_, first) = client.next_end();
+    assert!(matches!(&first, RunEvent::Finished { result } if result.kind == RunKind::Full), "{first:?}");
+    (daemon, client)
+}
+
+/// The next run: why it was started, and how it ended.
+fn next_run(client: &TestClient) -> (Cause, RunEvent) {
+    let mut started = None;
+    loop {
+        let (_, event) = client.next_event();
+        if let RunEvent::Started { cause, .. } = &event {
+            started = Some(cause.clone());
+        }
+        if event.is_last() {
+            return (started.expect("it was started"), event);
+        }
+    }
+}
+
+fn saved(files: &[&str]) -> Cause {
+    Cause::Saved { files: files.iter().map(|file| (*file).to_owned()).collect() }
+}
+
+#[test]
+fn every_way_of_saving_is_learnt() {
+    let (daemon, client) = watching(&[]);
+    let notes = daemon.notes();
+    let expect = |way: &str, file: &str| {
+        let (cause, end) = next_run(&client);
+        assert_eq!(cause, saved(&[file]), "{way}");
+        match end {
+            RunEvent::Finished { result } => {
+                let took = result.save_to_swap_seconds.expect("it was saved");
+                assert!(
+                    result.kind == RunKind::Incremental && took > 0.1 && took < 10.0,
+                    "{way}: {result:?}"
+                );
+            }
+            // Not every single note makes the whole better; that it was tried is what counts here.
+            RunEvent::Kept { .. } => {}
+            other => panic!("{way}: {other:?}"),
+        }
+    };
+    fs::write(notes.join(".new.tmp"), note(50)).unwrap();
+    fs::rename(notes.join(".new.tmp"), notes.join("50.txt")).unwrap();
+    expect("temporary file and rename", "50.txt");
+
+    fs::write(notes.join("51.txt"), "").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    fs::write(notes.join("51.txt"), note(51)).unwrap();
+    expect("truncate and write", "51.txt");
+
+    fs::rename(notes.join("3.txt"), notes.join("3.txt~")).unwrap();
+    fs::write(notes.join("3.txt"), note(53)).unwrap();
+    fs::remove_file(notes.join("3.txt~")).unwrap();
+    expect("vim's backup and rename", "3.txt");
+
+    fs::remove_file(notes.join("4.txt")).unwrap();
+    fs::write(notes.join("4.txt"), note(54)).unwrap();
+    expect("delete and create", "4.txt");
+}
+
+#[test]
+fn several_new_notes_make_a_better_version_and_nothing_new_makes_none() {
+    let (daemon, client) = watching(&[]);
+    daemon.write_notes(20..32);
+    let (cause, end) = next_run(&client);
+    let Cause::Saved { files } = cause else { panic!("{cause:?}") };
+    assert_eq!(files.len(), 12);
+    let RunEvent::Finished { result } = end else { panic!("{end:?}") };
+    assert_eq!((result.version, result.kind), (2, RunKind::Incremental));
+    assert!(result.heldout_loss < result.heldout_loss_before, "{result:?}");
+    assert!(result.new_heldout_loss_after < result.new_heldout_loss_before, "{result:?}");
+    // Touched, moved and mistyped: no run.
+    fs::write(daemon.notes().join("20.txt"), note(20)).unwrap();
+    fs::rename(daemon.notes().join("21.txt"), daemon.notes().join("moved.txt")).unwrap();
+    fs::write(daemon.notes().join("broken.jsonl"), "{\"text\": ").unwrap();
+    eventually("the fault is found", || client.status().watches[0].findings == 1);
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    let status = client.status();
+    assert!(status.runs.is_empty() && client.adapters()[0].current == 2, "{status:?}");
+}
+
+#[test]
+fn what_was_saved_while_the_daemon_was_down_is_learnt() {
+    let (mut daemon, client) = watching(&[]);
+    drop(client);
+    daemon.terminate();
+    daemon.write_notes(20..32);
+    daemon.restart();
+    let client = daemon.client();
+    eventually("a second version", || client.adapters()[0].versions.len() == 2);
+    assert_eq!(client.status().watches.len(), 1, "it is still watched");
+}
+
+#[test]
+fn what_was_deleted_is_forgotten_when_there_is_time() {
+    let (daemon, client) = watching(&[("HOTPLATE_STALE_RETRAIN_SECONDS", "1")]);
+    for number in 0..6 {
+        fs::remove_file(daemon.notes().join(format!("{number}.txt"))).unwrap();
+    }
+    let (cause, end) = next_run(&client);
+    assert_eq!(cause, Cause::Stale);
+    assert!(matches!(&end, RunEvent::Finished { result } if result.kind == RunKind::Full), "{end:?}");
+    assert!(!client.adapters()[0].stale);
+    assert_eq!(client.adapters()[0].versions[1].examples, 14);
+}
+
+#[test]
+fn a_folder_without_enough_is_watched_until_it_has() {
+    let daemon = TestDaemon::start();
+    let client = daemon.client();
+    client.attach(None);
+    let status = client.call::<Watch>(&daemon.train_params());
+    let problem = status.problem.expect("a problem");
+    assert!(problem.contains("holds no examples") && problem.contains(".jsonl"), "{problem}");
+    daemon.write_notes(0..12);
+    let (_, end) = next_run(&client);
+    assert!(matches!(end, RunEvent::Finished { .. }), "{end:?}");
+    assert_eq!(client.status().watches[0].problem, None);
+}
+
+#[test]
+fn a_folder_that_goes_and_comes_back_stays_watched() {
+    let (daemon, client) = watching(&[]);
+    let away = daemon.root.path().join("away");
+    fs::rename(daemon.notes(), &away).unwrap();
+    eventually("it is said", || {
+        client.status().watches[0].problem.as_ref().is_some_and(|why| why.contains("gone"))
+    });
+    assert_eq!(client.adapters()[0].versions.len(), 1);
+    fs::rename(&away, daemon.root.path().join("notes")).unwrap();
+    eventually("it is well again", || client.status().watches[0].problem.is_none());
+    daemon.write_notes(20..32);
+    let (_, end) = next_run(&client);
+    assert!(matches!(end, RunEvent::Finished { .. }), "{end:?}");
+}
+
+#[test]
+fn unwatched_is_left_alone() {
+    let (daemon, client) = watching(&[]);
+    let params = UnwatchParams { folder: daemon.notes() };
+    client.call::<Unwatch>(&params);
+    daemon.write_notes(20..32);
+    std::thread::sleep(std::time::Duration::from_millis(900));
+    assert!(client.status().runs.is_empty() && client.status().watches.is_empty());
+    assert!(client.refusal::<Unwatch>(&params).message.contains("not watched"));
+}
+
+#[test]
+fn saves_during_a_run_wait_for_it_together() {
+    let (daemon, client) = watching(&[]);
+    let mut long = daemon.train_params();
+    long.knobs.max_steps = None;
+    long.knobs.epochs = Some(10_000);
+    long.knobs.learning_rate = Some(1e-6);
+    let running = client.call::<hotplate_protocol::methods::train::Train>(&long).run;
+    daemon.write_notes(20..26);
+    eventually("a run waits", || client.status().runs.len() == 2);
+    daemon.write_notes(26..32);
+    eventually("it takes the new saves over", || {
+        let runs = client.status().runs;
+        runs.len() == 2 && matches!(&runs[1].cause, Cause::Saved { files } if files.len() == 12)
+    });
+    client.call::<hotplate_protocol::methods::run_cancel::CancelRun>(
+        &hotplate_protocol::methods::run_cancel::CancelRunParams { run: running },
+    );
+    let mut ends = Vec::new();
+    while ends.len() < 2 {
+        ends.push(client.next_end().1);
+    }
+    assert!(matches!(ends[0], RunEvent::Cancelled));
+    let RunEvent::Finished { result } = &ends[1] else { panic!("{:?}", ends[1]) };
+    assert_eq!(result.kind, RunKind::Incremental);
+}
