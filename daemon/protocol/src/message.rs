@@ -80,6 +80,7 @@ impl Message {
     /// # Errors
     /// The response to send back: [`ErrorCode::ParseError`] or [`ErrorCode::InvalidRequest`], with the id where
     /// one could be read.
+    #[expect(clippy::result_large_err, reason = "the error is sent on at once, not carried up")]
     pub fn parse(body: &[u8]) -> Result<Message, Response> {
         let value: Value = serde_json::from_slice(body).map_err(|error| {
             Response::failed(None, RpcError::new(ErrorCode::ParseError, format!("this is not JSON: {error}")))

@@ -219,7 +219,8 @@ mod tests {
                       Name of the adapter to make [default: the folder's name]
 
                   --base <BASE>
-                      Base model: hotplate-tiny, or a Hugging Face folder [default: hotplate-tiny]
+                      Base model: hotplate-tiny, or a Hugging Face folder [default: the adapter's, else
+                      hotplate-tiny]
 
                   --dry-run
                       Show the plan (examples, tokens, steps, seconds, memory) and stop there

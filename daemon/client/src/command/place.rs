@@ -8,7 +8,7 @@ use clap::Args;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BaseArg {
-    /// Base model: hotplate-tiny, or a Hugging Face folder [default: hotplate-tiny]
+    /// Base model: hotplate-tiny, or a Hugging Face folder [default: the adapter's, else hotplate-tiny]
     #[arg(long, value_name = "BASE")]
     pub base: Option<String>,
 }

@@ -3,7 +3,7 @@
 use hotplate_protocol::methods::check::{CheckResult, Finding};
 use hotplate_protocol::run::{Plan, RunKind};
 
-use super::figures::{bytes, count, duration, number};
+use super::figures::{bytes, count, duration, number, significant};
 
 /// How much there is, in two lines.
 pub fn check_summary(check: &CheckResult) -> String {
@@ -71,21 +71,31 @@ pub fn plan(plan: &Plan) -> String {
     format!(
         "{start}, on the base model {}.\n\
          Learns from {}{replay}, judges by {} held out.\n\
-         At most {} in {} through {}; stops earlier when it gets no better.\n\
+         At most {}, {} through {}; stops earlier when it gets no better.\n\
          {time}; {} of memory beside the base model.\n\
          Learning rate {}, rank {}, alpha {}: {} to train.{findings}",
         plan.base,
         count(plan.train_examples, "example"),
         number(plan.heldout_examples),
         count(plan.steps, "step"),
-        if plan.epochs == 1 { "one pass".to_owned() } else { format!("{} passes", number(plan.epochs)) },
+        passes(plan),
         count(plan.tokens, "token"),
         bytes(plan.memory_bytes),
-        plan.learning_rate,
+        significant(plan.learning_rate),
         plan.rank,
         plan.alpha,
         count(plan.trainable_parameters, "weight"),
     )
+}
+
+/// How often the data is gone through; the steps may be too few for every pass.
+fn passes(plan: &Plan) -> String {
+    let passes = (plan.steps * plan.tokens_per_step) as f64 / plan.tokens.max(1) as f64;
+    match passes.min(plan.epochs as f64).round() {
+        _ if passes < 0.9 => "less than one pass".to_owned(),
+        whole if whole <= 1.0 => "one pass".to_owned(),
+        whole => format!("{whole} passes"),
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +159,7 @@ mod tests {
         expect![[r"
             Teaches notes from the start, on the base model hotplate-tiny.
             Learns from 53 examples, judges by 6 held out.
-            At most 112 steps in 8 passes through 3,412 tokens; stops earlier when it gets no better.
+            At most 112 steps, 8 passes through 3,412 tokens; stops earlier when it gets no better.
             About 25 s; 181 MB of memory beside the base model.
             Learning rate 0.001, rank 16, alpha 16: 294,912 weights to train.
             3 findings on the way: see them with check."]]
@@ -162,7 +172,7 @@ mod tests {
         expect![[r"
             Goes on teaching notes, on the base model hotplate-tiny.
             Learns from 53 examples (40 of them again, lest they be forgotten), judges by 6 held out.
-            At most 112 steps in one pass through 3,412 tokens; stops earlier when it gets no better.
+            At most 112 steps, one pass through 3,412 tokens; stops earlier when it gets no better.
             How long: unknown before the first run on this base model; 181 MB of memory beside the base model.
             Learning rate 0.001, rank 16, alpha 16: 294,912 weights to train."]]
         .assert_eq(&plan(&what));

@@ -67,6 +67,16 @@ pub fn loss(value: f64) -> String {
     if value.is_finite() { format!("{value:.2}") } else { "not a number".to_owned() }
 }
 
+/// Two significant digits: `0.0024`, `0.1`, `16`.
+pub fn significant(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return value.to_string();
+    }
+    let decimals = (1 - value.abs().log10().floor() as i32).max(0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 /// A curve in `width` characters at most; each stands for the mean of its share of the values. Values that are not finite
 /// are left out.
 pub fn sparkline(values: &[f64], width: usize) -> String {
@@ -128,6 +138,15 @@ mod tests {
         assert_eq!(duration(7500.0), "2 h 5 min");
         assert_eq!(duration(90_000.0), "1 day 1 h");
         assert_eq!(duration(f64::NAN), "unknown");
+    }
+
+    #[test]
+    fn two_digits() {
+        assert_eq!(significant(0.002_425_146_5), "0.0024");
+        assert_eq!(significant(1e-4), "0.0001");
+        assert_eq!(significant(0.1), "0.1");
+        assert_eq!(significant(16.0), "16");
+        assert_eq!(significant(0.0), "0");
     }
 
     #[test]

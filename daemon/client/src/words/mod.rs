@@ -10,7 +10,7 @@ mod run;
 mod table;
 
 pub use dataset::{check_summary, finding_place, findings, plan};
-pub use figures::{bytes, count, duration, loss, number, sparkline};
+pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
 pub use lists::{adapters, models, rolled_back, status, watching};
 pub use run::{cause, event, gain, generated};
 pub use table::table;

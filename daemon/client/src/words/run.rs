@@ -80,12 +80,17 @@ fn finished(result: &RunResult) -> String {
     let RunResult { adapter, version, base_heldout_loss, heldout_loss_before, heldout_loss, .. } = result;
     let new_notes = match (result.new_heldout_loss_before, result.new_heldout_loss_after) {
         (Some(before), Some(after)) => {
-            format!("\nOn what is new: {} then {}, {}.", loss(before), loss(after), gain(before, after))
+            format!("\nOn what is new: {} → {}, {}.", loss(before), loss(after), gain(before, after))
         }
         _ => String::new(),
     };
     let before = if (base_heldout_loss - heldout_loss_before).abs() > f64::EPSILON {
-        format!(" (the version before: {})", loss(*heldout_loss_before))
+        format!(
+            "\nAgainst the version before: {} → {}, {}.",
+            loss(*heldout_loss_before),
+            loss(*heldout_loss),
+            gain(*heldout_loss_before, *heldout_loss)
+        )
     } else {
         String::new()
     };
@@ -95,7 +100,7 @@ fn finished(result: &RunResult) -> String {
     };
     format!(
         "{adapter} version {version} is ready{swap}.\n\
-         On texts it has not seen: loss {} without it, {} with it{before}, {}.{new_notes}\n\
+         On texts it has not seen: loss {} → {}, {}.{before}{new_notes}\n\
          {} and {} in {}; the best state was that of step {}.\n\
          {}",
         loss(*base_heldout_loss),
@@ -160,10 +165,12 @@ mod tests {
     fn the_end_of_a_run() {
         expect![[r"
             notes version 2 is ready, in use 9.1 s after the save.
-            On texts it has not seen: loss 4.00 without it, 2.40 with it (the version before: 2.50), much better (40 % lower).
-            On what is new: 3.00 then 2.50, clearly better (17 % lower).
+            On texts it has not seen: loss 4.00 → 2.40, much better (40 % lower).
+            Against the version before: 2.50 → 2.40, a little better (4 % lower).
+            On what is new: 3.00 → 2.50, clearly better (17 % lower).
             42 steps and 12,345 tokens in 8.2 s; the best state was that of step 30.
-            /home/me/.local/share/hotplate/adapters/notes/2"]].assert_eq(&event(&RunEvent::Finished { result: result() }).unwrap());
+            /home/me/.local/share/hotplate/adapters/notes/2"]]
+        .assert_eq(&event(&RunEvent::Finished { result: result() }).unwrap());
         let asked = RunResult {
             heldout_loss_before: 4.0,
             new_heldout_loss_before: None,
@@ -172,7 +179,7 @@ mod tests {
         };
         expect![[r"
             notes version 2 is ready.
-            On texts it has not seen: loss 4.00 without it, 2.40 with it, much better (40 % lower).
+            On texts it has not seen: loss 4.00 → 2.40, much better (40 % lower).
             42 steps and 12,345 tokens in 8.2 s; the best state was that of step 30.
             /home/me/.local/share/hotplate/adapters/notes/2"]]
         .assert_eq(&event(&RunEvent::Finished { result: asked }).unwrap());

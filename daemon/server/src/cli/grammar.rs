@@ -34,3 +34,23 @@ pub(crate) enum Action {
 #[command(hide = true)]
 #[command(after_help = "Examples:\n  # Watch it work\n  hotplate stop; hotplate daemon")]
 pub(crate) struct DaemonArgs {}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound_and_the_daemon_is_off_the_tour() {
+        let mut command = Line::command();
+        command.build();
+        command.clone().debug_assert();
+        let tour = command.render_help().to_string();
+        assert!(tour.contains("demo") && tour.contains("train"));
+        assert!(!tour.contains("\n  daemon"), "{tour}");
+        let words = ["hotplate", "daemon", "--help"];
+        let Err(help) = Line::try_parse_from(words) else { panic!("no help") };
+        assert!(help.to_string().contains("service managers"));
+    }
+}

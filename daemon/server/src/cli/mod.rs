@@ -3,6 +3,7 @@
 //! Owns exit codes (0 well, 1 an error, 2 a mistake in the words, 130 Ctrl-C) and the two streams. What a command
 //! does is the client's business; nothing here may delay a connection.
 
+pub(crate) mod columns;
 pub(crate) mod grammar;
 pub(crate) mod interrupt;
 mod json;

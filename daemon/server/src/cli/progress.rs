@@ -55,7 +55,7 @@ impl RunProgress {
                 self.losses.push(*loss);
                 if let Some(bar) = &self.bar {
                     if self.losses.len() == 1 {
-                        bar.set_style(style("{spinner:.cyan} {bar:24.cyan/dim} {pos:>3}/{len}  {msg}"));
+                        bar.set_style(style("{spinner:.cyan} {bar:24.cyan/dim} {pos:>3}/{len}  {wide_msg}"));
                     }
                     bar.set_length(*steps as u64);
                     bar.set_position(*step as u64);

@@ -7,6 +7,7 @@ use hotplate_client::protocol::methods::check::{CheckResult, Finding};
 use hotplate_client::protocol::run::RunEvent;
 use hotplate_client::{Shown, words};
 
+use super::columns::wrap;
 use super::progress::{BarWords, RunProgress};
 use super::style::{FAINT, GOOD, PLACE, WARNING, paint, with_heading};
 
@@ -29,7 +30,7 @@ impl Terminal {
         match shown {
             Shown::Checked(check) => self.out(&check_report(check)),
             Shown::Planned(plan) if self.plan_is_result => self.out(&words::plan(plan)),
-            Shown::Planned(plan) => self.aside(&format!("{}\n", words::plan(plan))),
+            Shown::Planned(plan) => self.aside(&words::plan(plan)),
             Shown::Run { event, .. } => self.run(event),
             Shown::Delta(text) => self.delta(text),
             Shown::Generated(result) => {
@@ -94,9 +95,11 @@ impl Terminal {
         if !RunProgress::is_seen() {
             return Ok(());
         }
+        let width =
+            terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
         self.progress.beside(|| {
             let mut err = anstream::stderr().lock();
-            text.lines().try_for_each(|line| writeln!(err, "{}", paint(FAINT, line)))
+            wrap(text, width).iter().try_for_each(|line| writeln!(err, "{}", paint(FAINT, line)))
         })
     }
 }

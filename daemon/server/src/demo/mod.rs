@@ -3,7 +3,6 @@
 //! Owns the order of events and nothing else: it knows neither tensors nor the store. Every figure it shows is
 //! measured or comes from the daemon.
 
-mod columns;
 mod play;
 mod samples;
 mod score;
@@ -17,6 +16,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::cli::Ending;
+use crate::cli::columns::ledger;
 use crate::cli::interrupt::{Patience, on_interrupt};
 use play::Play;
 use samples::Samples;
@@ -95,12 +95,12 @@ fn goodbye(speaker: &Speaker, tongue: Tongue, score: &Score) {
     ];
     let rows: Vec<(String, String)> =
         tongue.score_rows().map(str::to_owned).into_iter().zip(values).collect();
-    speaker.lines(&columns::ledger(&rows));
+    speaker.lines(&ledger(&rows));
 
     speaker.heading(tongue.next_heading());
     let next: Vec<(String, String)> =
         tongue.next().iter().map(|(line, what)| ((*line).to_owned(), (*what).to_owned())).collect();
-    speaker.lines(&columns::ledger(&next));
+    speaker.lines(&ledger(&next));
     speaker.gap();
     speaker.say_softly(tongue.toy());
 }

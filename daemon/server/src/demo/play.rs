@@ -17,23 +17,22 @@ use hotplate_client::protocol::notifications::{RunEventNotification, RunEventPar
 use hotplate_client::protocol::run::{Plan, RunEvent, RunResult};
 use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, perform, words};
 
-use super::columns::{ledger, side_by_side, wrap};
 use super::samples::{LATER, Samples};
 use super::score::Score;
 use super::speaker::Speaker;
 use super::stage::Stage;
 use super::tongue::{Part, Tongue};
 use crate::cli::Ending;
+use crate::cli::columns::{ledger, side_by_side, wrap};
 use crate::cli::progress::RunProgress;
 use crate::cli::style::{FAINT, PLACE, WARNING, paint};
 
 /// The adapter's name: that of the folder with the notes.
 const ADAPTER: &str = "notes";
-/// A run of two steps that only measures this machine's speed.
-const TRIAL: &str = "trial";
-const TRIAL_STEPS: usize = 2;
 /// The whole demo is to end within 120 s.
 const LONGEST_TRAINING: f64 = 60.0;
+/// A save is to be in use within 10 s; noticing it, judging and swapping take their share.
+const LONGEST_SAVE: f64 = 6.0;
 const SAVE_PATIENCE: Duration = Duration::from_secs(90);
 const TEXT_TOKENS: usize = 90;
 const SEED: u64 = 7;
@@ -66,7 +65,8 @@ impl Play<'_> {
         self.notes()?;
         let knobs = self.plan()?;
         let (trained, first_token) = self.training(knobs.clone())?;
-        let followed = self.save(knobs)?;
+        // What the notes are learnt with, so that a slow machine, too, is done in seconds.
+        let followed = self.save(Knobs { max_steps: Some(steps_for_a_save(&trained)), ..knobs })?;
 
         let adapters = self.ask::<Adapters>(&Nothing {})?;
         let versions = adapters.iter().find(|adapter| adapter.name == ADAPTER);
@@ -132,27 +132,16 @@ impl Play<'_> {
     fn plan(&self) -> Result<Knobs, Ending> {
         self.speaker.heading(&self.tongue.heading(Part::Plan));
         let mut knobs = Knobs::default();
-        let mut plan = self.ask::<PlanTrain>(&self.params(ADAPTER, knobs.clone()))?;
-        let after_trial = plan.seconds.is_none();
-        if after_trial {
-            self.trial()?;
-            plan = self.ask::<PlanTrain>(&self.params(ADAPTER, knobs.clone()))?;
-        }
-        self.speaker.lines(&ledger(&self.tongue.plan(&plan, after_trial)));
+        // The daemon trains a little to know this machine's speed.
+        let waiting = self.speaker.waiting(self.tongue.measuring());
+        let plan = self.ask::<PlanTrain>(&self.params(ADAPTER, knobs.clone()))?;
+        drop(waiting);
+        self.speaker.lines(&ledger(&self.tongue.plan(&plan)));
         if let Some(steps) = affordable_steps(&plan) {
             self.speaker.say(&self.tongue.shortened(steps));
             knobs.max_steps = Some(steps);
         }
         Ok(knobs)
-    }
-
-    /// A machine's speed is known once it has trained.
-    fn trial(&self) -> Result<(), Ending> {
-        let knobs = Knobs { max_steps: Some(TRIAL_STEPS), ..Knobs::default() };
-        let _waiting = self.speaker.waiting(self.tongue.trying());
-        let started = self.ask::<Train>(&self.params(TRIAL, knobs))?;
-        perform::follow(self.connection(), started.run, self.canceller, &mut |_| {})?;
-        Ok(())
     }
 
     /// Returns the run's result, and how long the first piece of a text takes with everything warm.
@@ -206,9 +195,10 @@ impl Play<'_> {
     fn save(&self, knobs: Knobs) -> Result<Followed, Ending> {
         self.speaker.heading(&self.tongue.heading(Part::Save));
         self.ask::<AttachRun>(&AttachParams { run: None })?;
+        let steps = knobs.max_steps.unwrap_or_default();
         self.ask::<Watch>(&self.params(ADAPTER, knobs))?;
         let folder = self.stage.notes();
-        self.speaker.say(&self.tongue.watching(&folder));
+        self.speaker.say(&self.tongue.watching(&folder, steps));
         let notes = self.samples.later.split("\n---\n").count();
         self.speaker.say(&self.tongue.saved(LATER, notes));
 
@@ -319,4 +309,10 @@ impl Play<'_> {
 fn affordable_steps(plan: &Plan) -> Option<usize> {
     let seconds = plan.seconds.filter(|seconds| *seconds > LONGEST_TRAINING)?;
     Some(((plan.steps as f64 * LONGEST_TRAINING / seconds) as usize).max(1))
+}
+
+/// How many steps this machine makes in the time that a save is to take.
+fn steps_for_a_save(trained: &RunResult) -> usize {
+    let seconds_per_step = trained.seconds / trained.steps.max(1) as f64;
+    ((LONGEST_SAVE / seconds_per_step) as usize).max(4)
 }

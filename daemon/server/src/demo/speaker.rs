@@ -6,9 +6,8 @@ use std::time::Duration;
 use hotplate_client::Canceller;
 use indicatif::ProgressBar;
 
+use crate::cli::columns::wrap;
 use crate::cli::style::{FAINT, GOOD, HEADING, paint};
-
-use super::columns::wrap;
 
 /// As wide as two columns of prose want to be, and no wider than the terminal.
 const WIDEST: usize = 100;

@@ -94,8 +94,8 @@ impl Tongue {
         self.pick("loading the model", "正在装模型")
     }
 
-    pub(super) fn trying(self) -> &'static str {
-        self.pick("two steps on trial, to learn this machine's speed", "先试跑两步，看看这台机器多快")
+    pub(super) fn measuring(self) -> &'static str {
+        self.pick("a few steps on trial, to know this machine's speed", "先试跑几步，看看这台机器多快")
     }
 
     pub(super) fn writing(self) -> &'static str {
@@ -121,7 +121,8 @@ impl Tongue {
                 words::count(findings.len(), "place"),
             ),
             Chinese => format!(
-                "{files} 个文件，{examples} 条笔记，{tokens} 个词元。学之前先看一遍，有 {} 处要改：",
+                "{files} 个文件，{examples} 条笔记，{} 个词元。学之前先看一遍，有 {} 处要改：",
+                words::number(*tokens),
                 findings.len()
             ),
         }
@@ -145,9 +146,14 @@ impl Tongue {
         self.pick("They are left out; everything else is learnt.", "这几处先跳过，其余照学。")
     }
 
-    pub(super) fn plan(self, plan: &Plan, after_trial: bool) -> Vec<(String, String)> {
+    pub(super) fn plan(self, plan: &Plan) -> Vec<(String, String)> {
         let row = |name: &str, value: String| (name.to_owned(), value);
-        let seconds = plan.seconds.map_or_else(|| "?".to_owned(), |seconds| self.duration(seconds));
+        let time = match (self, plan.seconds) {
+            (English, Some(seconds)) => format!("about {}", self.duration(seconds)),
+            (Chinese, Some(seconds)) => format!("约 {}", self.duration(seconds)),
+            (English, None) => "unknown".to_owned(),
+            (Chinese, None) => "未知".to_owned(),
+        };
         match self {
             English => vec![
                 row(
@@ -159,13 +165,7 @@ impl Tongue {
                 ),
                 row("tokens", format!("{} in one pass", words::number(plan.tokens))),
                 row("steps", format!("{} at most, in {} passes", words::number(plan.steps), plan.epochs)),
-                row(
-                    "time",
-                    format!(
-                        "about {seconds}{}",
-                        if after_trial { ", going by two steps on trial" } else { "" }
-                    ),
-                ),
+                row("time", time),
                 row("memory", format!("{} on top of the model", words::bytes(plan.memory_bytes))),
                 row(
                     "adapter",
@@ -179,7 +179,7 @@ impl Tongue {
                 row("笔记", format!("学 {} 条，留出 {} 条打分", plan.train_examples, plan.heldout_examples)),
                 row("词元", format!("一遍 {}", words::number(plan.tokens))),
                 row("步数", format!("最多 {} 步，{} 遍", words::number(plan.steps), plan.epochs)),
-                row("时间", format!("约 {seconds}{}", if after_trial { "（先试跑了两步）" } else { "" })),
+                row("时间", time),
                 row("内存", format!("模型之外再要 {}", words::bytes(plan.memory_bytes))),
                 row("适配器", format!("{} 个参数，模型本身不动", words::number(plan.trainable_parameters))),
             ],
@@ -215,10 +215,16 @@ impl Tongue {
         self.pick(["the model as it was", "after learning the notes"], ["原来的模型", "学过笔记以后"])
     }
 
-    pub(super) fn watching(self, notes: &Path) -> String {
+    pub(super) fn watching(self, notes: &Path, steps: usize) -> String {
         match self {
-            English => format!("The daemon watches {}.", notes.display()),
-            Chinese => format!("守护进程盯着 {}。", notes.display()),
+            English => {
+                format!(
+                    "The daemon watches {}; on this machine, {} fit into a few seconds.",
+                    notes.display(),
+                    words::count(steps, "step")
+                )
+            }
+            Chinese => format!("守护进程盯着 {}；这台机器几秒钟能跑 {steps} 步。", notes.display()),
         }
     }
 

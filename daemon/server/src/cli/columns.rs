@@ -9,7 +9,7 @@ const CLOSING: &str = "，。、！？；：…—”’）》」』,.!?;:)";
 const OPENING: &str = "“‘（《「『(";
 
 /// Lines of at most `width` columns. Paragraphs stay apart; a word that is wider than a line is cut.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(2);
     let mut lines = Vec::new();
     for paragraph in text.trim().lines() {
@@ -59,12 +59,12 @@ fn pieces(text: &str) -> Vec<&str> {
 }
 
 /// `text` and spaces up to `width` columns.
-pub(super) fn pad(text: &str, width: usize) -> String {
+pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
 /// Two texts beside each other, `width` columns in all, each under its head.
-pub(super) fn side_by_side(heads: [&str; 2], texts: [&str; 2], width: usize) -> Vec<String> {
+pub(crate) fn side_by_side(heads: [&str; 2], texts: [&str; 2], width: usize) -> Vec<String> {
     let column = width.saturating_sub(3) / 2;
     let [left, right] = texts.map(|text| wrap(text, column));
     let mut lines = vec![
@@ -79,7 +79,7 @@ pub(super) fn side_by_side(heads: [&str; 2], texts: [&str; 2], width: usize) -> 
 }
 
 /// Names and values, the values under each other.
-pub(super) fn ledger(rows: &[(String, String)]) -> Vec<String> {
+pub(crate) fn ledger(rows: &[(String, String)]) -> Vec<String> {
     let widest = rows.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{}  {value}", pad(name, widest))).collect()
 }
@@ -115,11 +115,11 @@ mod tests {
     #[test]
     fn beside_each_other() {
         let lines = side_by_side(["before", "之后"], ["A short text in English.", "街坊们，半斤来了。"], 27);
-        expect![[r#"
+        expect![[r"
             before       │ 之后
             ─────────────┼─────────────
             A short text │ 街坊们，半斤
-            in English.  │ 来了。"#]]
+            in English.  │ 来了。"]]
         .assert_eq(&lines.join("\n"));
     }
 }
