@@ -26,10 +26,12 @@ GREEDY = ["--temperature", 0, "--max-tokens", 8]
 def settled(tmp_path_factory):
     """A daemon with one adapter, before anything bad comes."""
     hotplate = Hotplate(short_folder())
-    folder = write_notes(tmp_path_factory.mktemp("data") / "saved")
-    hotplate.run("train", folder, "--max-steps", 4)
-    yield hotplate
-    hotplate.close()
+    try:
+        folder = write_notes(tmp_path_factory.mktemp("data") / "saved")
+        hotplate.run("train", folder, "--max-steps", 4)
+        yield hotplate
+    finally:
+        hotplate.close()
 
 
 @pytest.fixture
@@ -413,7 +415,12 @@ class TestFullDisk:
         hotplate = Hotplate(home)
         yield hotplate
         hotplate.kill()
-        subprocess.run(["umount", str(home)], check=True)
+
+        def unmounted() -> bool:
+            # A killed process lets go of its files a moment after it has ended.
+            return subprocess.run(["umount", str(home)], capture_output=True).returncode == 0
+
+        wait_until(unmounted, "the small disk to be free", seconds=10, every=0.1)
         home.rmdir()
 
     def fill(self, home: Path, leave: int) -> Path:
