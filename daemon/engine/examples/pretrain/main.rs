@@ -1,9 +1,9 @@
 //! Makes `hotplate-tiny`, the embedded base: writes a corpus from the grammar beside this file, trains a tokenizer and then every
 //! weight of a small Llama on it, and writes an ordinary Hugging Face folder.
 //!
-//! `cargo run --release -p hotplate-engine --example pretrain -- --out DIR [--steps N]`
+//! `cargo run --release -p hotplate-engine --example pretrain -- --out DIR [--steps N] [--from DIR]`
 //!
-//! Same seed and steps, same weights. `daemon/engine/embedded/README.md` tells what came out.
+//! Same arguments, same weights. `daemon/engine/embedded/README.md` tells what came out.
 
 #![expect(clippy::print_stdout, reason = "the loss is what a person runs this for")]
 
@@ -17,6 +17,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
+use hotplate_engine::base::Base;
+use hotplate_engine::base_source::BaseSource;
 use hotplate_engine::config::DecoderConfig;
 use hotplate_engine::decoder::{Block, Decoder};
 use hotplate_engine::lora::Linear;
@@ -43,6 +45,9 @@ struct Arguments {
     rate: f64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Goes on from the weights and the tokenizer of this folder, with a fresh optimiser.
+    #[arg(long)]
+    from: Option<PathBuf>,
 }
 
 const WARMUP: usize = 100;
@@ -53,15 +58,22 @@ fn main() -> Result<()> {
     std::fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
     let corpus = text::Corpus::parse()?;
     println!("{} clause patterns", corpus.clause_patterns());
-    let tokenizer = text::train_tokenizer(&corpus, arguments.seed)?;
+    let (tokenizer, decoder) = match &arguments.from {
+        Some(folder) => {
+            let base = Base::open(&BaseSource::Folder(folder.clone()), &Device::Cpu)?;
+            (text::read_tokenizer(folder)?, base.decoder)
+        }
+        None => {
+            let config = DecoderConfig::parse(files::CONFIG.as_bytes(), &arguments.out.join("config.json"))?;
+            (text::train_tokenizer(&corpus, arguments.seed)?, random_decoder(config, arguments.seed)?)
+        }
+    };
     files::write_text_side(&arguments.out, &tokenizer)?;
-    let config = DecoderConfig::parse(files::CONFIG.as_bytes(), &arguments.out.join("config.json"))?;
-    let decoder = random_decoder(config, arguments.seed)?;
     println!("{} parameters", decoder.parameters());
     let mut trainer = FullTrainer::new(decoder)?;
 
     // Its own stream of documents: none of them is trained on (a note of the same words is all but impossible).
-    let mut heldout_rng = ChaCha8Rng::seed_from_u64(arguments.seed ^ 0x5eed);
+    let mut heldout_rng = ChaCha8Rng::seed_from_u64(0x5eed);
     let heldout: Vec<Sample> =
         (0..HELDOUT_DOCUMENTS).map(|_| corpus.sample(&tokenizer, &mut heldout_rng)).collect::<Result<_>>()?;
 

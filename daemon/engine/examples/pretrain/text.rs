@@ -1,6 +1,8 @@
 //! The corpus as tokens: documents from the grammar in three forms (bare note, titled note, question and answer), and the tokenizer
 //! trained on them.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, anyhow};
 use hotplate_engine::sample::Sample;
 use rand::seq::IndexedRandom;
@@ -69,6 +71,12 @@ impl Corpus {
         let tokens = encoding.get_ids().to_vec();
         Ok(Sample { supervised: vec![true; tokens.len()], tokens, truncated: false })
     }
+}
+
+/// The tokenizer of a folder that an earlier run wrote.
+pub(crate) fn read_tokenizer(folder: &Path) -> Result<Tokenizer> {
+    let file = folder.join("tokenizer.json");
+    Tokenizer::from_file(&file).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 /// Byte-level BPE. Each Chinese character is a word of its own, so that merges never swallow whole phrases of the grammar.
