@@ -113,6 +113,11 @@ impl Home {
         self.runtime.join("daemon.lock")
     }
 
+    /// Says who holds the lock (JSON: pid, version, since when); written by the daemon.
+    pub fn note(&self) -> PathBuf {
+        self.runtime.join("daemon.json")
+    }
+
     pub fn log(&self) -> PathBuf {
         self.state.join("daemon.log")
     }

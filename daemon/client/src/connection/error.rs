@@ -25,9 +25,9 @@ pub enum ConnectError {
     NotReady { seconds: u64, last_lines: Vec<String>, log: PathBuf },
     #[error(
         "the daemon accepted the connection but says nothing ({seconds} s); it may be suspended or overloaded: \
-         look at {}, or end the process named in {}", log.display(), lock.display()
+         look at {}, or end the process named in {}", log.display(), note.display()
     )]
-    Silent { seconds: u64, log: PathBuf, lock: PathBuf },
+    Silent { seconds: u64, log: PathBuf, note: PathBuf },
     #[error(
         "this program speaks protocol {}, the running daemon (version {}) speaks {}: {}",
         Versions(.0.client), .0.daemon_version, Versions(.0.daemon), .0.remedy

@@ -218,7 +218,7 @@ fn introduce(
                 return Err(HandshakeError::Final(ConnectError::Silent {
                     seconds: ANSWER_WITHIN.as_secs(),
                     log: home.log(),
-                    lock: home.lock(),
+                    note: home.note(),
                 }));
             }
         }
