@@ -126,7 +126,7 @@ impl Errand {
                         Ok(Some(prepared)) => return Ok(Preparation::Ready(Box::new(prepared))),
                         Ok(None) => {}
                         Err(why) => {
-                            tracing::warn!(run = run.0, why, "a saved run cannot go on; it starts anew")
+                            tracing::warn!(run = run.0, why, "a saved run cannot go on; it starts anew");
                         }
                     }
                     prepare(desk, &order)
@@ -180,5 +180,20 @@ impl Errands {
         };
         // The threads live as long as the main loop.
         let _ = inbox.send(errand);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hotplate_protocol::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_answer() {
+        let result: Result<(), RpcError> = guarded("the request", || panic!("oh dear"));
+        let error = result.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Internal);
+        assert!(error.message.contains("oh dear") && error.message.contains("hotplate logs"), "{error}");
     }
 }

@@ -29,6 +29,9 @@ pub(crate) fn of_generation(error: &GenerateError) -> RpcError {
 }
 
 pub(crate) fn of_training(error: &TrainError) -> RpcError {
+    if let TrainError::Write { path, source } = error {
+        return of_writing(path, source);
+    }
     let code = match error {
         TrainError::NoExamples | TrainError::NoHeldOut => ErrorCode::UnusableDataset,
         TrainError::BadSetting(_) => ErrorCode::InvalidParams,

@@ -83,6 +83,9 @@ pub(crate) fn write_version(desk: &Desk, draft: &Draft) -> Result<PathBuf, RpcEr
 pub(crate) const DRAFT_PREFIX: &str = ".new-";
 
 fn of_saving(error: &peft::AdapterError) -> RpcError {
+    if let peft::AdapterError::Io { file, source } = error {
+        return faults::of_writing(file, source);
+    }
     RpcError::new(hotplate_protocol::ErrorCode::StorageFailed, error.to_string())
 }
 

@@ -277,7 +277,7 @@ impl Daemon {
             });
             match self.runs.ready.take() {
                 Some((ready, prepared)) if ready == run => {
-                    self.prepared(run, Ok(Preparation::Ready(prepared)))
+                    self.prepared(run, Ok(Preparation::Ready(prepared)));
                 }
                 _ if self.runs.interrupted.contains(&run) => self.errands.send(Errand::Resume(run, order)),
                 _ => self.errands.send(Errand::Prepare(run, order)),
@@ -373,7 +373,7 @@ impl Daemon {
                 "run finished"
             ),
             RunEvent::Kept { reason, .. } => {
-                tracing::info!(run = run.0, reason, "run ended; the old version stays")
+                tracing::info!(run = run.0, reason, "run ended; the old version stays");
             }
             RunEvent::Failed { error } => tracing::warn!(run = run.0, error, "run failed"),
             _ => tracing::info!(run = run.0, "run cancelled"),

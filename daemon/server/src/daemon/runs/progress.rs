@@ -232,7 +232,17 @@ impl Daemon {
         });
         match swapped {
             Ok(()) => self.ended(run, last),
-            Err(error) => self.failed(run, &error.into()),
+            Err(error) => {
+                // Nobody knows this version; but a commit whose answer was lost may have happened all the same.
+                let unknown = self
+                    .store
+                    .versions(&target.adapter)
+                    .is_ok_and(|rows| rows.iter().all(|row| row.version != draft.version));
+                if unknown {
+                    let _ = std::fs::remove_dir_all(self.desk.version_folder(&target.adapter, draft.version));
+                }
+                self.failed(run, &error.into());
+            }
         }
     }
 }

@@ -211,7 +211,7 @@ impl Work {
                     .get(&prepared.job.order.source(), &self.desk.texts, report)
                     .and_then(|base| measure(&base, &prepared))
                     .inspect_err(|error| {
-                        tracing::warn!(error = error.message, "the speed could not be measured")
+                        tracing::warn!(error = error.message, "the speed could not be measured");
                     })
                     .ok();
                 report(Report::Measured { asker, prepared, speed });
