@@ -78,7 +78,12 @@ impl Batch {
         Batch {
             tokens: tokens.to_vec(),
             positions: (past as u32..).take(tokens.len()).collect(),
-            segments: vec![Segment { q_start: 0, q_len: tokens.len(), k_start: 0, k_len: past + tokens.len() }],
+            segments: vec![Segment {
+                q_start: 0,
+                q_len: tokens.len(),
+                k_start: 0,
+                k_len: past + tokens.len(),
+            }],
         }
     }
 }
@@ -204,7 +209,10 @@ impl Decoder {
     /// Number of weights; a tied head counts once.
     pub fn parameters(&self) -> u64 {
         let block = |block: &Block| {
-            let linears = block.linears.iter().map(|l| l.weight().elem_count() + l.bias().map_or(0, Tensor::elem_count));
+            let linears = block
+                .linears
+                .iter()
+                .map(|l| l.weight().elem_count() + l.bias().map_or(0, Tensor::elem_count));
             block.input_norm.elem_count() + block.post_norm.elem_count() + linears.sum::<usize>()
         };
         let head = if self.config.tied_embeddings { 0 } else { self.head.weight().elem_count() };
@@ -236,7 +244,12 @@ impl Decoder {
     }
 
     /// Hidden states after the last norm, `[tokens, hidden]`. With a cache, the batch is one sequence's continuation, and the cache grows by it.
-    pub fn forward(&self, batch: &Batch, adapter: Option<&Adapter>, mut cache: Option<&mut KvCache>) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        batch: &Batch,
+        adapter: Option<&Adapter>,
+        mut cache: Option<&mut KvCache>,
+    ) -> Result<Tensor> {
         let context = self.context(batch)?;
         let mut x = self.embed(&batch.tokens)?;
         for layer in 0..self.blocks.len() {
@@ -379,7 +392,8 @@ impl Decoder {
         let dk = flat(rope::backward(&dk, &context.table)?)?;
         let through_query = unproject(Linear::Query, &kept.normed, &dq)?;
         let through_key = unproject(Linear::Key, &kept.normed, &dk)?;
-        let dnormed = add3(&through_query, &through_key, &unproject(Linear::Value, &kept.normed, &flat(dv)?)?)?;
+        let dnormed =
+            add3(&through_query, &through_key, &unproject(Linear::Value, &kept.normed, &flat(dv)?)?)?;
         let dx = add(&dmiddle, &rms_norm::backward(&kept.x, &block.input_norm, eps, &dnormed)?)?;
         if matches!(learner, Learner::Weights) {
             slots.push((Slot::InputNorm, rms_norm::weight_gradient(&kept.x, eps, &dnormed)?));

@@ -44,8 +44,15 @@ pub enum GenerationEvent {
     /// Part of the prompt was read; no token yet.
     Reading,
     /// `text` may be empty while a character or a possible stop text is incomplete.
-    Delta { text: String, token_ids: Vec<u32> },
-    Done { finish: Finish, text: String, token_ids: Vec<u32> },
+    Delta {
+        text: String,
+        token_ids: Vec<u32>,
+    },
+    Done {
+        finish: Finish,
+        text: String,
+        token_ids: Vec<u32>,
+    },
 }
 
 pub struct Generation {

@@ -22,10 +22,10 @@ pub mod sample;
 pub mod sampling;
 mod template;
 mod template_source;
-mod tokenizer;
-pub mod train;
-pub mod weights;
 #[cfg(test)]
 mod test_base;
 #[cfg(test)]
 mod test_tokenizers;
+mod tokenizer;
+pub mod train;
+pub mod weights;

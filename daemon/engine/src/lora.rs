@@ -99,7 +99,13 @@ pub struct Adapter {
 impl Adapter {
     /// An adapter that changes nothing yet, on all linear layers: `A` uniform in ±1/sqrt(in) (PEFT's Kaiming
     /// initialisation with a = sqrt 5), `B` zero.
-    pub fn fresh(config: &DecoderConfig, rank: usize, alpha: f64, seed: u64, device: &Device) -> Result<Adapter> {
+    pub fn fresh(
+        config: &DecoderConfig,
+        rank: usize,
+        alpha: f64,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Adapter> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let scale = alpha / rank as f64;
         let mut layers = vec![LayerAdapter::default(); config.layers];

@@ -74,7 +74,8 @@ pub(crate) fn data(examples: usize) -> TrainData {
         })
         .collect();
     let heldout = samples.split_off(examples - 2);
-    let heldout = heldout.into_iter().enumerate().map(|(at, sample)| HeldOut { sample, is_new: at == 1 }).collect();
+    let heldout =
+        heldout.into_iter().enumerate().map(|(at, sample)| HeldOut { sample, is_new: at == 1 }).collect();
     TrainData { train: samples, heldout }
 }
 

@@ -21,6 +21,11 @@ pub enum ConnectError {
     CannotLog { log: PathBuf, source: io::Error },
     #[error("the daemon could not start ({status}){}; the whole log is in {}", Quoted(last_lines), log.display())]
     Failed { status: String, last_lines: Vec<String>, log: PathBuf },
+    #[error(
+        "the daemon could not start ({status}), and the disk is full: {} has {free} bytes left; make room there and run the command again",
+        folder.display()
+    )]
+    NoRoom { status: String, folder: PathBuf, free: u64 },
     #[error("the daemon was started but did not answer within {seconds} s{}; the whole log is in {}", Quoted(last_lines), log.display())]
     NotReady { seconds: u64, last_lines: Vec<String>, log: PathBuf },
     #[error(

@@ -1,6 +1,7 @@
 //! From nothing to a session: connect, start the daemon if none is there, shake hands.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::thread;
@@ -27,6 +28,9 @@ const LEAVING_WAIT: Duration = Duration::from_millis(50);
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Below this a daemon cannot even write its store's first page and a line of log.
+const LEAST_ROOM: u64 = 64 << 10;
 
 /// No daemon listens, or what came through the socket.
 enum Attempt {
@@ -88,7 +92,7 @@ fn connect_or_start(home: &Home, spawn: &Spawn, deadline: Instant) -> Result<Str
                     Some(ChildState::Running | ChildState::GaveWay) => {}
                     Some(ChildState::Failed(status)) => {
                         let last_lines = started.as_ref().map(Started::last_lines).unwrap_or_default();
-                        return Err(ConnectError::Failed { status, last_lines, log: home.log() });
+                        return Err(failed(home, status, last_lines));
                     }
                 },
             }
@@ -108,6 +112,20 @@ fn connect_or_start(home: &Home, spawn: &Spawn, deadline: Instant) -> Result<Str
         thread::sleep(wait);
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+/// A daemon that ended with an error. On a full disk it could not even write why.
+fn failed(home: &Home, status: String, last_lines: Vec<String>) -> ConnectError {
+    let folder = home.root().to_owned();
+    match free_bytes(&folder) {
+        Some(free) if free < LEAST_ROOM => ConnectError::NoRoom { status, folder, free },
+        _ => ConnectError::Failed { status, last_lines, log: home.log() },
+    }
+}
+
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
 }
 
 fn attempt(home: &Home) -> Result<Attempt, ConnectError> {

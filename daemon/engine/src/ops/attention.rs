@@ -42,7 +42,13 @@ impl Heads {
 
 /// `q: [tokens, heads, d]`, `k` and `v: [keys, kv_heads, d]`. Returns the mixture `[tokens, heads, d]` and the log
 /// normalisers `[tokens, heads]` that backward needs.
-pub fn forward(q: &Tensor, k: &Tensor, v: &Tensor, segments: &[Segment], shape: Heads) -> Result<(Tensor, Tensor)> {
+pub fn forward(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    segments: &[Segment],
+    shape: Heads,
+) -> Result<(Tensor, Tensor)> {
     if !on_host(q) {
         return composed(q, k, v, segments, shape);
     }
@@ -64,7 +70,9 @@ pub fn forward(q: &Tensor, k: &Tensor, v: &Tensor, segments: &[Segment], shape: 
             let mut weights = scores(&qs, &ks, segment, (row, rows), head, shape);
             let keys = weights.len() / rows;
             let mut normalisers = vec![0f32; rows];
-            for (index, (line, normaliser)) in weights.chunks_exact_mut(keys).zip(&mut normalisers).enumerate() {
+            for (index, (line, normaliser)) in
+                weights.chunks_exact_mut(keys).zip(&mut normalisers).enumerate()
+            {
                 let seen = visible(segment, row + index);
                 *normaliser = softmax(&mut line[..seen]);
                 line[seen..].fill(0.0);
@@ -107,7 +115,12 @@ pub struct Saved<'a> {
 }
 
 /// `(dq, dk, dv)` for `dy: [tokens, heads, d]`. Keys and queries are of the same rows (no cache is trained through).
-pub fn backward(saved: &Saved, dy: &Tensor, segments: &[Segment], shape: Heads) -> Result<(Tensor, Tensor, Tensor)> {
+pub fn backward(
+    saved: &Saved,
+    dy: &Tensor,
+    segments: &[Segment],
+    shape: Heads,
+) -> Result<(Tensor, Tensor, Tensor)> {
     if !on_host(dy) {
         return composed_backward(saved, dy, segments, shape);
     }
@@ -294,7 +307,13 @@ impl SegmentTensors {
     }
 }
 
-fn composed(q: &Tensor, k: &Tensor, v: &Tensor, segments: &[Segment], shape: Heads) -> Result<(Tensor, Tensor)> {
+fn composed(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    segments: &[Segment],
+    shape: Heads,
+) -> Result<(Tensor, Tensor)> {
     let (mut mixed, mut normalisers) = (Vec::new(), Vec::new());
     for &segment in segments {
         let part = SegmentTensors::new(q, k, v, segment, shape)?;
@@ -325,7 +344,10 @@ fn composed_backward(
         let slopes = (&weights * dy.matmul(&part.v.transpose(1, 2)?)?.broadcast_sub(&along)?)?;
         let slopes = (slopes * f64::from(shape.scale()))?;
         let ungroup = |x: Tensor| -> Result<Tensor> {
-            x.reshape((shape.kv_heads, shape.group(), segment.k_len, shape.width))?.sum(1)?.transpose(0, 1)?.contiguous()
+            x.reshape((shape.kv_heads, shape.group(), segment.k_len, shape.width))?
+                .sum(1)?
+                .transpose(0, 1)?
+                .contiguous()
         };
         dqs.push(slopes.matmul(&part.k)?.transpose(0, 1)?.contiguous()?);
         dks.push(ungroup(slopes.transpose(1, 2)?.contiguous()?.matmul(&part.q)?)?);
@@ -357,16 +379,17 @@ mod tests {
     fn blocks_agree_with_the_composition() {
         let lengths = [1, 70, 129, 3];
         let (segments, tokens) = (packed(&lengths), lengths.iter().sum::<usize>());
-        let (q, k, v) =
-            (random(&[tokens, 4, 6], 1), random(&[tokens, 2, 6], 2), random(&[tokens, 2, 6], 3));
+        let (q, k, v) = (random(&[tokens, 4, 6], 1), random(&[tokens, 2, 6], 2), random(&[tokens, 2, 6], 3));
         let dy = random(&[tokens, 4, 6], 4);
         let (y, normalisers) = forward(&q, &k, &v, &segments, SHAPE).unwrap();
         let plain = composed(&q, &k, &v, &segments, SHAPE).unwrap();
         assert!(distance(&y, &plain.0) < 1e-5);
         assert!(distance(&normalisers, &plain.1) < 1e-5);
         let saved = Saved { q: &q, k: &k, v: &v, y: &y, normalisers: &normalisers };
-        let (fused, plain) =
-            (backward(&saved, &dy, &segments, SHAPE).unwrap(), composed_backward(&saved, &dy, &segments, SHAPE).unwrap());
+        let (fused, plain) = (
+            backward(&saved, &dy, &segments, SHAPE).unwrap(),
+            composed_backward(&saved, &dy, &segments, SHAPE).unwrap(),
+        );
         assert!(distance(&fused.0, &plain.0) < 1e-4);
         assert!(distance(&fused.1, &plain.1) < 1e-4);
         assert!(distance(&fused.2, &plain.2) < 1e-4);

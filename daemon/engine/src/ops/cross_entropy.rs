@@ -83,8 +83,10 @@ fn rows_of(
     let values = HostSlice::new(logits)?;
     let values = values.read()?;
     if gradient == Gradient::None {
-        let losses =
-            values.par_chunks(vocab).zip(targets).map(|(row, target)| normaliser(row) - row[*target as usize]);
+        let losses = values
+            .par_chunks(vocab)
+            .zip(targets)
+            .map(|(row, target)| normaliser(row) - row[*target as usize]);
         return Ok((losses.collect(), None));
     }
     let mut slopes = vec![0f32; values.len()];

@@ -22,7 +22,12 @@ pub(crate) fn distance(left: &Tensor, right: &Tensor) -> f32 {
 }
 
 /// Checks `gradient = d(sum(output * weights)) / d(at)` value by value with central differences.
-pub(crate) fn slope(at: &Tensor, gradient: &Tensor, weights: &Tensor, output: impl Fn(&Tensor) -> Result<Tensor>) {
+pub(crate) fn slope(
+    at: &Tensor,
+    gradient: &Tensor,
+    weights: &Tensor,
+    output: impl Fn(&Tensor) -> Result<Tensor>,
+) {
     assert_eq!(at.dims(), gradient.dims());
     let weights = flat(weights);
     let value = |at: Vec<f32>, shape: &[usize]| -> f64 {
@@ -41,6 +46,9 @@ pub(crate) fn slope(at: &Tensor, gradient: &Tensor, weights: &Tensor, output: im
         let measured = (above - below) / f64::from(2.0 * step);
         let claimed = f64::from(gradient[index]);
         let tolerance = 4e-3 * (1.0 + measured.abs());
-        assert!((measured - claimed).abs() < tolerance, "value {index}: measured {measured}, claimed {claimed}");
+        assert!(
+            (measured - claimed).abs() < tolerance,
+            "value {index}: measured {measured}, claimed {claimed}"
+        );
     }
 }

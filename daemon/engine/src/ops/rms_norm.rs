@@ -44,16 +44,18 @@ pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Te
     let (xs, ws, dys) = (xs.read()?, ws.read()?, dys.read()?);
     let mut dxs = vec![0f32; xs.len()];
     let chunk = n * ROWS_PER_TASK;
-    dxs.par_chunks_mut(chunk).zip(xs.par_chunks(chunk)).zip(dys.par_chunks(chunk)).for_each(|((dxs, xs), dys)| {
-        for ((dx, x), dy) in dxs.chunks_exact_mut(n).zip(xs.chunks_exact(n)).zip(dys.chunks_exact(n)) {
-            let inverse = inverse_rms(x, eps);
-            let along: f32 = lane_sum(n, |i| x[i] * dy[i] * ws[i]);
-            let pull = along * inverse * inverse * inverse / n as f32;
-            for (((dx, x), dy), w) in dx.iter_mut().zip(x).zip(dy).zip(ws.iter()) {
-                *dx = dy * w * inverse - x * pull;
+    dxs.par_chunks_mut(chunk).zip(xs.par_chunks(chunk)).zip(dys.par_chunks(chunk)).for_each(
+        |((dxs, xs), dys)| {
+            for ((dx, x), dy) in dxs.chunks_exact_mut(n).zip(xs.chunks_exact(n)).zip(dys.chunks_exact(n)) {
+                let inverse = inverse_rms(x, eps);
+                let along: f32 = lane_sum(n, |i| x[i] * dy[i] * ws[i]);
+                let pull = along * inverse * inverse * inverse / n as f32;
+                for (((dx, x), dy), w) in dx.iter_mut().zip(x).zip(dy).zip(ws.iter()) {
+                    *dx = dy * w * inverse - x * pull;
+                }
             }
-        }
-    });
+        },
+    );
     Tensor::from_vec(dxs, x.dims(), x.device())
 }
 

@@ -91,7 +91,9 @@ mod tests {
         let table = RopeTable::new(&[0, 3, 1, 900], &[1.0, 0.1, 0.01], &Device::Cpu).unwrap();
         let (x, dy) = (random(&[4, 2, 6], 1), random(&[4, 2, 6], 2));
         for turn in [Turn::Forward, Turn::Back] {
-            assert!(distance(&rotate(&x, &table, turn).unwrap(), &composed(&x, &table, turn).unwrap()) < 1e-6);
+            assert!(
+                distance(&rotate(&x, &table, turn).unwrap(), &composed(&x, &table, turn).unwrap()) < 1e-6
+            );
         }
         slope(&x, &backward(&dy, &table).unwrap(), &dy, |x| forward(x, &table));
         let back = backward(&forward(&x, &table).unwrap(), &table).unwrap();

@@ -72,7 +72,8 @@ mod tests {
         let (gate, up, dy) = (random(&[90, 101], 1), random(&[90, 101], 2), random(&[90, 101], 3));
         let plain = (gate.silu().unwrap() * &up).unwrap();
         assert!(distance(&forward(&gate, &up).unwrap(), &plain) < 1e-6);
-        let (fused, plain) = (backward(&gate, &up, &dy).unwrap(), composed_backward(&gate, &up, &dy).unwrap());
+        let (fused, plain) =
+            (backward(&gate, &up, &dy).unwrap(), composed_backward(&gate, &up, &dy).unwrap());
         assert!(distance(&fused.0, &plain.0) < 1e-6);
         assert!(distance(&fused.1, &plain.1) < 1e-6);
     }

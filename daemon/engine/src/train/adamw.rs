@@ -40,7 +40,13 @@ impl AdamW {
     }
 
     /// The new value of parameter `index`.
-    pub(crate) fn update(&mut self, index: usize, value: &Tensor, gradient: &Tensor, update: Update) -> Result<Tensor> {
+    pub(crate) fn update(
+        &mut self,
+        index: usize,
+        value: &Tensor,
+        gradient: &Tensor,
+        update: Update,
+    ) -> Result<Tensor> {
         let (first, second) = (&self.first[index], &self.second[index]);
         let corrections = (1.0 - BETA1.powi(self.step as i32), 1.0 - BETA2.powi(self.step as i32));
         let (value, first, second) = if on_host(value) {
@@ -55,7 +61,10 @@ impl AdamW {
 }
 
 /// The factor that brings the norm of all gradients together to `clip` at most, and that norm.
-pub(crate) fn clip_factor<'a>(gradients: impl IntoIterator<Item = &'a Tensor>, clip: f64) -> Result<(f64, f64)> {
+pub(crate) fn clip_factor<'a>(
+    gradients: impl IntoIterator<Item = &'a Tensor>,
+    clip: f64,
+) -> Result<(f64, f64)> {
     let mut sum = 0f64;
     for gradient in gradients {
         if on_host(gradient) {
@@ -93,7 +102,9 @@ fn fused(
         .zip(seconds.par_chunks_mut(VALUES_PER_TASK))
         .zip(gradients.par_chunks(VALUES_PER_TASK))
         .for_each(|(((values, firsts), seconds), gradients)| {
-            for (((value, first), second), gradient) in values.iter_mut().zip(firsts).zip(seconds).zip(gradients) {
+            for (((value, first), second), gradient) in
+                values.iter_mut().zip(firsts).zip(seconds).zip(gradients)
+            {
                 let g = gradient * factor;
                 *first += (g - *first) * (1.0 - BETA1) as f32;
                 *second = *second * BETA2 as f32 + g * g * (1.0 - BETA2) as f32;

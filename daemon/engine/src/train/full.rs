@@ -5,9 +5,9 @@ use candle_core::Tensor;
 use super::TrainError;
 use super::adamw::{AdamW, Update, clip_factor};
 use super::pass::{Goal, Parameter, Pass, PassResult, pack};
-use crate::sample::Sample;
 use crate::decoder::{Decoder, Slot};
 use crate::lora::Linear;
+use crate::sample::Sample;
 
 /// What holds for one step.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,8 @@ impl FullTrainer {
         if !config.tied_embeddings {
             parameters.push(Parameter::Head);
         }
-        let values: Vec<Tensor> = parameters.iter().map(|parameter| value(&decoder, *parameter).clone()).collect();
+        let values: Vec<Tensor> =
+            parameters.iter().map(|parameter| value(&decoder, *parameter).clone()).collect();
         let optimiser = AdamW::new(&values)?;
         Ok(FullTrainer { decoder, parameters, optimiser })
     }
@@ -61,7 +62,9 @@ impl FullTrainer {
             let result = result?;
             loss += result.losses.iter().sum::<f64>();
             for (parameter, gradient) in result.gradients {
-                let Some(index) = self.parameters.iter().position(|known| *known == parameter) else { continue };
+                let Some(index) = self.parameters.iter().position(|known| *known == parameter) else {
+                    continue;
+                };
                 gradients[index] = Some(match gradients[index].take() {
                     Some(sum) => (sum + gradient)?,
                     None => gradient,
@@ -71,7 +74,10 @@ impl FullTrainer {
         let (factor, norm) = clip_factor(gradients.iter().flatten(), settings.clip)?;
         let loss = loss / supervised.max(1) as f64;
         if !(loss.is_finite() && norm.is_finite()) {
-            return Err(TrainError::NotFinite { step: self.optimiser.step, learning_rate: settings.learning_rate });
+            return Err(TrainError::NotFinite {
+                step: self.optimiser.step,
+                learning_rate: settings.learning_rate,
+            });
         }
         self.optimiser.next_step();
         for (index, gradient) in gradients.iter().enumerate() {
@@ -79,7 +85,8 @@ impl FullTrainer {
             let parameter = self.parameters[index];
             let old = value(&self.decoder, parameter);
             let weight_decay = if old.rank() > 1 { settings.weight_decay } else { 0.0 };
-            let update = Update { learning_rate: settings.learning_rate, weight_decay, gradient_factor: factor };
+            let update =
+                Update { learning_rate: settings.learning_rate, weight_decay, gradient_factor: factor };
             let new = self.optimiser.update(index, old, gradient, update)?;
             set(&mut self.decoder, parameter, new);
         }
@@ -123,7 +130,9 @@ fn value(decoder: &Decoder, parameter: Parameter) -> &Tensor {
         Parameter::Block(layer, slot) => {
             let block = &decoder.blocks[layer];
             match slot {
-                Slot::Weight(linear) | Slot::LoraA(linear) | Slot::LoraB(linear) => block.linear(linear).weight(),
+                Slot::Weight(linear) | Slot::LoraA(linear) | Slot::LoraB(linear) => {
+                    block.linear(linear).weight()
+                }
                 Slot::InputNorm => &block.input_norm,
                 Slot::PostNorm => &block.post_norm,
             }

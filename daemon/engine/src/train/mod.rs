@@ -11,7 +11,7 @@ mod settings;
 mod state;
 mod trainer;
 
-pub use settings::TrainSettings;
+pub use settings::{MARGIN, TrainSettings};
 pub use trainer::{HeldOut, Losses, Outcome, StopReason, TrainData, TrainEvent, Trainer};
 
 use std::path::PathBuf;
@@ -23,7 +23,9 @@ pub enum TrainError {
     NoExamples,
     #[error("there is no held-out example to judge by; a run needs at least two examples")]
     NoHeldOut,
-    #[error("the loss is no longer a number at step {step}; try a smaller learning rate (now {learning_rate})")]
+    #[error(
+        "the loss is no longer a number at step {step}; try a smaller learning rate (now {learning_rate})"
+    )]
     NotFinite { step: usize, learning_rate: f64 },
     #[error("the adapter to start from does not fit the base: {0}")]
     Misfit(String),

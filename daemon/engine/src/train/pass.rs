@@ -5,11 +5,11 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::sample::Sample;
 use crate::decoder::{Batch, Decoder, Kept, Learner, PassContext, Slot};
 use crate::lora::{Adapter, LayerAdapter};
 use crate::ops::cross_entropy::{Gradient, cross_entropy};
 use crate::ops::rms_norm;
+use crate::sample::Sample;
 
 /// A trainable tensor of the whole model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,8 +26,12 @@ pub(crate) enum Goal {
     /// The losses alone.
     Loss,
     /// Gradients of `factor` times the sum of the losses.
-    Adapter { factor: f64 },
-    Weights { factor: f64 },
+    Adapter {
+        factor: f64,
+    },
+    Weights {
+        factor: f64,
+    },
 }
 
 pub(crate) struct PassResult {
@@ -67,7 +71,12 @@ pub(crate) struct Pass {
 
 impl Pass {
     /// A row of whole samples. `layers_kept`: how many layers keep their activations.
-    pub(crate) fn new(decoder: &Decoder, samples: &[&Sample], goal: Goal, layers_kept: usize) -> Result<Pass> {
+    pub(crate) fn new(
+        decoder: &Decoder,
+        samples: &[&Sample],
+        goal: Goal,
+        layers_kept: usize,
+    ) -> Result<Pass> {
         // A sample's last token is only a target: nothing is predicted after it.
         let inputs = |sample: &Sample| sample.tokens.len().saturating_sub(1);
         let batch = Batch::packed(samples.iter().map(|sample| &sample.tokens[..inputs(sample)]));
@@ -100,7 +109,11 @@ impl Pass {
     }
 
     /// One layer of work; the result after the last one.
-    pub(crate) fn step(&mut self, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Option<PassResult>> {
+    pub(crate) fn step(
+        &mut self,
+        decoder: &Decoder,
+        adapter: Option<&Adapter>,
+    ) -> Result<Option<PassResult>> {
         match &self.direction {
             Direction::Up => self.step_up(decoder, adapter),
             Direction::Down(dy) => {
@@ -232,10 +245,20 @@ mod tests {
     use crate::test_base;
 
     fn sample(tokens: &[u32], from: usize) -> Sample {
-        Sample { tokens: tokens.to_vec(), supervised: (0..tokens.len()).map(|i| i >= from).collect(), truncated: false }
+        Sample {
+            tokens: tokens.to_vec(),
+            supervised: (0..tokens.len()).map(|i| i >= from).collect(),
+            truncated: false,
+        }
     }
 
-    fn run(decoder: &Decoder, samples: &[&Sample], adapter: Option<&Adapter>, goal: Goal, kept: usize) -> PassResult {
+    fn run(
+        decoder: &Decoder,
+        samples: &[&Sample],
+        adapter: Option<&Adapter>,
+        goal: Goal,
+        kept: usize,
+    ) -> PassResult {
         let mut pass = Pass::new(decoder, samples, goal, kept).unwrap();
         loop {
             if let Some(result) = pass.step(decoder, adapter).unwrap() {
@@ -256,7 +279,10 @@ mod tests {
         let decoder = test_base::decoder(7);
         let (one, two) = (sample(&[1, 2, 3, 4], 1), sample(&[5, 1, 2], 1));
         let both = run(&decoder, &[&one, &two], None, Goal::Loss, 0).losses;
-        let alone = [run(&decoder, &[&one], None, Goal::Loss, 0).losses[0], run(&decoder, &[&two], None, Goal::Loss, 0).losses[0]];
+        let alone = [
+            run(&decoder, &[&one], None, Goal::Loss, 0).losses[0],
+            run(&decoder, &[&two], None, Goal::Loss, 0).losses[0],
+        ];
         assert!((both[0] - alone[0]).abs() < 1e-5 && (both[1] - alone[1]).abs() < 1e-5);
     }
 
@@ -289,7 +315,9 @@ mod tests {
         let result = run(&decoder, &[&one, &two], Some(&adapter), Goal::Adapter { factor: 1.0 }, 1);
         assert_eq!(result.gradients.len(), adapter.pairs().count() * 2);
         for (parameter, gradient) in &result.gradients {
-            let Parameter::Block(layer, slot) = *parameter else { panic!("{parameter:?} is not an adapter's") };
+            let Parameter::Block(layer, slot) = *parameter else {
+                panic!("{parameter:?} is not an adapter's")
+            };
             let along = random(gradient.dims(), 11);
             let step = 3e-3;
             let moved = |sign: f64| {
@@ -302,8 +330,12 @@ mod tests {
                 loss(&moved)
             };
             let measured = (moved(1.0) - moved(-1.0)) / (2.0 * step);
-            let claimed = f64::from((gradient * &along).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap());
-            assert!((measured - claimed).abs() < 2e-2 * (1.0 + measured.abs()), "{parameter:?}: {measured} {claimed}");
+            let claimed =
+                f64::from((gradient * &along).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap());
+            assert!(
+                (measured - claimed).abs() < 2e-2 * (1.0 + measured.abs()),
+                "{parameter:?}: {measured} {claimed}"
+            );
         }
     }
 

@@ -10,6 +10,9 @@ use crate::ops::cross_entropy::LOGITS_AT_ONCE;
 const REFERENCE_HIDDEN: f64 = 2048.0;
 const REFERENCE_LEARNING_RATE: f64 = 2e-4;
 
+/// How much worse than the version it started from a run's result may be on the held-out examples (a part of the loss).
+pub const MARGIN: f64 = 0.02;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainSettings {
     pub epochs: usize,
@@ -48,7 +51,12 @@ impl TrainSettings {
         let batch = if examples < 200 { 4 } else { 8 };
         let per_epoch = examples.div_ceil(batch).max(1);
         TrainSettings {
-            epochs: 300_usize.div_ceil(per_epoch).clamp(3, 12),
+            epochs: if incremental {
+                // A save should be learnt in seconds, and the version it starts from knows the voice already.
+                100_usize.div_ceil(per_epoch).clamp(2, 8)
+            } else {
+                300_usize.div_ceil(per_epoch).clamp(3, 12)
+            },
             max_steps: None,
             learning_rate: if incremental { learning_rate / 2.0 } else { learning_rate },
             rank: 16,
@@ -132,8 +140,11 @@ impl TrainSettings {
         let kept = self.layers_kept(config, tokens) * self.kept_floats(config) * tokens;
         let one_layer = 3 * self.kept_floats(config) * tokens;
         let logits = 2 * LOGITS_AT_ONCE.min(tokens * config.vocab).max(config.vocab);
-        let pairs: usize =
-            crate::lora::Linear::ALL.iter().map(|linear| linear.shape(config)).map(|(o, i)| self.rank * (o + i)).sum();
+        let pairs: usize = crate::lora::Linear::ALL
+            .iter()
+            .map(|linear| linear.shape(config))
+            .map(|(o, i)| self.rank * (o + i))
+            .sum();
         // Factors, their gradients, two moments, the best copy, and one more while they are replaced.
         let factors = 6 * pairs * config.layers;
         4 * (kept + one_layer + logits + factors) as u64
@@ -155,7 +166,11 @@ mod tests {
 
     #[test]
     fn the_last_partial_batch_is_a_step() {
-        let settings = TrainSettings { epochs: 2, batch: 4, ..TrainSettings::for_data(&crate::test_base::config(), 9, false) };
+        let settings = TrainSettings {
+            epochs: 2,
+            batch: 4,
+            ..TrainSettings::for_data(&crate::test_base::config(), 9, false)
+        };
         assert_eq!(settings.steps(9), 6);
         assert_eq!(TrainSettings { max_steps: Some(5), ..settings }.steps(9), 5);
     }

@@ -60,7 +60,11 @@ impl Trainer {
             settings: self.settings.clone(),
             rank: progress.adapter.rank,
             alpha: progress.adapter.alpha,
-            pairs: progress.adapter.pairs().map(|(layer, linear, pair)| (layer, linear as usize, pair.scale)).collect(),
+            pairs: progress
+                .adapter
+                .pairs()
+                .map(|(layer, linear, pair)| (layer, linear as usize, pair.scale))
+                .collect(),
             optimiser_step: progress.optimiser.step,
             step: progress.step,
             tokens: progress.tokens,
@@ -87,8 +91,10 @@ impl Trainer {
         if let Some(best) = &progress.best {
             add("best", &mut tensors(&best.adapter));
         }
-        let tensors: Vec<(String, Tensor)> =
-            named.into_iter().map(|(name, value)| Ok((name, value.to_device(&Device::Cpu)?))).collect::<Result<_, TrainError>>()?;
+        let tensors: Vec<(String, Tensor)> = named
+            .into_iter()
+            .map(|(name, value)| Ok((name, value.to_device(&Device::Cpu)?)))
+            .collect::<Result<_, TrainError>>()?;
         let bytes = safetensors::serialize(tensors, None)
             .map_err(|error| TrainError::BadState { folder: folder.to_owned(), why: error.to_string() })?;
         write_synced(&folder.join(TENSORS), &bytes)?;
@@ -100,7 +106,8 @@ impl Trainer {
     /// Goes on where [`save_state`](Self::save_state) was. `data` must be the same examples in the same order.
     pub fn resume(base: &Base, folder: &Path, data: TrainData) -> Result<Trainer, TrainError> {
         let bad = |why: String| TrainError::BadState { folder: folder.to_owned(), why };
-        let read = |name: &str| std::fs::read(folder.join(name)).map_err(|error| bad(format!("{name}: {error}")));
+        let read =
+            |name: &str| std::fs::read(folder.join(name)).map_err(|error| bad(format!("{name}: {error}")));
         let numbers: Numbers =
             serde_json::from_slice(&read(NUMBERS)?).map_err(|error| bad(format!("{NUMBERS}: {error}")))?;
         if numbers.base != base.text.fingerprint || numbers.data != fingerprint(&data) {
@@ -111,7 +118,8 @@ impl Trainer {
             .map_err(|error| bad(format!("{TENSORS}: {error}")))?;
         let stored = Stored { tensors, count: numbers.pairs.len() * 2 };
         let missing = |kind: &str| bad(format!("{TENSORS}: {kind} tensors are missing"));
-        let adapter = empty_adapter(base, &numbers).ok_or_else(|| bad("the pairs do not fit the base".to_owned()))?;
+        let adapter =
+            empty_adapter(base, &numbers).ok_or_else(|| bad("the pairs do not fit the base".to_owned()))?;
         let best = match numbers.best {
             Some(best) => {
                 let values = stored.all("best").ok_or_else(|| missing("best"))?;

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::adamw::{AdamW, Update, clip_factor};
 use super::evaluation::Evaluation;
 use super::pass::{Goal, Parameter, Pass, pack};
-use super::{TrainError, TrainSettings};
+use super::{MARGIN, TrainError, TrainSettings};
 use crate::base::Base;
-use crate::sample::Sample;
 use crate::decoder::Slot;
 use crate::lora::{Adapter, Linear, Lora};
+use crate::sample::Sample;
 
 /// An example that is never trained on in this run; it tells whether the run helps.
 #[derive(Debug, Clone)]
@@ -71,9 +71,14 @@ pub enum StopReason {
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StopReason::AllSteps { steps, best_step } if steps == best_step => write!(f, "did all {steps} steps; the last was the best"),
+            StopReason::AllSteps { steps, best_step } if steps == best_step => {
+                write!(f, "did all {steps} steps; the last was the best")
+            }
             StopReason::AllSteps { steps, best_step } => {
-                write!(f, "did all {steps} steps; kept step {best_step}, which did best on the held-out examples")
+                write!(
+                    f,
+                    "did all {steps} steps; kept step {best_step}, which did best on the held-out examples"
+                )
             }
             StopReason::NoGain { step, best_step } => write!(
                 f,
@@ -127,6 +132,20 @@ pub(super) struct Progress {
     pub(super) stopped: Option<StopReason>,
     /// Whether the run began from an adapter rather than from the bare base.
     pub(super) continues: bool,
+}
+
+impl Progress {
+    /// Whether an adapter with these losses should replace the best so far.
+    ///
+    /// A run from the bare base takes the lowest held-out loss. A run that goes on from an adapter is there for its new examples: it takes the
+    /// lowest loss on the new ones that are held out (on all, where none is), of those steps that are not worse than the start on all by more
+    /// than [`MARGIN`]; the start itself only if there is no such step.
+    fn is_better(&self, losses: &Losses) -> bool {
+        let Some(best) = &self.best else { return true };
+        let Some(start) = self.start.filter(|_| self.continues) else { return losses.all < best.losses.all };
+        let wanted = |losses: &Losses| losses.new.unwrap_or(losses.all);
+        losses.all <= start.all * (1.0 + MARGIN) && (best.step == 0 || wanted(losses) < wanted(&best.losses))
+    }
 }
 
 enum Activity {
@@ -294,7 +313,7 @@ impl Trainer {
             return Ok(TrainEvent::Evaluated { step: 0, losses, best: false });
         }
         progress.evaluated = true;
-        let better = progress.best.as_ref().is_none_or(|best| losses.all < best.losses.all);
+        let better = progress.is_better(&losses);
         let train_loss = progress.window.0 / progress.window.1.max(1) as f64;
         progress.window = (0.0, 0);
         if better {
@@ -379,7 +398,8 @@ impl Trainer {
         if !(loss.is_finite() && norm.is_finite()) {
             return Err(TrainError::NotFinite { step, learning_rate: self.settings.learning_rate });
         }
-        let update = Update { learning_rate, weight_decay: self.settings.weight_decay, gradient_factor: factor };
+        let update =
+            Update { learning_rate, weight_decay: self.settings.weight_decay, gradient_factor: factor };
         progress.optimiser.next_step();
         let mut values: Vec<Tensor> = tensors(&progress.adapter).cloned().collect();
         for (index, gradient) in done.gradients.iter().enumerate() {
@@ -475,6 +495,32 @@ mod tests {
         assert!((outcome.base_loss.all - evaluations[0]).abs() < 1e-12);
         assert!((outcome.best_loss.all - best).abs() < 1e-12);
         assert!(outcome.best_loss.all < 0.8 * outcome.base_loss.all, "{evaluations:?}");
+    }
+
+    #[test]
+    fn a_run_that_goes_on_takes_new_examples_within_the_margin() {
+        let base = test_base::base(1);
+        let start = Adapter::fresh(base.decoder.config(), 2, 2.0, 1, &base.device).unwrap();
+        let mut trainer =
+            Trainer::new(&base, Some(&start), test_base::data(12), test_base::settings()).unwrap();
+        let losses = |all, new| Losses { all, new };
+        let best = |step, losses| Some(Best { adapter: start.clone(), step, losses, train_loss: 0.0 });
+        let progress = &mut trainer.progress;
+        progress.start = Some(losses(2.0, Some(3.0)));
+        progress.best = best(0, losses(2.0, Some(3.0)));
+        assert!(
+            progress.is_better(&losses(2.01, Some(3.1))),
+            "anything within the margin is better than not learning"
+        );
+        assert!(
+            !progress.is_better(&losses(2.1, Some(1.0))),
+            "what is forgotten must not be bought with what is new"
+        );
+        progress.best = best(4, losses(2.01, Some(2.5)));
+        assert!(progress.is_better(&losses(2.03, Some(2.4))));
+        assert!(!progress.is_better(&losses(1.9, Some(2.6))));
+        progress.best = best(4, losses(2.01, None));
+        assert!(!progress.is_better(&losses(2.02, None)) && progress.is_better(&losses(2.0, None)));
     }
 
     #[test]

@@ -6,15 +6,12 @@ use std::sync::Arc;
 use hotplate_engine::base_text::BaseText;
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::peft;
-use hotplate_engine::train::Losses;
+use hotplate_engine::train::{Losses, MARGIN};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::run::{Cause, RunKind};
 
 use crate::daemon::desk::Desk;
 use crate::daemon::{durable, faults};
-
-/// How much worse the held-out loss may get before the old version stays.
-const MARGIN: f64 = 0.02;
 
 /// The losses that decide, nats per supervised token.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,8 +33,9 @@ pub(crate) fn verdict(kind: RunKind, cause: &Cause, figures: &Figures) -> Verdic
     let Figures { base, start, best, best_step } = figures;
     match kind {
         RunKind::Incremental if *best_step == 0 => Verdict::Keep(format!(
-            "no step of the run was better on the held-out examples than the version it started from (loss {:.3}); that one stays",
-            start.all
+            "every step of the run made the loss on the held-out examples ({:.3}) worse by more than {:.0} %; the old version stays",
+            start.all,
+            100.0 * MARGIN
         )),
         RunKind::Incremental if best.all > start.all * (1.0 + MARGIN) => Verdict::Keep(format!(
             "the loss on the held-out examples rose from {:.3} to {:.3}; the old version stays",
