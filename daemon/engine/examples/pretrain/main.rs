@@ -55,7 +55,8 @@ const HELDOUT_DOCUMENTS: usize = 200;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    std::fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
+    std::fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("cannot make {}", arguments.out.display()))?;
     let corpus = text::Corpus::parse()?;
     println!("{} clause patterns", corpus.clause_patterns());
     let (tokenizer, decoder) = match &arguments.from {
@@ -146,7 +147,8 @@ fn random_decoder(config: DecoderConfig, seed: u64) -> Result<Decoder> {
         let mut linears = Vec::new();
         for linear in Linear::ALL {
             let (outputs, inputs) = linear.shape(&config);
-            let deviation = if matches!(linear, Linear::Output | Linear::Down) { into_residual } else { 0.02 };
+            let deviation =
+                if matches!(linear, Linear::Output | Linear::Down) { into_residual } else { 0.02 };
             linears.push(FrozenLinear::new(normal(&[outputs, inputs], deviation)?, None));
         }
         let linears = linears.try_into().map_err(|_| anyhow::anyhow!("a block has seven linear layers"))?;

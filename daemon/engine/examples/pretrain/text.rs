@@ -83,12 +83,9 @@ pub(crate) fn read_tokenizer(folder: &Path) -> Result<Tokenizer> {
 pub(crate) fn train_tokenizer(corpus: &Corpus, seed: u64) -> Result<Tokenizer> {
     let failed = |error: tokenizers::Error| anyhow!("the tokenizer: {error}");
     let mut tokenizer = Tokenizer::new(BPE::default());
-    let characters = Split::new(
-        SplitPattern::Regex(r"\p{Han}".to_owned()),
-        SplitDelimiterBehavior::Isolated,
-        false,
-    )
-    .map_err(failed)?;
+    let characters =
+        Split::new(SplitPattern::Regex(r"\p{Han}".to_owned()), SplitDelimiterBehavior::Isolated, false)
+            .map_err(failed)?;
     tokenizer.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(Sequence::new(vec![
         PreTokenizerWrapper::Split(characters),
         PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),

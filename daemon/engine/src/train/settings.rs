@@ -30,7 +30,7 @@ pub struct TrainSettings {
     /// Largest norm of all gradients together.
     pub clip: f64,
     pub seed: u64,
-    /// Evaluations without gain after which the run stops.
+    /// Evaluations without gain after which the run stops, once a whole epoch has gone by since the best: every example has then had its say.
     pub patience: usize,
     pub evaluations_per_epoch: usize,
     /// Bytes that kept activations may take; layers beyond it are computed again in the backward pass.

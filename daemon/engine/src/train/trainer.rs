@@ -287,6 +287,7 @@ impl Trainer {
 
     fn evaluated(&mut self, subject: Subject, losses: Losses) -> Result<TrainEvent, TrainError> {
         let steps = self.steps();
+        let per_epoch = self.settings.steps_per_epoch(self.data.train.len());
         let progress = &mut self.progress;
         if !losses.all.is_finite() {
             let learning_rate = self.settings.learning_rate;
@@ -326,7 +327,7 @@ impl Trainer {
         let best_step = progress.best.as_ref().map_or(0, |best| best.step);
         if progress.step >= steps {
             progress.stopped = Some(StopReason::AllSteps { steps, best_step });
-        } else if progress.without_gain >= self.settings.patience {
+        } else if progress.without_gain >= self.settings.patience && progress.step >= best_step + per_epoch {
             progress.stopped = Some(StopReason::NoGain { step: progress.step, best_step });
         }
         Ok(TrainEvent::Evaluated { step: progress.step, losses, best: better })

@@ -277,7 +277,13 @@ impl Play<'_> {
             adapter: adapter.map(str::to_owned),
             base: None,
             raw: false,
-            sampling: Sampling { seed: Some(SEED), max_tokens: Some(max_tokens), ..Sampling::default() },
+            // A toy likes to repeat itself; the same for both sides.
+            sampling: Sampling {
+                seed: Some(SEED),
+                max_tokens: Some(max_tokens),
+                repetition_penalty: Some(1.1),
+                ..Sampling::default()
+            },
         };
         let begun = Instant::now();
         let mut first_piece = None;
