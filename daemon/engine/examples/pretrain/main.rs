@@ -59,15 +59,12 @@ fn main() -> Result<()> {
         .with_context(|| format!("cannot make {}", arguments.out.display()))?;
     let corpus = text::Corpus::parse()?;
     println!("{} clause patterns", corpus.clause_patterns());
-    let (tokenizer, decoder) = match &arguments.from {
-        Some(folder) => {
-            let base = Base::open(&BaseSource::Folder(folder.clone()), &Device::Cpu)?;
-            (text::read_tokenizer(folder)?, base.decoder)
-        }
-        None => {
-            let config = DecoderConfig::parse(files::CONFIG.as_bytes(), &arguments.out.join("config.json"))?;
-            (text::train_tokenizer(&corpus, arguments.seed)?, random_decoder(config, arguments.seed)?)
-        }
+    let (tokenizer, decoder) = if let Some(folder) = &arguments.from {
+        let base = Base::open(&BaseSource::Folder(folder.clone()), &Device::Cpu)?;
+        (text::read_tokenizer(folder)?, base.decoder)
+    } else {
+        let config = DecoderConfig::parse(files::CONFIG.as_bytes(), &arguments.out.join("config.json"))?;
+        (text::train_tokenizer(&corpus, arguments.seed)?, random_decoder(config, arguments.seed)?)
     };
     files::write_text_side(&arguments.out, &tokenizer)?;
     println!("{} parameters", decoder.parameters());
