@@ -2,8 +2,8 @@
 
 use candle_core::Result;
 
+use super::data::{HeldOut, Losses};
 use super::pass::{Goal, Pass, pack};
-use super::trainer::{HeldOut, Losses};
 use crate::decoder::Decoder;
 use crate::lora::Adapter;
 

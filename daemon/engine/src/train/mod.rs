@@ -4,6 +4,7 @@
 //! threads, no callbacks, no clock: the server owns time. Stepping it, saving and restoring it, and never having stopped give the same bits.
 
 mod adamw;
+mod data;
 mod evaluation;
 pub mod full;
 mod pass;
@@ -11,8 +12,9 @@ mod settings;
 mod state;
 mod trainer;
 
+pub use data::{HeldOut, Losses, TrainData};
 pub use settings::{MARGIN, TrainSettings};
-pub use trainer::{HeldOut, Losses, Outcome, StopReason, TrainData, TrainEvent, Trainer};
+pub use trainer::{Outcome, StopReason, TrainEvent, Trainer};
 
 use std::path::PathBuf;
 

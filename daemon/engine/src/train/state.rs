@@ -11,7 +11,8 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::adamw::AdamW;
-use super::trainer::{Best, Losses, Progress, StopReason, TrainData, Trainer, tensors, with_tensors};
+use super::data::{Losses, TrainData};
+use super::trainer::{Best, Progress, StopReason, Trainer, tensors, with_tensors};
 use super::{TrainError, TrainSettings};
 use crate::base::Base;
 use crate::lora::{Adapter, LayerAdapter, Linear, Lora};

@@ -10,35 +10,13 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::adamw::{AdamW, Update, clip_factor};
+use super::data::{Losses, TrainData};
 use super::evaluation::Evaluation;
 use super::pass::{Goal, Parameter, Pass, pack};
 use super::{MARGIN, TrainError, TrainSettings};
 use crate::base::Base;
 use crate::decoder::Slot;
 use crate::lora::{Adapter, Linear, Lora};
-use crate::sample::Sample;
-
-/// An example that is never trained on in this run; it tells whether the run helps.
-#[derive(Debug, Clone)]
-pub struct HeldOut {
-    pub sample: Sample,
-    /// Whether it is among the new or changed ones of an incremental run; their loss is reported apart.
-    pub is_new: bool,
-}
-
-#[derive(Debug, Clone)]
-pub struct TrainData {
-    pub train: Vec<Sample>,
-    pub heldout: Vec<HeldOut>,
-}
-
-/// Held-out losses, nats per supervised token.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Losses {
-    pub all: f64,
-    /// Of the new examples alone.
-    pub new: Option<f64>,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TrainEvent {
