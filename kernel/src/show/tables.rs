@@ -46,18 +46,9 @@ fn check(check: &CheckResult) -> String {
 }
 
 fn plan(plan: &Plan) -> String {
-    let time = plan.seconds.map_or_else(|| "not known before the first run".to_owned(), words::duration);
-    let rows = [
-        vec!["examples".to_owned(), words::number(plan.train_examples), words::number(plan.heldout_examples)],
-        vec!["tokens per pass".to_owned(), words::number(plan.tokens), String::new()],
-        vec!["passes, steps at most".to_owned(), words::number(plan.epochs), words::number(plan.steps)],
-        vec!["time, memory".to_owned(), time, words::bytes(plan.memory_bytes)],
-    ];
     let text = words::plan(plan);
-    let first = text.lines().next().unwrap_or_default();
-    html::heading(first)
-        + &html::table(&["", "to learn from", "held out to judge by"], rows.get(..1).unwrap_or_default())
-        + &html::table(&["", "", ""], rows.get(1..).unwrap_or_default())
+    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    html::heading(first) + &html::lines(rest)
 }
 
 fn status(status: &StatusResult) -> String {

@@ -5,15 +5,24 @@ use hotplate_protocol::run::{Plan, RunKind};
 
 use super::figures::{bytes, count, duration, number, significant};
 
-/// How much there is, in two lines.
+/// One to learn from and one to judge by.
+const FEWEST: usize = 2;
+
+/// How much there is, in two lines, and what to do where it is too little.
 pub fn check_summary(check: &CheckResult) -> String {
-    let found = if check.findings.is_empty() {
-        "Nothing to complain about.".to_owned()
-    } else {
-        format!("{} to look at.", count(check.findings.len(), "finding"))
+    let mut found = match check.findings.len() {
+        0 if check.examples < FEWEST => String::new(),
+        0 => " Nothing to complain about.".to_owned(),
+        some => format!(" {} to look at.", count(some, "finding")),
     };
+    if check.examples < FEWEST {
+        found.push_str(
+            "\nToo few to train: at least 2 are needed, and 10 or more to learn well. Put texts there: .txt or .md files (one note each, \
+             or several separated by lines of ---), or .jsonl with text, prompt and completion, or messages.",
+        );
+    }
     format!(
-        "{} in {} of {}: {}, the longest {}.\n{} to learn from, {} held out to judge by. {found}",
+        "{} in {} of {}: {}, the longest {}.\n{} to learn from, {} held out to judge by.{found}",
         count(check.examples, "example"),
         count(check.files, "file"),
         check.folder.display(),
@@ -128,6 +137,7 @@ mod tests {
         expect![[r"
             1 example in 2 files of /home/me/notes: 1,204 tokens, the longest 300.
             1 to learn from, 0 held out to judge by. 1 finding to look at.
+            Too few to train: at least 2 are needed, and 10 or more to learn well. Put texts there: .txt or .md files (one note each, or several separated by lines of ---), or .jsonl with text, prompt and completion, or messages.
 
             shop.jsonl:19:45: HP003 invalid-json: expected `,` or `}` (left out)
                 Mend the line or delete it."]]
