@@ -1,7 +1,7 @@
 //! Makes `hotplate-tiny`, the embedded base: writes a corpus from the grammar beside this file, trains a tokenizer and then every
 //! weight of a small Llama on it, and writes an ordinary Hugging Face folder.
 //!
-//! `cargo run --release -p hotplate-engine --example pretrain -- --out DIR [--steps N] [--from DIR]`
+//! `cargo run --release -p hotplate-engine --example pretrain [-- --out DIR] [--steps N] [--from DIR]`
 //!
 //! Same arguments, same weights. `daemon/engine/embedded/README.md` tells what came out.
 
@@ -32,10 +32,10 @@ use rand_chacha::ChaCha8Rng;
 #[derive(Parser)]
 struct Arguments {
     /// Where the Hugging Face folder is written.
-    #[arg(long)]
+    #[arg(long, default_value = "target/hotplate-tiny")]
     out: PathBuf,
     /// Optimiser steps.
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, default_value_t = 3000)]
     steps: usize,
     /// Tokens of one step.
     #[arg(long, default_value_t = 2048)]
