@@ -79,7 +79,7 @@ impl Pass {
     ) -> Result<Pass> {
         // A sample's last token is only a target: nothing is predicted after it.
         let inputs = |sample: &Sample| sample.tokens.len().saturating_sub(1);
-        let batch = Batch::packed(samples.iter().map(|sample| &sample.tokens[..inputs(sample)]));
+        let mut batch = Batch::packed(samples.iter().map(|sample| &sample.tokens[..inputs(sample)]));
         let (mut rows, mut targets, mut owners) = (Vec::new(), Vec::new(), Vec::new());
         let mut start = 0;
         for (owner, sample) in samples.iter().enumerate() {
@@ -91,6 +91,10 @@ impl Pass {
                 }
             }
             start += inputs(sample);
+        }
+        if rows.is_empty() {
+            // Nothing carries loss, perhaps there is no token at all: the pass ends at its first step, and needs a shape until then.
+            batch = Batch::packed([[0].as_slice()]);
         }
         Ok(Pass {
             context: decoder.context(&batch)?,
@@ -124,6 +128,9 @@ impl Pass {
     }
 
     fn step_up(&mut self, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Option<PassResult>> {
+        if self.rows.is_empty() {
+            return Ok(Some(self.take_result()));
+        }
         let layer = self.memory.len();
         if layer < decoder.config().layers {
             let pairs = adapter.and_then(|adapter| adapter.layers.get(layer));
@@ -143,9 +150,6 @@ impl Pass {
 
     /// The head: losses, and the gradient that starts the way back.
     fn losses(&mut self, decoder: &Decoder) -> Result<Option<PassResult>> {
-        if self.rows.is_empty() {
-            return Ok(Some(self.take_result()));
-        }
         let rows = Tensor::new(self.rows.as_slice(), decoder.device())?;
         let last = self.x.index_select(&rows, 0)?;
         let hidden = decoder.last_norm(&last)?;
@@ -272,6 +276,19 @@ mod tests {
         let lengths = [5, 3, 9, 1, 4];
         let rows = pack(&[4, 2, 0, 1, 3], |index| lengths[index], 8);
         assert_eq!(rows, [vec![4], vec![2], vec![0, 1], vec![3]]);
+    }
+
+    #[test]
+    fn samples_without_loss_are_no_error() {
+        let decoder = test_base::decoder(7);
+        let adapter = test_base::adapter(&decoder, 3);
+        for silent in [sample(&[], 0), sample(&[1], 0), sample(&[1, 2, 3], 3)] {
+            let result = run(&decoder, &[&silent], Some(&adapter), Goal::Adapter { factor: 1.0 }, 1);
+            assert_eq!((result.losses.as_slice(), result.gradients.len()), ([0.0].as_slice(), 0));
+            let loud = sample(&[5, 1, 2], 1);
+            let both = run(&decoder, &[&silent, &loud], None, Goal::Loss, 0).losses;
+            assert!((both[1] - run(&decoder, &[&loud], None, Goal::Loss, 0).losses[0]).abs() < 1e-5);
+        }
     }
 
     #[test]
