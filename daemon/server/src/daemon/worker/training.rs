@@ -15,6 +15,7 @@ use super::bases::Bases;
 use super::{News, Report, Trained};
 use crate::daemon::faults;
 use crate::daemon::runs::checkpoint;
+use crate::daemon::runs::finish::Figures;
 use crate::daemon::runs::prepare::{Prepared, RunJob};
 use crate::daemon::texts::Texts;
 
@@ -241,13 +242,11 @@ pub(super) fn measure(base: &Base, prepared: &Prepared) -> Result<f64, RpcError>
 }
 
 /// The losses of a run, as its events name them.
-pub(crate) fn figures(outcome: &Outcome) -> crate::daemon::runs::finish::Figures {
-    let Outcome { base_loss, start_loss, best_loss, best_step, .. } = outcome;
-    let copy = |losses: &Losses| *losses;
-    crate::daemon::runs::finish::Figures {
-        base: copy(base_loss),
-        start: copy(start_loss),
-        best: copy(best_loss),
-        best_step: *best_step,
+pub(crate) fn figures(outcome: &Outcome) -> Figures {
+    Figures {
+        base: outcome.base_loss,
+        start: outcome.start_loss,
+        best: outcome.best_loss,
+        best_step: outcome.best_step,
     }
 }
