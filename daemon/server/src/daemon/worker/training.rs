@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::BaseSource;
-use hotplate_engine::train::{Losses, Outcome, TrainData, TrainError, TrainEvent, TrainSettings, Trainer};
+use hotplate_engine::train::{Outcome, TrainData, TrainError, TrainEvent, TrainSettings, Trainer};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::run::RunId;
 
