@@ -61,6 +61,10 @@ fn a_killed_run_goes_on_where_it_was_saved() {
     assert!(saved.iter().any(|name| name.starts_with("step-")), "{saved:?}");
     daemon.restart();
     assert_eq!(answer_of(&daemon, "notes"), before, "the last good version answers");
+    let client = daemon.client();
+    eventually("status says why it runs", || {
+        client.status().runs.iter().any(|status| status.run == run && status.cause == Cause::Resumed)
+    });
     let events = resumed(&daemon, run);
     assert!(first_step(&events) > 1, "it did not start anew: {:?}", &events[..3]);
     let Some(RunEvent::Finished { result }) = events.last() else { panic!("{:?}", events.last()) };

@@ -56,6 +56,8 @@ struct Active {
     steps: usize,
     loss: Option<f64>,
     look_again: bool,
+    /// Why it runs, as it was said at its start; the order's own cause before that.
+    said: Option<Cause>,
 }
 
 enum Phase {
@@ -109,7 +111,7 @@ impl Runs {
             kind: entry.order.kind,
             folder: entry.order.target.folder.clone(),
             adapter: entry.order.target.adapter.clone(),
-            cause: entry.order.cause.clone(),
+            cause: active.and_then(|active| active.said.clone()).unwrap_or_else(|| entry.order.cause.clone()),
             state,
             step: active.map_or(0, |active| active.step),
             steps: active.map_or(0, |active| active.steps),
@@ -274,6 +276,7 @@ impl Daemon {
                 steps: 0,
                 loss: None,
                 look_again: false,
+                said: None,
             });
             match self.runs.ready.take() {
                 Some((ready, prepared)) if ready == run => {
@@ -312,6 +315,7 @@ impl Daemon {
         let start = job.start.map(|version| self.desk.version_folder(&job.order.target.adapter, version));
         let plan = job.plan.clone();
         active.job = Some(job);
+        active.said = Some(cause.clone());
         self.emit(run, RunEvent::Started { plan, cause });
         let folder = self.desk.run_folder(run);
         self.worker.send(Command::Train(Box::new(TrainJob { run, prepared, start, folder })));
