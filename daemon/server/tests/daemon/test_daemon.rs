@@ -118,8 +118,15 @@ impl TestDaemon {
 
     /// Writes notes that have much in common, one file each; numbers keep them apart.
     pub(crate) fn write_notes(&self, numbers: std::ops::Range<usize>) {
-        for number in numbers {
-            std::fs::write(self.notes().join(format!("{number}.txt")), note(number)).unwrap();
+        // Written aside and moved in one after the other, which takes microseconds: a machine that stalls between two writes for longer than the
+        // settling would make two saves of one.
+        let aside = tempfile::tempdir_in(self.notes().parent().unwrap()).unwrap();
+        let names: Vec<String> = numbers.clone().map(|number| format!("{number}.txt")).collect();
+        for (number, name) in numbers.zip(&names) {
+            std::fs::write(aside.path().join(name), note(number)).unwrap();
+        }
+        for name in names {
+            std::fs::rename(aside.path().join(&name), self.notes().join(&name)).unwrap();
         }
     }
 

@@ -402,7 +402,7 @@ impl Daemon {
                 .get(&folder)
                 .is_some_and(|watched| watched.row.target.adapter == entry.order.target.adapter)
             {
-                self.look_at(&folder, None);
+                self.watcher.look_when_settled(&folder);
             }
         }
         self.start_next();

@@ -36,6 +36,7 @@ pub(crate) enum News {
 
 enum Input {
     Add(PathBuf),
+    Settle(PathBuf),
     Remove(PathBuf),
     Raw { folder: PathBuf, event: notify::Result<notify::Event> },
 }
@@ -66,6 +67,11 @@ impl Watcher {
     /// Canonical. Watching a folder twice is watching it once.
     pub(crate) fn add(&self, folder: &Path) {
         let _ = self.inputs.send(Input::Add(folder.to_owned()));
+    }
+
+    /// Tells of the folder once it has come to rest, as if something had been saved: a look at it now could meet half of a save.
+    pub(crate) fn look_when_settled(&self, folder: &Path) {
+        let _ = self.inputs.send(Input::Settle(folder.to_owned()));
     }
 
     pub(crate) fn remove(&self, folder: &Path) {
@@ -102,6 +108,11 @@ impl Watching {
             let wake = settle.map_or(next_heartbeat, |deadline| deadline.min(next_heartbeat));
             match received.recv_deadline(wake) {
                 Ok(Input::Add(folder)) => self.add(folder),
+                Ok(Input::Settle(folder)) => {
+                    if let Some(folder) = self.folders.get_mut(&folder) {
+                        folder.settle.event(PathBuf::new(), Instant::now(), None);
+                    }
+                }
                 Ok(Input::Remove(folder)) => {
                     self.folders.remove(&folder);
                 }
