@@ -48,6 +48,15 @@ pub fn add3(a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(sums, a.dims(), a.device())
 }
 
+/// Adds a part to a sum that may not have begun.
+pub(crate) fn accumulate(sum: &mut Option<Tensor>, part: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        Some(sum) => add(&sum, &part)?,
+        None => part,
+    });
+    Ok(())
+}
+
 /// A loop over zipped slices would quietly stop at the shortest.
 fn same_shape(wanted: &Tensor, found: &Tensor) -> Result<HostSlice> {
     if wanted.dims() != found.dims() {

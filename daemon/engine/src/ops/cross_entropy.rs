@@ -6,6 +6,7 @@
 use candle_core::{D, Device, Result, Tensor};
 use rayon::prelude::*;
 
+use super::add::accumulate;
 use super::exp::exp;
 use super::frozen_linear::FrozenLinear;
 use super::host::{HostSlice, on_host};
@@ -59,11 +60,7 @@ pub fn cross_entropy(
         let Some(dlogits) = dlogits else { continue };
         dhidden.push(head.backward(&dlogits)?);
         if gradient == Gradient::HiddenAndHead {
-            let part = FrozenLinear::weight_gradient(&part, &dlogits)?;
-            dhead = Some(match dhead {
-                Some(sum) => (sum + part)?,
-                None => part,
-            });
+            accumulate(&mut dhead, FrozenLinear::weight_gradient(&part, &dlogits)?)?;
         }
     }
     let dhidden = if dhidden.is_empty() { None } else { Some(Tensor::cat(&dhidden, 0)?) };

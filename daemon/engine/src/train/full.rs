@@ -7,6 +7,7 @@ use super::adamw::{AdamW, Update, clip_factor};
 use super::pass::{Goal, Parameter, Pass, PassResult, pack};
 use crate::decoder::{Decoder, Slot};
 use crate::lora::Linear;
+use crate::ops::add::accumulate;
 use crate::sample::Sample;
 
 /// What holds for one step.
@@ -65,10 +66,7 @@ impl FullTrainer {
                 let Some(index) = self.parameters.iter().position(|known| *known == parameter) else {
                     continue;
                 };
-                gradients[index] = Some(match gradients[index].take() {
-                    Some(sum) => (sum + gradient)?,
-                    None => gradient,
-                });
+                accumulate(&mut gradients[index], gradient)?;
             }
         }
         let (factor, norm) = clip_factor(gradients.iter().flatten(), settings.clip)?;

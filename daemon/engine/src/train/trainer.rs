@@ -17,6 +17,7 @@ use super::{MARGIN, TrainError, TrainSettings};
 use crate::base::Base;
 use crate::decoder::Slot;
 use crate::lora::{Adapter, Linear, Lora};
+use crate::ops::add::accumulate;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TrainEvent {
@@ -349,11 +350,7 @@ impl Trainer {
                 let places = places(&self.progress.adapter);
                 for (parameter, gradient) in result.gradients {
                     let Some(index) = places.iter().position(|place| *place == parameter) else { continue };
-                    let sum = &mut step.gradients[index];
-                    *sum = Some(match sum.take() {
-                        Some(sum) => (sum + gradient)?,
-                        None => gradient,
-                    });
+                    accumulate(&mut step.gradients[index], gradient)?;
                 }
                 step.pass = None;
                 step.next += 1;

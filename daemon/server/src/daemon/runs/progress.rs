@@ -33,30 +33,11 @@ impl Daemon {
         // A run that was cancelled may still have news on the way.
         let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) else { return };
         match news {
-            News::Step {
-                step,
-                steps,
-                epoch,
-                loss,
-                learning_rate,
-                tokens_per_second,
-                seconds,
-                seconds_left,
-            } => {
-                (active.step, active.steps, active.loss) = (step, steps, Some(loss));
-                self.emit(
-                    run,
-                    RunEvent::Step {
-                        step,
-                        steps,
-                        epoch,
-                        loss,
-                        learning_rate,
-                        tokens_per_second,
-                        seconds,
-                        seconds_left,
-                    },
-                );
+            News::Event(event) => {
+                if let RunEvent::Step { step, steps, loss, .. } = &event {
+                    (active.step, active.steps, active.loss) = (*step, *steps, Some(*loss));
+                }
+                self.emit(run, event);
             }
             News::Evaluated { step, losses, best } => {
                 let continues = active.job.as_ref().is_some_and(|job| job.start.is_some());
@@ -66,7 +47,6 @@ impl Daemon {
                 }
                 self.emit(run, RunEvent::Evaluated { step, heldout_loss: losses.all, best });
             }
-            News::Note(text) => self.emit(run, RunEvent::Note { text }),
             News::Failed(error) => self.failed(run, &error),
             News::Finished(trained) => self.trained(run, *trained),
         }

@@ -20,7 +20,7 @@ use hotplate_engine::device::Device;
 use hotplate_engine::train::{Losses, Outcome};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::generate::GenerateResult;
-use hotplate_protocol::run::RunId;
+use hotplate_protocol::run::{RunEvent, RunId};
 pub(crate) use training::{TrainJob, figures};
 use training::{Training, measure};
 
@@ -57,22 +57,13 @@ pub(crate) enum Report {
 
 /// What happened in a run.
 pub(crate) enum News {
-    Step {
-        step: usize,
-        steps: usize,
-        epoch: f64,
-        loss: f64,
-        learning_rate: f64,
-        tokens_per_second: f64,
-        seconds: f64,
-        seconds_left: f64,
-    },
+    /// A step or a note, as clients hear of it.
+    Event(RunEvent),
     Evaluated {
         step: usize,
         losses: Losses,
         best: bool,
     },
-    Note(String),
     Finished(Box<Trained>),
     Failed(RpcError),
 }

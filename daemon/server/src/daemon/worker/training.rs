@@ -9,7 +9,7 @@ use hotplate_engine::base::Base;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::train::{Outcome, TrainData, TrainError, TrainEvent, TrainSettings, Trainer};
 use hotplate_protocol::RpcError;
-use hotplate_protocol::run::RunId;
+use hotplate_protocol::run::{RunEvent, RunId};
 
 use super::bases::Bases;
 use super::{News, Report, Trained};
@@ -86,7 +86,7 @@ impl Training {
                 Err(TrainError::OtherData { .. } | TrainError::BadState { .. }) => {
                     report(Report::Training {
                         run,
-                        news: News::Note("the saved state could not be used; the run starts anew".to_owned()),
+                        news: note("the saved state could not be used; the run starts anew".to_owned()),
                     });
                     fresh(data)
                 }
@@ -96,7 +96,7 @@ impl Training {
         let trainer = trainer.map_err(|error| faults::of_training(&error))?;
         if trainer.step_number() > 0 {
             let text = format!("goes on at step {} of {}", trainer.step_number(), trainer.steps());
-            report(Report::Training { run, news: News::Note(text) });
+            report(Report::Training { run, news: note(text) });
         }
         Ok(Training {
             run,
@@ -138,7 +138,7 @@ impl Training {
                 self.unsaved_steps += 1;
                 self.tokens += tokens;
                 let per_step = (self.stepping + self.evaluating).as_secs_f64() / self.steps as f64;
-                let mut news = vec![News::Step {
+                let mut news = vec![News::Event(RunEvent::Step {
                     step,
                     steps,
                     epoch,
@@ -147,7 +147,7 @@ impl Training {
                     tokens_per_second: self.tokens_per_second(),
                     seconds: self.began.elapsed().as_secs_f64(),
                     seconds_left: per_step * steps.saturating_sub(step) as f64,
-                }];
+                })];
                 if self.unsaved_steps >= CHECKPOINT_STEPS || self.saved_at.elapsed() >= checkpoint_every {
                     news.extend(self.save());
                 }
@@ -191,7 +191,7 @@ impl Training {
             Err(error) => {
                 tracing::warn!(run = self.run.0, error = error.message, "the run could not be saved");
                 let text = format!("the run goes on, but could not be saved: {}", error.message);
-                (!failed_before).then_some(News::Note(text))
+                (!failed_before).then_some(note(text))
             }
         }
     }
@@ -239,6 +239,10 @@ pub(super) fn measure(base: &Base, prepared: &Prepared) -> Result<f64, RpcError>
     let per_step = heldout as f64 / interval as f64 / 3.0;
     let tokens = job.plan.tokens_per_step.max(1) as f64;
     Ok(training * tokens / (tokens + per_step))
+}
+
+fn note(text: String) -> News {
+    News::Event(RunEvent::Note { text })
 }
 
 /// The losses of a run, as its events name them.
