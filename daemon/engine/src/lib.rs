@@ -14,6 +14,8 @@ pub mod device;
 pub mod embedded;
 mod encode_example;
 pub mod generate;
+pub mod guard;
+mod layered;
 pub mod lora;
 pub mod ops;
 pub mod peft;
