@@ -21,6 +21,14 @@ pub enum DeviceError {
     NotPresent { device: &'static str, source: candle_core::Error },
 }
 
+/// Bounds the threads of this process's loops and products. To be called before the first tensor is touched.
+///
+/// # Errors
+/// The threads are already at work.
+pub fn use_threads(threads: usize) -> Result<(), rayon::ThreadPoolBuildError> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()
+}
+
 /// # Errors
 /// A device that is asked for by name and missing; `Auto` always finds one.
 pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {

@@ -1,5 +1,6 @@
 //! The binary: the daemon, and the command line that talks to it.
 
+mod bench;
 mod cli;
 mod daemon;
 mod demo;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let ended = match line.action {
         Action::Client(command) => cli::run(command),
         Action::Demo(args) => demo::run(&args),
+        Action::Bench(args) => bench::run(&args),
         Action::Daemon(_) => daemon::run().map_err(Ending::Failed),
     };
     match ended {

@@ -1,9 +1,10 @@
-//! The words behind `hotplate` in a shell: the commands that every front end has, and the two that only a shell
+//! The words behind `hotplate` in a shell: the commands that every front end has, and the three that only a shell
 //! has.
 
 use clap::{Args, Parser, Subcommand};
 use hotplate_client::command::Command;
 
+use crate::bench::BenchArgs;
 use crate::demo::DemoArgs;
 
 /// Keeps base models warm and adapters fresh: save a file, and the model writes a little more like you
@@ -21,6 +22,7 @@ pub(crate) enum Action {
     Demo(DemoArgs),
     #[command(flatten)]
     Client(Command),
+    Bench(BenchArgs),
     Daemon(DaemonArgs),
 }
 

@@ -1,0 +1,96 @@
+//! `hotplate bench`: how fast this machine trains and answers, measured in this very process.
+//!
+//! No daemon takes part, so that the peak of the resident memory is that of the work alone. Owns the stop-watch and the words for what it says;
+//! the work itself goes through the engine's public doors, as the daemon's does.
+
+mod data;
+mod generate;
+mod measure;
+mod switch;
+mod train;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use hotplate_engine::base::Base;
+use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::device::{self, Device, DeviceChoice};
+use serde::Serialize;
+
+use crate::cli::Ending;
+use crate::cli::columns::ledger;
+
+/// Measure training, answering and switching adapters on this machine
+///
+/// Runs in a process of its own, beside the daemon or without one. Real weights are not needed: a folder with random ones
+/// in a model's shape takes as long.
+#[derive(Debug, Args)]
+#[command(hide = true)]
+#[command(
+    after_help = "Examples:\n  # Two rows of 256 tokens a step\n  hotplate bench train --model DIR --rows 2 --tokens 256 --json\n  # Answer after 1,024 tokens\n  hotplate bench generate --model DIR --prompt-tokens 1024 --new-tokens 64\n  # Take turns with 50 adapters\n  hotplate bench switch --model DIR --adapters 50"
+)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Train(train::TrainArgs),
+    Generate(generate::GenerateArgs),
+    Switch(switch::SwitchArgs),
+}
+
+/// What all of them take.
+#[derive(Debug, Args)]
+struct Common {
+    /// Folder with the base model; the one inside this program without it
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Threads at most; all cores without it
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+impl Common {
+    fn open(&self) -> anyhow::Result<Base> {
+        let device = self.device()?;
+        let source = match &self.model {
+            Some(folder) => BaseSource::Folder(folder.clone()),
+            None => BaseSource::Embedded,
+        };
+        Ok(Base::open(&source, &device)?)
+    }
+
+    fn device(&self) -> anyhow::Result<Device> {
+        if let Some(threads) = self.threads {
+            anyhow::ensure!(threads > 0, "--threads must be 1 or more");
+            device::use_threads(threads).context("the number of threads cannot be set")?;
+        }
+        Ok(device::open(DeviceChoice::Auto)?)
+    }
+}
+
+pub(crate) fn run(args: &BenchArgs) -> Result<(), Ending> {
+    let done = match &args.what {
+        What::Train(args) => train::run(args),
+        What::Generate(args) => generate::run(args),
+        What::Switch(args) => switch::run(args),
+    };
+    done.map_err(Ending::Failed)
+}
+
+/// One JSON object, or names and values under each other.
+fn print(json: bool, report: &impl Serialize, rows: &[(String, String)]) -> anyhow::Result<()> {
+    let text = if json {
+        serde_json::to_string(report).context("the figures cannot be written as JSON")?
+    } else {
+        ledger(rows).join("\n")
+    };
+    writeln!(std::io::stdout(), "{text}").context("cannot write the figures")
+}
