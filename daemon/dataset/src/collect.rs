@@ -62,7 +62,7 @@ impl<'a> Collector<'a> {
                 self.finding(too_long(&file, lines, tokens, self.limits.max_tokens));
             }
         }
-        self.examples.push(Example { id, content, file, lines });
+        self.examples.push(Example { id, content, title: None, file, lines });
     }
 
     pub(crate) fn finding(&mut self, finding: Finding) {

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::chat::{Chat, Role};
+
 /// A BLAKE3 hash; shown, stored and read as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -80,53 +82,30 @@ impl fmt::Debug for ContentHash {
 pub struct Example {
     pub id: ExampleId,
     pub content: Content,
+    /// What a text is called: its front matter, heading, first line or file says so. No part of the content.
+    pub title: Option<String>,
     /// Relative to the dataset's folder.
     pub file: PathBuf,
-    /// First and last line, from 1, without the blank lines around it.
+    /// First and last line, from 1, without the blank lines around it; in a table without lines, the row twice.
     pub lines: (usize, usize),
 }
 
 /// What there is to learn.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// Learnt from its first to its last character.
     Text(String),
     /// Only the completion is learnt.
     Completion { prompt: String, completion: String },
     /// Only the assistant's turns are learnt; there is at least one.
-    Chat(Vec<Turn>),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turn {
-    pub role: Role,
-    pub content: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    System,
-    User,
-    Assistant,
-}
-
-impl Role {
-    pub const ALL: [Role; 3] = [Role::System, Role::User, Role::Assistant];
-
-    /// As JSON and chat templates spell it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Role::System => "system",
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        }
-    }
+    Chat(Chat),
 }
 
 impl Content {
     /// The name of an example with this content. Kinds and borders are hashed too: "ab" + "c" is not "a" + "bc".
+    ///
+    /// What older versions could not read (tools, keys beside role and text) is hashed in addition, so that what they could
+    /// read keeps its name.
     pub fn id(&self) -> ExampleId {
         let mut hasher = blake3::Hasher::new();
         let mut field = |kind: &str, text: &str| {
@@ -141,19 +120,36 @@ impl Content {
                 field("prompt", prompt);
                 field("completion", completion);
             }
-            Content::Chat(turns) => turns.iter().for_each(|turn| field(turn.role.name(), &turn.content)),
+            Content::Chat(Chat { turns, tools, context }) => {
+                for turn in turns {
+                    field(turn.role.name(), &turn.content);
+                    if let Some(message) = &turn.message {
+                        // A map of texts always becomes JSON.
+                        field("message", &serde_json::to_string(message).unwrap_or_default());
+                    }
+                }
+                if let Some(tools) = tools {
+                    field("tools", &tools.to_string());
+                }
+                if *context > 0 {
+                    field("context", &context.to_string());
+                }
+            }
         }
         hasher.finalize().into()
     }
 
-    /// Whether there is nothing to learn in it: no visible character where loss would lie.
+    /// Whether there is nothing to learn in it: no visible character, and no call of a tool, where loss would lie.
     pub fn is_empty(&self) -> bool {
         match self {
             Content::Text(text) => text.trim().is_empty(),
             Content::Completion { completion, .. } => completion.trim().is_empty(),
-            Content::Chat(turns) => {
-                turns.iter().all(|turn| turn.role != Role::Assistant || turn.content.trim().is_empty())
-            }
+            Content::Chat(chat) => chat
+                .turns
+                .iter()
+                .skip(chat.context)
+                .filter(|turn| turn.role == Role::Assistant)
+                .all(|turn| turn.content.trim().is_empty() && !turn.calls_tools()),
         }
     }
 }
@@ -161,12 +157,13 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Turn;
 
     #[test]
     fn ids_differ_where_contents_do() {
         let completion =
             |a: &str, b: &str| Content::Completion { prompt: a.into(), completion: b.into() }.id();
-        let chat = |role| Content::Chat(vec![Turn { role, content: "a".into() }]).id();
+        let chat = |role| Content::Chat(Chat::new(vec![Turn::new(role, "a")])).id();
         assert_ne!(completion("ab", "c"), completion("a", "bc"));
         assert_ne!(Content::Text("a".into()).id(), chat(Role::User));
         assert_ne!(chat(Role::User), chat(Role::Assistant));

@@ -19,20 +19,27 @@
 //!   `node_modules` are left alone.
 
 mod changes;
+mod chat;
 mod collect;
 mod content;
 pub mod findings;
 mod folder;
 mod formats;
+mod language;
 mod lines;
 mod read;
 mod split;
+mod style;
 #[cfg(test)]
 mod testing;
+mod train_on;
 
 pub use changes::{Changes, changes};
-pub use content::{Content, ContentHash, Example, ExampleId, Role, Turn};
+pub use chat::{Chat, Role, Turn};
+pub use content::{Content, ContentHash, Example, ExampleId};
 pub use findings::{Code, Finding};
 pub use folder::is_dataset_file;
 pub use read::{Dataset, DatasetError, FileStamp, Limits, read};
 pub use split::{Side, split};
+pub use style::{Style, UnknownStyle};
+pub use train_on::{TrainOn, UnknownTrainOn};

@@ -11,7 +11,7 @@ use crate::read::{Dataset, Limits, read};
 
 pub(crate) fn text_example(text: &str) -> Example {
     let content = Content::Text(text.to_owned());
-    Example { id: content.id(), content, file: PathBuf::from("notes.txt"), lines: (1, 1) }
+    Example { id: content.id(), content, title: None, file: PathBuf::from("notes.txt"), lines: (1, 1) }
 }
 
 /// One token a character, so that a test can count with its fingers.
@@ -19,7 +19,7 @@ pub(crate) fn count_characters(content: &Content) -> usize {
     match content {
         Content::Text(text) => text.chars().count(),
         Content::Completion { prompt, completion } => prompt.chars().count() + completion.chars().count(),
-        Content::Chat(turns) => turns.iter().map(|turn| turn.content.chars().count()).sum(),
+        Content::Chat(chat) => chat.turns.iter().map(|turn| turn.content.chars().count()).sum(),
     }
 }
 
@@ -44,9 +44,12 @@ pub(crate) fn check_bytes(files: &[(&str, &[u8])], expected: &Expect) {
         let content = match content {
             Content::Text(text) => format!("{text:?}"),
             Content::Completion { prompt, completion } => format!("{prompt:?} -> {completion:?}"),
-            Content::Chat(turns) => {
-                let turns: Vec<_> =
-                    turns.iter().map(|turn| format!("{}: {:?}", turn.role.name(), turn.content)).collect();
+            Content::Chat(chat) => {
+                let turns: Vec<_> = chat
+                    .turns
+                    .iter()
+                    .map(|turn| format!("{}: {:?}", turn.role.name(), turn.content))
+                    .collect();
                 turns.join(", ")
             }
         };

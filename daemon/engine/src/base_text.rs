@@ -111,8 +111,8 @@ impl BaseText {
     /// template reads everything raw. The BOS token is never doubled.
     pub fn prompt(&self, prompt: &str, raw: bool) -> Result<Vec<u32>, BaseError> {
         if !raw && self.has_template()? {
-            let turns = [Turn { role: Role::User, content: prompt.to_owned() }];
-            return self.tokenizer.encode(&self.render(&turns, true)?, false);
+            let turns = [Turn::new(Role::User, prompt)];
+            return self.tokenizer.encode(&self.render(&turns, None, true)?, false);
         }
         let mut tokens = self.encode_raw(prompt)?;
         // The text itself begins with "<s>" and the tokenizer adds another.
@@ -150,14 +150,24 @@ impl BaseText {
     }
 
     /// The text of a conversation. Only for a base that [has a template](Self::has_template).
-    pub(crate) fn render(&self, turns: &[Turn], add_generation_prompt: bool) -> Result<String, BaseError> {
+    pub(crate) fn render(
+        &self,
+        turns: &[Turn],
+        tools: Option<&Value>,
+        add_generation_prompt: bool,
+    ) -> Result<String, BaseError> {
         match &self.template {
             Some(Ok(template)) => {
-                template.render(turns, add_generation_prompt).map_err(|why| self.bad_template(&why))
+                template.render(turns, tools, add_generation_prompt).map_err(|why| self.bad_template(&why))
             }
             Some(Err(why)) => Err(self.bad_template(why)),
             None => Err(self.bad_template("the base has none")),
         }
+    }
+
+    /// The same with marks around each answer, where the template tells where they are.
+    pub(crate) fn render_marked(&self, turns: &[Turn], tools: Option<&Value>) -> Option<String> {
+        self.template.as_ref()?.as_ref().ok()?.render_marked(turns, tools)?.ok()
     }
 
     fn bad_template(&self, why: &str) -> BaseError {

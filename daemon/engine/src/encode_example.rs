@@ -2,8 +2,14 @@
 //!
 //! The invariant: a training item begins with exactly the tokens that an answer's prompt has ([`BaseText::prompt`]), and
 //! goes on with the answer and its end token. What is trained is what is served.
+//!
+//! Where the answers lie in a rendered conversation is the work of [`answers`]; here is what becomes of it.
 
-use hotplate_dataset::{Content, Role, Turn};
+mod answers;
+
+use std::borrow::Cow;
+
+use hotplate_dataset::{Chat, Content, Example, Role, Style, TrainOn, Turn};
 
 use crate::base_text::{BaseError, BaseText};
 use crate::sample::Sample;
@@ -12,36 +18,77 @@ use crate::tokenizer::Pieces;
 /// What the rest of a text may be read behind, so that it is not read as the start of one.
 const ANCHORS: [&str; 4] = ["", "\n", "x", "."];
 
+/// How examples become training items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// What is longer loses its end and says so.
+    pub max_tokens: usize,
+    pub train_on: TrainOn,
+    pub style: Style,
+}
+
+impl EncodeOptions {
+    /// The defaults: every completion is learnt, prose is plain.
+    pub fn new(max_tokens: usize) -> Self {
+        Self { max_tokens, train_on: TrainOn::default(), style: Style::default() }
+    }
+}
+
 impl BaseText {
-    /// An example's tokens, at most `max_tokens`; what is longer loses its end and says so.
+    /// All training items of an example: one, or a text's two where it is also learnt as an answer. A base without a chat
+    /// template has no other form than the plain one.
+    ///
+    /// # Errors
+    /// As [`encode_example`](Self::encode_example).
+    pub fn encode_forms(&self, example: &Example, options: &EncodeOptions) -> Result<Vec<Sample>, BaseError> {
+        let style = if self.has_template()? { options.style } else { Style::Plain };
+        example.forms(style).iter().map(|form| self.encode_example(form, options)).collect()
+    }
+
+    /// A content's tokens, at most `max_tokens`; what is longer loses its end and says so.
     ///
     /// - A text: BOS (if the tokenizer adds one), text, EOS; all carry loss but the first.
     /// - A completion: one user's and one assistant's turn through the chat template (without a template, prompt and
     ///   completion side by side); the completion and its end token carry loss.
-    /// - A chat: through the template (without one, the turns on lines of their own); every assistant's turn and its
-    ///   end token carry loss. Nothing after the last of them is kept.
+    /// - A chat: through the template (without one, the turns on lines of their own); the assistant's turns and their
+    ///   end tokens carry loss, calls of tools included. Nothing after the last of them is kept.
+    ///
+    /// [`TrainOn`] says which of the assistant's turns; with [`TrainOn::Everything`] all tokens carry loss and are kept.
     ///
     /// # Errors
     /// The template refuses these turns, or the tokenizer fails.
-    pub fn encode_example(&self, content: &Content, max_tokens: usize) -> Result<Sample, BaseError> {
+    pub fn encode_example(&self, content: &Content, options: &EncodeOptions) -> Result<Sample, BaseError> {
+        let EncodeOptions { max_tokens, train_on, .. } = *options;
         let mut sample = match content {
             Content::Text(text) => self.text_sample(text)?,
             Content::Completion { prompt, completion } => {
-                let turns = [(Role::User, prompt), (Role::Assistant, completion)]
-                    .map(|(role, content)| Turn { role, content: content.clone() });
                 if self.has_template()? {
-                    self.chat_sample(&turns)?
+                    let turns = vec![
+                        Turn::new(Role::User, prompt.as_str()),
+                        Turn::new(Role::Assistant, completion.as_str()),
+                    ];
+                    self.chat_sample(&Chat::new(turns), train_on)?
                 } else {
-                    let joined = Joined { prompt: prompt.clone(), rest: completion.clone(), raw: true };
-                    self.spans_sample(&joined, &[(prompt.len(), prompt.len() + completion.len())])?
+                    let joined =
+                        Joined { prompt: prompt.clone(), rest: completion.clone(), raw: true, exact: false };
+                    let span = (prompt.len(), prompt.len() + completion.len());
+                    self.spans_sample(&joined, &[span], train_on)?
                 }
             }
-            Content::Chat(turns) => {
+            Content::Chat(chat) => {
                 // Each turn is one token at least: what cannot fit need not be rendered.
-                let kept = &turns[..turns.len().min(max_tokens.max(1))];
-                let mut sample =
-                    if self.has_template()? { self.chat_sample(kept)? } else { self.lines_sample(kept)? };
-                sample.truncated = kept.len() < turns.len();
+                let most = max_tokens.max(1);
+                let kept = if chat.turns.len() > most {
+                    Cow::Owned(Chat { turns: chat.turns[..most].to_vec(), ..chat.clone() })
+                } else {
+                    Cow::Borrowed(chat)
+                };
+                let mut sample = if self.has_template()? {
+                    self.chat_sample(&kept, train_on)?
+                } else {
+                    self.lines_sample(&kept, train_on)?
+                };
+                sample.truncated = kept.turns.len() < chat.turns.len();
                 sample
             }
         };
@@ -64,77 +111,38 @@ impl BaseText {
         Ok(Sample { supervised: vec![true; tokens.len()], tokens, truncated: false })
     }
 
-    fn chat_sample(&self, turns: &[Turn]) -> Result<Sample, BaseError> {
-        let whole = self.render(turns, false)?;
-        let mut spans: Vec<(usize, usize)> = Vec::new();
-        let mut first_prompt = None;
-        for (at, turn) in turns.iter().enumerate().filter(|(_, turn)| turn.role == Role::Assistant) {
-            let prompt = self.render(&turns[..at], true)?;
-            let start = self.answer_start(&turns[..at], turn, &prompt, &whole)?;
-            let end = if at + 1 == turns.len() {
-                whole.len()
-            } else {
-                common_prefix(&self.render(&turns[..=at], false)?, &whole)
-            };
-            let start = start.max(spans.last().map_or(0, |(_, end)| *end));
-            first_prompt.get_or_insert(prompt);
-            if start < end {
-                spans.push((start, end));
-            }
-        }
-        let (Some(prompt), Some((first, _))) = (first_prompt, spans.first().copied()) else {
-            let joined = Joined { prompt: whole, rest: String::new(), raw: false };
-            return self.spans_sample(&joined, &[]);
-        };
-        // Where a template opens an answer in another way than it shows a finished one, the training text opens as the
-        // prompt does.
-        let joined = Joined { rest: whole[first..].to_owned(), raw: false, prompt };
-        let shifted = |place: usize| place - first + joined.prompt.len();
-        let spans: Vec<_> = spans.into_iter().map(|(start, end)| (shifted(start), shifted(end))).collect();
-        self.spans_sample(&joined, &spans)
-    }
-
-    /// Where in `whole` the answer begins to which `prompt` leads.
-    fn answer_start(
-        &self,
-        before: &[Turn],
-        turn: &Turn,
-        prompt: &str,
-        whole: &str,
-    ) -> Result<usize, BaseError> {
-        let common = common_prefix(prompt, whole);
-        if common == prompt.len() {
-            return Ok(common);
-        }
-        // The prompt has something that a finished answer has not (an empty thought, say), and the answer could begin
-        // with the same letters by accident. Its own text says where it begins at the latest.
-        let history = common_prefix(&self.render(before, false)?, whole).min(common);
-        let own = turn.content.trim();
-        let found = if own.is_empty() { None } else { whole[history..].find(own) };
-        Ok(found.map_or(common, |at| common.min(history + at)))
+    fn chat_sample(&self, chat: &Chat, train_on: TrainOn) -> Result<Sample, BaseError> {
+        let answers::Answers { prompt, rest, spans, exact } = self.answers(chat, train_on)?;
+        self.spans_sample(&Joined { prompt, rest, raw: false, exact }, &spans, train_on)
     }
 
     /// Without a template: each turn on a line of its own.
-    fn lines_sample(&self, turns: &[Turn]) -> Result<Sample, BaseError> {
+    fn lines_sample(&self, chat: &Chat, train_on: TrainOn) -> Result<Sample, BaseError> {
         let mut whole = String::new();
         let mut spans = Vec::new();
-        for turn in turns {
+        let learnt = answers::learnt(chat, train_on);
+        for (at, turn) in chat.turns.iter().enumerate() {
             if !whole.is_empty() {
                 whole.push('\n');
             }
             let start = whole.len();
             whole.push_str(&turn.content);
-            if turn.role == Role::Assistant && start < whole.len() {
+            if learnt.contains(&at) && start < whole.len() {
                 spans.push((start, whole.len()));
             }
         }
         let first = spans.first().map_or(whole.len(), |(start, _)| *start);
         let rest = whole.split_off(first);
-        self.spans_sample(&Joined { prompt: whole, rest, raw: true }, &spans)
+        self.spans_sample(&Joined { prompt: whole, rest, raw: true, exact: false }, &spans, train_on)
     }
 
     /// Tokens of a text of which some spans carry loss, up to the end token of the last one.
-    fn spans_sample(&self, joined: &Joined, spans: &[(usize, usize)]) -> Result<Sample, BaseError> {
+    fn spans_sample(
+        &self,
+        joined: &Joined,
+        spans: &[(usize, usize)],
+        train_on: TrainOn,
+    ) -> Result<Sample, BaseError> {
         let (Pieces { mut tokens, spans: places }, prompt_tokens) = self.join(joined)?;
         let mut supervised = vec![false; tokens.len()];
         let mut ended = false;
@@ -146,9 +154,13 @@ impl BaseText {
             // A template may put more after the end token (a line break): that is never generated.
             let last_end = inside.iter().rposition(|at| self.eos.contains(&tokens[*at]));
             ended = last_end.is_some();
-            for at in &inside[..last_end.map_or(inside.len(), |last| last + 1)] {
+            let last_learnt = last_end.filter(|_| !joined.exact).map_or(inside.len(), |last| last + 1);
+            for at in &inside[..last_learnt] {
                 supervised[*at] = true;
             }
+        }
+        if train_on == TrainOn::Everything {
+            supervised.fill(true);
         }
         let kept = supervised.iter().rposition(|carries| *carries).map_or(tokens.len(), |last| last + 1);
         tokens.truncate(kept);
@@ -156,6 +168,7 @@ impl BaseText {
         if let Some(end) = self.eos.first()
             && !ended
             && !spans.is_empty()
+            && tokens.last() != Some(end)
         {
             tokens.push(*end);
             supervised.push(true);
@@ -165,7 +178,7 @@ impl BaseText {
 
     /// Tokens of a prompt and what follows it, beginning with exactly the prompt's own tokens, and how many those are.
     fn join(&self, joined: &Joined) -> Result<(Pieces, usize), BaseError> {
-        let Joined { prompt, rest, raw } = joined;
+        let Joined { prompt, rest, raw, .. } = joined;
         let before = if *raw { self.prompt(prompt, true)? } else { self.tokenizer.encode(prompt, false)? };
         let together = self.tokenizer.encode_pieces(&format!("{prompt}{rest}"), *raw)?;
         if together.tokens.starts_with(&before) {
@@ -210,12 +223,8 @@ struct Joined {
     rest: String,
     /// No template: the tokenizer adds its BOS.
     raw: bool,
-}
-
-/// Bytes that two texts share at their beginning, ending between characters.
-fn common_prefix(a: &str, b: &str) -> usize {
-    let shared = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-    (0..=shared).rev().find(|at| a.is_char_boundary(*at)).unwrap_or(0)
+    /// Nothing of a span is left out, whatever comes after its end token.
+    exact: bool,
 }
 
 #[cfg(test)]

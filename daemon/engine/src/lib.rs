@@ -12,7 +12,7 @@ pub mod decoder;
 pub mod detokenize;
 pub mod device;
 pub mod embedded;
-mod encode_example;
+pub mod encode_example;
 pub mod generate;
 pub mod guard;
 mod layered;

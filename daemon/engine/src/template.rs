@@ -13,11 +13,13 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 
 use crate::base_error::BaseError;
 use crate::base_source::BaseSource;
-use crate::template_source::for_minijinja;
+use crate::template_source::{for_minijinja, with_marks};
 use crate::tokenizer::TokenizerConfig;
 
 const FILE: &str = "chat_template.jinja";
 const NAME: &str = "chat";
+/// The same with marks around answers, for a template that tells where they are.
+const MARKED: &str = "marked";
 
 /// A compiled template.
 #[derive(Debug)]
@@ -68,6 +70,9 @@ impl ChatTemplate {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| error.to_string())?);
         environment.add_template_owned(NAME, for_minijinja(&text)).map_err(|error| words(&error))?;
+        if let Some(marked) = with_marks(&text) {
+            environment.add_template_owned(MARKED, marked).map_err(|error| words(&error))?;
+        }
         Ok(Self { environment, special_tokens, text })
     }
 
@@ -77,23 +82,74 @@ impl ChatTemplate {
 
     /// # Errors
     /// What the template says against these messages, in words.
-    pub(crate) fn render(&self, turns: &[Turn], add_generation_prompt: bool) -> Result<String, String> {
-        let messages = turns.iter().map(|turn| {
-            let message = [("role", turn.role.name()), ("content", turn.content.as_str())];
-            Value::from_pairs(message.map(|(key, value)| (key, Value::from(value))))
-        });
+    pub(crate) fn render(
+        &self,
+        turns: &[Turn],
+        tools: Option<&serde_json::Value>,
+        add_generation_prompt: bool,
+    ) -> Result<String, String> {
+        self.render_as(NAME, turns, tools, add_generation_prompt)
+    }
+
+    /// The text with [`ANSWER_MARKS`](crate::template_source::ANSWER_MARKS) around each answer, where the template tells.
+    pub(crate) fn render_marked(
+        &self,
+        turns: &[Turn],
+        tools: Option<&serde_json::Value>,
+    ) -> Option<Result<String, String>> {
+        self.environment.get_template(MARKED).ok()?;
+        Some(self.render_as(MARKED, turns, tools, false))
+    }
+
+    fn render_as(
+        &self,
+        name: &str,
+        turns: &[Turn],
+        tools: Option<&serde_json::Value>,
+        add_generation_prompt: bool,
+    ) -> Result<String, String> {
         let mut context = vec![
-            ("messages", Value::from(messages.collect::<Vec<_>>())),
+            ("messages", turns.iter().map(message).collect()),
             ("add_generation_prompt", Value::from(add_generation_prompt)),
-            ("tools", Value::from(())),
+            ("tools", tools.map_or(Value::from(()), from_json)),
             ("documents", Value::from(())),
         ];
         context.extend(
             self.special_tokens.iter().map(|(key, token)| (key.as_str(), Value::from(token.as_str()))),
         );
-        let template = self.environment.get_template(NAME).map_err(|error| words(&error))?;
+        let template = self.environment.get_template(name).map_err(|error| words(&error))?;
         template.render(Value::from_pairs(context)).map_err(|error| words(&error))
     }
+}
+
+/// A message with all its keys, in the record's order.
+fn message(turn: &Turn) -> Value {
+    match &turn.message {
+        Some(message) => from_map(message),
+        None => Value::from_pairs([
+            ("role", Value::from(turn.role.name())),
+            ("content", turn.content.as_str().into()),
+        ]),
+    }
+}
+
+fn from_json(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(flag) => Value::from(*flag),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::from(number),
+            (None, Some(number)) => Value::from(number),
+            (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        serde_json::Value::Array(items) => items.iter().map(from_json).collect(),
+        serde_json::Value::Object(map) => from_map(map),
+    }
+}
+
+fn from_map(map: &serde_json::Map<String, serde_json::Value>) -> Value {
+    Value::from_pairs(map.iter().map(|(key, value)| (key.as_str(), from_json(value))))
 }
 
 /// An error with its causes, on one line.
@@ -257,13 +313,13 @@ mod tests {
     use super::*;
 
     fn turn(role: Role, content: &str) -> Turn {
-        Turn { role, content: content.to_owned() }
+        Turn::new(role, content)
     }
 
     fn render(template: &str) -> Result<String, String> {
         let specials = BTreeMap::from([("bos_token".to_owned(), "<s>".to_owned())]);
         let template = ChatTemplate::compile(template.to_owned(), specials)?;
-        template.render(&[turn(Role::User, " Hi <b>\n"), turn(Role::Assistant, "\"好\"")], true)
+        template.render(&[turn(Role::User, " Hi <b>\n"), turn(Role::Assistant, "\"好\"")], None, true)
     }
 
     fn check(template: &str, expected: &str) {

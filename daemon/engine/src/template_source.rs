@@ -21,6 +21,23 @@ pub(crate) fn for_minijinja(template: &str) -> String {
     replaced.into_owned()
 }
 
+/// Marks that [`with_marks`] puts around an answer.
+pub(crate) const ANSWER_MARKS: [char; 2] = ['\u{f8e1}', '\u{f8e2}'];
+
+/// The template that also writes a mark where an answer starts and ends, if it tells where that is. White space around the
+/// tags is treated as without marks.
+pub(crate) fn with_marks(template: &str) -> Option<String> {
+    let template = without_continuations(template);
+    let tag = GENERATION.as_ref().filter(|tag| tag.is_match(&template))?;
+    let [start, end] = ANSWER_MARKS;
+    let replaced = tag.replace_all(&template, |found: &Captures| {
+        let (statement, mark) = if found.get(2).is_some() { ("endif", end) } else { ("if true", start) };
+        // Two tags, so that each side's white space is judged by a tag as it was.
+        format!("{{%{} {statement} %}}{{{{ '{mark}' }}}}{{% {statement} {}%}}", &found[1], &found[3])
+    });
+    Some(replaced.into_owned())
+}
+
 /// Inside a tag's string literal, a backslash before a line's end joins the lines, as in Python.
 fn without_continuations(template: &str) -> String {
     let mut out = String::with_capacity(template.len());

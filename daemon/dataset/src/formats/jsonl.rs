@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::Found;
 use super::record::{ChatFault, Field, Messages, Record};
-use crate::content::{Content, Role};
+use crate::chat::{Chat, Role};
+use crate::content::Content;
 use crate::findings::{
     BadByte, EmptyPlace, Finding, empty, invalid_json, missing_field, no_answer, not_utf8, record_too_large,
     unknown_role, wrong_type,
@@ -90,7 +91,7 @@ impl<'a> JsonLinesParser<'a> {
     fn chat(&self, line: usize, messages: Messages) -> Result<Content, Finding> {
         match messages {
             Messages::Turns(turns) if turns.iter().any(|turn| turn.role == Role::Assistant) => {
-                Ok(Content::Chat(turns))
+                Ok(Content::Chat(Chat::new(turns)))
             }
             Messages::Turns(turns) => Err(no_answer(self.file, line, turns.len())),
             Messages::Other(kind) => Err(wrong_type(self.file, line, "\"messages\"", "a list", kind)),

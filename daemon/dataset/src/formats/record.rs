@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::content::{Role, Turn};
+use crate::chat::{Role, Turn};
 
 /// More names than this are not worth naming.
 const MOST_NAMES: usize = 12;
@@ -69,7 +69,7 @@ impl Message {
         let role = text("role", role)?;
         let content = text("content", content)?;
         match Role::ALL.into_iter().find(|known| known.name() == role) {
-            Some(role) => Ok(Turn { role, content }),
+            Some(role) => Ok(Turn::new(role, content)),
             None => Err(ChatFault::UnknownRole(role)),
         }
     }

@@ -32,9 +32,7 @@ fn completion(prompt: &str, completion: &str) -> Content {
 }
 
 fn chat(turns: &[(Role, &str)]) -> Content {
-    Content::Chat(
-        turns.iter().map(|(role, content)| Turn { role: *role, content: (*content).to_owned() }).collect(),
-    )
+    Content::Chat(Chat::new(turns.iter().map(|(role, content)| Turn::new(*role, *content)).collect()))
 }
 
 /// The text of the tokens that carry loss, special tokens included.
@@ -68,7 +66,8 @@ fn what_is_trained_begins_with_what_is_served() {
         for template in [Some(TINY), Some(TIGHT), Some(THOUGHT), Some(ENDLESS), None] {
             let base = base(tokenizer(), template);
             for (prompt, answer) in pairs {
-                let sample = base.encode_example(&completion(prompt, answer), 4096).unwrap();
+                let sample =
+                    base.encode_example(&completion(prompt, answer), &EncodeOptions::new(4096)).unwrap();
                 let served = base.prompt(prompt, false).unwrap();
                 let context = format!("{template:?} {prompt:?} {answer:?} {}", whole(&base, &sample));
                 assert!(sample.tokens.starts_with(&served), "{context}");
@@ -87,7 +86,8 @@ fn what_is_trained_begins_with_what_is_served() {
 #[test]
 fn the_embedded_bases_template_learns_the_answer_and_its_end() {
     let base = base(byte_level(), Some(TINY));
-    let sample = base.encode_example(&completion("hello", "all\n\nhello"), 4096).unwrap();
+    let sample =
+        base.encode_example(&completion("hello", "all\n\nhello"), &EncodeOptions::new(4096)).unwrap();
     assert_eq!(whole(&base, &sample), "<|user|>\nhello<|end|>\n<|assistant|>\nall\n\nhello<|end|>");
     assert_eq!(learnt(&base, &sample), "all\n\nhello<|end|>");
     assert!(!sample.truncated);
@@ -97,7 +97,7 @@ fn the_embedded_bases_template_learns_the_answer_and_its_end() {
 fn an_opened_thought_is_kept_in_the_prompt_and_not_learnt() {
     let base = base(byte_level(), Some(THOUGHT));
     // The answer begins like the thought: "<th" is shared by accident.
-    let sample = base.encode_example(&completion("hello", "<the>"), 4096).unwrap();
+    let sample = base.encode_example(&completion("hello", "<the>"), &EncodeOptions::new(4096)).unwrap();
     assert_eq!(whole(&base, &sample), "<|user|>hello<|end|><|assistant|><think><the><|end|>");
     assert_eq!(learnt(&base, &sample), "<the><|end|>");
 }
@@ -105,7 +105,7 @@ fn an_opened_thought_is_kept_in_the_prompt_and_not_learnt() {
 #[test]
 fn a_template_without_an_end_token_gets_one() {
     let base = base(byte_level(), Some(ENDLESS));
-    let sample = base.encode_example(&completion("hello", "you"), 4096).unwrap();
+    let sample = base.encode_example(&completion("hello", "you"), &EncodeOptions::new(4096)).unwrap();
     assert_eq!(whole(&base, &sample), "[user]hello\n[assistant]you\n<|end|>");
     assert_eq!(learnt(&base, &sample), "you\n<|end|>");
 }
@@ -113,12 +113,14 @@ fn a_template_without_an_end_token_gets_one() {
 #[test]
 fn a_text_is_learnt_whole() {
     let bytes = base(byte_level(), Some(TINY));
-    let sample = bytes.encode_example(&Content::Text("hello\n世".to_owned()), 4096).unwrap();
+    let sample =
+        bytes.encode_example(&Content::Text("hello\n世".to_owned()), &EncodeOptions::new(4096)).unwrap();
     assert_eq!(whole(&bytes, &sample), "hello\n世<|end|>");
     assert!(!sample.supervised[0] && sample.supervised[1..].iter().all(|carries| *carries));
 
     let pieces = base(llama(), None);
-    let sample = pieces.encode_example(&Content::Text("hello".to_owned()), 4096).unwrap();
+    let sample =
+        pieces.encode_example(&Content::Text("hello".to_owned()), &EncodeOptions::new(4096)).unwrap();
     assert_eq!(sample.tokens[..1], [pieces.bos.unwrap()]);
     assert_eq!(sample.tokens.len(), 3, "BOS, one piece, EOS");
     assert_eq!(sample.supervised, [false, true, true]);
@@ -143,7 +145,7 @@ fn every_assistant_turn_of_a_chat_is_learnt() {
     ] {
         for tokenizer in [byte_level, llama, metaspace] {
             let base = base(tokenizer(), template);
-            let sample = base.encode_example(&chat(&turns), 4096).unwrap();
+            let sample = base.encode_example(&chat(&turns), &EncodeOptions::new(4096)).unwrap();
             // SentencePiece puts a space behind special tokens.
             assert_eq!(
                 learnt(&base, &sample).replace(' ', ""),
@@ -155,30 +157,34 @@ fn every_assistant_turn_of_a_chat_is_learnt() {
         }
     }
     let bytes = base(byte_level(), Some(TINY));
-    let silent = bytes.encode_example(&chat(&[(User, "hello")]), 4096).unwrap();
+    let silent = bytes.encode_example(&chat(&[(User, "hello")]), &EncodeOptions::new(4096)).unwrap();
     assert_eq!(silent.supervised_tokens(), 0);
 }
 
 #[test]
 fn what_is_too_long_loses_its_end_and_says_so() {
     let base = base(byte_level(), Some(TINY));
-    let full = base.encode_example(&completion("hello", "hello hello"), 4096).unwrap();
-    let exact = base.encode_example(&completion("hello", "hello hello"), full.tokens.len()).unwrap();
+    let full = base.encode_example(&completion("hello", "hello hello"), &EncodeOptions::new(4096)).unwrap();
+    let exact = base
+        .encode_example(&completion("hello", "hello hello"), &EncodeOptions::new(full.tokens.len()))
+        .unwrap();
     assert_eq!(full, exact);
-    let cut = base.encode_example(&completion("hello", "hello hello"), full.tokens.len() - 1).unwrap();
+    let cut = base
+        .encode_example(&completion("hello", "hello hello"), &EncodeOptions::new(full.tokens.len() - 1))
+        .unwrap();
     assert!(cut.truncated && cut.tokens[..] == full.tokens[..full.tokens.len() - 1]);
     assert_eq!(cut.tokens.len(), cut.supervised.len());
-    let nothing = base.encode_example(&Content::Text("hello".to_owned()), 0).unwrap();
+    let nothing = base.encode_example(&Content::Text("hello".to_owned()), &EncodeOptions::new(0)).unwrap();
     assert!(nothing.truncated && nothing.tokens.is_empty());
     let many = vec![(Role::Assistant, "a"); 5000];
-    assert!(base.encode_example(&chat(&many), 64).unwrap().truncated);
+    assert!(base.encode_example(&chat(&many), &EncodeOptions::new(64)).unwrap().truncated);
 }
 
 #[test]
 fn a_megabyte_is_no_problem() {
     let base = base(byte_level(), Some(TINY));
     for text in ["a".repeat(1 << 20), " ".repeat(1 << 20), "\n".repeat(1 << 20), "世".repeat(1 << 18)] {
-        let sample = base.encode_example(&completion("hello", &text), 2048).unwrap();
+        let sample = base.encode_example(&completion("hello", &text), &EncodeOptions::new(2048)).unwrap();
         assert!(sample.truncated && sample.tokens.len() == 2048);
     }
 }
@@ -188,14 +194,16 @@ fn a_template_that_refuses_names_its_words() {
     let refusing =
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn here') }}{% endif %}";
     let base = base(byte_level(), Some(refusing));
-    let error = base.encode_example(&chat(&[(Role::System, "x"), (Role::Assistant, "y")]), 99).unwrap_err();
+    let error = base
+        .encode_example(&chat(&[(Role::System, "x"), (Role::Assistant, "y")]), &EncodeOptions::new(99))
+        .unwrap_err();
     assert!(error.to_string().contains("no system turn here"), "{error}");
 }
 
 #[test]
 fn common_prefixes_end_between_characters() {
-    assert_eq!(common_prefix("好a", "好b"), 3);
+    assert_eq!(answers::common_prefix("好a", "好b"), 3);
     // 你 and 佡 share their first two bytes.
-    assert_eq!(common_prefix("x你", "x佡"), 1);
-    assert_eq!(common_prefix("", "x"), 0);
+    assert_eq!(answers::common_prefix("x你", "x佡"), 1);
+    assert_eq!(answers::common_prefix("", "x"), 0);
 }

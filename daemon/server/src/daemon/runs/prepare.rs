@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hotplate_dataset::{Dataset, Example, ExampleId, Side, changes, split};
 use hotplate_engine::base_text::{BaseText, Sample};
+use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_engine::lora::Linear;
 use hotplate_engine::train::{HeldOut, TrainData, TrainSettings};
 use hotplate_protocol::methods::train::Knobs;
@@ -248,7 +249,7 @@ pub(crate) fn encode(
                 "an example of the run is no longer there",
             ));
         };
-        text.encode_example(&example.content, max_tokens).map_err(|error| {
+        text.encode_example(&example.content, &EncodeOptions::new(max_tokens)).map_err(|error| {
             let place = format!("{}:{}: {error}", example.file.display(), example.lines.0);
             RpcError::new(ErrorCode::UnusableDataset, place)
         })

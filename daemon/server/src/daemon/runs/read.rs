@@ -4,6 +4,7 @@ use std::path::Path;
 
 use hotplate_dataset::{Content, Dataset, Limits};
 use hotplate_engine::base_text::BaseText;
+use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::{ErrorCode, RpcError};
 
@@ -18,7 +19,7 @@ pub(crate) fn max_tokens(text: &BaseText, knobs: &Knobs) -> usize {
 
 /// Tokens of an example as training would have them, uncut. What cannot be encoded is found when it is used.
 pub(crate) fn count_tokens(text: &BaseText, content: &Content) -> usize {
-    text.encode_example(content, usize::MAX).map_or(0, |sample| sample.tokens.len())
+    text.encode_example(content, &EncodeOptions::new(usize::MAX)).map_or(0, |sample| sample.tokens.len())
 }
 
 pub(crate) fn read(folder: &Path, text: &BaseText, max_tokens: usize) -> Result<Dataset, RpcError> {

@@ -12,6 +12,7 @@ fn example(number: usize) -> Example {
     Example {
         id: ContentHash::of(text.as_bytes()),
         content: Content::Text(text),
+        title: None,
         file: PathBuf::from("a.txt"),
         lines: (1, 1),
     }
