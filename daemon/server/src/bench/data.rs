@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use hotplate_dataset::Limits;
 use hotplate_engine::base_text::{BaseText, Sample};
+use hotplate_engine::encode_example::EncodeOptions;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -40,7 +41,10 @@ pub(super) fn read(path: &Path, text: &BaseText, max_tokens: usize) -> anyhow::R
         return tokens_of(path, text.config.vocab, max_tokens);
     }
     let dataset = hotplate_dataset::read(path, &Limits::default())?;
-    let encoded = dataset.examples.iter().map(|example| text.encode_example(&example.content, max_tokens));
+    let encoded = dataset
+        .examples
+        .iter()
+        .map(|example| text.encode_example(&example.content, &EncodeOptions::new(max_tokens)));
     Ok(encoded.collect::<Result<Vec<_>, _>>()?)
 }
 
