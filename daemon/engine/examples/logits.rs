@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     };
     let batch = Batch::packed([arguments.ids.as_slice()]);
     let hidden = base.decoder.forward(&batch, adapter.as_ref(), None)?;
-    let logits = base.decoder.logits(&hidden)?.to_vec2::<f32>()?;
+    let logits = base.decoder.logits(&hidden, adapter.as_ref())?.to_vec2::<f32>()?;
     println!("{}", serde_json::json!({ "logits": logits }));
     Ok(())
 }

@@ -251,7 +251,7 @@ impl Decoder {
         mut cache: Option<&mut KvCache>,
     ) -> Result<Tensor> {
         let context = self.context(batch)?;
-        let mut x = self.embed(&batch.tokens)?;
+        let mut x = self.adapt_embedding(self.embed(&batch.tokens)?, &batch.tokens, adapter)?;
         for layer in 0..self.blocks.len() {
             let pairs = adapter.and_then(|adapter| adapter.layers.get(layer));
             x = self.block_forward(layer, &x, &context, pairs, cache.as_deref_mut())?.0;
@@ -263,8 +263,9 @@ impl Decoder {
     }
 
     /// `[rows, hidden]` to `[rows, vocab]`.
-    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.head.forward(hidden)
+    pub fn logits(&self, hidden: &Tensor, adapter: Option<&Adapter>) -> Result<Tensor> {
+        let pair = adapter.and_then(|adapter| adapter.head.as_ref());
+        Ok(low_rank::adapted(&self.head, hidden, pair)?.0)
     }
 
     pub(crate) fn context(&self, batch: &Batch) -> Result<PassContext> {
@@ -277,6 +278,24 @@ impl Decoder {
             candle_core::bail!("token {token} is outside the base's vocabulary of {}", self.config.vocab);
         }
         self.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)
+    }
+
+    /// What [`embed`](Self::embed) gave, with the adapter's pair for it.
+    pub(crate) fn adapt_embedding(
+        &self,
+        x: Tensor,
+        tokens: &[u32],
+        adapter: Option<&Adapter>,
+    ) -> Result<Tensor> {
+        let Some(pair) = adapter.and_then(|adapter| adapter.embedding.as_ref()) else { return Ok(x) };
+        let tokens = Tensor::new(tokens, &self.device)?;
+        low_rank::adapted_embedding(&x, &tokens, pair, &self.embedding, self.embedding_scale())
+    }
+
+    /// What the base multiplies the embedded tokens by.
+    #[expect(clippy::unused_self, reason = "a family's configuration says it")]
+    pub(crate) fn embedding_scale(&self) -> f64 {
+        1.0
     }
 
     pub(crate) fn last_norm(&self, x: &Tensor) -> Result<Tensor> {
@@ -306,15 +325,10 @@ impl Decoder {
         let tokens = x.dim(0)?;
         let mut thin: [Option<Tensor>; 7] = Default::default();
         let mut project = |linear: Linear, x: &Tensor| -> Result<Tensor> {
-            let y = block.linear(linear).forward(x)?;
-            match pairs.and_then(|pairs| pairs.get(linear)) {
-                Some(pair) => {
-                    let (addition, inner) = low_rank::forward(x, pair)?;
-                    thin[linear as usize] = Some(inner);
-                    add(&y, &addition)
-                }
-                None => Ok(y),
-            }
+            let pair = pairs.and_then(|pairs| pairs.get(linear));
+            let (y, inner) = low_rank::adapted(block.linear(linear), x, pair)?;
+            thin[linear as usize] = inner;
+            Ok(y)
         };
         let normed = rms_norm::forward(x, &block.input_norm, eps)?;
         let q = project(Linear::Query, &normed)?.reshape((tokens, heads.heads, heads.width))?;

@@ -118,7 +118,12 @@ impl Generation {
             return Ok(GenerationEvent::Reading);
         }
         let row = hidden.narrow(0, hidden.dim(0)? - 1, 1)?;
-        let mut logits = base.decoder.logits(&row)?.squeeze(0)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        let mut logits = base
+            .decoder
+            .logits(&row, self.adapter.as_deref())?
+            .squeeze(0)?
+            .to_dtype(DType::F32)?
+            .to_vec1::<f32>()?;
         let token = self.sampler.draw(&mut logits, &self.tokens);
         if self.eos.contains(&token) && !self.options.ignore_eos {
             return self.done(Finish::Stop, Vec::new());

@@ -30,7 +30,7 @@ pub enum AdapterError {
     Io { file: PathBuf, source: std::io::Error },
     #[error("{}: {why}", file.display())]
     BadConfig { file: PathBuf, why: String },
-    #[error("{}: {what}; this version applies plain LoRA on the linear layers of a decoder only", file.display())]
+    #[error("{}: {what}; this version applies LoRA, rsLoRA and DoRA on a decoder's linear layers, embedding and head", file.display())]
     Unsupported { file: PathBuf, what: String },
     #[error("{} is damaged: {why}; copy it again from where it came", file.display())]
     Corrupt { file: PathBuf, why: String },

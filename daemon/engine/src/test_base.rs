@@ -8,7 +8,7 @@ use crate::base::Base;
 use crate::base_text::BaseText;
 use crate::config::DecoderConfig;
 use crate::decoder::{Block, Decoder};
-use crate::lora::{Adapter, Linear, Lora};
+use crate::lora::{Adapter, Linear, Lora, LoraSpec, Targets};
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::gradient_check::random;
 use crate::sample::Sample;
@@ -49,13 +49,30 @@ pub(crate) fn decoder(seed: u64) -> Decoder {
 
 /// An adapter whose both factors are random, so that it changes the output.
 pub(crate) fn adapter(decoder: &Decoder, rank: usize) -> Adapter {
-    let mut adapter = Adapter::fresh(decoder.config(), rank, rank as f64, 5, &Device::Cpu).unwrap();
+    let mut adapter = Adapter::fresh(decoder.config(), &spec(rank), 5, &Device::Cpu).unwrap();
     for (layer, pairs) in adapter.layers.iter_mut().enumerate() {
         for linear in Linear::ALL {
             let Some(pair) = pairs.get(linear).cloned() else { continue };
             let b = (random(pair.b.dims(), (layer * 7 + linear as usize) as u64 + 50) * 0.3).unwrap();
             pairs.set(linear, Lora { b, ..pair });
         }
+    }
+    adapter
+}
+
+pub(crate) fn spec(rank: usize) -> LoraSpec {
+    LoraSpec { rank, alpha: rank as f64, ..LoraSpec::default() }
+}
+
+/// Random factors on the embedding and the head too.
+pub(crate) fn adapter_everywhere(decoder: &Decoder, rank: usize) -> Adapter {
+    let spec = LoraSpec { targets: Targets::Regex(".*".to_owned()), ..spec(rank) };
+    let mut adapter = Adapter::fresh(decoder.config(), &spec, 5, &Device::Cpu).unwrap();
+    let pairs: Vec<_> = adapter.pairs().map(|(place, pair)| (place, pair.clone())).collect();
+    for (index, (place, pair)) in pairs.into_iter().enumerate() {
+        let factor = |shape: &[usize], seed: usize| (random(shape, seed as u64) * 0.3).unwrap();
+        let (a, b) = (factor(pair.a.dims(), 2 * index + 200), factor(pair.b.dims(), 2 * index + 201));
+        adapter.set(place, Lora { a, b, ..pair });
     }
     adapter
 }

@@ -6,10 +6,12 @@
 use candle_core::{D, Device, Result, Tensor};
 use rayon::prelude::*;
 
-use super::add::accumulate;
+use super::add::{accumulate, add};
 use super::exp::exp;
 use super::frozen_linear::FrozenLinear;
 use super::host::{HostSlice, on_host};
+use super::low_rank;
+use crate::lora::Lora;
 
 /// Logits that may exist at once (floats).
 pub(crate) const LOGITS_AT_ONCE: usize = 4 << 20;
@@ -32,12 +34,16 @@ pub struct CrossEntropy {
     pub dhidden: Option<Tensor>,
     /// The same for the head's weight, `[vocab, hidden]`.
     pub dhead: Option<Tensor>,
+    /// The same for the factors of the head's pair, A and B.
+    pub dpair: Option<(Tensor, Tensor)>,
 }
 
-/// `hidden: [n, hidden]` are the rows whose next token `targets[n]` is supervised. Gradients are of `factor` times the sum of losses.
+/// `hidden: [n, hidden]` are the rows whose next token `targets[n]` is supervised; `pair` is the head's, where an adapter has one. Gradients
+/// are of `factor` times the sum of losses; those of the pair come with [`Gradient::Hidden`].
 pub fn cross_entropy(
     hidden: &Tensor,
     head: &FrozenLinear,
+    pair: Option<&Lora>,
     targets: &[u32],
     factor: f64,
     gradient: Gradient,
@@ -51,20 +57,28 @@ pub fn cross_entropy(
     let mut losses = Vec::with_capacity(rows);
     let mut dhidden = Vec::new();
     let mut dhead: Option<Tensor> = None;
+    let (mut da, mut db): (Option<Tensor>, Option<Tensor>) = (None, None);
     for start in (0..rows).step_by(chunk) {
         let len = chunk.min(rows - start);
         let part = hidden.narrow(0, start, len)?;
-        let logits = head.forward(&part)?;
+        let (logits, thin) = low_rank::adapted(head, &part, pair)?;
         let (part_losses, dlogits) = rows_of(&logits, &targets[start..start + len], factor, gradient)?;
         losses.extend(part_losses);
         let Some(dlogits) = dlogits else { continue };
-        dhidden.push(head.backward(&dlogits)?);
+        let mut dpart = head.backward(&dlogits)?;
+        if let (Some(pair), Some(thin)) = (pair, thin) {
+            let gradients = low_rank::backward(&part, &thin, &dlogits, pair)?;
+            accumulate(&mut da, gradients.da)?;
+            accumulate(&mut db, gradients.db)?;
+            dpart = add(&dpart, &gradients.dx)?;
+        }
+        dhidden.push(dpart);
         if gradient == Gradient::HiddenAndHead {
             accumulate(&mut dhead, FrozenLinear::weight_gradient(&part, &dlogits)?)?;
         }
     }
     let dhidden = if dhidden.is_empty() { None } else { Some(Tensor::cat(&dhidden, 0)?) };
-    Ok(CrossEntropy { losses, dhidden, dhead })
+    Ok(CrossEntropy { losses, dhidden, dhead, dpair: da.zip(db) })
 }
 
 fn rows_of(
@@ -151,7 +165,7 @@ mod tests {
         let targets = [0, 8, 3, 3];
         let factor = 0.25;
         let run = |x: &Tensor, w: &Tensor, gradient| {
-            cross_entropy(x, &FrozenLinear::new(w.clone(), None), &targets, factor, gradient).unwrap()
+            cross_entropy(x, &FrozenLinear::new(w.clone(), None), None, &targets, factor, gradient).unwrap()
         };
         let sum = |losses: &[f32]| Tensor::new(losses, &Device::Cpu)?.sum_all()? * factor;
         let full = run(&x, &w, Gradient::HiddenAndHead);
@@ -166,8 +180,28 @@ mod tests {
     }
 
     #[test]
+    fn gradients_of_the_heads_pair_agree_with_finite_differences() {
+        let (x, w) = (random(&[4, 5], 1), random(&[9, 5], 2));
+        let (a, b) = (random(&[2, 5], 3), random(&[9, 2], 4));
+        let head = FrozenLinear::new(w, None);
+        let run = |x: &Tensor, a: &Tensor, b: &Tensor, gradient| {
+            let pair = Lora::plain(a.clone(), b.clone(), 1.7);
+            cross_entropy(x, &head, Some(&pair), &[0, 8, 3, 3], 0.25, gradient).unwrap()
+        };
+        let full = run(&x, &a, &b, Gradient::Hidden);
+        let (da, db) = full.dpair.unwrap();
+        let one = Tensor::new(1f32, &Device::Cpu).unwrap();
+        let sum = |x: &Tensor, a: &Tensor, b: &Tensor| {
+            Tensor::new(run(x, a, b, Gradient::None).losses, &Device::Cpu)?.sum_all()? * 0.25
+        };
+        slope(&x, full.dhidden.as_ref().unwrap(), &one, |x| sum(x, &a, &b));
+        slope(&a, &da, &one, |a| sum(&x, a, &b));
+        slope(&b, &db, &one, |b| sum(&x, &a, b));
+    }
+
+    #[test]
     fn a_token_outside_the_vocabulary_is_an_error() {
         let head = FrozenLinear::new(random(&[3, 2], 1), None);
-        assert!(cross_entropy(&random(&[1, 2], 2), &head, &[3], 1.0, Gradient::None).is_err());
+        assert!(cross_entropy(&random(&[1, 2], 2), &head, None, &[3], 1.0, Gradient::None).is_err());
     }
 }

@@ -2,32 +2,25 @@
 
 use std::path::Path;
 
-use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::AdapterError;
-use crate::config::parse_object;
-use crate::lora::{Adapter, Linear, Lora};
-
-/// Ranks beyond this are no adapter: more than the width of any base.
-const LARGEST_RANK: u64 = 1 << 16;
+use crate::config::{DecoderConfig, parse_object};
+use crate::lora::{Adapter, LARGEST_RANK, Linear, Lora, Patterns, Place, Selection, Targets, scale};
 
 /// Keys that don't change what the tensors mean once they are trained. Every other key must be absent, null, false or empty.
 const HARMLESS: &[&str] = &[
     "auto_mapping",
     "base_model_name_or_path",
     "corda_config",
-    "ensure_weight_tying",
     "eva_config",
-    "exclude_modules",
-    // Turned off by PEFT itself for linear layers, which are all that Llama has.
+    // Turned off by PEFT itself for the layers that a decoder has.
     "fan_in_fan_out",
     "inference_mode",
-    "layers_pattern",
-    "layers_to_transform",
     "loftq_config",
     "lora_dropout",
     "lora_ga_config",
+    "megatron_config",
     "megatron_core",
     "peft_version",
     "qalora_group_size",
@@ -36,21 +29,43 @@ const HARMLESS: &[&str] = &[
     "task_type",
 ];
 
+/// Keys that this file reads.
+const READ: &[&str] = &[
+    "alpha_pattern",
+    "ensure_weight_tying",
+    "exclude_modules",
+    "init_lora_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_alpha",
+    "peft_type",
+    "r",
+    "rank_pattern",
+    "target_modules",
+    "use_dora",
+    "use_rslora",
+];
+
 /// Ways to initialise that also changed the base's weights: without those, the tensors mean nothing.
-const BASE_CHANGING: &[&str] = &["pissa", "olora", "corda", "loftq", "lora_ga"];
+const BASE_CHANGING: &[&str] = &["pissa", "olora", "corda", "lora_ga"];
+/// Ways to initialise that left the base alone.
+const BASE_KEEPING: &[&str] = &["gaussian", "eva", "orthogonal", "mica", "true", "false"];
 
 /// What an adapter's settings say about its tensors.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) rank: usize,
     pub(super) alpha: f64,
-    root_scaled: bool,
-    ranks: Vec<(Regex, usize)>,
-    alphas: Vec<(Regex, f64)>,
-    /// Module names that must have tensors; none where a pattern chose them.
+    pub(super) rslora: bool,
+    pub(super) dora: bool,
+    /// An adapted embedding also changes a head that is tied to it.
+    pub(super) keeps_tie: bool,
+    ranks: Patterns<usize>,
+    alphas: Patterns<f64>,
+    /// Which modules must have tensors, and no others may; nothing is known where the settings name none.
+    selection: Option<Selection>,
+    /// The names in `target_modules`, where it is a list.
     pub(super) listed: Vec<String>,
-    /// Some layers were left out on purpose.
-    pub(super) partial: bool,
 }
 
 impl Settings {
@@ -64,43 +79,81 @@ impl Settings {
         let rank = object.get("r").map_or(Ok(8), |value| rank("r", value)).map_err(bad)?;
         let alpha =
             object.get("lora_alpha").map_or(Ok(8.0), |value| alpha("lora_alpha", value)).map_err(bad)?;
-        let listed = match object.get("target_modules") {
-            Some(Value::Array(names)) => {
-                names.iter().map(|name| name.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
-            }
-            Some(Value::String(_) | Value::Null) | None => Some(Vec::new()),
-            Some(_) => None,
+        let targets = targets_of(&object, "target_modules").map_err(bad)?;
+        let selection = match &targets {
+            Some(targets) => Some(selection(&object, targets).map_err(bad)?),
+            None => None,
         };
-        let given = |key: &str| object.get(key).is_some_and(|value| !is_nothing(value));
+        let flag = |key: &str| object.get(key) == Some(&Value::Bool(true));
         Ok(Self {
             rank,
             alpha,
-            root_scaled: object.get("use_rslora") == Some(&Value::Bool(true)),
+            rslora: flag("use_rslora"),
+            dora: flag("use_dora"),
+            keeps_tie: flag("ensure_weight_tying"),
             ranks: patterns(&object, "rank_pattern", self::rank).map_err(bad)?,
             alphas: patterns(&object, "alpha_pattern", self::alpha).map_err(bad)?,
-            listed: listed
-                .ok_or_else(|| bad("target_modules must be a list of names or a text".to_owned()))?,
-            partial: given("layers_to_transform") || given("exclude_modules"),
+            selection,
+            listed: if let Some(Targets::Names(names)) = targets { names } else { Vec::new() },
         })
     }
 
     /// The rank of a module such as `model.layers.0.self_attn.q_proj`.
     pub(super) fn rank_of(&self, module: &str) -> usize {
-        first_match(&self.ranks, module).unwrap_or(self.rank)
+        self.ranks.of(module).unwrap_or(self.rank)
     }
 
     pub(super) fn scale_of(&self, module: &str) -> f64 {
-        let alpha = first_match(&self.alphas, module).unwrap_or(self.alpha);
-        scale(alpha, self.rank_of(module), self.root_scaled)
+        scale(self.alphas.of(module).unwrap_or(self.alpha), self.rank_of(module), self.rslora)
+    }
+
+    /// The modules that must have tensors, if the settings say so.
+    pub(super) fn expected(&self, base: &DecoderConfig) -> Option<Vec<Place>> {
+        let selection = self.selection.as_ref()?;
+        Some(Place::all(base).into_iter().filter(|place| selection.has(*place)).collect())
     }
 }
 
-fn scale(alpha: f64, rank: usize, root: bool) -> f64 {
-    if root { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 }
+/// `target_modules` or `exclude_modules`.
+fn targets_of(object: &Map<String, Value>, key: &str) -> Result<Option<Targets>, String> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(names)) => names
+            .iter()
+            .map(|name| name.as_str().map(str::to_owned))
+            .collect::<Option<Vec<_>>>()
+            .map(|names| Some(Targets::Names(names)))
+            .ok_or_else(|| format!("{key} must be a list of names or a text")),
+        // PEFT compares this word in lower case.
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("all-linear") => Ok(Some(Targets::AllLinear)),
+        Some(Value::String(text)) => Ok(Some(Targets::Regex(text.clone()))),
+        Some(_) => Err(format!("{key} must be a list of names or a text")),
+    }
 }
 
-fn first_match<T: Copy>(patterns: &[(Regex, T)], module: &str) -> Option<T> {
-    patterns.iter().find(|(pattern, _)| pattern.is_match(module)).map(|(_, value)| *value)
+fn selection(object: &Map<String, Value>, targets: &Targets) -> Result<Selection, String> {
+    let mut selection = Selection::new(targets).map_err(|why| format!("target_modules: {why}"))?;
+    if let Some(excluded) = targets_of(object, "exclude_modules")? {
+        selection = selection.without(&excluded).map_err(|why| format!("exclude_modules: {why}"))?;
+    }
+    let number = |value: &Value| value.as_u64().and_then(|layer| usize::try_from(layer).ok());
+    let layers = match object.get("layers_to_transform") {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(items)) if items.is_empty() => None,
+        Some(Value::Array(items)) => Some(items.iter().map(number).collect::<Option<Vec<_>>>()),
+        Some(value) => Some(number(value).map(|layer| vec![layer])),
+    };
+    let Some(layers) = layers else { return Ok(selection) };
+    let layers = layers.ok_or("layers_to_transform must be a number or a list of numbers")?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let patterns = match object.get("layers_pattern") {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::String(pattern)) if pattern.is_empty() => Some(Vec::new()),
+        Some(Value::Array(items)) => items.iter().map(text).collect(),
+        Some(value) => text(value).map(|pattern| vec![pattern]),
+    };
+    let patterns = patterns.ok_or("layers_pattern must be a text or a list of texts")?;
+    selection.in_layers(layers, &patterns).map_err(|why| format!("layers_pattern: {why}"))
 }
 
 /// Null, false, zero-length: PEFT's ways to say "not used".
@@ -117,40 +170,78 @@ fn is_nothing(value: &Value) -> bool {
 fn unsupported(object: &Map<String, Value>) -> Option<String> {
     match object.get("peft_type") {
         Some(Value::String(kind)) if kind == "LORA" => {}
-        Some(other) => return Some(format!("peft_type is {other}, not \"LORA\"")),
+        Some(other) => return Some(brief(&format!("peft_type is {other}, not \"LORA\""))),
         None => return Some("it has no peft_type".to_owned()),
     }
     if let Some(Value::String(start)) = object.get("init_lora_weights")
-        && let Some(method) = BASE_CHANGING.iter().find(|method| start.to_lowercase().starts_with(**method))
+        && let Some(what) = initialised(start)
     {
-        return Some(format!(
-            "init_lora_weights is {start:?}: {method} also changed the base's weights; save it again in PEFT with \
-             path_initial_model_for_weight_conversion"
-        ));
+        return Some(what);
     }
-    for (key, value) in object {
+    let key = object.iter().find_map(|(key, value)| {
         let plain = match key.as_str() {
-            "peft_type" | "r" | "lora_alpha" | "target_modules" | "rank_pattern" | "alpha_pattern"
-            | "use_rslora" | "init_lora_weights" => true,
             "bias" => value == "none" || is_nothing(value),
-            key => HARMLESS.contains(&key) || is_nothing(value),
+            key => READ.contains(&key) || HARMLESS.contains(&key) || is_nothing(value),
         };
-        if !plain {
-            let what = match key.as_str() {
-                "use_dora" => "it is a DoRA adapter (use_dora)".to_owned(),
-                "modules_to_save" => format!("it brings whole modules of its own (modules_to_save: {value})"),
-                "bias" | "lora_bias" => format!("it changes biases ({key}: {value})"),
-                key => format!("it uses {key}: {value}"),
-            };
-            return Some(what.chars().take(200).collect());
+        (!plain).then_some((key.as_str(), value))
+    });
+    let (key, value) = key?;
+    Some(brief(&match key {
+        "modules_to_save" => format!(
+            "it brings whole modules of its own (modules_to_save: {value}); merge it into its base with PEFT's \
+             merge_and_unload and use the result as a base"
+        ),
+        "bias" | "lora_bias" => format!("it changes biases ({key}: {value})"),
+        "alora_invocation_tokens" => {
+            format!(
+                "it is an activated LoRA, which works only behind its own invocation tokens ({key}: {value})"
+            )
         }
+        "trainable_token_indices" => {
+            format!(
+                "it brings new vectors for single tokens ({key}: {value}); merge it into its base with PEFT first"
+            )
+        }
+        "layer_replication" => format!("it repeats blocks of its base ({key}: {value})"),
+        "target_parameters" => {
+            format!("it adapts bare parameters, as mixtures of experts have them ({key}: {value})")
+        }
+        "use_qalora" => "it is a QA-LoRA adapter, which is bound to a quantised base (use_qalora)".to_owned(),
+        key => format!("it uses {key}: {value}"),
+    }))
+}
+
+/// Why the way it was initialised stands in the way.
+fn initialised(start: &str) -> Option<String> {
+    let lower = start.to_lowercase();
+    if let Some(method) = BASE_CHANGING.iter().find(|method| lower.starts_with(**method)) {
+        return Some(brief(&format!(
+            "init_lora_weights is {start:?}: {method} also changed the base's weights, so that the factors alone mean nothing; \
+             turn it into plain LoRA in PEFT with save_pretrained(folder, path_initial_model_for_weight_conversion=...)"
+        )));
+    }
+    if lower.starts_with("loftq") {
+        return Some(brief(&format!(
+            "init_lora_weights is {start:?}: the factors belong to LoftQ's quantised base, not to this one; merge both \
+             with PEFT's merge_and_unload and use the result as a base"
+        )));
+    }
+    if !BASE_KEEPING.contains(&lower.as_str()) {
+        return Some(brief(&format!(
+            "init_lora_weights is {start:?}, and whether that left the base's weights alone is not known here"
+        )));
     }
     None
 }
 
+/// Values from outside may be megabytes.
+fn brief(what: &str) -> String {
+    what.chars().take(400).collect()
+}
+
 fn rank(key: &str, value: &Value) -> Result<usize, String> {
     match value.as_u64() {
-        Some(rank) if (1..=LARGEST_RANK).contains(&rank) => Ok(rank as usize),
+        Some(rank) if (1..=LARGEST_RANK as u64).contains(&rank) => Ok(rank as usize),
         _ => Err(format!("{key} must be a whole number from 1 to {LARGEST_RANK}")),
     }
 }
@@ -162,43 +253,35 @@ fn alpha(key: &str, value: &Value) -> Result<f64, String> {
     }
 }
 
-/// PEFT's `get_pattern_key`: each key is a regular expression for the end of a module's name, from a dot or its start;
-/// the first that matches counts.
-fn patterns<T>(
+fn patterns<T: Copy>(
     object: &Map<String, Value>,
     key: &str,
     parse: impl Fn(&str, &Value) -> Result<T, String>,
-) -> Result<Vec<(Regex, T)>, String> {
+) -> Result<Patterns<T>, String> {
     let entries = match object.get(key) {
-        None | Some(Value::Null) => return Ok(Vec::new()),
+        None | Some(Value::Null) => return Patterns::new([]),
         Some(Value::Object(entries)) => entries,
         Some(_) => return Err(format!("{key} must be an object")),
     };
-    let one = |(pattern, value): (&String, &Value)| {
-        let place = format!("{key}.{pattern}");
-        let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"))
-            .map_err(|_| format!("{place} is no regular expression that this version knows"))?;
-        Ok((regex, parse(&place, value)?))
+    let one = |(pattern, value): (_, &Value)| {
+        Ok((String::as_str(pattern), parse(&format!("{key}.{pattern}"), value)?))
     };
-    entries.iter().map(one).collect()
+    let entries = entries.iter().map(one).collect::<Result<Vec<_>, String>>()?;
+    Patterns::new(entries).map_err(|why| format!("{key}: {why}"))
 }
 
 /// The settings of an adapter as PEFT's `save_pretrained` writes them: keys sorted, indented by 2. Only keys that every
 /// version of PEFT since 2023 knows: older ones refuse unknown keys.
 pub(super) fn write(adapter: &Adapter, base: &str) -> Vec<u8> {
-    let root_scaled = adapter.pairs().next().is_some()
-        && adapter.pairs().all(|(_, _, pair)| is_default(adapter, pair, true))
-        && !adapter.pairs().all(|(_, _, pair)| is_default(adapter, pair, false));
     let mut ranks = Map::new();
     let mut alphas = Map::new();
-    for (layer, linear, pair) in adapter.pairs() {
-        let module = module(layer, linear);
-        let rank = rank_of(pair);
+    for (place, pair) in adapter.pairs() {
+        let rank = pair.rank();
         if rank != adapter.rank {
-            ranks.insert(module.clone(), json!(rank));
+            ranks.insert(place.to_string(), json!(rank));
         }
-        if scale(adapter.alpha, rank, root_scaled).to_bits() != pair.scale.to_bits() {
-            alphas.insert(module, number(alpha_for(pair.scale, rank)));
+        if scale(adapter.alpha, rank, adapter.rslora).to_bits() != pair.scale.to_bits() {
+            alphas.insert(place.to_string(), number(alpha_for(pair, adapter.rslora)));
         }
     }
     let targets = targets(adapter);
@@ -222,8 +305,11 @@ pub(super) fn write(adapter: &Adapter, base: &str) -> Vec<u8> {
         "target_modules": targets,
         "task_type": "CAUSAL_LM",
     });
-    if root_scaled {
+    if adapter.rslora {
         settings["use_rslora"] = json!(true);
+    }
+    if adapter.is_dora() {
+        settings["use_dora"] = json!(true);
     }
     settings.sort_all_objects();
     format!("{settings:#}").into_bytes()
@@ -233,31 +319,26 @@ pub(super) fn write(adapter: &Adapter, base: &str) -> Vec<u8> {
 fn targets(adapter: &Adapter) -> Vec<String> {
     let has = |linear: &Linear| adapter.layers.iter().any(|layer| layer.get(*linear).is_some());
     let short: Vec<Linear> = Linear::ALL.into_iter().filter(has).collect();
-    if adapter.pairs().count() == short.len() * adapter.layers.len() {
-        return short.into_iter().map(|linear| linear.module().to_owned()).collect();
-    }
-    adapter.pairs().map(|(layer, linear, _)| module(layer, linear)).collect()
+    let in_blocks = |place: &Place| matches!(place, Place::Block(..));
+    let pairs = adapter.pairs().filter(|(place, _)| in_blocks(place)).count();
+    let even = pairs == short.len() * adapter.layers.len();
+    let mut names: Vec<String> = if even {
+        short.into_iter().map(|linear| linear.module().to_owned()).collect()
+    } else {
+        adapter.pairs().map(|(place, _)| place).filter(in_blocks).map(|place| place.to_string()).collect()
+    };
+    names.extend(adapter.embedding.iter().map(|_| "embed_tokens".to_owned()));
+    names.extend(adapter.head.iter().map(|_| "lm_head".to_owned()));
+    names
 }
 
-/// A module's name inside the base.
-pub(super) fn module(layer: usize, linear: Linear) -> String {
-    format!("model.layers.{layer}.{}.{}", linear.parent(), linear.module())
-}
-
-fn rank_of(pair: &Lora) -> usize {
-    pair.a.dims().first().copied().unwrap_or(1)
-}
-
-fn is_default(adapter: &Adapter, pair: &Lora, root: bool) -> bool {
-    scale(adapter.alpha, rank_of(pair), root).to_bits() == pair.scale.to_bits()
-}
-
-/// The alpha that gives exactly this scale when it is divided by the rank again, as far as there is one.
-fn alpha_for(scale: f64, rank: usize) -> f64 {
-    let near = scale * rank as f64;
-    let exact = [near, near.next_up(), near.next_down()]
+/// The alpha that gives exactly this pair's scale again, as far as there is one.
+fn alpha_for(pair: &Lora, rslora: bool) -> f64 {
+    let rank = pair.rank();
+    let near = if rslora { pair.scale * (rank as f64).sqrt() } else { pair.scale * rank as f64 };
+    let exact = [near, near.round(), near.next_up(), near.next_down()]
         .into_iter()
-        .find(|alpha| (alpha / rank as f64).to_bits() == scale.to_bits());
+        .find(|alpha| scale(*alpha, rank, rslora).to_bits() == pair.scale.to_bits());
     exact.unwrap_or(near)
 }
 

@@ -1,23 +1,53 @@
 //! `adapter_model.safetensors`: names and shapes of the factors.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use super::config::{self, Settings};
+use super::config::Settings;
 use super::{AdapterError, WEIGHTS_FILE};
 use crate::base_error::BaseError;
 use crate::base_text::BaseText;
-use crate::lora::{Adapter, LayerAdapter, Linear, Lora};
+use crate::lora::{Adapter, Dora, Linear, Lora, Place};
 use crate::weights::Weights;
 
 /// What PEFT puts before a module's own name: its wrapper, then the attribute that holds the model.
 const PREFIX: &str = "base_model.model.";
-const A: &str = ".lora_A.weight";
-const B: &str = ".lora_B.weight";
+const MAGNITUDE: &str = ".lora_magnitude_vector";
+
+/// What a tensor is to its module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    A,
+    B,
+    Magnitude,
+    /// PEFT also saves the base's own weight beside factors of the embedding or the head.
+    BaseCopy,
+}
+
+/// The suffixes of a module's factors.
+fn suffixes(place: Place) -> (&'static str, &'static str) {
+    match place {
+        Place::Embedding => (".lora_embedding_A", ".lora_embedding_B"),
+        Place::Block(..) | Place::Head => (".lora_A.weight", ".lora_B.weight"),
+    }
+}
+
+fn role(place: Place, suffix: &str) -> Option<Role> {
+    let (a, b) = suffixes(place);
+    let outside = !matches!(place, Place::Block(..));
+    match suffix {
+        _ if suffix == a => Some(Role::A),
+        _ if suffix == b => Some(Role::B),
+        // Some versions of PEFT appended what they now leave out.
+        MAGNITUDE | ".lora_magnitude_vector.weight" => Some(Role::Magnitude),
+        ".base_layer.weight" | ".weight" if outside => Some(Role::BaseCopy),
+        _ => None,
+    }
+}
 
 pub(super) fn load(
     folder: &Path,
@@ -34,98 +64,221 @@ pub(super) fn load(
         });
     }
     let weights = Weights::open_file(&file).map_err(translated)?;
-    let modules: HashMap<String, (usize, Linear)> = (0..base.config.layers)
-        .flat_map(|layer| Linear::ALL.map(|linear| (config::module(layer, linear), (layer, linear))))
-        .collect();
-    let other =
-        |why: String| AdapterError::OtherBase { folder: folder.to_owned(), base: base.name.clone(), why };
-    let mut found: BTreeMap<(usize, Linear), &str> = BTreeMap::new();
-    let mut names: Vec<&str> = weights.names().collect();
-    names.sort_unstable();
-    for name in &names {
-        let module =
-            name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(A).or_else(|| name.strip_suffix(B)));
-        match module.map(|module| (module, modules.get(module))) {
-            Some((module, Some(place))) => {
-                found.insert(*place, module);
-            }
-            Some((module, None)) if is_layer(module) => {
-                return Err(other(format!(
-                    "it adapts {module}, and the base has {} layers",
-                    base.config.layers
-                )));
-            }
-            _ => return Err(AdapterError::Unsupported { file, what: unknown(name) }),
-        }
+    let source = Source { folder, file, weights, settings, base, device };
+    let found = source.places()?;
+    source.complete(&found)?;
+    let mut adapter = Adapter::empty(&base.config, settings.rank, settings.alpha, settings.rslora);
+    for place in found {
+        adapter.set(place, source.pair(place)?);
     }
-    if found.is_empty() {
-        let why = "it has no LoRA tensors".to_owned();
-        return Err(AdapterError::Corrupt { file, why });
-    }
-    complete(settings, &modules, &found).map_err(|why| AdapterError::Corrupt { file: file.clone(), why })?;
-
-    let mut layers = vec![LayerAdapter::default(); base.config.layers];
-    for ((layer, linear), module) in found {
-        let (outputs, inputs) = linear.shape(&base.config);
-        let rank = settings.rank_of(module);
-        let factor = |suffix: &str, expected: [usize; 2], is_rank: usize| {
-            let name = format!("{PREFIX}{module}{suffix}");
-            let Some(shape) = weights.shape(&name) else {
-                let why = format!("{module} has only one of its two factors: {name} is missing");
-                return Err(AdapterError::Corrupt { file: file.clone(), why });
-            };
-            if shape != expected {
-                let other_rank = shape.len() == 2 && shape[1 - is_rank] == expected[1 - is_rank];
-                let why = format!("{name} has shape {shape:?}, and {expected:?} is called for");
-                return Err(if other_rank {
-                    AdapterError::Corrupt {
-                        file: file.clone(),
-                        why: format!("{why} by r in adapter_config.json"),
-                    }
-                } else {
-                    other(why)
-                });
+    if settings.keeps_tie && base.config.tied_embeddings && adapter.head.is_none() {
+        // The head is the embedding seen from the other side, and so is its pair.
+        adapter.head = match &adapter.embedding {
+            Some(pair) if pair.dora.is_none() => {
+                let turned = |factor: &Tensor| factor.t()?.contiguous();
+                Some(Lora::plain(turned(&pair.b)?, turned(&pair.a)?, pair.scale))
             }
-            let tensor = weights.tensor(&name, &expected, device).map_err(translated)?;
-            if is_finite(&tensor)? {
-                Ok(tensor)
-            } else {
-                Err(AdapterError::NotFinite { file: file.clone(), name })
+            Some(_) => {
+                let what = "it is a DoRA adapter of a tied embedding (ensure_weight_tying)".to_owned();
+                return Err(AdapterError::Unsupported { file: source.file, what });
             }
+            None => None,
         };
-        let a = factor(A, [rank, inputs], 0)?;
-        let b = factor(B, [outputs, rank], 1)?;
-        layers[layer].set(linear, Lora { a, b, scale: settings.scale_of(module) });
     }
-    Ok(Adapter { rank: settings.rank, alpha: settings.alpha, layers })
+    Ok(adapter)
 }
 
-/// Whether each module that the settings list has its tensors.
-fn complete(
-    settings: &Settings,
-    modules: &HashMap<String, (usize, Linear)>,
-    found: &BTreeMap<(usize, Linear), &str>,
-) -> Result<(), String> {
-    for listed in &settings.listed {
-        // PEFT's rule for lists: the whole name, or its end from a dot on.
-        let means = |module: &str| {
-            module.strip_suffix(listed.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        if !found.values().any(|module| means(module)) {
-            return Err(format!(
-                "adapter_config.json lists {listed} in target_modules, but it has no tensors"
-            ));
+struct Source<'a> {
+    folder: &'a Path,
+    file: PathBuf,
+    weights: Weights,
+    settings: &'a Settings,
+    base: &'a BaseText,
+    device: &'a Device,
+}
+
+impl Source<'_> {
+    fn other(&self, why: String) -> AdapterError {
+        AdapterError::OtherBase { folder: self.folder.to_owned(), base: self.base.name.clone(), why }
+    }
+
+    fn corrupt(&self, why: String) -> AdapterError {
+        AdapterError::Corrupt { file: self.file.clone(), why }
+    }
+
+    /// The modules that have factors. Every tensor of the file is accounted for.
+    fn places(&self) -> Result<BTreeSet<Place>, AdapterError> {
+        let modules: HashMap<String, Place> =
+            Place::all(&self.base.config).into_iter().map(|place| (place.to_string(), place)).collect();
+        let mut found = BTreeSet::new();
+        let mut copies = BTreeMap::new();
+        let mut names: Vec<&str> = self.weights.names().collect();
+        names.sort_unstable();
+        for name in names {
+            let split = name.strip_prefix(PREFIX).and_then(split);
+            let known = split.and_then(|(module, suffix)| Some((*modules.get(module)?, suffix)));
+            match known.and_then(|(place, suffix)| Some((place, role(place, suffix)?))) {
+                Some((place, Role::BaseCopy)) => {
+                    copies.insert(place, name.to_owned());
+                }
+                Some((_, Role::Magnitude)) if !self.settings.dora => {
+                    let why =
+                        format!("{name} belongs to DoRA, and adapter_config.json does not say use_dora");
+                    return Err(self.corrupt(why));
+                }
+                Some((place, _)) => {
+                    found.insert(place);
+                }
+                None => return Err(self.unknown(name, split.map(|(module, _)| module))),
+            }
         }
-        let missing = modules.iter().filter(|(module, place)| means(module) && !found.contains_key(*place));
-        if let Some((module, _)) = missing.min_by_key(|(_, place)| **place)
-            && !settings.partial
-        {
-            return Err(format!(
-                "adapter_config.json lists {listed} in target_modules, but {module} has no tensors"
-            ));
+        if found.is_empty() {
+            return Err(self.corrupt("it has no LoRA tensors".to_owned()));
+        }
+        for (place, name) in copies {
+            self.check_copy(place, &name)?;
+        }
+        Ok(found)
+    }
+
+    /// Whether a weight of the base that the adapter brings along is the base's.
+    fn check_copy(&self, place: Place, name: &str) -> Result<(), AdapterError> {
+        let shape = match place {
+            Place::Head | Place::Embedding => [self.base.config.vocab, self.base.config.hidden],
+            Place::Block(_, linear) => <[usize; 2]>::from(linear.shape(&self.base.config)),
+        };
+        if self.weights.shape(name).is_none_or(|found| found != shape) {
+            let found = self.weights.shape(name).unwrap_or_default();
+            return Err(self.other(format!("{name} has shape {found:?}, and the base's is {shape:?}")));
+        }
+        let checkpoint = Weights::open(&self.base.source).map_err(translated)?;
+        let tied = place == Place::Head && self.base.config.tied_embeddings;
+        let own = if tied { Place::Embedding } else { place };
+        let own = checkpoint.tensor(&format!("{own}.weight"), &shape, self.device).map_err(translated)?;
+        let copy = self.weights.tensor(name, &shape, self.device).map_err(translated)?;
+        let (own, copy) = (values(&own)?, values(&copy)?);
+        // The copy may have been saved with fewer digits than the base has.
+        let same = own.iter().zip(&copy).all(|(own, copy)| (own - copy).abs() <= own.abs() / 128.0 + 1e-7);
+        if same {
+            return Ok(());
+        }
+        let what = format!(
+            "{name} is not the base's weight, so the whole layer was trained; merge it into its base with PEFT's \
+             merge_and_unload and use the result as a base"
+        );
+        Err(AdapterError::Unsupported { file: self.file.clone(), what })
+    }
+
+    /// Whether the modules that the settings choose have their tensors, and no others.
+    fn complete(&self, found: &BTreeSet<Place>) -> Result<(), AdapterError> {
+        let Some(mut expected) = self.settings.expected(&self.base.config) else { return Ok(()) };
+        let names = |listed: &&String| {
+            let module = |place: &Place| crate::lora::is_end_of(listed, &place.to_string());
+            Place::all(&self.base.config).iter().any(module)
+        };
+        if let Some(listed) = self.settings.listed.iter().find(|listed| !names(listed)) {
+            let why = format!(
+                "adapter_config.json lists {listed} in target_modules, and the base has no such module"
+            );
+            return Err(self.other(why));
+        }
+        if self.settings.keeps_tie && self.base.config.tied_embeddings && found.contains(&Place::Head) {
+            expected.push(Place::Head);
+        }
+        if let Some(place) = expected.iter().find(|place| !found.contains(place)) {
+            let why = format!("adapter_config.json chooses {place} (target_modules), but it has no tensors");
+            return Err(self.corrupt(why));
+        }
+        if let Some(place) = found.iter().find(|place| !expected.contains(place)) {
+            let why = format!(
+                "it has tensors for {place}, which adapter_config.json does not choose (target_modules)"
+            );
+            return Err(self.corrupt(why));
+        }
+        Ok(())
+    }
+
+    fn pair(&self, place: Place) -> Result<Lora, AdapterError> {
+        let module = place.to_string();
+        let (outputs, inputs) = place.shape(&self.base.config);
+        let rank = self.settings.rank_of(&module);
+        let (a, b) = suffixes(place);
+        let a = self.factor(&format!("{module}{a}"), &[rank, inputs], Some(0))?;
+        let b = self.factor(&format!("{module}{b}"), &[outputs, rank], Some(1))?;
+        let mut pair = Lora::plain(a, b, self.settings.scale_of(&module));
+        if self.settings.dora {
+            let long = format!("{module}{MAGNITUDE}.weight");
+            let is_long = self.weights.shape(&format!("{PREFIX}{long}")).is_some();
+            let name = if is_long { long } else { format!("{module}{MAGNITUDE}") };
+            pair.dora = Some(Dora::new(self.factor(&name, &[outputs], None)?));
+        }
+        Ok(pair)
+    }
+
+    /// A tensor of the file. `rank_at`: the dimension that is the rank.
+    fn factor(&self, name: &str, expected: &[usize], rank_at: Option<usize>) -> Result<Tensor, AdapterError> {
+        let name = format!("{PREFIX}{name}");
+        let Some(shape) = self.weights.shape(&name) else {
+            return Err(self.corrupt(format!("a module lacks one of its tensors: {name} is missing")));
+        };
+        if shape != expected {
+            let other_rank =
+                rank_at.is_some_and(|at| shape.len() == expected.len() && shape[1 - at] == expected[1 - at]);
+            let why = format!("{name} has shape {shape:?}, and {expected:?} is called for");
+            return Err(if other_rank {
+                self.corrupt(format!("{why} by r in adapter_config.json"))
+            } else {
+                self.other(why)
+            });
+        }
+        let tensor = self.weights.tensor(&name, expected, self.device).map_err(translated)?;
+        if values(&tensor)?.into_iter().all(f32::is_finite) {
+            Ok(tensor)
+        } else {
+            Err(AdapterError::NotFinite { file: self.file.clone(), name })
         }
     }
-    Ok(())
+
+    /// What a tensor is that has no place in this base or this engine.
+    fn unknown(&self, name: &str, module: Option<&str>) -> AdapterError {
+        if let Some(module) = module.filter(|module| is_layer(module))
+            && name.contains(".lora_")
+            && name.strip_suffix(".bias").is_none()
+        {
+            let layers = self.base.config.layers;
+            return self.other(format!("it adapts {module}, and the base has {layers} layers"));
+        }
+        let name: String = name.chars().take(200).collect();
+        let what = if name.strip_suffix(".bias").is_some() {
+            format!("it changes biases ({name})")
+        } else if name.starts_with("base_model.model.layers.") || name.starts_with("model.layers.") {
+            format!(
+                "the tensor {name} lacks the prefix base_model.model.model. that PEFT writes for a causal language model"
+            )
+        } else if name.contains(".lora_") {
+            format!("it adapts a module that this base does not have ({name})")
+        } else if name.contains("trainable_tokens") {
+            format!("it brings new vectors for single tokens ({name})")
+        } else {
+            format!("it holds the tensor {name}, which is no LoRA factor")
+        };
+        AdapterError::Unsupported { file: self.file.clone(), what }
+    }
+}
+
+/// A tensor's name without PEFT's prefix, cut into module and suffix.
+fn split(name: &str) -> Option<(&str, &str)> {
+    const SUFFIXES: [&str; 8] = [
+        ".lora_A.weight",
+        ".lora_B.weight",
+        ".lora_embedding_A",
+        ".lora_embedding_B",
+        MAGNITUDE,
+        ".lora_magnitude_vector.weight",
+        ".base_layer.weight",
+        ".weight",
+    ];
+    SUFFIXES.iter().find_map(|suffix| Some((name.strip_suffix(suffix)?, *suffix)))
 }
 
 /// `model.layers.N.self_attn.q_proj` and its like, whatever N.
@@ -139,30 +292,8 @@ fn is_layer(module: &str) -> bool {
     })
 }
 
-/// What a tensor is that has no place in this engine.
-fn unknown(name: &str) -> String {
-    let name: String = name.chars().take(200).collect();
-    if name.ends_with("lora_magnitude_vector") || name.ends_with("lora_magnitude_vector.weight") {
-        format!("it is a DoRA adapter ({name})")
-    } else if name.contains("lora_embedding_") || name.contains(".embed_tokens.") {
-        format!("it adapts the token embedding ({name})")
-    } else if name.contains(".lm_head.") {
-        format!("it adapts the output head ({name})")
-    } else if name.strip_suffix(".bias").is_some() {
-        format!("it changes biases ({name})")
-    } else if name.starts_with("base_model.model.layers.") || name.starts_with("model.layers.") {
-        format!(
-            "the tensor {name} lacks the prefix base_model.model.model. that PEFT writes for a causal language model"
-        )
-    } else if name.ends_with(A) || name.ends_with(B) {
-        format!("it adapts a module that is no linear layer of a block ({name})")
-    } else {
-        format!("it holds the tensor {name}, which is no LoRA factor")
-    }
-}
-
-fn is_finite(tensor: &Tensor) -> Result<bool, AdapterError> {
-    Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().all(f32::is_finite))
+fn values(tensor: &Tensor) -> Result<Vec<f32>, AdapterError> {
+    Ok(tensor.flatten_all()?.to_vec1::<f32>()?)
 }
 
 fn translated(error: BaseError) -> AdapterError {
@@ -179,11 +310,12 @@ fn translated(error: BaseError) -> AdapterError {
 /// The file's bytes: f32, named and marked as PEFT does.
 pub(super) fn bytes(adapter: &Adapter, file: &Path) -> Result<Vec<u8>, AdapterError> {
     let mut tensors = Vec::new();
-    for (layer, linear, pair) in adapter.pairs() {
-        let module = config::module(layer, linear);
-        for (suffix, factor) in [(A, &pair.a), (B, &pair.b)] {
-            let values = factor.flatten_all()?.to_vec1::<f32>()?;
-            let name = format!("{PREFIX}{module}{suffix}");
+    for (place, pair) in adapter.pairs() {
+        let (a, b) = suffixes(place);
+        let magnitude = pair.dora.as_ref().map(|dora| (MAGNITUDE, dora.magnitude()));
+        for (suffix, factor) in [(a, &pair.a), (b, &pair.b)].into_iter().chain(magnitude) {
+            let values = values(factor)?;
+            let name = format!("{PREFIX}{place}{suffix}");
             if !values.iter().all(|value| value.is_finite()) {
                 return Err(AdapterError::NotFinite { file: file.to_owned(), name });
             }

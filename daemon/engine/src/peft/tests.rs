@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::lora::{LayerAdapter, Linear, Lora};
+use crate::lora::{Dora, LayerAdapter, Linear, Lora, LoraSpec, Place};
 use crate::test_base;
 
 fn base() -> BaseText {
@@ -16,12 +16,12 @@ fn base() -> BaseText {
 /// All pairs random, rank 2, alpha 3.
 fn adapter() -> Adapter {
     let config = test_base::config();
-    let mut adapter = Adapter::fresh(&config, 2, 3.0, 1, &Device::Cpu).unwrap();
-    let other = Adapter::fresh(&config, 2, 3.0, 2, &Device::Cpu).unwrap();
-    for (layer, linear, pair) in other.pairs() {
-        let b =
-            pair.b.ones_like().unwrap().affine(0.25, layer as f64 + f64::from(linear as u8) / 8.0).unwrap();
-        adapter.layers[layer].set(linear, Lora { b, ..pair.clone() });
+    let spec = LoraSpec { rank: 2, alpha: 3.0, ..LoraSpec::default() };
+    let mut adapter = Adapter::fresh(&config, &spec, 1, &Device::Cpu).unwrap();
+    let other = Adapter::fresh(&config, &spec, 2, &Device::Cpu).unwrap();
+    for (index, (place, pair)) in other.pairs().enumerate() {
+        let b = pair.b.ones_like().unwrap().affine(0.25, index as f64 / 8.0).unwrap();
+        adapter.set(place, Lora { b, ..pair.clone() });
     }
     adapter
 }
@@ -53,8 +53,10 @@ fn values(tensor: &Tensor) -> Vec<u32> {
 fn assert_same(one: &Adapter, two: &Adapter) {
     assert_eq!((one.rank, one.alpha, one.layers.len()), (two.rank, two.alpha, two.layers.len()));
     assert_eq!(one.pairs().count(), two.pairs().count());
-    for ((layer, linear, a), (other_layer, other_linear, b)) in one.pairs().zip(two.pairs()) {
-        assert_eq!((layer, linear), (other_layer, other_linear));
+    for ((place, a), (other, b)) in one.pairs().zip(two.pairs()) {
+        assert_eq!(place, other);
+        let magnitude = |pair: &Lora| pair.dora.as_ref().map(|dora| values(dora.magnitude()));
+        assert_eq!(magnitude(a), magnitude(b));
         assert_eq!(
             (values(&a.a), values(&a.b), a.scale.to_bits()),
             (values(&b.a), values(&b.b), b.scale.to_bits())
@@ -159,11 +161,8 @@ fn the_base_is_named_by_its_hub_id() {
 #[test]
 fn other_ranks_scales_and_gaps_survive() {
     let mut uneven = adapter();
-    let pair = |rank: usize, scale: f64| Lora {
-        a: Tensor::ones((rank, 16), DType::F32, &Device::Cpu).unwrap(),
-        b: Tensor::ones((24, rank), DType::F32, &Device::Cpu).unwrap(),
-        scale,
-    };
+    let ones = |shape| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+    let pair = |rank: usize, scale: f64| Lora::plain(ones((rank, 16)), ones((24, rank)), scale);
     uneven.layers[0].set(Linear::Query, pair(5, 0.1));
     uneven.layers[1].set(Linear::Query, pair(3, 3.0 / 3.0));
     let mut gap = LayerAdapter::default();
@@ -186,7 +185,7 @@ fn rs_lora_divides_by_the_root() {
     let folder = saved(&adapter());
     set(&folder, "use_rslora", json!(true));
     let adapter = loaded(&folder).unwrap();
-    assert!(adapter.pairs().all(|(_, _, pair)| pair.scale.to_bits() == (3.0 / 2.0_f64.sqrt()).to_bits()));
+    assert!(adapter.pairs().all(|(_, pair)| pair.scale.to_bits() == (3.0 / 2.0_f64.sqrt()).to_bits()));
     let again = saved(&adapter);
     assert_eq!(settings(&again)["use_rslora"], true);
     assert_same(&loaded(&again).unwrap(), &adapter);
@@ -213,7 +212,8 @@ fn patterns_mean_what_peft_means() {
         ["3", "4", "1.5"],
         "the first match counts"
     );
-    set(&folder, "alpha_pattern", json!({"(?=q)": 8}));
+    assert_eq!(scales(json!({"(?!q)[a-z]+_proj": 8})), ["1.5", "1.5", "4"], "looks around as Python does");
+    set(&folder, "alpha_pattern", json!({"q(": 8}));
     assert!(loaded(&folder).unwrap_err().to_string().contains("alpha_pattern"));
 }
 
@@ -222,7 +222,6 @@ fn what_would_be_computed_wrongly_is_refused_by_name() {
     for (key, value) in [
         ("peft_type", json!("LOHA")),
         ("peft_type", json!(null)),
-        ("use_dora", json!(true)),
         ("bias", json!("all")),
         ("lora_bias", json!(true)),
         ("modules_to_save", json!(["lm_head"])),
@@ -233,6 +232,8 @@ fn what_would_be_computed_wrongly_is_refused_by_name() {
         ("alora_invocation_tokens", json!([1])),
         ("init_lora_weights", json!("pissa_niter_4")),
         ("init_lora_weights", json!("olora")),
+        ("init_lora_weights", json!("loftq")),
+        ("init_lora_weights", json!("some_later_idea")),
         ("some_later_idea", json!({"strength": 3})),
         ("r", json!(0)),
         ("r", json!("two")),
@@ -247,12 +248,12 @@ fn what_would_be_computed_wrongly_is_refused_by_name() {
         set(&folder, key, value.clone());
         let error = loaded(&folder).expect_err(key).to_string();
         let named = if key == "r" { "r " } else { key };
-        assert!(error.contains(named) || error.contains("DoRA"), "{key} {value}: {error}");
+        assert!(error.contains(named), "{key} {value}: {error}");
         assert!(error.contains("adapter_"), "names the file: {error}");
     }
     for (key, value) in [
         ("target_modules", json!("all-linear")),
-        ("target_modules", json!(["self_attn.q_proj", "model.layers.1.mlp.up_proj"])),
+        ("target_modules", json!(null)),
         ("init_lora_weights", json!("gaussian")),
         ("lora_dropout", json!(0.1)),
         ("peft_version", json!("9.9.9")),
@@ -271,12 +272,11 @@ fn unknown_and_broken_tensors_are_refused_by_name() {
     type Change = fn(&mut Vec<(String, Vec<usize>, Vec<f32>)>);
     let changes: [(&str, Change); 10] = [
         ("DoRA", |parts| parts.push((format!("{NAME}.lora_magnitude_vector"), vec![1], vec![1.0]))),
-        ("embedding", |parts| {
-            parts.push((
-                "base_model.model.model.embed_tokens.lora_embedding_A".to_owned(),
-                vec![1],
-                vec![1.0],
-            ));
+        ("embed_tokens", |parts| {
+            for (factor, shape) in [("A", [2, 24]), ("B", [16, 2])] {
+                let name = format!("base_model.model.model.embed_tokens.lora_embedding_{factor}");
+                parts.push((name, shape.to_vec(), vec![1.0; shape[0] * shape[1]]));
+            }
         }),
         ("bias", |parts| parts.push((format!("{NAME}.lora_B.bias"), vec![1], vec![1.0]))),
         ("lm_head", |parts| parts.push(("base_model.model.lm_head.weight".to_owned(), vec![1], vec![1.0]))),
@@ -337,5 +337,102 @@ fn missing_and_truncated_files_are_errors() {
             let damaged = matches!(error, AdapterError::Corrupt { .. } | AdapterError::BadConfig { .. });
             assert!(damaged && error.to_string().contains(file), "{file} {length}: {error}");
         }
+    }
+}
+
+/// Random factors on the embedding and the head too.
+fn everywhere() -> Adapter {
+    let decoder = test_base::decoder(1);
+    Adapter { alpha: 2.0, rank: 2, ..test_base::adapter_everywhere(&decoder, 2) }
+}
+
+#[test]
+fn embedding_and_head_have_names_of_their_own() {
+    let folder = saved(&everywhere());
+    let tensors = candle_core::safetensors::load(folder.path().join(WEIGHTS_FILE), &Device::Cpu).unwrap();
+    let shape = |name: &str| tensors[name].dims().to_vec();
+    assert_eq!(shape("base_model.model.model.embed_tokens.lora_embedding_A"), [2, 24]);
+    assert_eq!(shape("base_model.model.model.embed_tokens.lora_embedding_B"), [16, 2]);
+    assert_eq!(shape("base_model.model.lm_head.lora_A.weight"), [2, 16]);
+    assert_same(&loaded(&folder).unwrap(), &everywhere());
+}
+
+#[test]
+fn a_tied_head_follows_the_embedding_only_when_the_settings_say_so() {
+    let adapter = Adapter { head: None, ..everywhere() };
+    let folder = saved(&adapter);
+    assert!(loaded(&folder).unwrap().head.is_none());
+    set(&folder, "ensure_weight_tying", json!(true));
+    let tied = loaded(&folder).unwrap();
+    let (embedding, head) = (tied.embedding.unwrap(), tied.head.unwrap());
+    assert_eq!(values(&head.a), values(&embedding.b.t().unwrap().contiguous().unwrap()));
+    assert_eq!(values(&head.b), values(&embedding.a.t().unwrap().contiguous().unwrap()));
+}
+
+#[test]
+fn dora_brings_a_magnitude_for_each_output() {
+    let mut dora = adapter();
+    let pairs: Vec<(Place, Lora)> = dora.pairs().map(|(place, pair)| (place, pair.clone())).collect();
+    for (place, pair) in pairs {
+        let (outputs, _) = place.shape(&test_base::config());
+        let magnitude = Tensor::full(1.5f32, outputs, &Device::Cpu).unwrap();
+        dora.set(place, Lora { dora: Some(Dora::new(magnitude)), ..pair });
+    }
+    let folder = saved(&dora);
+    assert_eq!(settings(&folder)["use_dora"], true);
+    let again = loaded(&folder).unwrap();
+    assert!(again.is_dora());
+    assert_same(&again, &dora);
+    set(&folder, "use_dora", json!(false));
+    assert!(loaded(&folder).unwrap_err().to_string().contains("DoRA"));
+    let plain = saved(&adapter());
+    set(&plain, "use_dora", json!(true));
+    assert!(loaded(&plain).unwrap_err().to_string().contains("lora_magnitude_vector"));
+}
+
+#[test]
+fn settings_that_restrict_are_honoured() {
+    let mut some = adapter();
+    some.layers[0] = LayerAdapter::default();
+    let folder = saved(&some);
+    set(
+        &folder,
+        "target_modules",
+        json!(["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
+    );
+    let error = loaded(&folder).unwrap_err().to_string();
+    assert!(error.contains("model.layers.0.self_attn.q_proj"), "{error}");
+    for (key, value) in [("layers_to_transform", json!([1])), ("layers_to_transform", json!(1))] {
+        set(&folder, key, value);
+        assert_same(&loaded(&folder).unwrap(), &some);
+    }
+    set(&folder, "layers_pattern", json!(["layers"]));
+    assert_same(&loaded(&folder).unwrap(), &some);
+    set(&folder, "layers_pattern", json!("h"));
+    loaded(&folder).unwrap_err();
+    set(&folder, "layers_to_transform", json!(null));
+    set(&folder, "exclude_modules", json!(r"model\.layers\.0\..*"));
+    assert_same(&loaded(&folder).unwrap(), &some);
+    set(&folder, "exclude_modules", json!(["q_proj"]));
+    let error = loaded(&folder).unwrap_err().to_string();
+    assert!(error.contains("does not choose") || error.contains("no tensors"), "{error}");
+    set(&folder, "exclude_modules", json!(null));
+    set(&folder, "target_modules", json!(r".*\.1\.(self_attn|mlp)\..*_proj"));
+    assert_same(&loaded(&folder).unwrap(), &some);
+}
+
+#[test]
+fn half_precision_factors_are_read() {
+    let folder = saved(&adapter());
+    let file = folder.path().join(WEIGHTS_FILE);
+    let tensors = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+    for kind in [DType::F16, DType::BF16] {
+        let half: HashMap<String, Tensor> =
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor.to_dtype(kind).unwrap())).collect();
+        candle_core::safetensors::save(&half, &file).unwrap();
+        let found = loaded(&folder).unwrap();
+        let pair = found.get(Place::Block(0, Linear::Query)).unwrap();
+        let name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
+        assert_eq!(values(&pair.a), values(&half[name].to_dtype(DType::F32).unwrap()));
     }
 }

@@ -122,9 +122,9 @@ fn rows<'a>(
 
 fn value(decoder: &Decoder, parameter: Parameter) -> &Tensor {
     match parameter {
-        Parameter::Embedding => &decoder.embedding,
+        Parameter::Embedding | Parameter::EmbeddingLora(_) => &decoder.embedding,
         Parameter::Norm => &decoder.norm,
-        Parameter::Head => decoder.head.weight(),
+        Parameter::Head | Parameter::HeadLora(_) => decoder.head.weight(),
         Parameter::Block(layer, slot) => {
             let block = &decoder.blocks[layer];
             match slot {
@@ -140,14 +140,14 @@ fn value(decoder: &Decoder, parameter: Parameter) -> &Tensor {
 
 fn set(decoder: &mut Decoder, parameter: Parameter, value: Tensor) {
     match parameter {
-        Parameter::Embedding => {
+        Parameter::Embedding | Parameter::EmbeddingLora(_) => {
             if decoder.config.tied_embeddings {
                 decoder.head.set_weight(value.clone());
             }
             decoder.embedding = value;
         }
         Parameter::Norm => decoder.norm = value,
-        Parameter::Head => decoder.head.set_weight(value),
+        Parameter::Head | Parameter::HeadLora(_) => decoder.head.set_weight(value),
         Parameter::Block(layer, slot) => {
             let block = &mut decoder.blocks[layer];
             match slot {

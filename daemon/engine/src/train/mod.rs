@@ -18,6 +18,8 @@ pub use trainer::{Outcome, StopReason, TrainEvent, Trainer};
 
 use std::path::PathBuf;
 
+use crate::lora::LoraError;
+
 /// Why a run cannot start, go on, or be saved.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -41,4 +43,13 @@ pub enum TrainError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl From<LoraError> for TrainError {
+    fn from(error: LoraError) -> Self {
+        match error {
+            LoraError::BadSpec(why) => TrainError::BadSetting(why),
+            LoraError::Tensor(error) => TrainError::Tensor(error),
+        }
+    }
 }

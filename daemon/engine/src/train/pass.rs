@@ -8,6 +8,7 @@ use candle_core::{DType, Result, Tensor};
 use crate::decoder::{Batch, Decoder, Kept, Learner, PassContext, Slot};
 use crate::lora::{Adapter, LayerAdapter};
 use crate::ops::cross_entropy::{Gradient, cross_entropy};
+use crate::ops::low_rank::embedding_backward;
 use crate::ops::rms_norm;
 use crate::sample::Sample;
 
@@ -18,6 +19,15 @@ pub(crate) enum Parameter {
     Embedding,
     Norm,
     Head,
+    /// The factors of an adapter's pair outside the blocks.
+    EmbeddingLora(Factor),
+    HeadLora(Factor),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Factor {
+    A,
+    B,
 }
 
 /// Whose gradients are wanted, if any.
@@ -132,6 +142,9 @@ impl Pass {
             return Ok(Some(self.take_result()));
         }
         let layer = self.memory.len();
+        if layer == 0 {
+            self.x = decoder.adapt_embedding(self.x.clone(), &self.tokens, adapter)?;
+        }
         if layer < decoder.config().layers {
             let pairs = adapter.and_then(|adapter| adapter.layers.get(layer));
             let (y, kept) = decoder.block_forward(layer, &self.x, &self.context, pairs, None)?;
@@ -145,11 +158,11 @@ impl Pass {
             self.x = y;
             return Ok(None);
         }
-        self.losses(decoder)
+        self.losses(decoder, adapter)
     }
 
     /// The head: losses, and the gradient that starts the way back.
-    fn losses(&mut self, decoder: &Decoder) -> Result<Option<PassResult>> {
+    fn losses(&mut self, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Option<PassResult>> {
         let rows = Tensor::new(self.rows.as_slice(), decoder.device())?;
         let last = self.x.index_select(&rows, 0)?;
         let hidden = decoder.last_norm(&last)?;
@@ -158,7 +171,8 @@ impl Pass {
             Goal::Adapter { factor } => (Gradient::Hidden, factor),
             Goal::Weights { factor } => (Gradient::HiddenAndHead, factor),
         };
-        let entropy = cross_entropy(&hidden, &decoder.head, &self.targets, factor, gradient)?;
+        let pair = adapter.and_then(|adapter| adapter.head.as_ref());
+        let entropy = cross_entropy(&hidden, &decoder.head, pair, &self.targets, factor, gradient)?;
         for (loss, owner) in entropy.losses.iter().zip(&self.owners) {
             self.result.losses[*owner] += f64::from(*loss);
         }
@@ -168,6 +182,10 @@ impl Pass {
             self.result.gradients.push((if tied { Parameter::Embedding } else { Parameter::Head }, dhead));
             let dnorm = rms_norm::weight_gradient(&last, decoder.config().rms_eps, &dhidden)?;
             self.result.gradients.push((Parameter::Norm, dnorm));
+        }
+        if let Some((da, db)) = entropy.dpair {
+            self.result.gradients.push((Parameter::HeadLora(Factor::A), da));
+            self.result.gradients.push((Parameter::HeadLora(Factor::B), db));
         }
         let dlast = decoder.last_norm_backward(&last, &dhidden)?;
         let zeros = Tensor::zeros(self.x.dims(), DType::F32, decoder.device())?;
@@ -195,6 +213,11 @@ impl Pass {
                 let rows = Tensor::new(self.tokens.as_slice(), decoder.device())?;
                 let gradient = decoder.embedding.zeros_like()?.index_add(&rows, dy, 0)?;
                 self.result.gradients.push((Parameter::Embedding, gradient));
+            } else if let Some(pair) = adapter.and_then(|adapter| adapter.embedding.as_ref()) {
+                let tokens = Tensor::new(self.tokens.as_slice(), decoder.device())?;
+                let (da, db) = embedding_backward(&tokens, dy, pair, decoder.embedding_scale())?;
+                self.result.gradients.push((Parameter::EmbeddingLora(Factor::A), da));
+                self.result.gradients.push((Parameter::EmbeddingLora(Factor::B), db));
             }
             return Ok(Some(self.take_result()));
         };
@@ -209,7 +232,8 @@ impl Pass {
         for (slot, gradient) in gradients.slots {
             self.result.gradients.push((Parameter::Block(layer, slot), gradient));
         }
-        if layer == 0 && !matches!(self.goal, Goal::Weights { .. }) {
+        let embedding = adapter.is_some_and(|adapter| adapter.embedding.is_some());
+        if layer == 0 && !embedding && !matches!(self.goal, Goal::Weights { .. }) {
             return Ok(Some(self.take_result()));
         }
         self.direction = Direction::Down(gradients.dx);
@@ -245,6 +269,7 @@ pub(crate) fn pack(order: &[usize], samples: impl Fn(usize) -> usize, row_tokens
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lora::Place;
     use crate::ops::gradient_check::{distance, flat, random};
     use crate::test_base;
 
@@ -324,26 +349,34 @@ mod tests {
     #[test]
     fn adapter_gradients_agree_with_finite_differences() {
         let decoder = test_base::decoder(7);
-        let adapter = test_base::adapter(&decoder, 3);
         let (one, two) = (sample(&[1, 2, 3, 4, 9, 8], 3), sample(&[5, 1, 2], 1));
+        for adapter in [test_base::adapter(&decoder, 3), test_base::adapter_everywhere(&decoder, 3)] {
+            agree(&decoder, &[&one, &two], &adapter);
+        }
+    }
+
+    fn agree(decoder: &Decoder, samples: &[&Sample], adapter: &Adapter) {
         let loss = |adapter: &Adapter| -> f64 {
-            run(&decoder, &[&one, &two], Some(adapter), Goal::Loss, 0).losses.iter().sum()
+            run(decoder, samples, Some(adapter), Goal::Loss, 0).losses.iter().sum()
         };
-        let result = run(&decoder, &[&one, &two], Some(&adapter), Goal::Adapter { factor: 1.0 }, 1);
+        let result = run(decoder, samples, Some(adapter), Goal::Adapter { factor: 1.0 }, 1);
         assert_eq!(result.gradients.len(), adapter.pairs().count() * 2);
         for (parameter, gradient) in &result.gradients {
-            let Parameter::Block(layer, slot) = *parameter else {
-                panic!("{parameter:?} is not an adapter's")
+            let (place, is_a) = match *parameter {
+                Parameter::Block(layer, Slot::LoraA(linear)) => (Place::Block(layer, linear), true),
+                Parameter::Block(layer, Slot::LoraB(linear)) => (Place::Block(layer, linear), false),
+                Parameter::EmbeddingLora(factor) => (Place::Embedding, factor == Factor::A),
+                Parameter::HeadLora(factor) => (Place::Head, factor == Factor::A),
+                _ => panic!("{parameter:?} is not an adapter's"),
             };
             let along = random(gradient.dims(), 11);
             let step = 3e-3;
             let moved = |sign: f64| {
                 let mut moved = adapter.clone();
-                let (Slot::LoraA(linear) | Slot::LoraB(linear)) = slot else { panic!("{slot:?}") };
-                let mut pair = moved.layers[layer].get(linear).unwrap().clone();
-                let place = if matches!(slot, Slot::LoraA(_)) { &mut pair.a } else { &mut pair.b };
-                *place = (&*place + (&along * (sign * step)).unwrap()).unwrap();
-                moved.layers[layer].set(linear, pair);
+                let mut pair = moved.get(place).unwrap().clone();
+                let factor = if is_a { &mut pair.a } else { &mut pair.b };
+                *factor = (&*factor + (&along * (sign * step)).unwrap()).unwrap();
+                moved.set(place, pair);
                 loss(&moved)
             };
             let measured = (moved(1.0) - moved(-1.0)) / (2.0 * step);

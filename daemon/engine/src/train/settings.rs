@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use crate::config::DecoderConfig;
+use crate::lora::LoraSpec;
 use crate::ops::cross_entropy::LOGITS_AT_ONCE;
 
 /// Width at which the reference learning rate below holds.
@@ -95,6 +96,11 @@ impl TrainSettings {
             return bad("row_tokens, patience and evaluations_per_epoch must be above 0");
         }
         Ok(())
+    }
+
+    /// The shape of a fresh adapter.
+    pub fn spec(&self) -> LoraSpec {
+        LoraSpec { rank: self.rank, alpha: self.alpha, ..LoraSpec::default() }
     }
 
     pub fn steps_per_epoch(&self, examples: usize) -> usize {

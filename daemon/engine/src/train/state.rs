@@ -15,7 +15,7 @@ use super::data::{Losses, TrainData};
 use super::trainer::{Best, Progress, StopReason, Trainer, tensors, with_tensors};
 use super::{TrainError, TrainSettings};
 use crate::base::Base;
-use crate::lora::{Adapter, LayerAdapter, Linear, Lora};
+use crate::lora::{Adapter, Lora, Place};
 
 const NUMBERS: &str = "run.json";
 const TENSORS: &str = "run.safetensors";
@@ -28,8 +28,9 @@ struct Numbers {
     settings: TrainSettings,
     rank: usize,
     alpha: f64,
-    /// Layer, linear layer's index and scale of each pair, in parameter order.
-    pairs: Vec<(usize, usize, f64)>,
+    rslora: bool,
+    /// Place and scale of each pair, in parameter order.
+    pairs: Vec<(Place, f64)>,
     optimiser_step: usize,
     step: usize,
     tokens: usize,
@@ -61,11 +62,8 @@ impl Trainer {
             settings: self.settings.clone(),
             rank: progress.adapter.rank,
             alpha: progress.adapter.alpha,
-            pairs: progress
-                .adapter
-                .pairs()
-                .map(|(layer, linear, pair)| (layer, linear as usize, pair.scale))
-                .collect(),
+            rslora: progress.adapter.rslora,
+            pairs: progress.adapter.pairs().map(|(place, pair)| (place, pair.scale)).collect(),
             optimiser_step: progress.optimiser.step,
             step: progress.step,
             tokens: progress.tokens,
@@ -119,8 +117,9 @@ impl Trainer {
             .map_err(|error| bad(format!("{TENSORS}: {error}")))?;
         let stored = Stored { tensors, count: numbers.pairs.len() * 2 };
         let missing = |kind: &str| bad(format!("{TENSORS}: {kind} tensors are missing"));
-        let adapter =
-            empty_adapter(base, &numbers).ok_or_else(|| bad("the pairs do not fit the base".to_owned()))?;
+        let adapter = empty_adapter(base, &numbers)
+            .filter(|adapter| adapter.pairs().count() == numbers.pairs.len())
+            .ok_or_else(|| bad("the pairs do not fit the base".to_owned()))?;
         let best = match numbers.best {
             Some(best) => {
                 let values = stored.all("best").ok_or_else(|| missing("best"))?;
@@ -167,24 +166,23 @@ impl Stored {
 
 /// An adapter with the right places and scales, whose factors are still to be put in.
 fn empty_adapter(base: &Base, numbers: &Numbers) -> Option<Adapter> {
-    let mut layers = vec![LayerAdapter::default(); base.decoder.config().layers];
-    for &(layer, linear, scale) in &numbers.pairs {
+    let mut adapter = Adapter::empty(base.decoder.config(), numbers.rank, numbers.alpha, numbers.rslora);
+    for &(place, scale) in &numbers.pairs {
         let empty = Tensor::zeros((0, 0), candle_core::DType::F32, &base.device).ok()?;
-        let pair = Lora { a: empty.clone(), b: empty, scale };
-        layers.get_mut(layer)?.set(*Linear::ALL.get(linear)?, pair);
+        adapter.set(place, Lora::plain(empty.clone(), empty, scale));
     }
-    Some(Adapter { rank: numbers.rank, alpha: numbers.alpha, layers })
+    Some(adapter)
 }
 
 fn check_shapes(base: &Base, adapter: &Adapter) -> Result<(), String> {
-    for (layer, linear, pair) in adapter.pairs() {
-        let (outputs, inputs) = linear.shape(base.decoder.config());
+    for (place, pair) in adapter.pairs() {
+        let (outputs, inputs) = place.shape(base.decoder.config());
         let fits = match (pair.a.dims(), pair.b.dims()) {
             (&[rank, i], &[o, other]) => i == inputs && o == outputs && rank == other,
             _ => false,
         };
         if !fits {
-            return Err(format!("the factors of layer {layer}, {} have another shape", linear.module()));
+            return Err(format!("the factors of {place} have another shape"));
         }
     }
     Ok(())

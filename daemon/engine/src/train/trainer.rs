@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::adamw::{AdamW, Update, clip_factor};
 use super::data::{Losses, TrainData};
 use super::evaluation::Evaluation;
-use super::pass::{Goal, Parameter, Pass, pack};
+use super::pass::{Factor, Goal, Parameter, Pass, pack};
 use super::{MARGIN, TrainError, TrainSettings};
 use crate::base::Base;
 use crate::decoder::Slot;
-use crate::lora::{Adapter, Linear, Lora};
+use crate::lora::{Adapter, Lora, Place};
 use crate::ops::add::accumulate;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -170,12 +170,18 @@ impl Trainer {
         settings.validate()?;
         let config = base.decoder.config();
         let adapter = match start {
+            Some(adapter) if adapter.is_dora() => {
+                return Err(TrainError::Misfit(
+                    "it is a DoRA adapter, which answers here but is not trained; train a LoRA adapter under another name"
+                        .to_owned(),
+                ));
+            }
             Some(adapter) if adapter.layers.len() == config.layers => adapter.clone(),
             Some(adapter) => {
                 let (has, needs) = (adapter.layers.len(), config.layers);
                 return Err(TrainError::Misfit(format!("it has {has} layers, the base {needs}")));
             }
-            None => Adapter::fresh(config, settings.rank, settings.alpha, settings.seed, &base.device)?,
+            None => Adapter::fresh(config, &settings.spec(), settings.seed, &base.device)?,
         };
         let optimiser = AdamW::new(tensors(&adapter))?;
         let progress = Progress {
@@ -421,13 +427,17 @@ impl Trainer {
 
 /// The factors in parameter order: for each pair, A then B.
 pub(super) fn tensors(adapter: &Adapter) -> impl Iterator<Item = &Tensor> {
-    adapter.pairs().flat_map(|(_, _, pair)| [&pair.a, &pair.b])
+    adapter.pairs().flat_map(|(_, pair)| [&pair.a, &pair.b])
 }
 
 /// The parameters in the same order.
 fn places(adapter: &Adapter) -> Vec<Parameter> {
-    let both = |(layer, linear, _): (usize, Linear, &Lora)| {
-        [Parameter::Block(layer, Slot::LoraA(linear)), Parameter::Block(layer, Slot::LoraB(linear))]
+    let both = |(place, _): (Place, &Lora)| match place {
+        Place::Embedding => [Factor::A, Factor::B].map(Parameter::EmbeddingLora),
+        Place::Block(layer, linear) => {
+            [Slot::LoraA(linear), Slot::LoraB(linear)].map(|slot| Parameter::Block(layer, slot))
+        }
+        Place::Head => [Factor::A, Factor::B].map(Parameter::HeadLora),
     };
     adapter.pairs().flat_map(both).collect()
 }
@@ -436,9 +446,9 @@ fn places(adapter: &Adapter) -> Vec<Parameter> {
 pub(super) fn with_tensors(adapter: &Adapter, values: Vec<Tensor>) -> Adapter {
     let mut moved = adapter.clone();
     let mut values = values.into_iter();
-    for (layer, linear, pair) in adapter.pairs() {
+    for (place, pair) in adapter.pairs() {
         if let (Some(a), Some(b)) = (values.next(), values.next()) {
-            moved.layers[layer].set(linear, Lora { a, b, scale: pair.scale });
+            moved.set(place, Lora { a, b, ..pair.clone() });
         }
     }
     moved
@@ -476,7 +486,7 @@ mod tests {
     #[test]
     fn a_run_that_goes_on_takes_new_examples_within_the_margin() {
         let base = test_base::base(1);
-        let start = Adapter::fresh(base.decoder.config(), 2, 2.0, 1, &base.device).unwrap();
+        let start = Adapter::fresh(base.decoder.config(), &test_base::spec(2), 1, &base.device).unwrap();
         let mut trainer =
             Trainer::new(&base, Some(&start), test_base::data(12), test_base::settings()).unwrap();
         let losses = |all, new| Losses { all, new };
