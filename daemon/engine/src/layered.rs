@@ -9,19 +9,24 @@ use crate::lora::Adapter;
 
 pub(crate) struct LayeredForward {
     context: PassContext,
+    tokens: Vec<u32>,
     x: Tensor,
     layer: usize,
 }
 
 impl LayeredForward {
     pub(crate) fn new(decoder: &Decoder, batch: &Batch) -> Result<Self> {
-        Ok(Self { context: decoder.context(batch)?, x: decoder.embed(&batch.tokens)?, layer: 0 })
+        let x = decoder.embed(&batch.tokens)?;
+        Ok(Self { context: decoder.context(batch)?, tokens: batch.tokens.clone(), x, layer: 0 })
     }
 
     /// One layer; the rows behind the last norm (`[tokens, hidden]`) once all have been passed.
     pub(crate) fn step(&mut self, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Option<Tensor>> {
         if self.layer >= decoder.config().layers {
             return Ok(Some(decoder.last_norm(&self.x)?));
+        }
+        if self.layer == 0 {
+            self.x = decoder.adapt_embedding(self.x.clone(), &self.tokens, adapter)?;
         }
         let pairs = adapter.and_then(|adapter| adapter.layers.get(self.layer));
         self.x = decoder.block_forward(self.layer, &self.x, &self.context, pairs, None)?.0;
@@ -39,7 +44,7 @@ mod tests {
     #[test]
     fn it_is_the_forward_pass() {
         let decoder = test_base::decoder(3);
-        let adapter = test_base::adapter(&decoder, 2);
+        let adapter = test_base::adapter_everywhere(&decoder, 2);
         let batch = Batch::packed([[1, 2, 3].as_slice(), &[4, 5]]);
         let whole = decoder.forward(&batch, Some(&adapter), None).unwrap();
         let mut layered = LayeredForward::new(&decoder, &batch).unwrap();

@@ -94,10 +94,10 @@ impl Drift {
             Stage::Compare { base, adapted, done } => {
                 let chunk = (LOGITS_AT_ONCE / decoder.config().vocab.max(1) / 2).max(1);
                 let len = chunk.min(row.wanted.len() - done);
-                let logits = |hidden: &Tensor| -> Result<Vec<Vec<f32>>> {
-                    decoder.logits(&hidden.narrow(0, done, len)?)?.to_dtype(DType::F32)?.to_vec2()
+                let logits = |hidden: &Tensor, adapter: Option<&Adapter>| -> Result<Vec<Vec<f32>>> {
+                    decoder.logits(&hidden.narrow(0, done, len)?, adapter)?.to_dtype(DType::F32)?.to_vec2()
                 };
-                for (p, q) in logits(&base)?.iter().zip(logits(&adapted)?) {
+                for (p, q) in logits(&base, None)?.iter().zip(logits(&adapted, Some(adapter))?) {
                     self.sum += divergence(p, &q);
                     self.tokens += 1;
                 }
@@ -173,10 +173,10 @@ mod tests {
     #[test]
     fn a_fresh_adapter_drifts_by_nothing_and_a_strong_one_by_what_logits_say() {
         let decoder = test_base::decoder(7);
-        let fresh = Adapter::fresh(decoder.config(), 4, 4.0, 1, decoder.device()).unwrap();
+        let fresh = Adapter::fresh(decoder.config(), &test_base::spec(4), 1, decoder.device()).unwrap();
         let texts: &[(&[u32], usize)] = &[(&[1, 2, 3, 4, 5], 2), (&[9, 8, 7], 1), (&[4], 1), (&[], 0)];
         assert_eq!(measure(&decoder, &fresh, &samples(texts)), Some(0.0));
-        let strong = test_base::adapter(&decoder, 3);
+        let strong = test_base::adapter_everywhere(&decoder, 3);
         let found = measure(&decoder, &strong, &samples(texts)).unwrap();
         // Each sample alone, whole passes: the rows that come before a token of its own.
         let mut divergences = Vec::new();
@@ -184,7 +184,7 @@ mod tests {
             let batch = Batch::packed([*tokens]);
             let rows = |adapter: Option<&Adapter>| -> Vec<Vec<f32>> {
                 let hidden = decoder.forward(&batch, adapter, None).unwrap();
-                decoder.logits(&hidden).unwrap().to_vec2().unwrap()
+                decoder.logits(&hidden, adapter).unwrap().to_vec2().unwrap()
             };
             let (base, adapted) = (rows(None), rows(Some(&strong)));
             divergences.extend((prompt - 1..tokens.len() - 1).map(|at| divergence(&base[at], &adapted[at])));

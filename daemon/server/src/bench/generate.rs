@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use hotplate_engine::base::Base;
 use hotplate_engine::generate::{Generation, GenerationEvent};
-use hotplate_engine::lora::Adapter;
+use hotplate_engine::lora::{Adapter, LoraSpec};
 use hotplate_engine::peft;
 use hotplate_engine::sampling::SamplingOptions;
 use rand::SeedableRng;
@@ -117,7 +117,8 @@ fn adapter(what: &str, rank: usize, seed: u64, base: &Base) -> anyhow::Result<Op
 }
 
 pub(super) fn fresh(rank: usize, seed: u64, base: &Base) -> anyhow::Result<Adapter> {
-    Ok(Adapter::fresh(base.decoder.config(), rank, rank as f64, seed, &base.device)?)
+    let spec = LoraSpec { rank, alpha: rank as f64, ..LoraSpec::default() };
+    Ok(Adapter::fresh(base.decoder.config(), &spec, seed, &base.device)?)
 }
 
 pub(super) fn greedy(new_tokens: usize) -> SamplingOptions {
