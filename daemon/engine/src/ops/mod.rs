@@ -13,6 +13,7 @@ pub mod frozen_linear;
 pub(crate) mod gradient_check;
 pub(crate) mod host;
 pub mod low_rank;
+pub(crate) mod matmul;
 pub mod rms_norm;
 pub mod rope;
 pub mod swiglu;

@@ -1,0 +1,292 @@
+//! Products of f32 matrices in CPU memory at the hardware's speed: the one door to the kernels of this folder.
+//!
+//! Owns how a product is cut into tasks and which instructions run it. It must not know what a matrix means. Every element of a
+//! result is one sum in one order, which depends on the instructions and on the inner length, and never on the number of threads or on
+//! where a task begins.
+//!
+//! The right side may be stored in 16 bits: it is widened, exactly, when a panel of it is laid out for the first cache, so arithmetic
+//! is always in f32. Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows
+//! are dotted straight from memory ([`dots`]), at the memory's bandwidth.
+
+mod block;
+mod dots;
+mod lanes;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+
+pub(crate) use lanes::Stored;
+
+/// Products of fewer multiplications than this run on the calling thread: waking another costs more.
+const ALONE: usize = 1 << 18;
+/// Tasks of a large product: enough that a thread which a busy machine takes away does not hold up the others for long.
+const TASKS: usize = 8;
+/// Columns of a task: as many as share one copy of the left side, as few as make that copy cheap.
+const TASK_COLUMNS: Range<usize> = 256..512;
+/// Bytes of the right side that one task reads when there are few rows.
+const TASK_BYTES: usize = 1 << 17;
+/// Up to so many rows on the left are dotted straight from memory.
+const FEW_ROWS: usize = 24;
+
+/// Whether neighbours in memory are neighbours in a row or in a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Rows,
+    Columns,
+}
+
+/// A matrix inside a slice: element `(row, column)` lies at `row * stride + column`, or for [`Order::Columns`] at `column * stride + row`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Matrix<'a, E> {
+    values: &'a [E],
+    stride: usize,
+    order: Order,
+}
+
+impl<'a, E> Matrix<'a, E> {
+    /// `stride` values lie from one row's start to the next one's.
+    pub(crate) const fn rows(values: &'a [E], stride: usize) -> Self {
+        Self { values, stride, order: Order::Rows }
+    }
+
+    /// The same memory with rows and columns exchanged.
+    pub(crate) const fn transposed(self) -> Self {
+        let order = match self.order {
+            Order::Rows => Order::Columns,
+            Order::Columns => Order::Rows,
+        };
+        Self { values: self.values, stride: self.stride, order }
+    }
+
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        let (lines, length) = match self.order {
+            Order::Rows => (rows, columns),
+            Order::Columns => (columns, rows),
+        };
+        holds(self.values.len(), self.stride, lines, length)
+    }
+}
+
+/// Whether `lines` lines of `length` values, `stride` apart, lie inside `len` values, without overlap.
+fn holds(len: usize, stride: usize, lines: usize, length: usize) -> bool {
+    if lines == 0 || length == 0 {
+        return true;
+    }
+    let last = (lines - 1).checked_mul(stride).and_then(|start| start.checked_add(length));
+    (length <= stride || lines == 1) && last.is_some_and(|end| end <= len)
+}
+
+/// What a product is added to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Start<'a> {
+    Zero,
+    /// What the target holds.
+    Target,
+    /// One value a column.
+    Bias(&'a [f32]),
+}
+
+/// Which instructions run the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl Machine {
+    /// The best that this processor has.
+    pub(crate) fn here() -> Machine {
+        static HERE: OnceLock<Machine> = OnceLock::new();
+        *HERE.get_or_init(|| Machine::all()[0])
+    }
+
+    /// What this processor can run, the best first.
+    fn all() -> Vec<Machine> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            if avx2 && is_x86_feature_detected!("avx512f") {
+                all.push(Machine::Avx512);
+            }
+            if avx2 {
+                all.push(Machine::Avx2);
+            }
+        }
+        all.push(Machine::Portable);
+        all
+    }
+}
+
+/// One product, checked: every pointer that a kernel makes of it stays inside its slices.
+struct Problem<'a, E> {
+    target: Target,
+    target_stride: usize,
+    rows: usize,
+    inner: usize,
+    columns: usize,
+    left: Matrix<'a, f32>,
+    right: Matrix<'a, E>,
+    start: Start<'a>,
+}
+
+/// The result's memory. Tasks write disjoint parts of it.
+#[derive(Clone, Copy)]
+struct Target(*mut f32);
+
+#[expect(
+    unsafe_code,
+    reason = "tasks write disjoint rectangles of one matrix, which no safe slice expresses"
+)]
+// SAFETY: `Problem::run` is the only one to hand it out, and gives every task a rectangle of its own; the slice behind it is borrowed
+// mutably for as long as the tasks run.
+unsafe impl Send for Target {}
+#[expect(unsafe_code, reason = "as above")]
+// SAFETY: as above.
+unsafe impl Sync for Target {}
+
+/// `target (rows x columns, rows target_stride apart) = start + left (rows x inner) * right (inner x columns)`.
+///
+/// # Panics
+/// If a matrix reaches outside its slice: a fault of this crate, never of its input.
+pub(crate) fn product<E: Stored>(
+    (rows, inner, columns): (usize, usize, usize),
+    (target, target_stride): (&mut [f32], usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+    start: Start<'_>,
+) {
+    product_on(Machine::here(), (rows, inner, columns), (target, target_stride), left, right, start);
+}
+
+/// [`product`] into new memory, rows close together.
+pub(crate) fn new_product<E: Stored>(
+    (rows, inner, columns): (usize, usize, usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    let start = bias.map_or(Start::Zero, Start::Bias);
+    let mut target: Vec<f32> = Vec::with_capacity(rows * columns);
+    let memory = Target(target.as_mut_ptr());
+    run_on(Machine::here(), (rows, inner, columns), (memory, columns), left, right, start);
+    #[expect(unsafe_code, reason = "zeroing memory that is overwritten costs a pass over it")]
+    // SAFETY: the capacity is there, and with a start of zero or a bias `run_on` writes every element without reading it.
+    unsafe {
+        target.set_len(rows * columns);
+    }
+    target
+}
+
+fn product_on<E: Stored>(
+    machine: Machine,
+    (rows, inner, columns): (usize, usize, usize),
+    (target, target_stride): (&mut [f32], usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+    start: Start<'_>,
+) {
+    assert!(holds(target.len(), target_stride, rows, columns), "the target is too small");
+    let target = Target(target.as_mut_ptr());
+    run_on(machine, (rows, inner, columns), (target, target_stride), left, right, start);
+}
+
+/// The target must hold `rows` rows of `columns`, rows `target_stride` apart; it is read only for [`Start::Target`].
+fn run_on<E: Stored>(
+    machine: Machine,
+    (rows, inner, columns): (usize, usize, usize),
+    (target, target_stride): (Target, usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+    start: Start<'_>,
+) {
+    assert!(left.holds(rows, inner), "the left matrix reaches outside its slice");
+    assert!(right.holds(inner, columns), "the right matrix reaches outside its slice");
+    if let Start::Bias(bias) = start {
+        assert_eq!(bias.len(), columns, "a bias has one value a column");
+    }
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    Problem { target, target_stride, rows, inner, columns, left, right, start }.run(machine);
+}
+
+impl<E: Stored> Problem<'_, E> {
+    fn run(&self, machine: Machine) {
+        let few =
+            self.rows <= FEW_ROWS && self.left.order == Order::Rows && self.right.order == Order::Columns;
+        let work = self.rows * self.columns * self.inner.max(1);
+        if few {
+            let line = (self.inner * size_of::<E>()).max(1);
+            // A multiple of the lines that a kernel takes at once.
+            let step = (TASK_BYTES / line).max(1).next_multiple_of(dots::LINES);
+            let tasks = if work < ALONE { 1 } else { self.columns.div_ceil(step) };
+            let step = if tasks == 1 { self.columns } else { step };
+            each(tasks, |task| self.dots(machine, task * step..self.columns.min((task + 1) * step)));
+            return;
+        }
+        let (most_rows, tile) = block::shape(machine);
+        let row_blocks = self.rows.div_ceil(most_rows);
+        let row_step = self.rows.div_ceil(row_blocks).next_multiple_of(tile.0);
+        let row_blocks = self.rows.div_ceil(row_step);
+        let column_blocks = TASKS.div_ceil(row_blocks);
+        let column_step = self.columns.div_ceil(column_blocks).clamp(TASK_COLUMNS.start, TASK_COLUMNS.end);
+        let column_step = column_step.next_multiple_of(tile.1);
+        let column_blocks = self.columns.div_ceil(column_step);
+        let run = |task: usize| {
+            // Blocks of rows first: the next task finds the same columns in the last cache.
+            let (row, column) = (task % row_blocks * row_step, task / row_blocks * column_step);
+            let rows = row..self.rows.min(row + row_step);
+            self.block(machine, rows, column..self.columns.min(column + column_step));
+        };
+        let tasks = row_blocks * column_blocks;
+        if work < ALONE { (0..tasks).for_each(run) } else { each(tasks, run) }
+    }
+
+    #[expect(unsafe_code, reason = "kernels work on pointers")]
+    fn dots(&self, machine: Machine, columns: Range<usize>) {
+        // SAFETY: `run_on` checked the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
+        // processor for these instructions.
+        unsafe {
+            match machine {
+                #[cfg(target_arch = "x86_64")]
+                Machine::Avx512 => x86::dots_avx512(self, columns),
+                #[cfg(target_arch = "x86_64")]
+                Machine::Avx2 => x86::dots_avx2(self, columns),
+                Machine::Portable => dots::dots::<lanes::Portable, E>(self, columns),
+            }
+        }
+    }
+
+    #[expect(unsafe_code, reason = "kernels work on pointers")]
+    fn block(&self, machine: Machine, rows: Range<usize>, columns: Range<usize>) {
+        block::with_scratch(|scratch| {
+            // SAFETY: as above; the scratch is made for this machine.
+            unsafe {
+                match machine {
+                    #[cfg(target_arch = "x86_64")]
+                    Machine::Avx512 => x86::block_avx512(self, rows, columns, scratch),
+                    #[cfg(target_arch = "x86_64")]
+                    Machine::Avx2 => x86::block_avx2(self, rows, columns, scratch),
+                    Machine::Portable => block::portable(self, rows, columns, scratch),
+                }
+            }
+        });
+    }
+}
+
+/// Runs every task once, on the threads of the current pool.
+fn each(tasks: usize, run: impl Fn(usize) + Sync + Send) {
+    if tasks == 1 { run(0) } else { (0..tasks).into_par_iter().with_max_len(1).for_each(run) }
+}

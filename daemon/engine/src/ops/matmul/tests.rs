@@ -1,0 +1,248 @@
+//! Every kernel that this processor can run, against sums in f64.
+
+#![expect(clippy::float_cmp, reason = "what is compared is exact")]
+
+use half::{bf16, f16};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+trait FromF32: Stored {
+    fn narrow(value: f32) -> Self;
+}
+
+impl FromF32 for f32 {
+    fn narrow(value: f32) -> Self {
+        value
+    }
+}
+
+impl FromF32 for bf16 {
+    fn narrow(value: f32) -> Self {
+        bf16::from_f32(value)
+    }
+}
+
+impl FromF32 for f16 {
+    fn narrow(value: f32) -> Self {
+        f16::from_f32(value)
+    }
+}
+
+fn random<E: FromF32>(count: usize, rng: &mut ChaCha8Rng) -> Vec<E> {
+    (0..count).map(|_| E::narrow(rng.random_range(-1.0..1.0))).collect()
+}
+
+fn at<E: Stored>(matrix: &Matrix<'_, E>, row: usize, column: usize) -> f64 {
+    let at = match matrix.order {
+        Order::Rows => row * matrix.stride + column,
+        Order::Columns => column * matrix.stride + row,
+    };
+    f64::from(matrix.values[at].widen())
+}
+
+/// A matrix that begins at an odd address and whose lines have a gap between them.
+fn matrix<E>(values: &[E], (rows, columns): (usize, usize), order: Order) -> Matrix<'_, E> {
+    let (lines, length) = if order == Order::Rows { (rows, columns) } else { (columns, rows) };
+    let values = &values[1..];
+    assert!(lines * (length + 3) <= values.len());
+    Matrix { values, stride: length + 3, order }
+}
+
+fn check<E: FromF32>(
+    machine: Machine,
+    (rows, inner, columns): (usize, usize, usize),
+    orders: (Order, Order),
+) {
+    let mut rng = ChaCha8Rng::seed_from_u64((rows * 1_000_003 + inner * 1009 + columns) as u64);
+    let left = random::<f32>(1 + (rows + 3) * (inner + 3) + 9, &mut rng);
+    let right = random::<E>(1 + (inner + 3) * (columns + 3) + 9, &mut rng);
+    let left = matrix(&left, (rows, inner), orders.0);
+    let right = matrix(&right, (inner, columns), orders.1);
+    let bias = random::<f32>(columns, &mut rng);
+    let stride = columns + 5;
+    let before = random::<f32>(rows * stride + 1, &mut rng);
+    for start in [Start::Zero, Start::Target, Start::Bias(&bias)] {
+        let mut target = before.clone();
+        product_on(machine, (rows, inner, columns), (&mut target, stride), left, right, start);
+        for (index, (found, before)) in target.iter().zip(&before).enumerate() {
+            let (row, column) = (index / stride, index % stride);
+            if row >= rows || column >= columns {
+                assert_eq!(found.to_bits(), before.to_bits(), "{machine:?} wrote outside the result");
+                continue;
+            }
+            let first = match start {
+                Start::Zero => 0.0,
+                Start::Target => f64::from(*before),
+                Start::Bias(bias) => f64::from(bias[column]),
+            };
+            let sum: f64 = (0..inner).map(|p| at(&left, row, p) * at(&right, p, column)).sum();
+            let size: f64 = (0..inner).map(|p| (at(&left, row, p) * at(&right, p, column)).abs()).sum();
+            let error = (f64::from(*found) - (first + sum)).abs();
+            assert!(
+                error <= 1e-6 * (size + first.abs()) + 1e-30,
+                "{machine:?} {rows}x{inner}x{columns} {orders:?} at {row},{column}: {found} is not {}",
+                first + sum
+            );
+        }
+    }
+}
+
+const ORDERS: [(Order, Order); 4] = [
+    (Order::Rows, Order::Columns),
+    (Order::Rows, Order::Rows),
+    (Order::Columns, Order::Columns),
+    (Order::Columns, Order::Rows),
+];
+
+#[test]
+fn odd_sizes() {
+    for machine in Machine::all() {
+        for orders in ORDERS {
+            for rows in [1, 2, 3, 5, 16, 25, 33] {
+                for inner in [1, 8, 15, 17, 58] {
+                    for columns in [1, 8, 17, 33] {
+                        check::<f32>(machine, (rows, inner, columns), orders);
+                        check::<bf16>(machine, (rows, inner, columns), orders);
+                    }
+                }
+            }
+            check::<f16>(machine, (5, 19, 37), orders);
+            check::<f16>(machine, (29, 19, 37), orders);
+        }
+    }
+}
+
+/// Several stretches of the inner length, several tasks in both directions.
+#[test]
+fn large_sizes() {
+    for machine in Machine::all() {
+        for orders in ORDERS {
+            check::<f32>(machine, (2, 577, 600), orders);
+            check::<bf16>(machine, (301, 577, 71), orders);
+        }
+        check::<f32>(machine, (401, 330, 1040), ORDERS[0]);
+        check::<bf16>(machine, (24, 1000, 700), ORDERS[0]);
+    }
+}
+
+#[test]
+fn nothing_to_do_and_nothing_to_sum() {
+    let mut target = [7.0f32; 4];
+    let empty: [f32; 0] = [];
+    for machine in Machine::all() {
+        let none = Matrix::rows(&empty, 0);
+        product_on(machine, (0, 3, 2), (&mut target, 2), none, Matrix::rows(&[1.0f32; 6], 2), Start::Zero);
+        product_on(machine, (2, 3, 0), (&mut target, 2), Matrix::rows(&[1.0; 6], 3), none, Start::Zero);
+        assert_eq!(target, [7.0; 4]);
+        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, Start::Target);
+        assert_eq!(target, [7.0; 4]);
+        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, Start::Bias(&[1.0, 2.0]));
+        assert_eq!(target, [1.0, 2.0, 1.0, 2.0]);
+        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, Start::Zero);
+        assert_eq!(target, [0.0; 4]);
+        target = [7.0; 4];
+    }
+}
+
+/// What is not finite stays where it belongs: in its row or its column.
+#[test]
+fn values_that_are_not_finite_stay_in_their_place() {
+    let (inner, columns) = (40, 35);
+    for machine in Machine::all() {
+        for rows in [1, 4, 30] {
+            let mut left = vec![1.0f32; rows * inner];
+            let mut right = vec![1.0f32; columns * inner];
+            left[(rows - 1) * inner + 39] = f32::INFINITY;
+            right[34 * inner + 2] = f32::NAN;
+            right[3 * inner] = f32::MIN_POSITIVE / 4.0;
+            right[4 * inner + 1] = f32::MAX;
+            let (left, right) = (Matrix::rows(&left, inner), Matrix::rows(&right, inner).transposed());
+            let mut target = vec![0.0; rows * columns];
+            product_on(machine, (rows, inner, columns), (&mut target, columns), left, right, Start::Zero);
+            for (index, value) in target.iter().enumerate() {
+                let (row, column) = (index / columns, index % columns);
+                let wanted = match (row + 1 == rows, column) {
+                    (_, 34) => f32::NAN,
+                    (true, _) => f32::INFINITY,
+                    (false, 3) => 39.0,
+                    (false, 4) => f32::MAX,
+                    _ => 40.0,
+                };
+                assert!(
+                    *value == wanted || (value.is_nan() && wanted.is_nan()),
+                    "{machine:?} {row},{column}: {value}"
+                );
+            }
+        }
+    }
+}
+
+/// Stored values of 16 bits are widened exactly, all of them.
+#[test]
+fn every_stored_value_is_widened_exactly() {
+    for machine in Machine::all() {
+        for rows in [1, 30] {
+            let left = vec![1.0f32; rows];
+            let bf16s: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
+            let f16s: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+            let columns = bf16s.len();
+            let mut target = vec![0.0; rows * columns];
+            for order in [Order::Rows, Order::Columns] {
+                // With an inner length of 1, both orders are one line or 65,536 lines.
+                let stride = if order == Order::Rows { columns } else { 1 };
+                let (left, shape) = (Matrix::rows(&left, 1), (rows, 1, columns));
+                let right = Matrix { values: &bf16s, stride, order };
+                product_on(machine, shape, (&mut target, columns), left, right, Start::Zero);
+                let same =
+                    |(found, wanted): (&f32, f32)| *found == wanted || (found.is_nan() && wanted.is_nan());
+                assert!(
+                    target
+                        .chunks(columns)
+                        .all(|row| row.iter().zip(bf16s.iter().map(|v| v.to_f32())).all(same))
+                );
+                let right = Matrix { values: &f16s, stride, order };
+                product_on(machine, shape, (&mut target, columns), left, right, Start::Zero);
+                assert!(
+                    target
+                        .chunks(columns)
+                        .all(|row| row.iter().zip(f16s.iter().map(|v| v.to_f32())).all(same))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let (inner, columns) = (577, 900);
+    let right = random::<bf16>(inner * columns, &mut rng);
+    for rows in [1, 5, 300] {
+        let left = random::<f32>(rows * inner, &mut rng);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let (left, right) = (Matrix::rows(&left, inner), Matrix::rows(&right, inner).transposed());
+            pool.install(|| new_product((rows, inner, columns), left, right, None))
+        };
+        assert_eq!(run(1), run(2));
+        assert_eq!(run(1), run(5));
+    }
+}
+
+#[test]
+#[should_panic(expected = "outside its slice")]
+fn a_matrix_outside_its_slice_is_refused() {
+    let mut target = [0.0; 4];
+    let short = Matrix::rows(&[1.0f32; 3], 2);
+    product((2, 2, 2), (&mut target, 2), Matrix::rows(&[1.0; 4], 2), short, Start::Zero);
+}
+
+#[test]
+#[should_panic(expected = "too small")]
+fn a_target_that_is_too_small_is_refused() {
+    let values = [1.0f32; 4];
+    let mut target = [0.0; 3];
+    product((2, 2, 2), (&mut target, 2), Matrix::rows(&values, 2), Matrix::rows(&values, 2), Start::Zero);
+}

@@ -1,0 +1,221 @@
+//! The registers of x86-64 processors with AVX2 or AVX-512, and the kernels compiled for them.
+
+#![expect(
+    clippy::inline_always,
+    reason = "a kernel compiled for some instructions must hold all that it calls, or that is compiled without them"
+)]
+
+use std::arch::x86_64::{
+    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm_prefetch, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128,
+    _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps,
+    _mm256_slli_epi32, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
+    _mm512_castps_pd, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
+    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_slli_epi32,
+    _mm512_storeu_ps,
+};
+use std::ops::Range;
+
+use half::{bf16, f16};
+
+use super::block::{self, Scratch};
+use super::lanes::{Lanes, Stored};
+use super::{Problem, dots};
+
+#[expect(unsafe_code, reason = "vector instructions")]
+impl Lanes for __m256 {
+    const COUNT: usize = 8;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        unsafe { _mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        unsafe {
+            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const f16) -> Self {
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm256_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        unsafe { _mm256_add_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        unsafe { _mm256_fmadd_ps(self, factor, sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn total(self) -> f32 {
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(self), _mm256_extractf128_ps::<1>(self));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch<E>(at: *const E) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch_far<E>(at: *const E) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose8<E: Stored>(from: *const E, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            let row = |i: usize| -> *const E { from.add(i * from_stride) };
+            let (a, b) = (E::load::<__m256>(row(0)), E::load::<__m256>(row(1)));
+            let (c, d) = (E::load::<__m256>(row(2)), E::load::<__m256>(row(3)));
+            let (e, f) = (E::load::<__m256>(row(4)), E::load::<__m256>(row(5)));
+            let (g, h) = (E::load::<__m256>(row(6)), E::load::<__m256>(row(7)));
+            let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let (ef0, ef1) = (_mm256_unpacklo_ps(e, f), _mm256_unpackhi_ps(e, f));
+            let (gh0, gh1) = (_mm256_unpacklo_ps(g, h), _mm256_unpackhi_ps(g, h));
+            let (u0, u1) = (_mm256_shuffle_ps::<0x44>(ab0, cd0), _mm256_shuffle_ps::<0xee>(ab0, cd0));
+            let (u2, u3) = (_mm256_shuffle_ps::<0x44>(ab1, cd1), _mm256_shuffle_ps::<0xee>(ab1, cd1));
+            let (v0, v1) = (_mm256_shuffle_ps::<0x44>(ef0, gh0), _mm256_shuffle_ps::<0xee>(ef0, gh0));
+            let (v2, v3) = (_mm256_shuffle_ps::<0x44>(ef1, gh1), _mm256_shuffle_ps::<0xee>(ef1, gh1));
+            _mm256_storeu_ps(to, _mm256_permute2f128_ps::<0x20>(u0, v0));
+            _mm256_storeu_ps(to.add(to_stride), _mm256_permute2f128_ps::<0x20>(u1, v1));
+            _mm256_storeu_ps(to.add(2 * to_stride), _mm256_permute2f128_ps::<0x20>(u2, v2));
+            _mm256_storeu_ps(to.add(3 * to_stride), _mm256_permute2f128_ps::<0x20>(u3, v3));
+            _mm256_storeu_ps(to.add(4 * to_stride), _mm256_permute2f128_ps::<0x31>(u0, v0));
+            _mm256_storeu_ps(to.add(5 * to_stride), _mm256_permute2f128_ps::<0x31>(u1, v1));
+            _mm256_storeu_ps(to.add(6 * to_stride), _mm256_permute2f128_ps::<0x31>(u2, v2));
+            _mm256_storeu_ps(to.add(7 * to_stride), _mm256_permute2f128_ps::<0x31>(u3, v3));
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "vector instructions")]
+impl Lanes for __m512 {
+    const COUNT: usize = 16;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const f16) -> Self {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        unsafe { _mm512_add_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        unsafe { _mm512_fmadd_ps(self, factor, sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn total(self) -> f32 {
+        unsafe {
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self)));
+            _mm256_add_ps(_mm512_castps512_ps256(self), high).total()
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch<E>(at: *const E) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch_far<E>(at: *const E) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose8<E: Stored>(from: *const E, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe { <__m256 as Lanes>::transpose8(from, from_stride, to, to_stride) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "compiled for instructions that the caller has asked for")]
+pub(super) unsafe fn dots_avx2<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+    unsafe { dots::dots::<__m256, E>(problem, columns) }
+}
+
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn dots_avx512<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+    unsafe { dots::dots::<__m512, E>(problem, columns) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn block_avx2<E: Stored>(
+    problem: &Problem<'_, E>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+) {
+    unsafe {
+        block::block::<__m256, E, { block::AVX2.rows }, { block::AVX2.stride() }>(
+            problem, rows, columns, scratch,
+        );
+    }
+}
+
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn block_avx512<E: Stored>(
+    problem: &Problem<'_, E>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+) {
+    unsafe {
+        block::block::<__m512, E, { block::AVX512.rows }, { block::AVX512.stride() }>(
+            problem, rows, columns, scratch,
+        );
+    }
+}
