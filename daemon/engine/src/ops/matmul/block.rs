@@ -39,7 +39,7 @@ impl Sizes {
 }
 
 pub(super) const AVX2: Sizes = Sizes { rows: 6, columns: 16, depth: 320, block: 258 };
-pub(super) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 256, block: 384 };
+pub(super) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 192, block: 384 };
 const PORTABLE: Sizes =
     Sizes { rows: if cfg!(target_arch = "aarch64") { 6 } else { 2 }, columns: 16, depth: 256, block: 240 };
 
