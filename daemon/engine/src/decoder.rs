@@ -9,6 +9,7 @@ use crate::config::DecoderConfig;
 use crate::lora::{Adapter, LayerAdapter, Linear};
 use crate::ops::add::{add, add3};
 use crate::ops::attention::{self, Heads, Segment};
+use crate::ops::dropout::Dropout;
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::low_rank;
 use crate::ops::rms_norm;
@@ -139,6 +140,15 @@ impl KvCache {
 pub struct PassContext {
     table: RopeTable,
     segments: Vec<Segment>,
+    /// On what LoRA pairs read; in training only.
+    pub(crate) dropout: Option<Dropout>,
+}
+
+impl PassContext {
+    /// The mask of one pair.
+    fn dropout_of(&self, layer: usize, linear: Linear) -> Option<Dropout> {
+        self.dropout.map(|dropout| dropout.of(layer as u64).of(linear as u64))
+    }
 }
 
 /// What a block's forward pass leaves for its backward pass.
@@ -270,7 +280,7 @@ impl Decoder {
 
     pub(crate) fn context(&self, batch: &Batch) -> Result<PassContext> {
         let table = RopeTable::new(&batch.positions, &self.inverse_frequencies, &self.device)?;
-        Ok(PassContext { table, segments: batch.segments.clone() })
+        Ok(PassContext { table, segments: batch.segments.clone(), dropout: None })
     }
 
     pub(crate) fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
@@ -326,7 +336,13 @@ impl Decoder {
         let mut thin: [Option<Tensor>; 7] = Default::default();
         let mut project = |linear: Linear, x: &Tensor| -> Result<Tensor> {
             let pair = pairs.and_then(|pairs| pairs.get(linear));
-            let (y, inner) = low_rank::adapted(block.linear(linear), x, pair)?;
+            let (y, inner) = match (pair, context.dropout_of(layer, linear)) {
+                (Some(pair), Some(dropout)) => {
+                    let (addition, inner) = low_rank::forward(&dropout.apply(x)?, pair)?;
+                    (add(&block.linear(linear).forward(x)?, &addition)?, Some(inner))
+                }
+                _ => low_rank::adapted(block.linear(linear), x, pair)?,
+            };
             thin[linear as usize] = inner;
             Ok(y)
         };
@@ -376,7 +392,13 @@ impl Decoder {
                 }
                 Learner::Adapter(pairs) => match (pairs.get(linear), &kept.thin[linear as usize]) {
                     (Some(pair), Some(thin)) => {
-                        let gradients = low_rank::backward(x, thin, dy, pair)?;
+                        let gradients = match context.dropout_of(layer, linear) {
+                            None => low_rank::backward(x, thin, dy, pair)?,
+                            Some(dropout) => {
+                                let inner = low_rank::backward(&dropout.apply(x)?, thin, dy, pair)?;
+                                low_rank::LowRankGradients { dx: dropout.apply(&inner.dx)?, ..inner }
+                            }
+                        };
                         slots.push((Slot::LoraA(linear), gradients.da));
                         slots.push((Slot::LoraB(linear), gradients.db));
                         add(&dx, &gradients.dx)

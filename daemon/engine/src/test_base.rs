@@ -12,7 +12,7 @@ use crate::lora::{Adapter, Linear, Lora, LoraSpec, Targets};
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::gradient_check::random;
 use crate::sample::Sample;
-use crate::train::{HeldOut, TrainData, TrainSettings};
+use crate::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings};
 
 pub(crate) const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 16,
     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6, "intermediate_size": 20,
@@ -93,17 +93,17 @@ pub(crate) fn data(examples: usize) -> TrainData {
     let heldout = samples.split_off(examples - 2);
     let heldout =
         heldout.into_iter().enumerate().map(|(at, sample)| HeldOut { sample, is_new: at == 1 }).collect();
-    TrainData { train: samples, heldout }
+    TrainData { train: samples, heldout: HeldOutPlan::Split(heldout) }
 }
 
 pub(crate) fn settings() -> TrainSettings {
     TrainSettings {
         epochs: 20,
         learning_rate: 2e-2,
-        rank: 4,
-        alpha: 4.0,
+        lora: spec(4),
         batch: 3,
         patience: 3,
+        dropout: 0.0,
         ..TrainSettings::for_data(&config(), 10, false)
     }
 }

@@ -73,8 +73,14 @@ impl Drift {
         Drift { rows, next: 0, stage: Stage::Begin, sum: 0.0, tokens: 0 }
     }
 
-    /// One layer, or one chunk of logits; the mean after the last, `None` inside where there is nothing to compare on.
-    pub fn step(&mut self, decoder: &Decoder, adapter: &Adapter) -> Result<Option<Option<f64>>> {
+    /// One layer, or one chunk of logits; the mean after the last, `None` inside where there is nothing to compare on. `adapted_decoder` is the
+    /// base itself, or the base with other weights.
+    pub fn step(
+        &mut self,
+        decoder: &Decoder,
+        adapted_decoder: &Decoder,
+        adapter: Option<&Adapter>,
+    ) -> Result<Option<Option<f64>>> {
         let Some(row) = self.rows.get(self.next) else {
             return Ok(Some((self.tokens > 0).then(|| self.sum / self.tokens as f64)));
         };
@@ -84,20 +90,22 @@ impl Drift {
                 None => Stage::Base(forward),
                 Some(hidden) => Stage::Adapted {
                     base: select(&hidden, &row.wanted)?,
-                    forward: LayeredForward::new(decoder, &row.batch)?,
+                    forward: LayeredForward::new(adapted_decoder, &row.batch)?,
                 },
             },
-            Stage::Adapted { base, mut forward } => match forward.step(decoder, Some(adapter))? {
+            Stage::Adapted { base, mut forward } => match forward.step(adapted_decoder, adapter)? {
                 None => Stage::Adapted { base, forward },
                 Some(hidden) => Stage::Compare { base, adapted: select(&hidden, &row.wanted)?, done: 0 },
             },
             Stage::Compare { base, adapted, done } => {
                 let chunk = (LOGITS_AT_ONCE / decoder.config().vocab.max(1) / 2).max(1);
                 let len = chunk.min(row.wanted.len() - done);
-                let logits = |hidden: &Tensor, adapter: Option<&Adapter>| -> Result<Vec<Vec<f32>>> {
+                let logits = |decoder: &Decoder, hidden: &Tensor, adapter| -> Result<Vec<Vec<f32>>> {
                     decoder.logits(&hidden.narrow(0, done, len)?, adapter)?.to_dtype(DType::F32)?.to_vec2()
                 };
-                for (p, q) in logits(&base, None)?.iter().zip(logits(&adapted, Some(adapter))?) {
+                let (base_rows, rows) =
+                    (logits(decoder, &base, None)?, logits(adapted_decoder, &adapted, adapter)?);
+                for (p, q) in base_rows.iter().zip(rows) {
                     self.sum += divergence(p, &q);
                     self.tokens += 1;
                 }
@@ -153,7 +161,7 @@ mod tests {
     fn measure(decoder: &Decoder, adapter: &Adapter, samples: &NeutralSamples) -> Option<f64> {
         let mut drift = Drift::new(samples);
         loop {
-            if let Some(result) = drift.step(decoder, adapter).unwrap() {
+            if let Some(result) = drift.step(decoder, decoder, Some(adapter)).unwrap() {
                 return result;
             }
         }

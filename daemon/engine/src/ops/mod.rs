@@ -7,6 +7,7 @@
 pub mod add;
 pub mod attention;
 pub mod cross_entropy;
+pub mod dropout;
 pub(crate) mod exp;
 pub mod frozen_linear;
 #[cfg(test)]

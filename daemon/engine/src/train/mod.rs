@@ -4,17 +4,27 @@
 //! threads, no callbacks, no clock: the server owns time. Stepping it, saving and restoring it, and never having stopped give the same bits.
 
 mod adamw;
+mod closing;
 mod data;
 mod evaluation;
+mod event;
 pub mod full;
+mod learner;
+mod learnt;
 mod pass;
+mod samples;
+mod schedule;
 mod settings;
 mod state;
 mod trainer;
 
-pub use data::{HeldOut, Losses, TrainData};
-pub use settings::{MARGIN, TrainSettings};
-pub use trainer::{Outcome, StopReason, TrainEvent, Trainer};
+pub use data::{HeldOut, HeldOutPlan, Losses, TrainData};
+pub use event::{FoldFigures, Memory, SamplePair, StopReason, TrainEvent};
+pub use learner::gradients;
+pub use learnt::Learnt;
+pub use schedule::Schedule;
+pub use settings::{MARGIN, Method, Recompute, TrainSettings};
+pub use trainer::{Outcome, Trainer};
 
 use std::path::PathBuf;
 
@@ -28,9 +38,22 @@ pub enum TrainError {
     #[error("there is no held-out example to judge by; a run needs at least two examples")]
     NoHeldOut,
     #[error(
-        "the loss is no longer a number at step {step}; try a smaller learning rate (now {learning_rate})"
+        "the loss is no longer a number at step {step}, and nothing before it was better than the start; try a learning rate of {} (now \
+         {learning_rate})", event::tenth(*learning_rate)
     )]
     NotFinite { step: usize, learning_rate: f64 },
+    #[error(
+        "the loss rose far above where it began by step {step}, and nothing before it was better than the start; try a learning rate of {} \
+         (now {learning_rate})", event::tenth(*learning_rate)
+    )]
+    Diverged { step: usize, learning_rate: f64 },
+    #[error(
+        "the base's own loss on the held-out examples is not a number: its weights are damaged or beyond what can be computed with; take \
+         another copy of it"
+    )]
+    BrokenBase,
+    #[error("the run has brought nothing yet")]
+    Unfinished,
     #[error("the adapter to start from does not fit the base: {0}")]
     Misfit(String),
     #[error("a setting cannot be used: {0}")]
@@ -41,6 +64,12 @@ pub enum TrainError {
     BadState { folder: PathBuf, why: String },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
+    #[error("a sample could not be written: {0}")]
+    Sample(#[from] crate::generate::GenerateError),
+    #[error("the base's own samples could not be written: {0}")]
+    Neutral(#[from] crate::guard::neutral::NeutralError),
+    #[error(transparent)]
+    Text(#[from] crate::base_error::BaseError),
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
 }

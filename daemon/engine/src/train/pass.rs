@@ -8,6 +8,7 @@ use candle_core::{DType, Result, Tensor};
 use crate::decoder::{Batch, Decoder, Kept, Learner, PassContext, Slot};
 use crate::lora::{Adapter, LayerAdapter};
 use crate::ops::cross_entropy::{Gradient, cross_entropy};
+use crate::ops::dropout::Dropout;
 use crate::ops::low_rank::embedding_backward;
 use crate::ops::rms_norm;
 use crate::sample::Sample;
@@ -120,6 +121,12 @@ impl Pass {
             direction: Direction::Up,
             result: PassResult { losses: vec![0.0; samples.len()], gradients: Vec::new() },
         })
+    }
+
+    /// Leaves out a part of what LoRA pairs read. The key is this pass's own.
+    pub(crate) fn with_dropout(mut self, dropout: Option<Dropout>) -> Pass {
+        self.context.dropout = dropout;
+        self
     }
 
     /// One layer of work; the result after the last one.

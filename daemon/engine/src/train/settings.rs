@@ -2,42 +2,110 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TrainError;
+use super::{Schedule, TrainError};
 use crate::config::DecoderConfig;
-use crate::lora::LoraSpec;
+use crate::lora::{Linear, LoraSpec};
 use crate::ops::cross_entropy::LOGITS_AT_ONCE;
 
 /// Width at which the reference learning rate below holds.
 const REFERENCE_HIDDEN: f64 = 2048.0;
 const REFERENCE_LEARNING_RATE: f64 = 2e-4;
+/// Of full-parameter training: every weight moves, so each one less.
+const FULL_FACTOR: f64 = 0.1;
 
 /// How much worse than the version it started from a run's result may be on the held-out examples (a part of the loss).
 pub const MARGIN: f64 = 0.02;
 
+/// What moves in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Low-rank factors beside the base's frozen weights.
+    #[default]
+    Lora,
+    /// Every weight of the base.
+    Full,
+}
+
+/// Whether the backward pass computes activations again instead of keeping them: less memory, a third more work. The bits are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recompute {
+    /// As many layers are kept as [`TrainSettings::memory_budget`] allows.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// A run as it was saved by an older version may lack a setting: that one has its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TrainSettings {
+    pub method: Method,
     pub epochs: usize,
     /// Optimiser steps at most, whatever the epochs say.
     pub max_steps: Option<usize>,
-    /// The peak; rises over the warm-up, then falls linearly towards 0.
+    /// The peak; see [`Schedule`].
     pub learning_rate: f64,
-    pub rank: usize,
-    pub alpha: f64,
-    /// Examples per optimiser step.
+    pub schedule: Schedule,
+    /// `None`: a quarter of an epoch, at least 2 and at most 20 steps, and no more than half the run.
+    pub warmup_steps: Option<usize>,
+    /// LoRA+ (Hayou et al. 2024, <https://arxiv.org/abs/2402.12354>): the rate of B as a multiple of A's. 1 is plain LoRA.
+    pub lora_plus: f64,
+    /// Where a fresh adapter has its pairs, and their ranks and scales.
+    pub lora: LoraSpec,
+    /// The part of each LoRA pair's inputs that a training pass leaves out, below 1.
+    pub dropout: f64,
+    /// Examples that go through before their gradients are added up: what memory has to hold.
     pub batch: usize,
-    pub warmup_steps: usize,
-    /// Decoupled (AdamW), on the factors.
+    /// Batches per optimiser step.
+    pub accumulate: usize,
+    /// Decoupled (AdamW), on factors and matrices; norms and biases are left alone.
     pub weight_decay: f64,
-    /// Largest norm of all gradients together.
+    /// Largest norm of all gradients together; 0 is no limit.
     pub clip: f64,
     pub seed: u64,
     /// Evaluations without gain after which the run stops, once a whole epoch has gone by since the best: every example has then had its say.
     pub patience: usize,
     pub evaluations_per_epoch: usize,
+    pub recompute: Recompute,
     /// Bytes that kept activations may take; layers beyond it are computed again in the backward pass.
     pub memory_budget: u64,
     /// Tokens that go through the decoder at once; a longer example goes alone.
     pub row_tokens: usize,
+    /// Answered at each evaluation, by the base and by what has been learnt.
+    pub sample_prompts: Vec<String>,
+    /// Tokens of such an answer at most.
+    pub sample_tokens: usize,
+}
+
+impl Default for TrainSettings {
+    fn default() -> TrainSettings {
+        TrainSettings {
+            method: Method::Lora,
+            epochs: 3,
+            max_steps: None,
+            learning_rate: REFERENCE_LEARNING_RATE,
+            schedule: Schedule::Linear,
+            warmup_steps: None,
+            lora_plus: 1.0,
+            lora: LoraSpec::default(),
+            dropout: 0.0,
+            batch: 8,
+            accumulate: 1,
+            weight_decay: 0.01,
+            clip: 1.0,
+            seed: 0,
+            patience: 2,
+            evaluations_per_epoch: 4,
+            recompute: Recompute::Auto,
+            memory_budget: 4 << 30,
+            row_tokens: 2048,
+            sample_prompts: Vec::new(),
+            sample_tokens: 60,
+        }
+    }
 }
 
 impl TrainSettings {
@@ -45,7 +113,7 @@ impl TrainSettings {
     ///
     /// The learning rate is 2e-4 at width 2048 (the common default of LoRA trainers for 1 to 4 B parameters) and grows for narrower bases, whose
     /// best rate is known to be higher (about 1/width: Yang et al. 2022, <https://arxiv.org/abs/2203.03466>). Few
-    /// examples are passed more often, since held-out loss decides when to stop.
+    /// examples are passed more often, since held-out loss decides when to stop, and with a little dropout.
     pub fn for_data(config: &DecoderConfig, examples: usize, incremental: bool) -> TrainSettings {
         let width = REFERENCE_HIDDEN / config.hidden as f64;
         let learning_rate = REFERENCE_LEARNING_RATE * width.powf(1.2).clamp(0.25, 16.0);
@@ -58,53 +126,88 @@ impl TrainSettings {
             } else {
                 300_usize.div_ceil(per_epoch).clamp(3, 12)
             },
-            max_steps: None,
             learning_rate: if incremental { learning_rate / 2.0 } else { learning_rate },
-            rank: 16,
-            alpha: 16.0,
+            dropout: if examples < 300 { 0.05 } else { 0.0 },
             batch,
-            warmup_steps: (per_epoch / 4).clamp(2, 20),
-            weight_decay: 0.01,
-            clip: 1.0,
-            seed: 0,
-            patience: 2,
-            evaluations_per_epoch: 4,
-            memory_budget: 4 << 30,
-            row_tokens: 2048,
+            ..TrainSettings::default()
         }
     }
 
+    /// The learning rate for another method, where the default's was asked for: full-parameter training takes a tenth of LoRA's.
+    pub fn with_method(mut self, method: Method) -> TrainSettings {
+        match (self.method, method) {
+            (Method::Lora, Method::Full) => self.learning_rate *= FULL_FACTOR,
+            (Method::Full, Method::Lora) => self.learning_rate /= FULL_FACTOR,
+            _ => {}
+        }
+        self.method = method;
+        self
+    }
+
     /// Refuses what would divide by zero, never end, or train nothing.
+    ///
+    /// # Errors
+    /// A sentence that names the setting, its value, and what it may be.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let bad = |why: &str| Err(TrainError::BadSetting(why.to_owned()));
-        if self.rank == 0 || self.rank > 4096 {
-            return bad("the rank must be between 1 and 4096");
+        let bad = |why: String| Err(TrainError::BadSetting(why));
+        for (name, value, least, most) in [
+            ("epochs", self.epochs, 1, 10_000),
+            ("max_steps", self.max_steps.unwrap_or(1), 1, 100_000_000),
+            ("warmup_steps", self.warmup_steps.unwrap_or(0), 0, 100_000_000),
+            ("batch", self.batch, 1, 65_536),
+            ("accumulate", self.accumulate, 1, 65_536),
+            ("patience", self.patience, 1, usize::MAX),
+            ("evaluations", self.evaluations_per_epoch, 1, 10_000),
+            ("row_tokens", self.row_tokens, 1, 1 << 24),
+            ("sample_tokens", self.sample_tokens, 1, 4096),
+            ("prompts (their number)", self.sample_prompts.len(), 0, 64),
+        ] {
+            if !(least..=most).contains(&value) {
+                return bad(format!("{name} is {value} and must be between {least} and {most}"));
+            }
         }
-        if self.batch == 0 {
-            return bad("a step needs at least one example");
+        for (name, value, above, most) in [
+            ("learning_rate", self.learning_rate, 0.0, 100.0),
+            ("lora_plus", self.lora_plus, 0.0, 1e4),
+        ] {
+            if !(value > above && value <= most) {
+                return bad(format!("{name} is {value} and must be above {above} and at most {most}"));
+            }
         }
-        if self.epochs == 0 || self.max_steps == Some(0) {
-            return bad("a run needs at least one step");
+        for (name, value, most) in [
+            ("dropout", self.dropout, 0.95),
+            ("weight_decay", self.weight_decay, 10.0),
+            ("clip", self.clip, 1e6),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                return bad(format!("{name} is {value} and must be between 0 and {most}"));
+            }
         }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return bad("the learning rate must be above 0");
-        }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return bad("alpha must be above 0");
-        }
-        if self.row_tokens == 0 || self.patience == 0 || self.evaluations_per_epoch == 0 {
-            return bad("row_tokens, patience and evaluations_per_epoch must be above 0");
+        if let Some(empty) = self.sample_prompts.iter().position(|prompt| prompt.trim().is_empty()) {
+            return bad(format!("prompt {} is empty; write at least one word or take it out", empty + 1));
         }
         Ok(())
     }
 
-    /// The shape of a fresh adapter.
-    pub fn spec(&self) -> LoraSpec {
-        LoraSpec { rank: self.rank, alpha: self.alpha, ..LoraSpec::default() }
+    /// The same, and whether the adapter can be made for this base.
+    ///
+    /// # Errors
+    /// See [`validate`](Self::validate) and [`LoraSpec::plan`].
+    pub fn validate_for(&self, config: &DecoderConfig) -> Result<(), TrainError> {
+        self.validate()?;
+        if self.method == Method::Lora {
+            self.lora.plan(config)?;
+        }
+        Ok(())
+    }
+
+    /// Examples of one optimiser step.
+    pub fn examples_per_step(&self) -> usize {
+        self.batch.saturating_mul(self.accumulate).max(1)
     }
 
     pub fn steps_per_epoch(&self, examples: usize) -> usize {
-        examples.div_ceil(self.batch).max(1)
+        examples.div_ceil(self.examples_per_step()).max(1)
     }
 
     /// Optimiser steps at most.
@@ -115,29 +218,48 @@ impl TrainSettings {
 
     /// Steps between two evaluations: a quarter epoch, but never so few that noise decides.
     pub fn evaluation_interval(&self, examples: usize) -> usize {
-        self.steps_per_epoch(examples).div_ceil(self.evaluations_per_epoch).max(4)
+        self.steps_per_epoch(examples).div_ceil(self.evaluations_per_epoch.max(1)).max(4)
     }
 
-    /// Linear warm-up from 0, then linear decay towards 0 after the last step. `step` counts from 1.
-    pub(super) fn rate_at(&self, step: usize, steps: usize) -> f64 {
-        let warmup = self.warmup_steps.min(steps / 2);
-        if step <= warmup {
-            return self.learning_rate * step as f64 / warmup as f64;
-        }
-        self.learning_rate * (steps + 1 - step) as f64 / (steps + 1 - warmup) as f64
+    pub fn warmup(&self, examples: usize) -> usize {
+        let quarter = (self.steps_per_epoch(examples) / 4).clamp(2, 20);
+        self.warmup_steps.unwrap_or_else(|| quarter.min(self.steps(examples) / 2))
+    }
+
+    /// The rate of `step`, which counts from 1.
+    pub fn rate_at(&self, step: usize, examples: usize) -> f64 {
+        let factor = self.schedule.factor(step, self.steps(examples), self.warmup(examples));
+        self.learning_rate * factor
     }
 
     /// Floats of one layer's kept activations for one token.
     fn kept_floats(&self, config: &DecoderConfig) -> usize {
         let queries = config.heads * config.head_dim;
         let keys = config.kv_heads * config.head_dim;
-        4 * config.hidden + 2 * queries + 2 * keys + 3 * config.intermediate + 7 * self.rank
+        4 * config.hidden + 2 * queries + 2 * keys + 3 * config.intermediate + 7 * self.lora.rank
     }
 
     /// How many layers may keep their activations for a row of `tokens`.
     pub(super) fn layers_kept(&self, config: &DecoderConfig, tokens: usize) -> usize {
         let layer = (4 * self.kept_floats(config) * tokens) as u64;
-        ((self.memory_budget / layer.max(1)) as usize).min(config.layers)
+        match self.recompute {
+            Recompute::Always => 0,
+            Recompute::Never => config.layers,
+            Recompute::Auto => ((self.memory_budget / layer.max(1)) as usize).min(config.layers),
+        }
+    }
+
+    /// Values that a run moves.
+    pub fn trainable_parameters(&self, config: &DecoderConfig) -> usize {
+        match self.method {
+            // What cannot be planned is refused before anybody asks.
+            Method::Lora => self.lora.parameters(config).unwrap_or(0),
+            Method::Full => {
+                let block: usize =
+                    Linear::ALL.iter().map(|linear| linear.shape(config)).map(|(o, i)| o * i).sum();
+                block * config.layers + config.vocab * config.hidden
+            }
+        }
     }
 
     /// Bytes that training adds to the resident base at its peak, for rows of `tokens`.
@@ -146,13 +268,8 @@ impl TrainSettings {
         let kept = self.layers_kept(config, tokens) * self.kept_floats(config) * tokens;
         let one_layer = 3 * self.kept_floats(config) * tokens;
         let logits = 2 * LOGITS_AT_ONCE.min(tokens * config.vocab).max(config.vocab);
-        let pairs: usize = crate::lora::Linear::ALL
-            .iter()
-            .map(|linear| linear.shape(config))
-            .map(|(o, i)| self.rank * (o + i))
-            .sum();
-        // Factors, their gradients, two moments, the best copy, and one more while they are replaced.
-        let factors = 6 * pairs * config.layers;
+        // What is trained, its gradients, two moments, the best copy, and one more while they are replaced.
+        let factors = 6 * self.trainable_parameters(config);
         4 * (kept + one_layer + logits + factors) as u64
     }
 }
@@ -161,23 +278,43 @@ impl TrainSettings {
 mod tests {
     use super::*;
 
+    fn settings(examples: usize) -> TrainSettings {
+        TrainSettings::for_data(&crate::test_base::config(), examples, false)
+    }
+
     #[test]
-    fn the_rate_rises_falls_and_never_reaches_zero() {
-        let config = crate::test_base::config();
-        let settings = TrainSettings { warmup_steps: 2, ..TrainSettings::for_data(&config, 40, false) };
-        let rates: Vec<f64> = (1..=10).map(|step| settings.rate_at(step, 10)).collect();
-        assert!(rates[0] < rates[1] && rates.windows(2).skip(2).all(|pair| pair[0] > pair[1]));
-        assert!(rates.iter().all(|rate| *rate > 0.0 && *rate <= settings.learning_rate));
+    fn the_warm_up_is_at_most_half_of_a_run_that_does_not_say() {
+        let short = TrainSettings { max_steps: Some(2), ..settings(40) };
+        assert_eq!(short.warmup(40), 1);
+        assert!(short.rate_at(2, 40) > 0.0);
+        assert_eq!(TrainSettings { warmup_steps: Some(7), ..short }.warmup(40), 7);
     }
 
     #[test]
     fn the_last_partial_batch_is_a_step() {
-        let settings = TrainSettings {
-            epochs: 2,
-            batch: 4,
-            ..TrainSettings::for_data(&crate::test_base::config(), 9, false)
-        };
+        let settings = TrainSettings { epochs: 2, batch: 4, ..settings(9) };
         assert_eq!(settings.steps(9), 6);
-        assert_eq!(TrainSettings { max_steps: Some(5), ..settings }.steps(9), 5);
+        assert_eq!(TrainSettings { max_steps: Some(5), ..settings.clone() }.steps(9), 5);
+        assert_eq!(TrainSettings { accumulate: 2, ..settings }.steps(9), 4);
+    }
+
+    #[test]
+    fn what_a_saved_run_lacks_has_its_default() {
+        let old: TrainSettings = serde_json::from_str(r#"{"epochs": 7, "batch": 2}"#).unwrap();
+        assert_eq!(old, TrainSettings { epochs: 7, batch: 2, ..TrainSettings::default() });
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let check = |settings: TrainSettings, word: &str| {
+            let error = settings.validate().unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        };
+        settings(40).validate().unwrap();
+        check(TrainSettings { dropout: 1.0, ..settings(40) }, "dropout is 1");
+        check(TrainSettings { learning_rate: f64::NAN, ..settings(40) }, "learning_rate is NaN");
+        check(TrainSettings { lora_plus: 0.0, ..settings(40) }, "lora_plus");
+        check(TrainSettings { accumulate: 0, ..settings(40) }, "accumulate is 0");
+        check(TrainSettings { sample_prompts: vec![" ".to_owned()], ..settings(40) }, "prompt 1 is empty");
     }
 }

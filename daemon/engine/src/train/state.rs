@@ -1,20 +1,23 @@
 //! A run on disk: enough to go on with the same bits after a kill.
 //!
-//! `run.json` holds the numbers (floats survive JSON exactly), `run.safetensors` the factors, their moments and the best factors.
+//! `run.json` holds the numbers (floats survive JSON exactly), `run.safetensors` what is learnt, its moments and the best so far.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::adamw::AdamW;
-use super::data::{Losses, TrainData};
-use super::trainer::{Best, Progress, StopReason, Trainer, tensors, with_tensors};
+use super::data::{HeldOutPlan, Losses, TrainData};
+use super::event::{FoldFigures, StopReason};
+use super::learner::Learner;
+use super::learnt::Learnt;
+use super::trainer::{Best, Counts, Phase, Progress, Trainer};
 use super::{TrainError, TrainSettings};
 use crate::base::Base;
+use crate::guard::GuardFigures;
 use crate::lora::{Adapter, Lora, Place};
 
 const NUMBERS: &str = "run.json";
@@ -26,22 +29,33 @@ struct Numbers {
     base: String,
     data: String,
     settings: TrainSettings,
-    rank: usize,
-    alpha: f64,
-    rslora: bool,
-    /// Place and scale of each pair, in parameter order.
-    pairs: Vec<(Place, f64)>,
-    optimiser_step: usize,
-    step: usize,
-    tokens: usize,
+    shape: Shape,
+    phase: Phase,
+    counts: Counts,
+    /// Updates of each learner.
+    optimiser_steps: Vec<usize>,
+    has_initial: bool,
     base_losses: Option<Losses>,
     start_losses: Option<Losses>,
     best: Option<BestNumbers>,
-    without_gain: usize,
-    window: (f64, usize),
-    evaluated: bool,
+    folds: Option<FoldFigures>,
+    guard: Option<GuardFigures>,
+    base_answers: Option<Vec<String>>,
     stopped: Option<StopReason>,
     continues: bool,
+}
+
+/// What is learnt, without its values.
+#[derive(Serialize, Deserialize)]
+enum Shape {
+    Adapter {
+        rank: usize,
+        alpha: f64,
+        rslora: bool,
+        /// Place and scale of each pair, in parameter order.
+        pairs: Vec<(Place, f64)>,
+    },
+    Base,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,6 +63,8 @@ struct BestNumbers {
     step: usize,
     losses: Losses,
     train_loss: f64,
+    folds: Vec<f64>,
+    has_values: bool,
 }
 
 impl Trainer {
@@ -56,53 +72,61 @@ impl Trainer {
     /// a resume. The caller moves the folder into place.
     pub fn save_state(&self, folder: &Path, base: &Base) -> Result<(), TrainError> {
         let progress = &self.progress;
+        let Some(first) = progress.learners.first() else { return Err(TrainError::Unfinished) };
         let numbers = Numbers {
             base: base.text.fingerprint.clone(),
             data: fingerprint(&self.data),
-            settings: self.settings.clone(),
-            rank: progress.adapter.rank,
-            alpha: progress.adapter.alpha,
-            rslora: progress.adapter.rslora,
-            pairs: progress.adapter.pairs().map(|(place, pair)| (place, pair.scale)).collect(),
-            optimiser_step: progress.optimiser.step,
-            step: progress.step,
-            tokens: progress.tokens,
+            settings: self.settings().clone(),
+            shape: shape(&first.learnt),
+            phase: progress.phase,
+            counts: progress.counts,
+            optimiser_steps: progress.learners.iter().map(|learner| learner.optimiser.step).collect(),
+            has_initial: progress.initial.is_some(),
             base_losses: progress.base,
             start_losses: progress.start,
             best: progress.best.as_ref().map(|best| BestNumbers {
                 step: best.step,
                 losses: best.losses,
                 train_loss: best.train_loss,
+                folds: best.folds.clone(),
+                has_values: best.learnt.is_some(),
             }),
-            without_gain: progress.without_gain,
-            window: progress.window,
-            evaluated: progress.evaluated,
+            folds: progress.folds.clone(),
+            guard: progress.guard,
+            base_answers: progress.base_answers.clone(),
             stopped: progress.stopped,
             continues: progress.continues,
         };
-        let mut named = Vec::new();
-        let mut add = |kind: &str, values: &mut dyn Iterator<Item = &Tensor>| {
-            named.extend(values.enumerate().map(|(index, value)| (format!("{kind}.{index}"), value.clone())));
+        let mut tensors = Vec::new();
+        let mut add = |kind: &str, values: &[Tensor]| -> Result<(), TrainError> {
+            for (index, value) in values.iter().enumerate() {
+                tensors.push((format!("{kind}.{index}"), value.to_device(&Device::Cpu)?));
+            }
+            Ok(())
         };
-        add("factor", &mut tensors(&progress.adapter));
-        add("first", &mut progress.optimiser.first.iter());
-        add("second", &mut progress.optimiser.second.iter());
-        if let Some(best) = &progress.best {
-            add("best", &mut tensors(&best.adapter));
+        for (index, learner) in progress.learners.iter().enumerate() {
+            add(&format!("value.{index}"), &learner.learnt.tensors())?;
+            add(&format!("first.{index}"), &learner.optimiser.first)?;
+            add(&format!("second.{index}"), &learner.optimiser.second)?;
         }
-        let tensors: Vec<(String, Tensor)> = named
-            .into_iter()
-            .map(|(name, value)| Ok((name, value.to_device(&Device::Cpu)?)))
-            .collect::<Result<_, TrainError>>()?;
-        let bytes = safetensors::serialize(tensors, None)
-            .map_err(|error| TrainError::BadState { folder: folder.to_owned(), why: error.to_string() })?;
+        if let Some(initial) = &progress.initial {
+            add("initial", &initial.tensors())?;
+        }
+        if let Some(learnt) = progress.best.as_ref().and_then(|best| best.learnt.as_ref()) {
+            add("best", &learnt.tensors())?;
+        }
+        let failed =
+            |error: &dyn ToString| TrainError::BadState { folder: folder.to_owned(), why: error.to_string() };
+        let bytes = safetensors::serialize(tensors, None).map_err(|error| failed(&error))?;
         write_synced(&folder.join(TENSORS), &bytes)?;
-        let json = serde_json::to_vec_pretty(&numbers)
-            .map_err(|error| TrainError::BadState { folder: folder.to_owned(), why: error.to_string() })?;
+        let json = serde_json::to_vec_pretty(&numbers).map_err(|error| failed(&error))?;
         write_synced(&folder.join(NUMBERS), &json)
     }
 
     /// Goes on where [`save_state`](Self::save_state) was. `data` must be the same examples in the same order.
+    ///
+    /// # Errors
+    /// The folder is of other examples or another base, was written by another version, or is damaged.
     pub fn resume(base: &Base, folder: &Path, data: TrainData) -> Result<Trainer, TrainError> {
         let bad = |why: String| TrainError::BadState { folder: folder.to_owned(), why };
         let read =
@@ -113,76 +137,123 @@ impl Trainer {
             return Err(TrainError::OtherData { folder: folder.to_owned() });
         }
         numbers.settings.validate()?;
+        let learners = match numbers.phase {
+            Phase::Folds => data.folds().unwrap_or(1),
+            Phase::Split | Phase::All { .. } => 1,
+        };
+        if numbers.optimiser_steps.len() != learners || numbers.counts.ahead >= learners {
+            return Err(bad(format!("{NUMBERS}: the numbers do not belong together")));
+        }
         let tensors = candle_core::safetensors::load_buffer(&read(TENSORS)?, &base.device)
             .map_err(|error| bad(format!("{TENSORS}: {error}")))?;
-        let stored = Stored { tensors, count: numbers.pairs.len() * 2 };
-        let missing = |kind: &str| bad(format!("{TENSORS}: {kind} tensors are missing"));
-        let adapter = empty_adapter(base, &numbers)
-            .filter(|adapter| adapter.pairs().count() == numbers.pairs.len())
-            .ok_or_else(|| bad("the pairs do not fit the base".to_owned()))?;
-        let best = match numbers.best {
-            Some(best) => {
-                let values = stored.all("best").ok_or_else(|| missing("best"))?;
-                let adapter = with_tensors(&adapter, values);
-                Some(Best { adapter, step: best.step, losses: best.losses, train_loss: best.train_loss })
-            }
+        let empty = empty(base, &numbers.shape)
+            .ok_or_else(|| bad("what was learnt does not fit the base".to_owned()))?;
+        let expected = expected_shapes(base, &empty);
+        let values = |kind: &str| -> Result<Vec<Tensor>, TrainError> {
+            let value = |(index, dims): (usize, &Vec<usize>)| {
+                let name = format!("{kind}.{index}");
+                let tensor =
+                    tensors.get(&name).ok_or_else(|| bad(format!("{TENSORS}: {name} is missing")))?;
+                let fits = tensor.dtype() == DType::F32
+                    && tensor.rank() == dims.len()
+                    && tensor.dims().iter().zip(dims).all(|(has, needs)| *needs == 0 || has == needs);
+                if fits {
+                    Ok(tensor.clone())
+                } else {
+                    Err(bad(format!("{TENSORS}: {name} has another shape")))
+                }
+            };
+            let found = expected.iter().enumerate().map(value).collect::<Result<Vec<_>, _>>()?;
+            check_ranks(&empty, &found).map_err(&bad)?;
+            Ok(found)
+        };
+        let learner = |(index, step): (usize, &usize)| -> Result<Learner, TrainError> {
+            Ok(Learner {
+                learnt: empty.with_tensors(values(&format!("value.{index}"))?),
+                optimiser: AdamW {
+                    first: values(&format!("first.{index}"))?,
+                    second: values(&format!("second.{index}"))?,
+                    step: *step,
+                },
+            })
+        };
+        let stored = |kind: &str, there: bool| -> Result<Option<Learnt>, TrainError> {
+            if there { Ok(Some(empty.with_tensors(values(kind)?))) } else { Ok(None) }
+        };
+        let best = match &numbers.best {
+            Some(best) => Some(Best {
+                learnt: stored("best", best.has_values)?,
+                step: best.step,
+                losses: best.losses,
+                train_loss: best.train_loss,
+                folds: best.folds.clone(),
+            }),
             None => None,
         };
-        let optimiser = AdamW {
-            first: stored.all("first").ok_or_else(|| missing("first"))?,
-            second: stored.all("second").ok_or_else(|| missing("second"))?,
-            step: numbers.optimiser_step,
-        };
-        let adapter = with_tensors(&adapter, stored.all("factor").ok_or_else(|| missing("factor"))?);
-        check_shapes(base, &adapter).map_err(&bad)?;
         let progress = Progress {
-            adapter,
-            optimiser,
-            step: numbers.step,
-            tokens: numbers.tokens,
+            phase: numbers.phase,
+            learners: numbers.optimiser_steps.iter().enumerate().map(learner).collect::<Result<_, _>>()?,
+            initial: stored("initial", numbers.has_initial)?,
+            counts: numbers.counts,
             base: numbers.base_losses,
             start: numbers.start_losses,
             best,
-            without_gain: numbers.without_gain,
-            window: numbers.window,
-            evaluated: numbers.evaluated,
+            folds: numbers.folds,
+            guard: numbers.guard,
+            base_answers: numbers.base_answers,
             stopped: numbers.stopped,
             continues: numbers.continues,
         };
-        Trainer::from_progress(progress, data, numbers.settings)
+        Trainer::from_progress(base, progress, data, numbers.settings)
     }
 }
 
-struct Stored {
-    tensors: HashMap<String, Tensor>,
-    count: usize,
-}
-
-impl Stored {
-    fn all(&self, kind: &str) -> Option<Vec<Tensor>> {
-        (0..self.count).map(|index| self.tensors.get(&format!("{kind}.{index}")).cloned()).collect()
+fn shape(learnt: &Learnt) -> Shape {
+    match learnt {
+        Learnt::Adapter(adapter) => Shape::Adapter {
+            rank: adapter.rank,
+            alpha: adapter.alpha,
+            rslora: adapter.rslora,
+            pairs: adapter.pairs().map(|(place, pair)| (place, pair.scale)).collect(),
+        },
+        Learnt::Base(_) => Shape::Base,
     }
 }
 
-/// An adapter with the right places and scales, whose factors are still to be put in.
-fn empty_adapter(base: &Base, numbers: &Numbers) -> Option<Adapter> {
-    let mut adapter = Adapter::empty(base.decoder.config(), numbers.rank, numbers.alpha, numbers.rslora);
-    for &(place, scale) in &numbers.pairs {
-        let empty = Tensor::zeros((0, 0), candle_core::DType::F32, &base.device).ok()?;
+/// What was learnt, with the right places and scales, whose values are still to be put in.
+fn empty(base: &Base, shape: &Shape) -> Option<Learnt> {
+    let Shape::Adapter { rank, alpha, rslora, pairs } = shape else {
+        return Some(Learnt::Base(Box::new(base.decoder.clone())));
+    };
+    let mut adapter = Adapter::empty(base.decoder.config(), *rank, *alpha, *rslora);
+    for &(place, scale) in pairs {
+        let empty = Tensor::zeros((0, 0), DType::F32, &base.device).ok()?;
         adapter.set(place, Lora::plain(empty.clone(), empty, scale));
     }
-    Some(adapter)
+    (adapter.pairs().count() == pairs.len()).then_some(Learnt::Adapter(adapter))
 }
 
-fn check_shapes(base: &Base, adapter: &Adapter) -> Result<(), String> {
-    for (place, pair) in adapter.pairs() {
-        let (outputs, inputs) = place.shape(base.decoder.config());
-        let fits = match (pair.a.dims(), pair.b.dims()) {
-            (&[rank, i], &[o, other]) => i == inputs && o == outputs && rank == other,
-            _ => false,
-        };
-        if !fits {
-            return Err(format!("the factors of {place} have another shape"));
+/// The shape of each tensor; 0 stands for a rank, which the file tells.
+fn expected_shapes(base: &Base, empty: &Learnt) -> Vec<Vec<usize>> {
+    match empty {
+        Learnt::Adapter(adapter) => adapter
+            .pairs()
+            .flat_map(|(place, _)| {
+                let (outputs, inputs) = place.shape(base.decoder.config());
+                [vec![0, inputs], vec![outputs, 0]]
+            })
+            .collect(),
+        Learnt::Base(_) => empty.tensors().iter().map(|tensor| tensor.dims().to_vec()).collect(),
+    }
+}
+
+/// Both factors of a pair have one rank.
+fn check_ranks(empty: &Learnt, values: &[Tensor]) -> Result<(), String> {
+    if matches!(empty, Learnt::Adapter(_)) {
+        for pair in values.chunks_exact(2) {
+            if pair[0].dims().first() != pair[1].dims().last() {
+                return Err(format!("{TENSORS}: the factors of a pair have different ranks"));
+            }
         }
     }
     Ok(())
@@ -190,7 +261,13 @@ fn check_shapes(base: &Base, adapter: &Adapter) -> Result<(), String> {
 
 fn fingerprint(data: &TrainData) -> String {
     let mut hasher = blake3::Hasher::new();
-    let heldout = data.heldout.iter().map(|item| (&item.sample, 1 + u8::from(item.is_new)));
+    let folds = data.folds().unwrap_or(0) as u64;
+    hasher.update(&folds.to_le_bytes());
+    let heldout = match &data.heldout {
+        HeldOutPlan::Split(heldout) => heldout.as_slice(),
+        HeldOutPlan::Folds(_) => &[],
+    };
+    let heldout = heldout.iter().map(|item| (&item.sample, 1 + u8::from(item.is_new)));
     for (sample, kind) in data.train.iter().map(|sample| (sample, 0)).chain(heldout) {
         hasher.update(&[kind]);
         hasher.update(&(sample.tokens.len() as u64).to_le_bytes());
@@ -212,69 +289,4 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::gradient_check::flat;
-    use crate::test_base;
-    use crate::train::TrainEvent;
-
-    /// All losses that a trainer still brings, as bits.
-    fn run_out(trainer: &mut Trainer, base: &Base) -> Vec<u64> {
-        let mut losses = Vec::new();
-        loop {
-            match trainer.step(base).unwrap() {
-                TrainEvent::Working => {}
-                TrainEvent::Step { loss, .. } => losses.push(loss.to_bits()),
-                TrainEvent::Evaluated { losses: held, .. } => losses.push(held.all.to_bits()),
-                TrainEvent::Finished { .. } => return losses,
-            }
-        }
-    }
-
-    #[test]
-    fn a_resumed_run_has_the_bits_of_an_uninterrupted_one() {
-        let base = test_base::base(1);
-        let new = || Trainer::new(&base, None, test_base::data(12), test_base::settings()).unwrap();
-        let mut whole = new();
-        let all = run_out(&mut whole, &base);
-        assert_eq!(all, run_out(&mut new(), &base), "same seed and data, same bits");
-        let whole = whole.finish().unwrap();
-        for stop_after in [1, 3, 5] {
-            let mut first = new();
-            let mut seen = Vec::new();
-            while seen.len() < stop_after {
-                match first.step(&base).unwrap() {
-                    TrainEvent::Step { loss, .. } => seen.push(loss.to_bits()),
-                    TrainEvent::Evaluated { losses, .. } => seen.push(losses.all.to_bits()),
-                    _ => {}
-                }
-            }
-            let folder = tempfile::tempdir().unwrap();
-            first.save_state(folder.path(), &base).unwrap();
-            // Work between two saves is lost with a kill, and must not matter.
-            for _ in 0..3 {
-                first.step(&base).unwrap();
-            }
-            let mut second = Trainer::resume(&base, folder.path(), test_base::data(12)).unwrap();
-            seen.extend(run_out(&mut second, &base));
-            assert_eq!(seen, all);
-            let second = second.finish().unwrap();
-            for (left, right) in tensors(&whole.adapter).zip(tensors(&second.adapter)) {
-                assert_eq!(flat(left), flat(right));
-            }
-        }
-    }
-
-    #[test]
-    fn other_data_and_broken_files_are_refused() {
-        let base = test_base::base(1);
-        let trainer = Trainer::new(&base, None, test_base::data(12), test_base::settings()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let resume = |data| Trainer::resume(&base, folder.path(), data);
-        assert!(matches!(resume(test_base::data(12)), Err(TrainError::BadState { .. })));
-        trainer.save_state(folder.path(), &base).unwrap();
-        assert!(matches!(resume(test_base::data(11)), Err(TrainError::OtherData { .. })));
-        std::fs::write(folder.path().join(TENSORS), b"garbage").unwrap();
-        assert!(matches!(resume(test_base::data(12)), Err(TrainError::BadState { .. })));
-    }
-}
+mod tests;

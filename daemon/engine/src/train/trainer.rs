@@ -1,81 +1,49 @@
-//! A LoRA run: warm-up, steps, evaluations, the best version kept.
+//! A run: steps, evaluations, the best version kept, and where few examples are there, cross-validation before it.
 
-use std::fmt;
 use std::sync::Arc;
 
-use candle_core::Tensor;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::adamw::{AdamW, Update, clip_factor};
-use super::data::{Losses, TrainData};
-use super::evaluation::Evaluation;
-use super::pass::{Factor, Goal, Parameter, Pass, pack};
-use super::{MARGIN, TrainError, TrainSettings};
+use super::closing::Closing;
+use super::data::{HeldOutPlan, Losses, TrainData};
+use super::evaluation::{Evaluated, Evaluation};
+use super::event::{FoldFigures, Memory, StopReason, TrainEvent};
+use super::learner::{Learner, Rates, Shape, StepWork};
+use super::learnt::Learnt;
+use super::samples::{Answer, Answers, Prompts};
+use super::{MARGIN, Method, TrainError, TrainSettings, closing};
 use crate::base::Base;
-use crate::decoder::Slot;
-use crate::lora::{Adapter, Lora, Place};
-use crate::ops::add::accumulate;
+use crate::guard::{GuardFigures, NeutralSamples, Verdict, copying::copying};
+use crate::lora::Adapter;
+use crate::ops::dropout::Dropout;
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum TrainEvent {
-    /// A layer's worth of work was done.
-    Working,
-    /// An optimiser step was done.
-    Step {
-        /// From 1.
-        step: usize,
-        steps: usize,
-        epoch: f64,
-        /// Mean over the step's supervised tokens, before its update.
-        loss: f64,
-        learning_rate: f64,
-        /// Real tokens that went through.
-        tokens: usize,
-    },
-    /// Step 0: the base, then (where the run starts from an adapter) that adapter.
-    Evaluated { step: usize, losses: Losses, best: bool },
-    /// Nothing more happens; call [`Trainer::finish`].
-    Finished { reason: StopReason },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StopReason {
-    AllSteps { steps: usize, best_step: usize },
-    NoGain { step: usize, best_step: usize },
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StopReason::AllSteps { steps, best_step } if steps == best_step => {
-                write!(f, "did all {steps} steps; the last was the best")
-            }
-            StopReason::AllSteps { steps, best_step } => {
-                write!(
-                    f,
-                    "did all {steps} steps; kept step {best_step}, which did best on the held-out examples"
-                )
-            }
-            StopReason::NoGain { step, best_step } => write!(
-                f,
-                "stopped at step {step}: the loss on the held-out examples stopped falling; kept step {best_step}, the best"
-            ),
-        }
-    }
-}
+/// A run whose loss is beyond this many times its first one, or this much above it, has diverged.
+const FAR_TIMES: f64 = 3.0;
+const FAR_ABOVE: f64 = 5.0;
+/// Evaluations, or steps, in a row.
+const FAR_EVALUATIONS: usize = 2;
+const FAR_STEPS: usize = 20;
+/// A run memorises where it does this much better on what it trains on than on what is held out (a part of the loss)...
+const MEMORY_RATIO: f64 = 0.5;
+/// ...and the held-out loss has risen by this part over its best.
+const MEMORY_RISE: f64 = 0.02;
+/// Training examples that the gap is measured on, at least.
+const GAP_EXAMPLES: usize = 8;
 
 /// A run's fruit.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The best on the held-out examples, not the last.
-    pub adapter: Adapter,
+    /// The best on the held-out examples, not the last; after cross-validation, what was learnt from all examples.
+    pub learnt: Learnt,
     pub best_step: usize,
+    /// Optimiser steps, those of cross-validation included (a step of all folds counts once).
     pub steps: usize,
     /// Real tokens that went through training.
     pub tokens: usize,
+    /// Losses on the held-out examples. In cross-validation each example is judged by what was learnt from the other folds.
     pub base_loss: Losses,
     /// Of the adapter the run started from; the base's where there was none.
     pub start_loss: Losses,
@@ -83,38 +51,75 @@ pub struct Outcome {
     /// Mean training loss between the evaluation before the best one and the best one.
     pub train_loss: f64,
     pub reason: StopReason,
+    pub guard: GuardFigures,
+    pub folds: Option<FoldFigures>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Best {
-    pub(super) adapter: Adapter,
+    /// `None` in cross-validation: what counts there is the step.
+    pub(super) learnt: Option<Learnt>,
     pub(super) step: usize,
     pub(super) losses: Losses,
     pub(super) train_loss: f64,
+    pub(super) folds: Vec<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Phase {
+    /// Some examples are held out.
+    Split,
+    /// One learner for each fold, all of them at the same step.
+    Folds,
+    /// What follows cross-validation: so many steps on all examples.
+    All { steps: usize },
 }
 
 /// Everything that decides what the next steps will be; the rest of [`Trainer`] follows from it and the data.
 pub(super) struct Progress {
-    pub(super) adapter: Adapter,
-    pub(super) optimiser: AdamW,
-    /// Optimiser steps done.
-    pub(super) step: usize,
-    pub(super) tokens: usize,
+    pub(super) phase: Phase,
+    /// One for each fold, or one.
+    pub(super) learners: Vec<Learner>,
+    /// What the learner after cross-validation begins with.
+    pub(super) initial: Option<Learnt>,
+    pub(super) counts: Counts,
     pub(super) base: Option<Losses>,
     pub(super) start: Option<Losses>,
     pub(super) best: Option<Best>,
-    pub(super) without_gain: usize,
-    /// Sum and number of the training losses since the last evaluation.
-    pub(super) window: (f64, usize),
-    /// Whether the evaluation that belongs to `step` is done.
-    pub(super) evaluated: bool,
+    pub(super) folds: Option<FoldFigures>,
+    pub(super) guard: Option<GuardFigures>,
+    /// The base's answers to the prompts.
+    pub(super) base_answers: Option<Vec<String>>,
     pub(super) stopped: Option<StopReason>,
     /// Whether the run began from an adapter rather than from the bare base.
     pub(super) continues: bool,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    /// Optimiser steps of this phase that all learners have done.
+    pub(super) step: usize,
+    /// Learners that have done the next one too, and the sums of their losses and tokens.
+    pub(super) ahead: usize,
+    pub(super) ahead_loss: f64,
+    pub(super) ahead_tokens: usize,
+    /// Steps of cross-validation before this phase.
+    pub(super) earlier: usize,
+    pub(super) tokens: usize,
+    /// Evaluations since the best.
+    pub(super) without_gain: usize,
+    /// Evaluations, and steps, in a row with a loss far above the first one.
+    pub(super) far_evaluations: usize,
+    pub(super) far_steps: usize,
+    /// Sum and number of the training losses since the last evaluation.
+    pub(super) window: (f64, usize),
+    /// Whether the evaluation that belongs to `step` is done, and the answers that go with it.
+    pub(super) evaluated: bool,
+    pub(super) sampled: bool,
+}
+
 impl Progress {
-    /// Whether an adapter with these losses should replace the best so far.
+    /// Whether something with these losses should replace the best so far.
     ///
     /// A run from the bare base takes the lowest held-out loss. A run that goes on from an adapter is there for its new examples: it takes the
     /// lowest loss on the new ones that are held out (on all, where none is), of those steps that are not worse than the start on all by more
@@ -125,12 +130,26 @@ impl Progress {
         let wanted = |losses: &Losses| losses.new.unwrap_or(losses.all);
         losses.all <= start.all * (1.0 + MARGIN) && (best.step == 0 || wanted(losses) < wanted(&best.losses))
     }
+
+    /// Whether a loss is far above where the run began.
+    fn is_far(&self, loss: f64) -> bool {
+        let Some(first) = self.start.or(self.base) else { return false };
+        loss > (FAR_TIMES * first.all).min(first.all + FAR_ABOVE)
+    }
+
+    fn best_step(&self) -> usize {
+        self.best.as_ref().map_or(0, |best| best.step)
+    }
 }
 
 enum Activity {
     Between,
     Evaluating(Subject, Box<Evaluation>),
-    Training(Box<Step>),
+    Training(Box<StepWork>),
+    /// The base answers first, once.
+    Sampling(bool, Box<Answers>),
+    /// The figures of what is kept.
+    Closing(Box<Closing>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,384 +159,583 @@ enum Subject {
     Current,
 }
 
-/// One optimiser step in progress.
-struct Step {
-    rows: Vec<Vec<usize>>,
-    next: usize,
-    pass: Option<Pass>,
-    supervised: usize,
-    tokens: usize,
-    loss: f64,
-    gradients: Vec<Option<Tensor>>,
-}
-
 pub struct Trainer {
-    pub(super) settings: TrainSettings,
+    settings: TrainSettings,
     pub(super) data: Arc<TrainData>,
+    prompts: Prompts,
+    /// Training examples that each learner is judged by; empty where examples are held out.
+    folds: Vec<Vec<usize>>,
     pub(super) progress: Progress,
     activity: Activity,
+    neutral: Option<Arc<NeutralSamples>>,
+    /// What is said before anything else happens.
+    announced: Option<TrainEvent>,
+    /// The order of each learner's examples in the epoch that it is in.
+    orders: Vec<Option<(usize, Vec<usize>)>>,
 }
 
 impl Trainer {
+    /// A new run. `start`: what an incremental run goes on from.
+    ///
     /// # Errors
-    /// Nothing to train on or to judge by, settings that cannot be used, an adapter that does not fit.
+    /// Settings out of range, nothing to train on or to judge by, a start that does not fit the base.
     pub fn new(
         base: &Base,
-        start: Option<&Adapter>,
+        start: Option<&Learnt>,
         data: TrainData,
         settings: TrainSettings,
     ) -> Result<Trainer, TrainError> {
         settings.validate()?;
-        let config = base.decoder.config();
-        let adapter = match start {
-            Some(adapter) if adapter.is_dora() => {
-                return Err(TrainError::Misfit(
-                    "it is a DoRA adapter, which answers here but is not trained; train a LoRA adapter under another name"
-                        .to_owned(),
-                ));
-            }
-            Some(adapter) if adapter.layers.len() == config.layers => adapter.clone(),
-            Some(adapter) => {
-                let (has, needs) = (adapter.layers.len(), config.layers);
-                return Err(TrainError::Misfit(format!("it has {has} layers, the base {needs}")));
-            }
-            None => Adapter::fresh(config, &settings.spec(), settings.seed, &base.device)?,
-        };
-        let optimiser = AdamW::new(tensors(&adapter))?;
+        check_data(&data)?;
+        let initial = initial(base, start, &settings)?;
+        let copies = data.folds().unwrap_or(1);
+        let learner = Learner::new(initial.clone())?;
         let progress = Progress {
-            adapter,
-            optimiser,
-            step: 0,
-            tokens: 0,
+            phase: if data.folds().is_some() { Phase::Folds } else { Phase::Split },
+            learners: vec![learner; copies],
+            initial: data.folds().map(|_| initial),
+            counts: Counts { sampled: true, ..Counts::default() },
             base: None,
             start: None,
             best: None,
-            without_gain: 0,
-            window: (0.0, 0),
-            evaluated: false,
+            folds: None,
+            guard: None,
+            base_answers: None,
             stopped: None,
             continues: start.is_some(),
         };
-        Trainer::from_progress(progress, data, settings)
+        Trainer::from_progress(base, progress, data, settings)
     }
 
     pub(super) fn from_progress(
+        base: &Base,
         progress: Progress,
         data: TrainData,
         settings: TrainSettings,
     ) -> Result<Trainer, TrainError> {
-        if !data.train.iter().any(|sample| sample.supervised_tokens() > 0) {
-            return Err(TrainError::NoExamples);
-        }
-        if !data.heldout.iter().any(|item| item.sample.supervised_tokens() > 0) {
-            return Err(TrainError::NoHeldOut);
-        }
-        Ok(Trainer { settings, data: Arc::new(data), progress, activity: Activity::Between })
+        check_data(&data)?;
+        Ok(Trainer {
+            prompts: Prompts::new(base, &settings.sample_prompts, settings.sample_tokens)?,
+            folds: data.folds().map(|folds| divide(data.train.len(), folds, settings.seed)).unwrap_or_default(),
+            orders: vec![None; progress.learners.len()],
+            settings,
+            data: Arc::new(data),
+            progress,
+            activity: Activity::Between,
+            neutral: None,
+            announced: None,
+        })
     }
 
     pub fn settings(&self) -> &TrainSettings {
         &self.settings
     }
 
-    /// Optimiser steps at most.
+    /// Optimiser steps at most, those of cross-validation and after it together.
     pub fn steps(&self) -> usize {
-        self.settings.steps(self.data.train.len())
+        let steps = self.settings.steps(self.data.train.len());
+        match self.progress.phase {
+            Phase::Split => steps,
+            Phase::Folds => 2 * steps,
+            Phase::All { steps } => self.progress.counts.earlier + steps,
+        }
     }
 
     /// Optimiser steps done.
     pub fn step_number(&self) -> usize {
-        self.progress.step
+        self.progress.counts.earlier + self.progress.counts.step
+    }
+
+    /// What has been learnt by now, which need not be the best; in cross-validation, by the first fold.
+    pub fn current(&self) -> &Learnt {
+        &self.progress.learners[0].learnt
     }
 
     /// About one layer of work. After `Finished` it answers `Finished` again.
+    ///
+    /// # Errors
+    /// Loss or gradients that are no longer numbers, or a loss that went far up, before anything better than the start was found; a tensor
+    /// operation that failed.
     pub fn step(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
         match &mut self.activity {
-            Activity::Between => Ok(self.begin()),
+            Activity::Between => self.begin(base),
+            Activity::Training(_) => self.train(base),
+            Activity::Sampling(..) => self.sample(base),
+            Activity::Closing(_) => self.close(base),
             Activity::Evaluating(subject, evaluation) => {
                 let subject = *subject;
-                let adapter = (subject != Subject::Base).then_some(&self.progress.adapter);
-                match evaluation.step(&base.decoder, adapter, &self.data.heldout)? {
+                let learners = &self.progress.learners;
+                let learnt = |index: usize| (subject != Subject::Base).then(|| &learners[index].learnt);
+                match evaluation.step(&base.decoder, learnt, |index| self.data.judge(index))? {
                     None => Ok(TrainEvent::Working),
-                    Some(losses) => {
+                    Some(evaluated) => {
                         self.activity = Activity::Between;
-                        self.evaluated(subject, losses)
+                        self.evaluated(base, subject, evaluated)
                     }
                 }
             }
-            Activity::Training(_) => self.train(base),
         }
     }
 
     /// Chooses what comes next.
-    fn begin(&mut self) -> TrainEvent {
-        let progress = &self.progress;
-        if let Some(reason) = progress.stopped {
-            return TrainEvent::Finished { reason };
+    fn begin(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
+        if let Some(event) = self.announced.take() {
+            return Ok(event);
         }
-        let evaluate = |subject| {
-            let evaluation = Evaluation::new(&self.data.heldout, self.settings.row_tokens);
-            Activity::Evaluating(subject, Box::new(evaluation))
-        };
-        self.activity = if progress.base.is_none() {
-            evaluate(Subject::Base)
+        let progress = &self.progress;
+        self.activity = if let Some(reason) = progress.stopped.filter(|_| progress.counts.sampled) {
+            if progress.guard.is_some() {
+                return Ok(TrainEvent::Finished { reason });
+            }
+            Activity::Closing(Box::new(self.closing(base)))
+        } else if progress.base.is_none() {
+            self.evaluation(Subject::Base)
         } else if progress.continues && progress.start.is_none() {
-            evaluate(Subject::Start)
-        } else if !progress.evaluated {
-            evaluate(Subject::Current)
+            self.evaluation(Subject::Start)
+        } else if !progress.counts.evaluated {
+            self.evaluation(Subject::Current)
+        } else if !progress.counts.sampled {
+            match &progress.base_answers {
+                None => Activity::Sampling(true, Box::new(Answers::new(base, None))),
+                Some(_) => {
+                    let learnt = Some(&progress.learners[0].learnt);
+                    Activity::Sampling(false, Box::new(Answers::new(base, learnt)))
+                }
+            }
         } else {
             Activity::Training(Box::new(self.next_step()))
         };
-        TrainEvent::Working
+        Ok(TrainEvent::Working)
     }
 
-    fn evaluated(&mut self, subject: Subject, losses: Losses) -> Result<TrainEvent, TrainError> {
-        let steps = self.steps();
-        let per_epoch = self.settings.steps_per_epoch(self.data.train.len());
+    fn evaluation(&self, subject: Subject) -> Activity {
+        let all: [Vec<usize>; 1];
+        let groups = if self.folds.is_empty() {
+            all = [(0..self.data.judges().count()).collect()];
+            all.as_slice()
+        } else {
+            self.folds.as_slice()
+        };
+        let len = |index: usize| self.data.judge(index).0.tokens.len();
+        Activity::Evaluating(subject, Box::new(Evaluation::new(groups, len, self.settings.row_tokens)))
+    }
+
+    fn evaluated(
+        &mut self,
+        base: &Base,
+        subject: Subject,
+        evaluated: Evaluated,
+    ) -> Result<TrainEvent, TrainError> {
+        let Evaluated { losses, each } = evaluated;
         let progress = &mut self.progress;
-        if !losses.all.is_finite() {
-            let learning_rate = self.settings.learning_rate;
-            return Err(TrainError::NotFinite { step: progress.step, learning_rate });
-        }
-        match subject {
-            Subject::Base => progress.base = Some(losses),
-            Subject::Start => progress.start = Some(losses),
-            Subject::Current => {}
-        }
         let is_start = match subject {
             Subject::Base => !progress.continues,
             Subject::Start => true,
             Subject::Current => false,
         };
+        if !losses.all.is_finite() {
+            return match subject {
+                Subject::Base => Err(TrainError::BrokenBase),
+                Subject::Start => Err(TrainError::Misfit(
+                    "its loss on the held-out examples is not a number; train anew".to_owned(),
+                )),
+                Subject::Current => self.not_finite(base, progress_step(&self.progress)),
+            };
+        }
+        match subject {
+            Subject::Base => progress.base = Some(losses),
+            Subject::Start => progress.start = Some(losses),
+            Subject::Current => return self.judged(base, losses, each),
+        }
         if is_start {
             // A fresh adapter changes nothing, so that the base's loss is also its own.
-            progress.evaluated = true;
-            let adapter = progress.adapter.clone();
-            progress.best = Some(Best { adapter, step: 0, losses, train_loss: losses.all });
-            return Ok(TrainEvent::Evaluated { step: 0, losses, best: true });
+            progress.counts.evaluated = true;
+            let learnt = (progress.phase == Phase::Split).then(|| progress.learners[0].learnt.clone());
+            progress.best = Some(Best { learnt, step: 0, losses, train_loss: losses.all, folds: each });
         }
-        if subject == Subject::Base {
-            return Ok(TrainEvent::Evaluated { step: 0, losses, best: false });
-        }
-        progress.evaluated = true;
-        let better = progress.is_better(&losses);
-        let train_loss = progress.window.0 / progress.window.1.max(1) as f64;
-        progress.window = (0.0, 0);
-        if better {
-            progress.without_gain = 0;
-            let adapter = progress.adapter.clone();
-            progress.best = Some(Best { adapter, step: progress.step, losses, train_loss });
-        } else {
-            progress.without_gain += 1;
-        }
-        let best_step = progress.best.as_ref().map_or(0, |best| best.step);
-        if progress.step >= steps {
-            progress.stopped = Some(StopReason::AllSteps { steps, best_step });
-        } else if progress.without_gain >= self.settings.patience && progress.step >= best_step + per_epoch {
-            progress.stopped = Some(StopReason::NoGain { step: progress.step, best_step });
-        }
-        Ok(TrainEvent::Evaluated { step: progress.step, losses, best: better })
+        Ok(TrainEvent::Evaluated { step: 0, losses, best: is_start })
     }
 
-    /// The examples of the next optimiser step. Each epoch has its own order, which follows from seed and epoch alone.
-    fn next_step(&self) -> Step {
-        let per_epoch = self.settings.steps_per_epoch(self.data.train.len());
-        let (epoch, index) = (self.progress.step / per_epoch, self.progress.step % per_epoch);
-        let mut order: Vec<usize> = (0..self.data.train.len()).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(self.settings.seed);
-        rng.set_stream(epoch as u64 + 1);
-        order.shuffle(&mut rng);
-        let chosen = order.chunks(self.settings.batch).nth(index).unwrap_or_default();
-        let train = &self.data.train;
-        Step {
-            rows: pack(chosen, |index| train[index].tokens.len(), self.settings.row_tokens),
-            next: 0,
-            pass: None,
-            supervised: chosen.iter().map(|index| train[*index].supervised_tokens()).sum(),
-            tokens: chosen.iter().map(|index| train[*index].tokens.len()).sum(),
-            loss: 0.0,
-            gradients: vec![None; self.progress.optimiser.first.len()],
+    /// The losses of what was learnt so far: is it the best, and does the run go on?
+    fn judged(
+        &mut self,
+        base: &Base,
+        losses: Losses,
+        each: Vec<f64>,
+    ) -> Result<TrainEvent, TrainError> {
+        let steps = self.settings.steps(self.data.train.len());
+        let per_epoch = self.settings.steps_per_epoch(self.members(0));
+        let far = self.progress.is_far(losses.all);
+        let best = self.progress.is_better(&losses);
+        let progress = &mut self.progress;
+        let counts = &mut progress.counts;
+        let step = counts.step;
+        counts.evaluated = true;
+        counts.sampled = self.prompts.is_empty();
+        counts.far_evaluations = if far { counts.far_evaluations + 1 } else { 0 };
+        let train_loss = counts.window.0 / counts.window.1.max(1) as f64;
+        counts.window = (0.0, 0);
+        if best {
+            counts.without_gain = 0;
+            let learnt = (progress.phase == Phase::Split).then(|| progress.learners[0].learnt.clone());
+            progress.best = Some(Best { learnt, step, losses, train_loss, folds: each });
+        } else {
+            counts.without_gain += 1;
         }
+        let (best_step, best_loss) =
+            progress.best.as_ref().map_or((0, losses.all), |best| (best.step, best.losses.all));
+        let patient = counts.without_gain < self.settings.patience;
+        let memorised =
+            train_loss < MEMORY_RATIO * losses.all && losses.all > best_loss * (1.0 + MEMORY_RISE);
+        let reason = if counts.far_evaluations >= FAR_EVALUATIONS {
+            return self.diverged(base, TrainEvent::Evaluated { step, losses, best });
+        } else if step >= steps {
+            Some(StopReason::AllSteps { steps, best_step })
+        } else if !patient && memorised {
+            Some(StopReason::Memorising { step, best_step, sign: Memory::Gap })
+        } else if !patient && step >= best_step + per_epoch {
+            Some(StopReason::NoGain { step, best_step })
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.end_phase(base, reason)?;
+        }
+        Ok(TrainEvent::Evaluated { step, losses, best })
+    }
+
+    /// A loss or gradient is no number: what was best stays, if there is something.
+    fn not_finite(&mut self, base: &Base, step: usize) -> Result<TrainEvent, TrainError> {
+        let learning_rate = self.settings.learning_rate;
+        let best_step = self.progress.best_step();
+        if best_step == 0 || matches!(self.progress.phase, Phase::All { .. }) {
+            return Err(TrainError::NotFinite { step, learning_rate });
+        }
+        self.end_phase(base, StopReason::NotFinite { step, best_step, learning_rate })?;
+        Ok(TrainEvent::Working)
+    }
+
+    fn diverged(&mut self, base: &Base, event: TrainEvent) -> Result<TrainEvent, TrainError> {
+        let learning_rate = self.settings.learning_rate;
+        let (step, best_step) = (self.progress.counts.step, self.progress.best_step());
+        if best_step == 0 || matches!(self.progress.phase, Phase::All { .. }) {
+            return Err(TrainError::Diverged { step, learning_rate });
+        }
+        self.end_phase(base, StopReason::Diverged { step, best_step, learning_rate })?;
+        Ok(event)
+    }
+
+    /// The run ends, or, after cross-validation, begins anew on all examples.
+    fn end_phase(&mut self, base: &Base, reason: StopReason) -> Result<(), TrainError> {
+        let progress = &mut self.progress;
+        self.activity = Activity::Between;
+        let (Phase::Folds, Some(best)) = (progress.phase, &progress.best) else {
+            progress.stopped = Some(reason);
+            progress.counts.evaluated = true;
+            // What is broken need not be asked.
+            progress.counts.sampled |=
+                matches!(reason, StopReason::NotFinite { .. } | StopReason::Diverged { .. });
+            return Ok(());
+        };
+        let folds = progress.learners.len();
+        let stopped_at = progress.counts.step;
+        let best_step = best.step;
+        progress.folds = Some(FoldFigures { best_step, steps: stopped_at, losses: best.folds.clone() });
+        self.announced = Some(TrainEvent::FoldsDone { folds, best_step, losses: best.losses });
+        let learnt = match &progress.initial {
+            Some(initial) => initial.clone(),
+            None => initial(base, None, &self.settings)?,
+        };
+        progress.learners = vec![Learner::new(learnt)?];
+        progress.phase = Phase::All { steps: best_step };
+        progress.counts = Counts {
+            earlier: stopped_at,
+            tokens: progress.counts.tokens,
+            evaluated: true,
+            sampled: true,
+            ..Counts::default()
+        };
+        self.orders = vec![None];
+        if best_step == 0 {
+            progress.stopped = Some(StopReason::Folds { folds, best_step, stopped_at });
+        }
+        Ok(())
+    }
+
+    /// How many examples a learner trains on.
+    fn members(&self, learner: usize) -> usize {
+        let judged = if self.progress.phase == Phase::Folds { self.folds[learner].len() } else { 0 };
+        self.data.train.len() - judged
+    }
+
+    /// The training examples of the next optimiser step, by their number. Each epoch has its own order, which follows from seed and epoch
+    /// alone.
+    pub fn next_examples(&mut self) -> &[usize] {
+        let counts = self.progress.counts;
+        let learner = counts.ahead;
+        let per_step = self.settings.examples_per_step();
+        let per_epoch = self.members(learner).div_ceil(per_step).max(1);
+        let (epoch, index) = (counts.step / per_epoch, counts.step % per_epoch);
+        if self.orders[learner].as_ref().is_none_or(|(known, _)| *known != epoch) {
+            self.orders[learner] = Some((epoch, self.order(learner, epoch)));
+        }
+        let order = self.orders[learner].as_ref().map_or([].as_slice(), |(_, order)| order.as_slice());
+        order.chunks(per_step).nth(index).unwrap_or_default()
+    }
+
+    /// The next optimiser step of the learner whose turn it is.
+    fn next_step(&mut self) -> StepWork {
+        let counts = self.progress.counts;
+        let learner = counts.ahead;
+        let chosen = self.next_examples().to_vec();
+        let dropout = Dropout::new(self.settings.dropout, self.settings.seed)
+            .map(|dropout| dropout.of(learner as u64).of(counts.step as u64));
+        let shape = Shape { batch: self.settings.batch, row_tokens: self.settings.row_tokens, dropout };
+        StepWork::new(&chosen, &self.data.train, &self.progress.learners[learner].learnt, shape)
+    }
+
+    fn order(&self, learner: usize, epoch: usize) -> Vec<usize> {
+        let mut judges = vec![false; self.data.train.len()];
+        if self.progress.phase == Phase::Folds {
+            self.folds[learner].iter().for_each(|index| judges[*index] = true);
+        }
+        let mut order: Vec<usize> = (0..judges.len()).filter(|index| !judges[*index]).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(self.settings.seed);
+        rng.set_stream(((learner as u64) << 40) + epoch as u64 + 1);
+        order.shuffle(&mut rng);
+        order
     }
 
     fn train(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
-        let Activity::Training(step) = &mut self.activity else { return Ok(TrainEvent::Working) };
-        let decoder = &base.decoder;
-        if let Some(row) = step.rows.get(step.next) {
-            if step.pass.is_none() {
-                let samples: Vec<_> = row.iter().map(|index| &self.data.train[*index]).collect();
-                let tokens = samples.iter().map(|sample| sample.tokens.len()).sum();
-                let kept = self.settings.layers_kept(decoder.config(), tokens);
-                let goal = Goal::Adapter { factor: 1.0 / step.supervised.max(1) as f64 };
-                step.pass = Some(Pass::new(decoder, &samples, goal, kept)?);
-            }
-            let Some(pass) = &mut step.pass else { return Ok(TrainEvent::Working) };
-            if let Some(result) = pass.step(decoder, Some(&self.progress.adapter))? {
-                step.loss += result.losses.iter().sum::<f64>();
-                let places = places(&self.progress.adapter);
-                for (parameter, gradient) in result.gradients {
-                    let Some(index) = places.iter().position(|place| *place == parameter) else { continue };
-                    accumulate(&mut step.gradients[index], gradient)?;
-                }
-                step.pass = None;
-                step.next += 1;
-            }
+        let Activity::Training(work) = &mut self.activity else { return Ok(TrainEvent::Working) };
+        let learner = &mut self.progress.learners[self.progress.counts.ahead];
+        let config = base.decoder.config();
+        let kept = |tokens: usize| self.settings.layers_kept(config, tokens);
+        if !work.step(&base.decoder, &learner.learnt, &self.data.train, kept)? {
             return Ok(TrainEvent::Working);
         }
-        self.update()
+        let counts = &mut self.progress.counts;
+        let examples = self.data.train.len();
+        let learning_rate = self.settings.rate_at(counts.step + 1, examples);
+        let rates = Rates {
+            learning_rate,
+            lora_plus: self.settings.lora_plus,
+            weight_decay: self.settings.weight_decay,
+            clip: self.settings.clip,
+        };
+        if !learner.update(work, rates)? {
+            let step = counts.step + 1;
+            return self.not_finite(base, step);
+        }
+        counts.ahead += 1;
+        counts.ahead_loss += work.mean_loss();
+        counts.ahead_tokens += work.tokens;
+        self.activity = Activity::Between;
+        if counts.ahead < self.progress.learners.len() {
+            return Ok(TrainEvent::Working);
+        }
+        self.stepped(base, learning_rate)
     }
 
-    /// All gradients of the step are there: moves the factors.
-    fn update(&mut self) -> Result<TrainEvent, TrainError> {
-        let Activity::Training(done) = std::mem::replace(&mut self.activity, Activity::Between) else {
+    /// All learners have done the step.
+    fn stepped(&mut self, base: &Base, learning_rate: f64) -> Result<TrainEvent, TrainError> {
+        let loss = self.progress.counts.ahead_loss / self.progress.learners.len() as f64;
+        let far = self.progress.is_far(loss);
+        let examples = self.data.train.len();
+        let per_epoch = self.settings.steps_per_epoch(self.members(0));
+        let interval = self.settings.evaluation_interval(examples);
+        let progress = &mut self.progress;
+        let counts = &mut progress.counts;
+        let tokens = counts.ahead_tokens;
+        counts.step += 1;
+        counts.tokens += tokens;
+        counts.window.0 += loss;
+        counts.window.1 += 1;
+        (counts.ahead, counts.ahead_loss, counts.ahead_tokens) = (0, 0.0, 0);
+        counts.far_steps = if far { counts.far_steps + 1 } else { 0 };
+        let step = counts.step;
+        if let (Phase::All { steps }, Some(folds)) = (progress.phase, &progress.folds) {
+            if step >= steps {
+                counts.sampled = self.prompts.is_empty();
+                progress.stopped = Some(StopReason::Folds {
+                    folds: folds.losses.len(),
+                    best_step: folds.best_step,
+                    stopped_at: folds.steps,
+                });
+            }
+        } else {
+            counts.evaluated = !step.is_multiple_of(interval) && step < self.settings.steps(examples);
+        }
+        let event = TrainEvent::Step {
+            step: self.step_number(),
+            steps: self.steps(),
+            epoch: step as f64 / per_epoch as f64,
+            loss,
+            learning_rate,
+            tokens,
+        };
+        if self.progress.counts.far_steps >= FAR_STEPS {
+            return self.diverged(base, event);
+        }
+        Ok(event)
+    }
+
+    fn sample(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
+        let Activity::Sampling(by_base, answers) = &mut self.activity else { return Ok(TrainEvent::Working) };
+        let by_base = *by_base;
+        let Some(answers) = answers.step(base, &self.prompts)? else { return Ok(TrainEvent::Working) };
+        self.activity = Activity::Between;
+        if by_base {
+            let texts = answers.into_iter().map(|answer| answer.text).collect();
+            self.progress.base_answers = Some(texts);
+            return Ok(TrainEvent::Working);
+        }
+        self.progress.counts.sampled = true;
+        let step = self.progress.counts.step;
+        let best_step = self.progress.best_step();
+        // What is the best so far may copy: then its figures say so. What is no better and copies ends the run.
+        if step > best_step && self.progress.stopped.is_none() && self.copies(&answers) {
+            let sign = Memory::Copies;
+            self.end_phase(base, StopReason::Memorising { step, best_step, sign })?;
+        }
+        let known = self.progress.base_answers.as_deref().unwrap_or_default();
+        let samples = self.prompts.pairs(known, answers);
+        Ok(TrainEvent::Sampled { step, samples })
+    }
+
+    /// Whether answers stand in the training texts word for word.
+    fn copies(&self, answers: &[Answer]) -> bool {
+        let texts: Vec<&[u32]> = answers.iter().map(|answer| answer.tokens.as_slice()).collect();
+        let found = copying(&texts, self.data.train.iter().map(|sample| sample.tokens.as_slice()));
+        let common = closing::common(&self.data);
+        let figures = GuardFigures { heldout_copy_rate: common, ..GuardFigures::default() };
+        figures.with_copies(&found).verdict() == Verdict::Memorising
+    }
+
+    /// The gap is measured on as many training examples as judge, in the first epoch's order.
+    fn closing(&self, base: &Base) -> Closing {
+        let most = self.data.judges().count().max(GAP_EXAMPLES);
+        let group: Vec<usize> = self.order(0, 0).into_iter().take(most).collect();
+        let len = |index: usize| self.data.train[index].tokens.len();
+        let known = Evaluation::new(&[group], len, self.settings.row_tokens);
+        let heldout = self.progress.best.as_ref().map(|best| best.losses.all);
+        Closing::new(known, heldout, &self.prompts, &self.data, base, self.settings.sample_tokens)
+    }
+
+    fn close(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
+        let Activity::Closing(closing) = &mut self.activity else { return Ok(TrainEvent::Working) };
+        let Some(kept) = kept(&self.progress) else { return Err(TrainError::Unfinished) };
+        let Some(figures) = closing.step(base, kept, &self.data, &mut self.neutral)? else {
             return Ok(TrainEvent::Working);
         };
-        let steps = self.steps();
-        let progress = &mut self.progress;
-        let step = progress.step + 1;
-        let learning_rate = self.settings.rate_at(step, steps);
-        let loss = done.loss / done.supervised.max(1) as f64;
-        let (factor, norm) = clip_factor(done.gradients.iter().flatten(), self.settings.clip)?;
-        if !(loss.is_finite() && norm.is_finite()) {
-            return Err(TrainError::NotFinite { step, learning_rate: self.settings.learning_rate });
-        }
-        let update =
-            Update { learning_rate, weight_decay: self.settings.weight_decay, gradient_factor: factor };
-        progress.optimiser.next_step();
-        let mut values: Vec<Tensor> = tensors(&progress.adapter).cloned().collect();
-        for (index, gradient) in done.gradients.iter().enumerate() {
-            if let Some(gradient) = gradient {
-                values[index] = progress.optimiser.update(index, &values[index], gradient, update)?;
-            }
-        }
-        progress.adapter = with_tensors(&progress.adapter, values);
-        progress.step = step;
-        progress.tokens += done.tokens;
-        progress.window.0 += loss;
-        progress.window.1 += 1;
-        let interval = self.settings.evaluation_interval(self.data.train.len());
-        progress.evaluated = !step.is_multiple_of(interval) && step < steps;
-        let epoch = step as f64 / self.settings.steps_per_epoch(self.data.train.len()) as f64;
-        Ok(TrainEvent::Step { step, steps, epoch, loss, learning_rate, tokens: done.tokens })
+        self.activity = Activity::Between;
+        self.progress.guard = Some(figures);
+        Ok(TrainEvent::Working)
     }
 
-    /// The best adapter so far. After `Finished`; before it, what the run has reached.
+    /// The base's own samples, drawn once per base: what drift is measured on. Without them the run draws them at its end.
+    pub fn set_neutral(&mut self, samples: Arc<NeutralSamples>) {
+        self.neutral = Some(samples);
+    }
+
+    /// For the next run on the same base.
+    pub fn neutral(&self) -> Option<&Arc<NeutralSamples>> {
+        self.neutral.as_ref()
+    }
+
+    /// What is kept. After `Finished`; before it, the best that the run has reached.
     ///
     /// # Errors
-    /// If not even the start has been evaluated.
+    /// If not even the start has been evaluated, or cross-validation has not come to its end.
     pub fn finish(self) -> Result<Outcome, TrainError> {
-        let progress = self.progress;
-        let (Some(base_loss), Some(best)) = (progress.base, progress.best) else {
-            return Err(TrainError::NoHeldOut);
+        let steps = self.step_number();
+        let mut progress = self.progress;
+        let learnt = match progress.phase {
+            Phase::Split => progress.best.as_mut().and_then(|best| best.learnt.take()),
+            Phase::Folds => None,
+            Phase::All { .. } => progress.learners.pop().map(|learner| learner.learnt),
+        };
+        let (Some(base_loss), Some(best), Some(learnt)) = (progress.base, progress.best, learnt) else {
+            return Err(TrainError::Unfinished);
         };
         Ok(Outcome {
-            adapter: best.adapter,
+            learnt,
             best_step: best.step,
-            steps: progress.step,
-            tokens: progress.tokens,
+            steps,
+            tokens: progress.counts.tokens,
             base_loss,
             start_loss: progress.start.unwrap_or(base_loss),
             best_loss: best.losses,
             train_loss: best.train_loss,
-            reason: progress
-                .stopped
-                .unwrap_or(StopReason::NoGain { step: progress.step, best_step: best.step }),
+            reason: progress.stopped.unwrap_or(StopReason::NoGain { step: steps, best_step: best.step }),
+            guard: progress.guard.unwrap_or_default(),
+            folds: progress.folds,
         })
     }
 }
 
-/// The factors in parameter order: for each pair, A then B.
-pub(super) fn tensors(adapter: &Adapter) -> impl Iterator<Item = &Tensor> {
-    adapter.pairs().flat_map(|(_, pair)| [&pair.a, &pair.b])
+fn progress_step(progress: &Progress) -> usize {
+    progress.counts.earlier + progress.counts.step
 }
 
-/// The parameters in the same order.
-fn places(adapter: &Adapter) -> Vec<Parameter> {
-    let both = |(place, _): (Place, &Lora)| match place {
-        Place::Embedding => [Factor::A, Factor::B].map(Parameter::EmbeddingLora),
-        Place::Block(layer, linear) => {
-            [Slot::LoraA(linear), Slot::LoraB(linear)].map(|slot| Parameter::Block(layer, slot))
+/// What the run would keep if it ended now.
+fn kept(progress: &Progress) -> Option<&Learnt> {
+    let best = progress.best.as_ref().and_then(|best| best.learnt.as_ref());
+    best.or_else(|| progress.learners.first().map(|learner| &learner.learnt))
+}
+
+fn initial(base: &Base, start: Option<&Learnt>, settings: &TrainSettings) -> Result<Learnt, TrainError> {
+    let config = base.decoder.config();
+    let misfit = |why: String| Err(TrainError::Misfit(why));
+    match (settings.method, start) {
+        (Method::Lora, None) => {
+            Ok(Learnt::Adapter(Adapter::fresh(config, &settings.lora, settings.seed, &base.device)?))
         }
-        Place::Head => [Factor::A, Factor::B].map(Parameter::HeadLora),
-    };
-    adapter.pairs().flat_map(both).collect()
-}
-
-/// The same adapter with other factors, in parameter order.
-pub(super) fn with_tensors(adapter: &Adapter, values: Vec<Tensor>) -> Adapter {
-    let mut moved = adapter.clone();
-    let mut values = values.into_iter();
-    for (place, pair) in adapter.pairs() {
-        if let (Some(a), Some(b)) = (values.next(), values.next()) {
-            moved.set(place, Lora { a, b, ..pair.clone() });
+        (Method::Full, None) => Ok(Learnt::Base(Box::new(base.decoder.clone()))),
+        (Method::Lora, Some(Learnt::Adapter(adapter))) if adapter.is_dora() => misfit(
+            "it is a DoRA adapter, which answers here but is not trained; train a LoRA adapter under another name"
+                .to_owned(),
+        ),
+        (Method::Lora, Some(Learnt::Adapter(adapter))) if adapter.layers.len() != config.layers => {
+            misfit(format!("it has {} layers, the base {}", adapter.layers.len(), config.layers))
+        }
+        (Method::Full, Some(Learnt::Base(decoder))) if decoder.config() != config => {
+            misfit("its shape is another one".to_owned())
+        }
+        (Method::Lora, Some(start @ Learnt::Adapter(_)))
+        | (Method::Full, Some(start @ Learnt::Base(_))) => Ok(start.clone()),
+        (Method::Lora, Some(Learnt::Base(_))) => {
+            misfit("it is a whole base, and the method is \"lora\"; train with method \"full\" or under another name".to_owned())
+        }
+        (Method::Full, Some(Learnt::Adapter(_))) => {
+            misfit("it is an adapter, and the method is \"full\"; train with method \"lora\" or under another name".to_owned())
         }
     }
-    moved
+}
+
+fn check_data(data: &TrainData) -> Result<(), TrainError> {
+    let carries = |sample: &crate::sample::Sample| sample.supervised_tokens() > 0;
+    if !data.train.iter().any(carries) {
+        return Err(TrainError::NoExamples);
+    }
+    let enough = match &data.heldout {
+        HeldOutPlan::Split(heldout) => heldout.iter().any(|item| carries(&item.sample)),
+        HeldOutPlan::Folds(_) => data.train.iter().filter(|sample| carries(sample)).count() >= 2,
+    };
+    if enough { Ok(()) } else { Err(TrainError::NoHeldOut) }
+}
+
+/// Divides `examples` into folds of nearly equal size.
+fn divide(examples: usize, folds: usize, seed: u64) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..examples).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let mut parts = vec![Vec::new(); folds];
+    for (at, index) in order.into_iter().enumerate() {
+        parts[at % folds].push(index);
+    }
+    parts.iter_mut().for_each(|part| part.sort_unstable());
+    parts
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test_base;
-
-    #[test]
-    fn a_run_learns_keeps_the_best_and_ends() {
-        let base = test_base::base(1);
-        let mut trainer = Trainer::new(&base, None, test_base::data(12), test_base::settings()).unwrap();
-        let (mut evaluations, mut steps) = (Vec::new(), 0);
-        loop {
-            match trainer.step(&base).unwrap() {
-                TrainEvent::Working => {}
-                TrainEvent::Step { loss, .. } => {
-                    assert!(loss.is_finite());
-                    steps += 1;
-                }
-                TrainEvent::Evaluated { losses, .. } => evaluations.push(losses.all),
-                TrainEvent::Finished { .. } => break,
-            }
-        }
-        let best = evaluations.iter().copied().fold(f64::INFINITY, f64::min);
-        let outcome = trainer.finish().unwrap();
-        assert_eq!(outcome.steps, steps);
-        assert!((outcome.base_loss.all - evaluations[0]).abs() < 1e-12);
-        assert!((outcome.best_loss.all - best).abs() < 1e-12);
-        assert!(outcome.best_loss.all < 0.8 * outcome.base_loss.all, "{evaluations:?}");
-    }
-
-    #[test]
-    fn a_run_that_goes_on_takes_new_examples_within_the_margin() {
-        let base = test_base::base(1);
-        let start = Adapter::fresh(base.decoder.config(), &test_base::spec(2), 1, &base.device).unwrap();
-        let mut trainer =
-            Trainer::new(&base, Some(&start), test_base::data(12), test_base::settings()).unwrap();
-        let losses = |all, new| Losses { all, new };
-        let best = |step, losses| Some(Best { adapter: start.clone(), step, losses, train_loss: 0.0 });
-        let progress = &mut trainer.progress;
-        progress.start = Some(losses(2.0, Some(3.0)));
-        progress.best = best(0, losses(2.0, Some(3.0)));
-        assert!(
-            progress.is_better(&losses(2.01, Some(3.1))),
-            "anything within the margin is better than not learning"
-        );
-        assert!(
-            !progress.is_better(&losses(2.1, Some(1.0))),
-            "what is forgotten must not be bought with what is new"
-        );
-        progress.best = best(4, losses(2.01, Some(2.5)));
-        assert!(progress.is_better(&losses(2.03, Some(2.4))));
-        assert!(!progress.is_better(&losses(1.9, Some(2.6))));
-        progress.best = best(4, losses(2.01, None));
-        assert!(!progress.is_better(&losses(2.02, None)) && progress.is_better(&losses(2.0, None)));
-    }
-
-    #[test]
-    fn nothing_to_learn_or_to_judge_by_is_an_error() {
-        let base = test_base::base(1);
-        let data = test_base::data(12);
-        let without = |train, heldout| TrainData { train, heldout };
-        let new = |data| Trainer::new(&base, None, data, test_base::settings());
-        assert!(matches!(new(without(Vec::new(), data.heldout.clone())), Err(TrainError::NoExamples)));
-        assert!(matches!(new(without(data.train.clone(), Vec::new())), Err(TrainError::NoHeldOut)));
-        let settings = TrainSettings { rank: 0, ..test_base::settings() };
-        assert!(matches!(Trainer::new(&base, None, data, settings), Err(TrainError::BadSetting(_))));
-    }
-}
+mod tests;

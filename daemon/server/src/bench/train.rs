@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use hotplate_engine::base_text::Sample;
-use hotplate_engine::train::{HeldOut, TrainData, TrainEvent, TrainSettings, Trainer};
+use hotplate_engine::lora::LoraSpec;
+use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainEvent, TrainSettings, Trainer};
 use serde::Serialize;
 
 use super::measure::{gigabytes, median, peak_memory};
@@ -104,10 +105,11 @@ pub(super) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let settings = TrainSettings {
         epochs: all_steps.div_ceil(per_epoch),
         max_steps: Some(all_steps),
-        rank: args.rank,
-        alpha: args.rank as f64,
+        lora: LoraSpec { rank: args.rank, alpha: args.rank as f64, ..LoraSpec::default() },
         batch,
         seed: args.seed,
+        // The peer has none.
+        dropout: 0.0,
         patience: usize::MAX,
         evaluations_per_epoch: 1,
         memory_budget: match args.recompute {
@@ -119,7 +121,7 @@ pub(super) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     };
     // Evaluations are not what is measured: the least that a run accepts.
     let shortest = Sample { tokens: vec![0, 0], supervised: vec![false, true], truncated: false };
-    let heldout = vec![HeldOut { sample: shortest, is_new: false }];
+    let heldout = HeldOutPlan::Split(vec![HeldOut { sample: shortest, is_new: false }]);
     let mut trainer = Trainer::new(&base, None, TrainData { train, heldout }, settings)?;
 
     let (mut step_seconds, mut step_tokens, mut losses) = (Vec::new(), Vec::new(), Vec::new());
@@ -133,6 +135,10 @@ pub(super) fn run(args: &TrainArgs) -> anyhow::Result<()> {
                 }
                 losses.push(loss);
                 began = Instant::now();
+                // What a run does after its last step is not what is measured either.
+                if step == all_steps {
+                    break;
+                }
             }
             TrainEvent::Evaluated { .. } => began = Instant::now(),
             TrainEvent::Finished { .. } => break,

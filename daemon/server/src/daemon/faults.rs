@@ -37,7 +37,11 @@ pub(crate) fn of_training(error: &TrainError) -> RpcError {
         TrainError::BadSetting(_) => ErrorCode::InvalidParams,
         TrainError::Misfit(_) => ErrorCode::UnusableAdapter,
         TrainError::Write { .. } => ErrorCode::StorageFailed,
+        TrainError::BrokenBase => ErrorCode::UnusableBase,
         TrainError::NotFinite { .. }
+        | TrainError::Diverged { .. }
+        | TrainError::Unfinished
+        | TrainError::Sample(_)
         | TrainError::OtherData { .. }
         | TrainError::BadState { .. }
         | TrainError::Tensor(_) => ErrorCode::RunFailed,

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use hotplate_dataset::{Dataset, Example, ExampleId, Side, changes, split};
 use hotplate_engine::base_text::{BaseText, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
-use hotplate_engine::lora::Linear;
-use hotplate_engine::train::{HeldOut, TrainData, TrainSettings};
+use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings};
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::run::{Plan, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
@@ -32,6 +31,9 @@ pub(crate) struct RunJob {
     pub(crate) train: Vec<ExampleId>,
     /// With whether it is new.
     pub(crate) heldout: Vec<(ExampleId, bool)>,
+    /// Nothing is held out; the examples judge each other in so many folds.
+    #[serde(default)]
+    pub(crate) folds: Option<usize>,
     /// What becomes known when the run succeeds.
     pub(crate) learns: Vec<ManifestRow>,
     pub(crate) max_tokens: usize,
@@ -60,6 +62,8 @@ pub(crate) struct Choice {
     /// The last ones of `train`: replayed from earlier runs.
     pub(crate) replay: usize,
     pub(crate) heldout: Vec<(ExampleId, bool)>,
+    /// Nothing is held out; the examples judge each other in so many folds.
+    pub(crate) folds: Option<usize>,
     pub(crate) learns: Vec<(ExampleId, Side)>,
 }
 
@@ -74,9 +78,24 @@ pub(crate) fn state_of(examples: &[Example]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Everything, each example on its side.
+/// Below this many examples, none can be spared: they judge each other.
+const FEW: usize = 30;
+const FOLDS: usize = 5;
+
+/// Everything, each example on its side. Few examples are all learnt, and judged by cross-validation.
 pub(crate) fn choose_full(examples: &[Example], manifest: &Manifest) -> Choice {
-    let sides = split(examples, &manifest.sides());
+    if examples.len() < FEW {
+        return Choice {
+            train: examples.iter().map(|example| example.id).collect(),
+            folds: Some(FOLDS.min(examples.len())),
+            learns: examples.iter().map(|example| (example.id, Side::Train)).collect(),
+            ..Choice::default()
+        };
+    }
+    // As long as none was held out, all were learnt: a full run begins anew and may hold out what it likes.
+    let known = manifest.sides();
+    let judged = known.values().any(|side| *side == Side::HeldOut);
+    let sides = if judged { split(examples, &known) } else { split(examples, &HashMap::new()) };
     let mut choice = Choice::default();
     for example in examples {
         let side = sides.get(&example.id).copied().unwrap_or(Side::Train);
@@ -102,7 +121,9 @@ pub(crate) fn choose_incremental(
     if new.is_empty() {
         return None;
     }
-    let sides = split(examples, &manifest.sides());
+    let known = manifest.sides();
+    let judged = known.values().any(|side| *side == Side::HeldOut);
+    let sides = if judged { split(examples, &known) } else { spared(&new) };
     let learnt: HashSet<ExampleId> = manifest.learnt(lineage).collect();
     let mut choice = Choice::default();
     let mut old = Vec::new();
@@ -131,14 +152,27 @@ pub(crate) fn choose_incremental(
     });
     let mut replayed = 0;
     for example in old {
-        if 2 * replayed >= new_tokens {
-            break;
+        if 2 * replayed < new_tokens {
+            replayed += tokens(example);
+            choice.train.push(example.id);
+            choice.replay += 1;
+        } else if !judged {
+            // After cross-validation nothing old is held out. What is not replayed judges: it tells whether the old is forgotten.
+            choice.heldout.push((example.id, false));
         }
-        replayed += tokens(example);
-        choice.train.push(example.id);
-        choice.replay += 1;
+    }
+    if choice.heldout.is_empty() {
+        // So few that all of them are replayed: they judge each other.
+        choice.folds = Some(FOLDS.min(choice.train.len()));
     }
     Some(choice)
+}
+
+/// One of four to seven new examples and two of more are held out, those with the lowest hashes.
+fn spared(new: &HashSet<ExampleId>) -> HashMap<ExampleId, Side> {
+    let mut ids: Vec<ExampleId> = new.iter().copied().collect();
+    ids.sort_unstable();
+    ids.into_iter().take((new.len() / 4).min(2)).map(|id| (id, Side::HeldOut)).collect()
 }
 
 pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcError> {
@@ -203,10 +237,10 @@ fn build(
     start: Option<u32>,
     max_tokens: usize,
 ) -> Result<Prepared, RpcError> {
-    let data = encode(&dataset.examples, text, &choice.train, &choice.heldout, max_tokens)?;
+    let data = encode(&dataset.examples, text, &choice.train, &choice.heldout, choice.folds, max_tokens)?;
     let start_rank = start.and_then(|version| rank_of(desk, &order.target.adapter, version));
     let settings = settings(text, &order.knobs, data.train.len(), order.kind, start_rank);
-    settings.validate().map_err(|error| faults::of_training(&error))?;
+    settings.validate_for(&text.config).map_err(|error| faults::of_training(&error))?;
     let speed = store.speed(&text.fingerprint, desk.device)?;
     let plan = plan(order, dataset, text, &choice, &data, &settings, speed);
     let files: HashMap<ExampleId, &Example> =
@@ -225,6 +259,7 @@ fn build(
         start,
         train: choice.train,
         heldout: choice.heldout,
+        folds: choice.folds,
         learns,
         max_tokens,
         settings,
@@ -239,6 +274,7 @@ pub(crate) fn encode(
     text: &BaseText,
     train: &[ExampleId],
     heldout: &[(ExampleId, bool)],
+    folds: Option<usize>,
     max_tokens: usize,
 ) -> Result<TrainData, RpcError> {
     let known: HashMap<ExampleId, &Example> = examples.iter().map(|example| (example.id, example)).collect();
@@ -254,13 +290,16 @@ pub(crate) fn encode(
             RpcError::new(ErrorCode::UnusableDataset, place)
         })
     };
-    Ok(TrainData {
-        train: train.iter().map(sample).collect::<Result<_, _>>()?,
-        heldout: heldout
-            .iter()
-            .map(|(id, is_new)| Ok(HeldOut { sample: sample(id)?, is_new: *is_new }))
-            .collect::<Result<_, RpcError>>()?,
-    })
+    let heldout = match folds {
+        Some(folds) => HeldOutPlan::Folds(folds),
+        None => HeldOutPlan::Split(
+            heldout
+                .iter()
+                .map(|(id, is_new)| Ok(HeldOut { sample: sample(id)?, is_new: *is_new }))
+                .collect::<Result<_, RpcError>>()?,
+        ),
+    };
+    Ok(TrainData { train: train.iter().map(sample).collect::<Result<_, _>>()?, heldout })
 }
 
 /// The rank that a version has: an incremental run keeps it.
@@ -281,8 +320,8 @@ fn settings(
     settings.epochs = knobs.epochs.unwrap_or(settings.epochs);
     settings.max_steps = knobs.max_steps.or(settings.max_steps);
     settings.learning_rate = knobs.learning_rate.unwrap_or(settings.learning_rate);
-    settings.rank = start_rank.or(knobs.rank).unwrap_or(settings.rank);
-    settings.alpha = knobs.alpha.unwrap_or(settings.alpha);
+    settings.lora.rank = start_rank.or(knobs.rank).unwrap_or(settings.lora.rank);
+    settings.lora.alpha = knobs.alpha.unwrap_or(settings.lora.alpha);
     settings.batch = knobs.batch.unwrap_or(settings.batch);
     settings.seed = knobs.seed.unwrap_or(settings.seed);
     settings
@@ -300,19 +339,15 @@ fn plan(
     let tokens: usize = data.train.iter().map(|sample| sample.tokens.len()).sum();
     let longest = data.train.iter().map(|sample| sample.tokens.len()).max().unwrap_or(0);
     let steps = settings.steps(data.train.len());
-    let tokens_per_step = (tokens * settings.batch.min(data.train.len())).div_ceil(data.train.len().max(1));
+    let per_step = settings.examples_per_step().min(data.train.len());
+    let tokens_per_step = (tokens * per_step).div_ceil(data.train.len().max(1));
     let config = &text.config;
-    let per_layer: usize = Linear::ALL
-        .iter()
-        .map(|linear| linear.shape(config))
-        .map(|(out, input)| settings.rank * (out + input))
-        .sum();
     Plan {
         kind: order.kind,
         base: text.name.clone(),
         adapter: order.target.adapter.clone(),
         train_examples: data.train.len(),
-        heldout_examples: data.heldout.len(),
+        heldout_examples: choice.heldout.len(),
         replay_examples: choice.replay,
         tokens,
         supervised_tokens: data.train.iter().map(Sample::supervised_tokens).sum(),
@@ -320,10 +355,11 @@ fn plan(
         steps,
         tokens_per_step,
         learning_rate: settings.learning_rate,
-        rank: settings.rank,
-        alpha: settings.alpha,
-        trainable_parameters: per_layer * config.layers,
-        seconds: seconds(steps, tokens_per_step, speed),
+        rank: settings.lora.rank,
+        alpha: settings.lora.alpha,
+        trainable_parameters: settings.trainable_parameters(config),
+        // Cross-validation trains on each example once less than it has folds, and then all of them once more.
+        seconds: seconds(steps * data.folds().unwrap_or(1), tokens_per_step, speed),
         memory_bytes: settings.memory_bytes(config, tokens_per_step.max(longest)),
         findings: dataset.findings.len(),
     }

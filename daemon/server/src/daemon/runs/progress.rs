@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hotplate_engine::train::{Losses, Outcome, StopReason};
+use hotplate_engine::train::{Learnt, Losses, Outcome, StopReason};
 use hotplate_protocol::run::{Cause, RunEvent, RunId, RunKind, RunResult};
 use hotplate_protocol::{ErrorCode, RpcError};
 
@@ -79,7 +79,7 @@ impl Daemon {
         if let Some(speed) = speed {
             self.note_speed(&job.fingerprint, speed);
         }
-        if let StopReason::NoGain { .. } = outcome.reason {
+        if !matches!(outcome.reason, StopReason::AllSteps { .. }) {
             self.emit(run, RunEvent::Note { text: outcome.reason.to_string() });
         }
         let figures = figures(&outcome);
@@ -96,7 +96,7 @@ impl Daemon {
             }
             Verdict::Swap => {
                 let Outcome {
-                    adapter,
+                    learnt,
                     best_step,
                     steps,
                     tokens,
@@ -106,6 +106,10 @@ impl Daemon {
                     train_loss,
                     ..
                 } = outcome;
+                let Learnt::Adapter(adapter) = learnt else {
+                    let message = "a run of every weight cannot be kept as a version yet; train with method \"lora\"";
+                    return self.failed(run, &RpcError::new(ErrorCode::RunFailed, message));
+                };
                 let name = job.order.target.adapter.clone();
                 let version = match self.next_version(&name) {
                     Ok(version) => version,

@@ -28,7 +28,7 @@ pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared
         return Err("the base has changed".to_owned());
     }
     let dataset = read(&job.order.target.folder, &text, job.max_tokens).map_err(|error| error.message)?;
-    let data = encode(&dataset.examples, &text, &job.train, &job.heldout, job.max_tokens)
+    let data = encode(&dataset.examples, &text, &job.train, &job.heldout, job.folds, job.max_tokens)
         .map_err(|error| error.message)?;
     Ok(Some(Prepared { job, data, state: Some(state) }))
 }

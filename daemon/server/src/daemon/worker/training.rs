@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::BaseSource;
-use hotplate_engine::train::{Outcome, TrainData, TrainError, TrainEvent, TrainSettings, Trainer};
+use hotplate_engine::train::{
+    HeldOut, HeldOutPlan, Learnt, Outcome, SamplePair, TrainData, TrainError, TrainEvent, TrainSettings, Trainer,
+};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::run::{RunEvent, RunId};
 
@@ -76,10 +78,10 @@ impl Training {
         let source = job.order.source();
         let base = bases.get(&source, texts, report)?;
         let start = match &start {
-            Some(folder) => Some(bases.adapter(folder, &base.text)?),
+            Some(folder) => Some(Learnt::Adapter((*bases.adapter(folder, &base.text)?).clone())),
             None => None,
         };
-        let fresh = |data| Trainer::new(&base, start.as_deref(), data, job.settings.clone());
+        let fresh = |data| Trainer::new(&base, start.as_ref(), data, job.settings.clone());
         let trainer = match &state {
             None => fresh(data),
             Some(state) => match Trainer::resume(&base, state, data.clone()) {
@@ -157,6 +159,20 @@ impl Training {
                 self.evaluating += std::mem::take(&mut self.pending);
                 (vec![News::Evaluated { step, losses, best }], false)
             }
+            TrainEvent::Sampled { step, samples } => {
+                let of = |pair: &SamplePair| {
+                    format!("{}\n  base: {}\n  mine: {}", pair.prompt, pair.base, pair.mine)
+                };
+                let texts: Vec<String> = samples.iter().map(of).collect();
+                (vec![note(format!("step {step}: {}", texts.join("\n")))], false)
+            }
+            TrainEvent::FoldsDone { folds, best_step, losses } => {
+                let text = format!(
+                    "{folds} folds did best at step {best_step} (held-out loss {:.3}); now all examples are learnt for as many steps",
+                    losses.all
+                );
+                (vec![note(text)], false)
+            }
             TrainEvent::Finished { .. } => (Vec::new(), true),
         }
     }
@@ -206,12 +222,20 @@ impl Training {
 pub(super) fn measure(base: &Base, prepared: &Prepared) -> Result<f64, RpcError> {
     let job = &prepared.job;
     let batch = job.settings.batch.min(prepared.data.train.len());
-    let shortest = prepared.data.heldout.iter().min_by_key(|item| item.sample.tokens.len()).cloned();
+    let carries = prepared.data.judges().filter(|(sample, _)| sample.supervised_tokens() > 0);
+    let shortest = carries.min_by_key(|(sample, _)| sample.tokens.len());
+    let shortest = shortest.map(|(sample, is_new)| HeldOut { sample: sample.clone(), is_new });
     let data = TrainData {
         train: prepared.data.train.iter().take(2 * batch).cloned().collect(),
-        heldout: shortest.into_iter().collect(),
+        heldout: HeldOutPlan::Split(shortest.into_iter().collect()),
     };
-    let settings = TrainSettings { epochs: 2, max_steps: Some(2), ..job.settings.clone() };
+    let settings = TrainSettings {
+        epochs: 2,
+        max_steps: Some(2),
+        accumulate: 1,
+        sample_prompts: Vec::new(),
+        ..job.settings.clone()
+    };
     let measured = catch_unwind(AssertUnwindSafe(|| -> Result<f64, TrainError> {
         let mut trainer = Trainer::new(base, None, data, settings)?;
         let mut began = Instant::now();
@@ -222,7 +246,7 @@ pub(super) fn measure(base: &Base, prepared: &Prepared) -> Result<f64, RpcError>
                     return Ok(tokens as f64 / began.elapsed().as_secs_f64());
                 }
                 TrainEvent::Step { .. } | TrainEvent::Evaluated { .. } => began = Instant::now(),
-                TrainEvent::Working => {}
+                TrainEvent::Working | TrainEvent::Sampled { .. } | TrainEvent::FoldsDone { .. } => {}
                 TrainEvent::Finished { .. } => return Err(TrainError::NoExamples),
             }
         }
@@ -234,7 +258,7 @@ pub(super) fn measure(base: &Base, prepared: &Prepared) -> Result<f64, RpcError>
         })
         .map_err(|error| faults::of_training(&error))?;
     // Evaluations have no backward pass: about a third of the work for each token.
-    let heldout: usize = prepared.data.heldout.iter().map(|item| item.sample.tokens.len()).sum();
+    let heldout: usize = prepared.data.judges().map(|(sample, _)| sample.tokens.len()).sum();
     let interval = job.settings.evaluation_interval(prepared.data.train.len()).max(1);
     let per_step = heldout as f64 / interval as f64 / 3.0;
     let tokens = job.plan.tokens_per_step.max(1) as f64;

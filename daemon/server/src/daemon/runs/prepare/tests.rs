@@ -44,6 +44,30 @@ fn a_full_run_uses_every_example_once() {
 }
 
 #[test]
+fn few_examples_judge_each_other_until_there_are_more() {
+    let few = examples(0..12);
+    let choice = choose_full(&few, &Manifest::default());
+    assert_eq!((choice.train.len(), choice.heldout.len(), choice.folds), (12, 0, Some(5)));
+    assert_eq!(choose_full(&examples(0..2), &Manifest::default()).folds, Some(2));
+    let manifest = learnt(&few);
+
+    // A single new note is learnt; the old ones that are not replayed judge.
+    let lineage = HashSet::from([1]);
+    let one = choose_incremental(&examples(0..13), &manifest, &lineage, 1, &ten).unwrap();
+    assert!(one.train.contains(&example(12).id));
+    assert_eq!((one.train.len(), one.heldout.len(), one.folds), (2, 11, None));
+    assert!(one.heldout.iter().all(|(_, is_new)| !is_new));
+    // Of several new ones, some judge too.
+    let several = choose_incremental(&examples(0..20), &manifest, &lineage, 1, &ten).unwrap();
+    assert_eq!(several.heldout.iter().filter(|(_, is_new)| *is_new).count(), 2);
+    assert!(several.learns.iter().any(|(_, side)| *side == Side::HeldOut));
+
+    // With thirty there are enough to hold some out.
+    let many = choose_full(&examples(0..40), &manifest);
+    assert!(many.folds.is_none() && many.heldout.len() >= 4);
+}
+
+#[test]
 fn an_incremental_run_learns_the_new_with_a_third_of_old() {
     let old = examples(0..60);
     let manifest = learnt(&old);

@@ -1,0 +1,135 @@
+//! The guard figures of what a run keeps, measured once it has ended: gap, copying, drift.
+//!
+//! Owns what is asked of the kept version, not what the figures mean; that is [`crate::guard`]'s matter.
+
+use std::sync::Arc;
+
+use super::TrainError;
+use super::data::TrainData;
+use super::evaluation::Evaluation;
+use super::learnt::Learnt;
+use super::samples::{Answers, Prompts};
+use crate::base::Base;
+use crate::guard::{CopyCheck, Drift, GuardFigures, NeutralDrawing, NeutralSamples, copying::copying};
+use crate::sample::Sample;
+
+/// Openings that are continued where the recipe names no prompts.
+const OPENINGS: usize = 4;
+/// Tokens of a text without a prompt that serve as its opening.
+const OPENING_TOKENS: usize = 4;
+/// Held-out examples whose own copying is measured, at most.
+const COMMON: usize = 32;
+
+pub(crate) struct Closing {
+    stage: Stage,
+    prompts: Prompts,
+    figures: GuardFigures,
+    heldout_loss: Option<f64>,
+}
+
+enum Stage {
+    Gap(Box<Evaluation>),
+    Copies(Box<Answers>),
+    Neutral(Box<NeutralDrawing>),
+    Drift(Box<Drift>),
+    Done,
+}
+
+impl Closing {
+    /// `known`: an evaluation of training examples. `prompts` are the recipe's; where it has none, the judging examples begin the samples.
+    pub(crate) fn new(
+        known: Evaluation,
+        heldout_loss: Option<f64>,
+        prompts: &Prompts,
+        data: &TrainData,
+        base: &Base,
+        sample_tokens: usize,
+    ) -> Closing {
+        let prompts = if prompts.is_empty() {
+            let context = base.decoder.config().context;
+            Prompts::of_tokens(openings(data, context.saturating_sub(sample_tokens)), sample_tokens)
+        } else {
+            prompts.clone()
+        };
+        let figures = GuardFigures { heldout_copy_rate: common(data), ..GuardFigures::default() };
+        Closing { stage: Stage::Gap(Box::new(known)), prompts, figures, heldout_loss }
+    }
+
+    /// About one layer, or one forward pass of an answer; the figures after the last. `neutral` are the base's own samples; where there are
+    /// none yet they are drawn and left there.
+    pub(crate) fn step(
+        &mut self,
+        base: &Base,
+        kept: &Learnt,
+        data: &TrainData,
+        neutral: &mut Option<Arc<NeutralSamples>>,
+    ) -> Result<Option<GuardFigures>, TrainError> {
+        match &mut self.stage {
+            Stage::Gap(evaluation) => {
+                let example = |index: usize| (&data.train[index], false);
+                let Some(known) = evaluation.step(&base.decoder, |_| Some(kept), example)? else {
+                    return Ok(None);
+                };
+                let gap = self.heldout_loss.map(|heldout| heldout - known.losses.all);
+                self.figures.gap = gap.filter(|gap| gap.is_finite());
+                self.stage = Stage::Copies(Box::new(Answers::new(base, Some(kept))));
+            }
+            Stage::Copies(answers) => {
+                let Some(answers) = answers.step(base, &self.prompts)? else { return Ok(None) };
+                let texts: Vec<&[u32]> = answers.iter().map(|answer| answer.tokens.as_slice()).collect();
+                let found = copying(&texts, data.train.iter().map(|sample| sample.tokens.as_slice()));
+                self.figures = self.figures.with_copies(&found);
+                self.stage = match neutral {
+                    Some(samples) => Stage::Drift(Box::new(Drift::new(samples))),
+                    None => Stage::Neutral(Box::new(NeutralDrawing::new(base)?)),
+                };
+            }
+            Stage::Neutral(drawing) => {
+                let Some(samples) = drawing.step(base)? else { return Ok(None) };
+                self.stage = Stage::Drift(Box::new(Drift::new(&samples)));
+                *neutral = Some(Arc::new(samples));
+            }
+            Stage::Drift(drift) => {
+                let decoder = kept.decoder(&base.decoder);
+                let Some(found) = drift.step(&base.decoder, decoder, kept.adapter())? else { return Ok(None) };
+                self.figures.drift = found.filter(|drift| drift.is_finite());
+                self.stage = Stage::Done;
+            }
+            Stage::Done => return Ok(Some(self.figures)),
+        }
+        Ok(None)
+    }
+}
+
+/// What stands before the first token that carries loss, or where all do, the first few tokens; of so many different examples.
+fn openings(data: &TrainData, longest: usize) -> Vec<Vec<u32>> {
+    let mut found: Vec<Vec<u32>> = Vec::new();
+    for (sample, _) in data.judges() {
+        let first = sample.supervised.iter().position(|carries| *carries).unwrap_or(sample.tokens.len());
+        let opening = sample.tokens.get(..first.max(OPENING_TOKENS)).unwrap_or(&sample.tokens);
+        if !opening.is_empty() && opening.len() < longest && !found.iter().any(|known| known == opening) {
+            found.push(opening.to_vec());
+        }
+        if found.len() == OPENINGS {
+            break;
+        }
+    }
+    found
+}
+
+/// How much of the held-out examples stands in the training texts anyway; `None` where nothing is held out.
+pub(crate) fn common(data: &TrainData) -> Option<f64> {
+    if data.folds().is_some() {
+        return None;
+    }
+    let own = |sample: &Sample| -> Vec<u32> {
+        let carried = sample.tokens.iter().zip(&sample.supervised).filter(|(_, carries)| **carries);
+        carried.map(|(token, _)| *token).collect()
+    };
+    let texts: Vec<Vec<u32>> = data.judges().take(COMMON).map(|(sample, _)| own(sample)).collect();
+    let mut check = CopyCheck::new(&texts);
+    for (index, sample) in data.train.iter().enumerate() {
+        check.read(index, &sample.tokens);
+    }
+    check.figures().rate
+}

@@ -1,0 +1,172 @@
+//! One optimiser step: its examples through the decoder and back, batch after batch, then the update.
+//!
+//! The only loop of its kind: adapters, whole bases and the pretraining of `hotplate-tiny` all go through it.
+
+use std::collections::HashMap;
+
+use candle_core::{Result, Tensor};
+
+use super::adamw::{AdamW, Update, clip_factor};
+use super::learnt::{Learnt, peft_name};
+use super::pass::{Factor, Parameter, Pass, pack};
+use crate::decoder::{Decoder, Slot};
+use crate::ops::add::accumulate;
+use crate::ops::dropout::Dropout;
+use crate::sample::Sample;
+
+/// What is learnt, and the optimiser that moves it.
+#[derive(Debug, Clone)]
+pub(crate) struct Learner {
+    pub(crate) learnt: Learnt,
+    pub(crate) optimiser: AdamW,
+}
+
+/// How the gradients of one step become an update.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rates {
+    pub(crate) learning_rate: f64,
+    /// The rate of LoRA's B as a multiple.
+    pub(crate) lora_plus: f64,
+    /// On factors and matrices.
+    pub(crate) weight_decay: f64,
+    /// 0: no limit.
+    pub(crate) clip: f64,
+}
+
+impl Learner {
+    pub(crate) fn new(learnt: Learnt) -> Result<Learner> {
+        let optimiser = AdamW::new(&learnt.tensors())?;
+        Ok(Learner { learnt, optimiser })
+    }
+
+    /// Moves what is learnt. Answers false, and moves nothing, where loss or gradients are no longer numbers.
+    pub(crate) fn update(&mut self, done: &StepWork, rates: Rates) -> Result<bool> {
+        let (factor, norm) = clip_factor(done.gradients.iter().flatten(), rates.clip)?;
+        if !(done.mean_loss().is_finite() && norm.is_finite()) {
+            return Ok(false);
+        }
+        self.optimiser.next_step();
+        let mut values = self.learnt.tensors();
+        for ((index, place), gradient) in self.learnt.places().iter().enumerate().zip(&done.gradients) {
+            let Some(gradient) = gradient else { continue };
+            let value = &values[index];
+            let is_b = matches!(place, Parameter::Block(_, Slot::LoraB(_)) | Parameter::HeadLora(Factor::B));
+            let update = Update {
+                learning_rate: rates.learning_rate * if is_b { rates.lora_plus } else { 1.0 },
+                weight_decay: if value.rank() > 1 { rates.weight_decay } else { 0.0 },
+                gradient_factor: factor,
+            };
+            values[index] = self.optimiser.update(index, value, gradient, update)?;
+        }
+        self.learnt = self.learnt.with_tensors(values);
+        Ok(true)
+    }
+}
+
+/// What shapes the passes of one step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Examples that go through before their gradients are added up.
+    pub(crate) batch: usize,
+    pub(crate) row_tokens: usize,
+    /// Its mask is this step's own.
+    pub(crate) dropout: Option<Dropout>,
+}
+
+/// An optimiser step in progress.
+pub(crate) struct StepWork {
+    rows: Vec<Vec<usize>>,
+    next: usize,
+    pass: Option<Pass>,
+    places: HashMap<Parameter, usize>,
+    gradients: Vec<Option<Tensor>>,
+    dropout: Option<Dropout>,
+    loss: f64,
+    supervised: usize,
+    /// Real tokens that go through.
+    pub(crate) tokens: usize,
+}
+
+impl StepWork {
+    /// A step on the chosen ones of `samples`. Its loss is the mean over all supervised tokens of the step, whatever batches they come in.
+    pub(crate) fn new(chosen: &[usize], samples: &[Sample], learnt: &Learnt, shape: Shape) -> StepWork {
+        let places: HashMap<_, _> =
+            learnt.places().into_iter().enumerate().map(|(at, place)| (place, at)).collect();
+        StepWork {
+            rows: chosen
+                .chunks(shape.batch.max(1))
+                .flat_map(|batch| pack(batch, |index| samples[index].tokens.len(), shape.row_tokens))
+                .collect(),
+            next: 0,
+            pass: None,
+            gradients: vec![None; places.len()],
+            places,
+            dropout: shape.dropout,
+            loss: 0.0,
+            supervised: chosen.iter().map(|index| samples[*index].supervised_tokens()).sum(),
+            tokens: chosen.iter().map(|index| samples[*index].tokens.len()).sum(),
+        }
+    }
+
+    /// Before the step's update, nats per supervised token.
+    pub(crate) fn mean_loss(&self) -> f64 {
+        self.loss / self.supervised.max(1) as f64
+    }
+
+    /// About one layer of work; true when nothing is left to do. `layers_kept` is asked with a row's tokens.
+    pub(crate) fn step(
+        &mut self,
+        base: &Decoder,
+        learnt: &Learnt,
+        samples: &[Sample],
+        layers_kept: impl Fn(usize) -> usize,
+    ) -> Result<bool> {
+        let Some(row) = self.rows.get(self.next) else { return Ok(true) };
+        let decoder = learnt.decoder(base);
+        if self.pass.is_none() {
+            let samples: Vec<_> = row.iter().map(|index| &samples[*index]).collect();
+            let tokens = samples.iter().map(|sample| sample.tokens.len()).sum();
+            let goal = learnt.goal(1.0 / self.supervised.max(1) as f64);
+            let pass = Pass::new(decoder, &samples, goal, layers_kept(tokens))?;
+            self.pass = Some(pass.with_dropout(self.dropout.map(|dropout| dropout.of(self.next as u64))));
+        }
+        let Some(pass) = &mut self.pass else { return Ok(false) };
+        if let Some(result) = pass.step(decoder, learnt.adapter())? {
+            self.loss += result.losses.iter().sum::<f64>();
+            for (parameter, gradient) in result.gradients {
+                if let Some(index) = self.places.get(&parameter) {
+                    accumulate(&mut self.gradients[*index], gradient)?;
+                }
+            }
+            self.pass = None;
+            self.next += 1;
+        }
+        Ok(self.next >= self.rows.len())
+    }
+}
+
+/// The mean loss over all supervised tokens of `samples` and its gradients, named as [`Learnt::named`] names an adapter's tensors: what one
+/// step is made of, for whoever compares it with another implementation.
+///
+/// # Errors
+/// A tensor operation that failed.
+pub fn gradients(
+    base: &Decoder,
+    learnt: &Learnt,
+    samples: &[Sample],
+    row_tokens: usize,
+) -> Result<(f64, Vec<(String, Tensor)>)> {
+    let chosen: Vec<usize> = (0..samples.len()).collect();
+    let shape = Shape { batch: samples.len(), row_tokens, dropout: None };
+    let mut work = StepWork::new(&chosen, samples, learnt, shape);
+    while !work.step(base, learnt, samples, |_| base.config().layers)? {}
+    let loss = work.mean_loss();
+    let named = learnt
+        .places()
+        .into_iter()
+        .map(peft_name)
+        .zip(work.gradients)
+        .filter_map(|(name, gradient)| Some((name, gradient?)))
+        .collect();
+    Ok((loss, named))
+}

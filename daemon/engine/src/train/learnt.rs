@@ -1,0 +1,164 @@
+//! What a run moves: an adapter's factors, or a base's weights, as one list of tensors in a fixed order.
+
+use candle_core::Tensor;
+
+use super::pass::{Factor, Goal, Parameter};
+use crate::decoder::{Decoder, Slot};
+use crate::lora::{Adapter, Linear, Lora, Place};
+
+#[derive(Debug, Clone)]
+pub enum Learnt {
+    Adapter(Adapter),
+    /// The whole base with other weights.
+    Base(Box<Decoder>),
+}
+
+impl Learnt {
+    /// What goes through the decoder beside its own weights.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        match self {
+            Learnt::Adapter(adapter) => Some(adapter),
+            Learnt::Base(_) => None,
+        }
+    }
+
+    /// The decoder that it is used with.
+    pub fn decoder<'a>(&'a self, base: &'a Decoder) -> &'a Decoder {
+        match self {
+            Learnt::Adapter(_) => base,
+            Learnt::Base(decoder) => decoder,
+        }
+    }
+
+    /// Its tensors under the names that PEFT, or the base's checkpoint, gives them.
+    pub fn named(&self) -> Vec<(String, Tensor)> {
+        match self {
+            Learnt::Base(decoder) => decoder.named_weights(),
+            Learnt::Adapter(_) => self.places().into_iter().map(peft_name).zip(self.tensors()).collect(),
+        }
+    }
+
+    pub(crate) fn goal(&self, factor: f64) -> Goal {
+        match self {
+            Learnt::Adapter(_) => Goal::Adapter { factor },
+            Learnt::Base(_) => Goal::Weights { factor },
+        }
+    }
+
+    /// The places of its tensors. For each pair, A then B.
+    pub(crate) fn places(&self) -> Vec<Parameter> {
+        match self {
+            Learnt::Adapter(adapter) => adapter
+                .pairs()
+                .flat_map(|(place, _)| match place {
+                    Place::Embedding => [Factor::A, Factor::B].map(Parameter::EmbeddingLora),
+                    Place::Block(layer, linear) => {
+                        [Slot::LoraA(linear), Slot::LoraB(linear)].map(|slot| Parameter::Block(layer, slot))
+                    }
+                    Place::Head => [Factor::A, Factor::B].map(Parameter::HeadLora),
+                })
+                .collect(),
+            Learnt::Base(decoder) => {
+                let config = decoder.config();
+                let mut places = vec![Parameter::Embedding];
+                for layer in 0..config.layers {
+                    let slots =
+                        Linear::ALL.map(Slot::Weight).into_iter().chain([Slot::InputNorm, Slot::PostNorm]);
+                    places.extend(slots.map(|slot| Parameter::Block(layer, slot)));
+                }
+                places.push(Parameter::Norm);
+                if !config.tied_embeddings {
+                    places.push(Parameter::Head);
+                }
+                places
+            }
+        }
+    }
+
+    /// Its tensors, in the order of its places.
+    pub(crate) fn tensors(&self) -> Vec<Tensor> {
+        match self {
+            Learnt::Adapter(adapter) => {
+                adapter.pairs().flat_map(|(_, pair)| [pair.a.clone(), pair.b.clone()]).collect()
+            }
+            Learnt::Base(decoder) => {
+                self.places().into_iter().map(|place| weight(decoder, place).clone()).collect()
+            }
+        }
+    }
+
+    /// The same with other tensors, in the order of its places.
+    pub(crate) fn with_tensors(&self, values: Vec<Tensor>) -> Learnt {
+        let mut moved = self.clone();
+        let mut values = values.into_iter();
+        match &mut moved {
+            Learnt::Adapter(moved) => {
+                let Learnt::Adapter(adapter) = self else { return self.clone() };
+                for (place, pair) in adapter.pairs() {
+                    if let (Some(a), Some(b)) = (values.next(), values.next()) {
+                        moved.set(place, Lora { a, b, ..pair.clone() });
+                    }
+                }
+            }
+            Learnt::Base(decoder) => {
+                for (place, value) in self.places().into_iter().zip(values) {
+                    set_weight(decoder, place, value);
+                }
+            }
+        }
+        moved
+    }
+}
+
+/// The name of a factor's tensor in a PEFT folder.
+pub(crate) fn peft_name(place: Parameter) -> String {
+    let name = |place: Place, factor: &str| format!("base_model.model.{place}.{factor}");
+    match place {
+        Parameter::Block(layer, Slot::LoraA(linear)) => name(Place::Block(layer, linear), "lora_A.weight"),
+        Parameter::Block(layer, Slot::LoraB(linear)) => name(Place::Block(layer, linear), "lora_B.weight"),
+        Parameter::EmbeddingLora(factor) => name(Place::Embedding, &format!("lora_embedding_{factor:?}")),
+        Parameter::HeadLora(factor) => name(Place::Head, &format!("lora_{factor:?}.weight")),
+        other => format!("{other:?}"),
+    }
+}
+
+fn weight(decoder: &Decoder, place: Parameter) -> &Tensor {
+    match place {
+        Parameter::Embedding | Parameter::EmbeddingLora(_) => &decoder.embedding,
+        Parameter::Norm => &decoder.norm,
+        Parameter::Head | Parameter::HeadLora(_) => decoder.head.weight(),
+        Parameter::Block(layer, slot) => {
+            let block = &decoder.blocks[layer];
+            match slot {
+                Slot::Weight(linear) | Slot::LoraA(linear) | Slot::LoraB(linear) => {
+                    block.linear(linear).weight()
+                }
+                Slot::InputNorm => &block.input_norm,
+                Slot::PostNorm => &block.post_norm,
+            }
+        }
+    }
+}
+
+fn set_weight(decoder: &mut Decoder, place: Parameter, value: Tensor) {
+    match place {
+        Parameter::Embedding | Parameter::EmbeddingLora(_) => {
+            if decoder.config.tied_embeddings {
+                decoder.head.set_weight(value.clone());
+            }
+            decoder.embedding = value;
+        }
+        Parameter::Norm => decoder.norm = value,
+        Parameter::Head | Parameter::HeadLora(_) => decoder.head.set_weight(value),
+        Parameter::Block(layer, slot) => {
+            let block = &mut decoder.blocks[layer];
+            match slot {
+                Slot::Weight(linear) | Slot::LoraA(linear) | Slot::LoraB(linear) => {
+                    block.linear_mut(linear).set_weight(value);
+                }
+                Slot::InputNorm => block.input_norm = value,
+                Slot::PostNorm => block.post_norm = value,
+            }
+        }
+    }
+}

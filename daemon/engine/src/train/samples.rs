@@ -1,0 +1,127 @@
+//! Answers to the recipe's prompts while a run goes on: the base's once, those of what is learnt at each evaluation.
+//!
+//! Always the likeliest token, so that nothing here touches the run's own random numbers and two answers differ only by what was learnt.
+
+use std::sync::Arc;
+
+use super::TrainError;
+use super::event::SamplePair;
+use super::learnt::Learnt;
+use crate::base::Base;
+use crate::generate::{Generation, GenerationEvent};
+use crate::sampling::SamplingOptions;
+
+/// Prompts as tokens.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Prompts {
+    texts: Vec<String>,
+    tokens: Vec<Vec<u32>>,
+    most_tokens: usize,
+}
+
+impl Prompts {
+    /// # Errors
+    /// A prompt that the base cannot read.
+    pub(crate) fn new(base: &Base, texts: &[String], most_tokens: usize) -> Result<Prompts, TrainError> {
+        let mut tokens = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let bad = |why: String| TrainError::BadSetting(format!("prompt {}: {why}", index + 1));
+            let encoded = base.text.prompt(text, false).map_err(|error| bad(error.to_string()))?;
+            let context = base.decoder.config().context;
+            if encoded.is_empty() || encoded.len() >= context {
+                let len = encoded.len();
+                return Err(bad(format!("it has {len} tokens, and this base reads {context} at most")));
+            }
+            tokens.push(encoded);
+        }
+        Ok(Prompts { texts: texts.to_vec(), tokens, most_tokens })
+    }
+
+    /// Beginnings that nobody wrote: what they are shown as does not matter.
+    pub(crate) fn of_tokens(tokens: Vec<Vec<u32>>, most_tokens: usize) -> Prompts {
+        Prompts { texts: vec![String::new(); tokens.len()], tokens, most_tokens }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    pub(crate) fn pairs(&self, base: &[String], mine: Vec<Answer>) -> Vec<SamplePair> {
+        let answers = base.iter().cloned().zip(mine.into_iter().map(|answer| answer.text));
+        self.texts
+            .iter()
+            .zip(answers)
+            .map(|(prompt, (base, mine))| SamplePair { prompt: prompt.clone(), base, mine })
+            .collect()
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<u32>,
+}
+
+impl Answer {
+    fn add(&mut self, text: &str, tokens: &[u32]) {
+        self.text.push_str(text);
+        self.tokens.extend_from_slice(tokens);
+    }
+}
+
+/// All prompts answered once, a forward pass at a time.
+pub(crate) struct Answers {
+    /// The base as it was given, or with the weights that were learnt.
+    moved: Option<Base>,
+    adapter: Option<Arc<crate::lora::Adapter>>,
+    current: Option<(Generation, Answer)>,
+    answers: Vec<Answer>,
+}
+
+impl Answers {
+    /// By the bare base, or by what was learnt.
+    pub(crate) fn new(base: &Base, learnt: Option<&Learnt>) -> Answers {
+        let moved = match learnt {
+            Some(Learnt::Base(decoder)) => Some(Base {
+                text: Arc::clone(&base.text),
+                decoder: (**decoder).clone(),
+                device: base.device.clone(),
+            }),
+            _ => None,
+        };
+        let adapter = learnt.and_then(Learnt::adapter).map(|adapter| Arc::new(adapter.clone()));
+        Answers { moved, adapter, current: None, answers: Vec::new() }
+    }
+
+    /// At most one forward pass; all answers after the last.
+    pub(crate) fn step(
+        &mut self,
+        base: &Base,
+        prompts: &Prompts,
+    ) -> Result<Option<Vec<Answer>>, TrainError> {
+        let base = self.moved.as_ref().unwrap_or(base);
+        if self.current.is_none() {
+            let Some(prompt) = prompts.tokens.get(self.answers.len()) else {
+                return Ok(Some(std::mem::take(&mut self.answers)));
+            };
+            let options = SamplingOptions {
+                temperature: 0.0,
+                max_tokens: prompts.most_tokens,
+                ..SamplingOptions::default()
+            };
+            let generation = Generation::new(base, self.adapter.clone(), prompt.clone(), options)?;
+            self.current = Some((generation, Answer::default()));
+        }
+        let Some((generation, answer)) = &mut self.current else { return Ok(None) };
+        match generation.step(base)? {
+            GenerationEvent::Reading => {}
+            GenerationEvent::Delta { text, token_ids } => answer.add(&text, &token_ids),
+            GenerationEvent::Done { text, token_ids, .. } => {
+                answer.add(&text, &token_ids);
+                self.answers.push(std::mem::take(answer));
+                self.current = None;
+            }
+        }
+        Ok(None)
+    }
+}
