@@ -56,7 +56,9 @@ fn main() -> Result<()> {
             let value: HashMap<String, serde_json::Value> = serde_json::from_str(line)?;
             Ok(Sample {
                 tokens: serde_json::from_value(value.get("tokens").context("no tokens")?.clone())?,
-                supervised: serde_json::from_value(value.get("supervised").context("no supervised")?.clone())?,
+                supervised: serde_json::from_value(
+                    value.get("supervised").context("no supervised")?.clone(),
+                )?,
                 truncated: false,
             })
         })
@@ -83,7 +85,8 @@ fn main() -> Result<()> {
             _ => {}
         }
     }
-    tensors.extend(trainer.current().named().into_iter().map(|(name, value)| (format!("value.{name}"), value)));
+    tensors
+        .extend(trainer.current().named().into_iter().map(|(name, value)| (format!("value.{name}"), value)));
     candle_core::safetensors::save(&tensors, &arguments.out)?;
     println!("{}", serde_json::json!({ "steps": steps }));
     Ok(())

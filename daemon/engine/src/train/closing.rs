@@ -91,7 +91,9 @@ impl Closing {
             }
             Stage::Drift(drift) => {
                 let decoder = kept.decoder(&base.decoder);
-                let Some(found) = drift.step(&base.decoder, decoder, kept.adapter())? else { return Ok(None) };
+                let Some(found) = drift.step(&base.decoder, decoder, kept.adapter())? else {
+                    return Ok(None);
+                };
                 self.figures.drift = found.filter(|drift| drift.is_finite());
                 self.stage = Stage::Done;
             }

@@ -43,11 +43,7 @@ pub(crate) struct Evaluated {
 
 impl Evaluation {
     /// `groups[l]` are the examples that learner `l` is asked about; `len` tells an example's tokens.
-    pub(crate) fn new(
-        groups: &[Vec<usize>],
-        len: impl Fn(usize) -> usize,
-        row_tokens: usize,
-    ) -> Evaluation {
+    pub(crate) fn new(groups: &[Vec<usize>], len: impl Fn(usize) -> usize, row_tokens: usize) -> Evaluation {
         let rows = groups
             .iter()
             .enumerate()

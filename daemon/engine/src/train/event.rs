@@ -106,7 +106,9 @@ impl fmt::Display for StopReason {
             ),
             StopReason::Memorising { step, best_step, sign } => {
                 let why = match sign {
-                    Memory::Gap => "it did ever better on what it trains on and worse on the held-out examples",
+                    Memory::Gap => {
+                        "it did ever better on what it trains on and worse on the held-out examples"
+                    }
                     Memory::Copies => "its answers began to repeat the examples word for word",
                 };
                 write!(

@@ -94,11 +94,7 @@ impl Answers {
     }
 
     /// At most one forward pass; all answers after the last.
-    pub(crate) fn step(
-        &mut self,
-        base: &Base,
-        prompts: &Prompts,
-    ) -> Result<Option<Vec<Answer>>, TrainError> {
+    pub(crate) fn step(&mut self, base: &Base, prompts: &Prompts) -> Result<Option<Vec<Answer>>, TrainError> {
         let base = self.moved.as_ref().unwrap_or(base);
         if self.current.is_none() {
             let Some(prompt) = prompts.tokens.get(self.answers.len()) else {

@@ -50,10 +50,7 @@ mod tests {
         let close = |ours: Vec<f64>, theirs: [f64; 10]| {
             assert!(ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?}");
         };
-        close(
-            factors(Schedule::Linear, 2),
-            [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125],
-        );
+        close(factors(Schedule::Linear, 2), [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]);
         close(
             factors(Schedule::Cosine, 2),
             [0.0, 0.5, 1.0, 0.961_940, 0.853_553, 0.691_342, 0.5, 0.308_658, 0.146_447, 0.038_060],

@@ -166,10 +166,9 @@ impl TrainSettings {
                 return bad(format!("{name} is {value} and must be between {least} and {most}"));
             }
         }
-        for (name, value, above, most) in [
-            ("learning_rate", self.learning_rate, 0.0, 100.0),
-            ("lora_plus", self.lora_plus, 0.0, 1e4),
-        ] {
+        for (name, value, above, most) in
+            [("learning_rate", self.learning_rate, 0.0, 100.0), ("lora_plus", self.lora_plus, 0.0, 1e4)]
+        {
             if !(value > above && value <= most) {
                 return bad(format!("{name} is {value} and must be above {above} and at most {most}"));
             }

@@ -216,7 +216,10 @@ impl Trainer {
         check_data(&data)?;
         Ok(Trainer {
             prompts: Prompts::new(base, &settings.sample_prompts, settings.sample_tokens)?,
-            folds: data.folds().map(|folds| divide(data.train.len(), folds, settings.seed)).unwrap_or_default(),
+            folds: data
+                .folds()
+                .map(|folds| divide(data.train.len(), folds, settings.seed))
+                .unwrap_or_default(),
             orders: vec![None; progress.learners.len()],
             settings,
             data: Arc::new(data),
@@ -357,12 +360,7 @@ impl Trainer {
     }
 
     /// The losses of what was learnt so far: is it the best, and does the run go on?
-    fn judged(
-        &mut self,
-        base: &Base,
-        losses: Losses,
-        each: Vec<f64>,
-    ) -> Result<TrainEvent, TrainError> {
+    fn judged(&mut self, base: &Base, losses: Losses, each: Vec<f64>) -> Result<TrainEvent, TrainError> {
         let steps = self.settings.steps(self.data.train.len());
         let per_epoch = self.settings.steps_per_epoch(self.members(0));
         let far = self.progress.is_far(losses.all);

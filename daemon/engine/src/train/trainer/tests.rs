@@ -109,10 +109,7 @@ fn cross_validation_judges_every_example_and_then_learns_them_all() {
         }
     }
     for (ours, theirs) in outcome.learnt.tensors().iter().zip(plain.progress.learners[0].learnt.tensors()) {
-        assert_eq!(
-            crate::ops::gradient_check::flat(ours),
-            crate::ops::gradient_check::flat(&theirs)
-        );
+        assert_eq!(crate::ops::gradient_check::flat(ours), crate::ops::gradient_check::flat(&theirs));
     }
 }
 
@@ -177,8 +174,7 @@ fn a_run_that_goes_on_takes_new_examples_within_the_margin() {
     let base = test_base::base(1);
     let start =
         Learnt::Adapter(Adapter::fresh(base.decoder.config(), &test_base::spec(2), 1, &base.device).unwrap());
-    let mut trainer =
-        Trainer::new(&base, Some(&start), test_base::data(12), test_base::settings()).unwrap();
+    let mut trainer = Trainer::new(&base, Some(&start), test_base::data(12), test_base::settings()).unwrap();
     let losses = |all, new| Losses { all, new };
     let best = |step, losses| {
         Some(Best { learnt: Some(start.clone()), step, losses, train_loss: 0.0, folds: Vec::new() })
@@ -277,7 +273,8 @@ fn what_was_good_before_a_loss_that_is_no_number_is_kept() {
     }
     let best = trainer.progress.best_step();
     // A weight that went wrong.
-    let broken = trainer.progress.learners[0].learnt.tensors().iter().map(|t| (t * f64::NAN).unwrap()).collect();
+    let broken =
+        trainer.progress.learners[0].learnt.tensors().iter().map(|t| (t * f64::NAN).unwrap()).collect();
     trainer.progress.learners[0].learnt = trainer.progress.learners[0].learnt.with_tensors(broken);
     events(&base, &mut trainer);
     let outcome = trainer.finish().unwrap();

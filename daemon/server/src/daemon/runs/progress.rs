@@ -107,7 +107,8 @@ impl Daemon {
                     ..
                 } = outcome;
                 let Learnt::Adapter(adapter) = learnt else {
-                    let message = "a run of every weight cannot be kept as a version yet; train with method \"lora\"";
+                    let message =
+                        "a run of every weight cannot be kept as a version yet; train with method \"lora\"";
                     return self.failed(run, &RpcError::new(ErrorCode::RunFailed, message));
                 };
                 let name = job.order.target.adapter.clone();

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::train::{
-    HeldOut, HeldOutPlan, Learnt, Outcome, SamplePair, TrainData, TrainError, TrainEvent, TrainSettings, Trainer,
+    HeldOut, HeldOutPlan, Learnt, Outcome, SamplePair, TrainData, TrainError, TrainEvent, TrainSettings,
+    Trainer,
 };
 use hotplate_protocol::RpcError;
 use hotplate_protocol::run::{RunEvent, RunId};
