@@ -37,11 +37,12 @@ pub(crate) fn of_training(error: &TrainError) -> RpcError {
         TrainError::BadSetting(_) => ErrorCode::InvalidParams,
         TrainError::Misfit(_) => ErrorCode::UnusableAdapter,
         TrainError::Write { .. } => ErrorCode::StorageFailed,
-        TrainError::BrokenBase => ErrorCode::UnusableBase,
+        TrainError::BrokenBase | TrainError::Text(_) => ErrorCode::UnusableBase,
         TrainError::NotFinite { .. }
         | TrainError::Diverged { .. }
         | TrainError::Unfinished
         | TrainError::Sample(_)
+        | TrainError::Neutral(_)
         | TrainError::OtherData { .. }
         | TrainError::BadState { .. }
         | TrainError::Tensor(_) => ErrorCode::RunFailed,
