@@ -100,6 +100,11 @@ impl fmt::Display for StopReason {
                     "did all {steps} steps; kept step {best_step}, which did best on the held-out examples"
                 )
             }
+            StopReason::NoGain { step, best_step: 0 } => write!(
+                f,
+                "stopped at step {step}: nothing that was learnt did better on the held-out examples than the start; fewer steps cannot help, \
+                 more examples or a smaller learning rate may"
+            ),
             StopReason::NoGain { step, best_step } => write!(
                 f,
                 "stopped at step {step}: the loss on the held-out examples stopped falling; kept step {best_step}, the best"
