@@ -14,6 +14,7 @@ use clap::Parser;
 use hotplate_dataset::{Limits, Side, read, split};
 use hotplate_engine::base_source::BaseSource;
 use hotplate_engine::base_text::BaseText;
+use hotplate_engine::encode_example::EncodeOptions;
 
 #[derive(Parser)]
 struct Arguments {
@@ -30,7 +31,7 @@ fn main() -> Result<()> {
     let dataset = read(&arguments.folder, &Limits::default())?;
     let sides = split(&dataset.examples, &HashMap::new());
     for example in &dataset.examples {
-        let sample = text.encode_example(&example.content, text.config.context)?;
+        let sample = text.encode_example(&example.content, &EncodeOptions::new(text.config.context))?;
         let held_out = sides.get(&example.id) == Some(&Side::HeldOut);
         println!(
             "{}",
