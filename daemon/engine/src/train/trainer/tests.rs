@@ -245,19 +245,17 @@ fn all_the_same_example_is_learnt_and_judged() {
 }
 
 #[test]
-fn a_learning_rate_that_diverges_stops_early_with_advice() {
+fn a_loss_far_above_the_start_stops_early_with_advice() {
     let base = test_base::base(1);
-    // Every weight moves: through an adapter alone, this base's last norm holds the loss down.
-    let settings = TrainSettings {
-        method: Method::Full,
-        learning_rate: 50.0,
-        clip: 0.0,
-        epochs: 400,
-        patience: 1000,
-        warmup_steps: Some(0),
-        ..test_base::settings()
-    };
+    let settings = TrainSettings { learning_rate: 50.0, patience: usize::MAX, ..test_base::settings() };
     let mut trainer = Trainer::new(&base, None, test_base::data(12), settings).unwrap();
+    while trainer.progress.best.is_none() {
+        trainer.step(&base).unwrap();
+    }
+    // This base's last norm holds every loss down: let it have begun lower.
+    let low = Losses { all: 0.5, new: None };
+    trainer.progress.base = Some(low);
+    trainer.progress.best.as_mut().unwrap().losses = low;
     let error = loop {
         match trainer.step(&base) {
             Ok(TrainEvent::Finished { reason }) => panic!("{reason}"),
@@ -265,9 +263,9 @@ fn a_learning_rate_that_diverges_stops_early_with_advice() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, TrainError::Diverged { .. } | TrainError::NotFinite { .. }), "{error}");
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
     assert!(error.to_string().contains("try a learning rate of 5.0e0"), "{error}");
-    assert!(trainer.step_number() < 100);
+    assert!(trainer.step_number() <= FAR_STEPS);
 }
 
 #[test]
