@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = [
-    "check", "train", "generate", "watch", "unwatch", "adapters", "rollback", "models", "status", "logs", "stop", "demo",
+    "check", "train", "generate", "score", "watch", "unwatch", "adapters", "rollback", "models", "pull", "status", "logs", "stop", "demo",
 ]  # fmt: skip
 
 

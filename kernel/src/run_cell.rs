@@ -5,6 +5,7 @@ use std::path::Path;
 use hotplate_client::command::{self, Command, GrammarError};
 use hotplate_client::{
     CallError, Canceller, ConnectError, Connection, PerformError, Shown, perform, perform::logs,
+    perform::pull,
 };
 
 use crate::cell::{Cell, CellProblem, HeadProblem, Line, generate_command};
@@ -129,12 +130,13 @@ impl Runner<'_> {
 
     fn perform(&mut self, command: &Command, painter: &mut Painter<'_>) -> Result<(), Failure> {
         let mut show = |shown: Shown| painter.show(&shown);
-        // These three make sense without a daemon, and must not start one.
+        // These four make sense without a daemon, and must not start one.
         let connection = match command {
             Command::Logs(args) => {
                 let home = Daemon::home().map_err(DaemonError::from)?;
                 return Ok(logs(&home, args, self.canceller, &mut show)?);
             }
+            Command::Pull(args) => return Ok(pull(args, self.canceller, &mut show)?),
             Command::Status(_) | Command::Stop(_) => {
                 let Some(connection) = self.running()? else {
                     let home = Daemon::home().map_err(DaemonError::from)?;

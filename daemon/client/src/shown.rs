@@ -6,10 +6,13 @@ use hotplate_protocol::methods::adapters::AdapterInfo;
 use hotplate_protocol::methods::check::CheckResult;
 use hotplate_protocol::methods::generate::GenerateResult;
 use hotplate_protocol::methods::models::ModelInfo;
+use hotplate_protocol::methods::score::{ScoreResult, ScoredExample};
 use hotplate_protocol::methods::status::{StatusResult, WatchStatus};
 use hotplate_protocol::run::{Plan, RunEvent, RunId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+use crate::hub::{Fetched, Progress};
 
 /// In the order in which it happens; [`words`](crate::words) has a plain text for each.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,13 @@ pub enum Shown {
     Delta(String),
     /// The end of what the deltas brought, and its figures.
     Generated(GenerateResult),
+    /// One example of a `score`, in the order of files and lines; for programs.
+    ScoredExample(ScoredExample),
+    /// The end of a `score`, worst example first; for people.
+    Scored {
+        lines: Vec<ScoredLine>,
+        result: ScoreResult,
+    },
     Status(StatusResult),
     /// `status` was asked and no daemon runs in this home.
     NotRunning {
@@ -31,6 +41,8 @@ pub enum Shown {
     },
     Adapters(Vec<AdapterInfo>),
     Models(Vec<ModelInfo>),
+    Pulling(Progress),
+    Pulled(Fetched),
     Watching(WatchStatus),
     Unwatched(PathBuf),
     RolledBack(AdapterInfo),
@@ -38,6 +50,18 @@ pub enum Shown {
     /// The daemon leaves once its runs have ended.
     StopsWhenIdle,
     LogLine(String),
+}
+
+/// An example's loss and what it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoredLine {
+    pub file: PathBuf,
+    /// Its first, from 1.
+    pub line: usize,
+    pub loss: Option<f64>,
+    pub supervised_tokens: usize,
+    /// How what is learnt begins, on one line.
+    pub preview: String,
 }
 
 impl Shown {
@@ -54,10 +78,30 @@ impl Shown {
             Shown::Run { run, event } => with("run", value(run), value(event)),
             Shown::Delta(text) => json!({ "delta": text }),
             Shown::Generated(result) => value(result),
+            Shown::ScoredExample(example) => value(example),
+            Shown::Scored { result, .. } => with("event", json!("summary"), value(result)),
             Shown::Status(status) => with("running", json!(true), value(status)),
             Shown::NotRunning { home } => json!({ "running": false, "home": home }),
             Shown::Adapters(adapters) => json!({ "adapters": adapters }),
             Shown::Models(models) => json!({ "models": models }),
+            Shown::Pulling(progress) => json!({
+                "event": "progress",
+                "file": progress.file,
+                "number": progress.number,
+                "files": progress.files,
+                "bytes": progress.done,
+                "total_bytes": progress.total,
+            }),
+            Shown::Pulled(fetched) => json!({
+                "event": "pulled",
+                "model": fetched.name.id,
+                "revision": fetched.name.revision(),
+                "commit": fetched.commit,
+                "folder": fetched.folder,
+                "files": fetched.files,
+                "bytes": fetched.bytes,
+                "fetched_bytes": fetched.fetched_bytes,
+            }),
             Shown::Watching(watch) => with("event", json!("watching"), value(watch)),
             Shown::Unwatched(folder) => json!({ "unwatched": folder }),
             Shown::RolledBack(adapter) => value(adapter),

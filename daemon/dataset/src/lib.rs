@@ -39,7 +39,7 @@ pub use chat::{Chat, Role, Turn};
 pub use content::{Content, ContentHash, Example, ExampleId};
 pub use findings::{Code, Finding};
 pub use folder::is_dataset_file;
-pub use read::{Dataset, DatasetError, FileStamp, Limits, read};
+pub use read::{Dataset, DatasetError, FileStamp, Limits, read, read_one};
 pub use split::{Side, split};
 pub use style::{Style, UnknownStyle};
 pub use train_on::{TrainOn, UnknownTrainOn};

@@ -64,6 +64,10 @@ pub enum DatasetError {
     NotAFolder { folder: PathBuf },
     #[error("cannot read the folder {}: {source}; check that you may open it", folder.display())]
     Unreadable { folder: PathBuf, source: io::Error },
+    #[error("cannot read {}: {source}; check the path", file.display())]
+    UnreadableFile { file: PathBuf, source: io::Error },
+    #[error("{} is no dataset file by its ending; .txt, .md and .jsonl are read", file.display())]
+    NoDatasetFile { file: PathBuf },
 }
 
 /// Reads all examples of a folder.
@@ -112,6 +116,23 @@ pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError>
     }
     let (examples, findings) = collector.finish();
     Ok(Dataset { folder, files: stamps, examples, findings })
+}
+
+/// Reads the examples of one file; its folder is the dataset's.
+///
+/// # Errors
+/// The file cannot be read, or has no ending that is.
+pub fn read_one(file: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError> {
+    let (folder, path) = match (file.parent(), file.file_name()) {
+        (Some(folder), Some(name)) if Format::of(Path::new(name)).is_some() => (folder, Path::new(name)),
+        _ => return Err(DatasetError::NoDatasetFile { file: file.to_owned() }),
+    };
+    let mut collector = Collector::new(limits);
+    let stamp = read_file(folder, path, limits, &mut collector)
+        .map_err(|source| DatasetError::UnreadableFile { file: file.to_owned(), source })?;
+    collector.end_file();
+    let (examples, findings) = collector.finish();
+    Ok(Dataset { folder: folder.to_owned(), files: vec![stamp], examples, findings })
 }
 
 /// Streams one file through its parser. What was found before an error stays found.
@@ -168,6 +189,21 @@ mod tests {
         assert!(matches!(error(&file.join("below")), DatasetError::NotFound { .. }));
         assert!(matches!(error(&file), DatasetError::NotAFolder { .. }));
         assert!(error(&file).to_string().contains("a.txt is a file; name the folder"));
+    }
+
+    #[test]
+    fn one_file_is_read_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.txt"), "a\n---\nb\n---\na").unwrap();
+        fs::write(folder.path().join("b.txt"), "c").unwrap();
+        let dataset = read_one(&folder.path().join("a.txt"), &Limits::default()).unwrap();
+        assert_eq!((dataset.files.len(), dataset.examples.len(), dataset.findings.len()), (1, 2, 1));
+        assert_eq!(dataset.examples[1].file, Path::new("a.txt"));
+        let error = |name: &str| read_one(&folder.path().join(name), &Limits::default()).unwrap_err();
+        assert!(matches!(error("gone.txt"), DatasetError::UnreadableFile { .. }));
+        assert!(matches!(error("a.exe"), DatasetError::NoDatasetFile { .. }));
+        fs::create_dir(folder.path().join("d.txt")).unwrap();
+        assert!(matches!(error("d.txt"), DatasetError::UnreadableFile { .. }));
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl BaseText {
         let tokenizer_config = TokenizerConfig::read(source)?;
         let tokenizer = TextTokenizer::read(source, &tokenizer_config, config.vocab)?;
         let template = template::find(source, &tokenizer_config)?
-            .map(|text| ChatTemplate::compile(text, tokenizer_config.special_tokens.clone()));
+            .map(|texts| ChatTemplate::compile_all(texts?, tokenizer_config.special_tokens.clone()));
         let weights = Weights::open(source)?;
         let fingerprint = fingerprint(&[&config_json, &source.read("tokenizer.json")?], weights.headers());
         let special = |key: &str| tokenizer.id(tokenizer_config.special_tokens.get(key)?);
@@ -87,6 +87,8 @@ impl BaseText {
         eos.extend(token_ids(&generation_object, "eos_token_id").map_err(|why| bad_generation(source, why))?);
         let from_config = token_ids(&raw_config, "eos_token_id");
         eos.extend(from_config.map_err(|why| BaseError::BadConfig { file: config_file, why })?);
+        // A base that was tuned to chat ends its turns with a token of its own, which not every file tells.
+        eos.extend(template.as_ref().and_then(|template| end_of_turn(template.as_ref().ok()?, &tokenizer)));
         let hub_id = hub_id(source, &raw_config);
         Ok(BaseText {
             name: hub_id.clone().unwrap_or_else(|| plain_name(source)),
@@ -125,6 +127,27 @@ impl BaseText {
         Ok(tokens)
     }
 
+    /// A conversation's text through the chat template, and its tokens: what `apply_chat_template` gives in transformers. Messages are JSON
+    /// objects with `role`, `content` and whatever the template reads; `tools` is a list of JSON schemas.
+    ///
+    /// # Errors
+    /// There is no template, or it refuses these messages.
+    pub fn chat(
+        &self,
+        messages: &[Value],
+        tools: Option<&Value>,
+        add_generation_prompt: bool,
+    ) -> Result<(String, Vec<u32>), BaseError> {
+        let rendered = match &self.template {
+            Some(Ok(template)) => template.render_messages(messages, tools, add_generation_prompt),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err("the base has none".to_owned()),
+        };
+        let text = rendered.map_err(|why| self.bad_template(&why))?;
+        let tokens = self.tokenizer.encode(&text, false)?;
+        Ok((text, tokens))
+    }
+
     /// Text for tokens as they come.
     pub fn decode_stream(&self) -> DetokenizeStream {
         DetokenizeStream::new(Arc::clone(&self.tokenizer))
@@ -133,6 +156,30 @@ impl BaseText {
     /// Text for all of an answer's tokens; special tokens are left out.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, BaseError> {
         self.tokenizer.decode(tokens, true)
+    }
+
+    /// Each token's own part of the text, special tokens spelled out. A character that several tokens make stands with the last
+    /// of them.
+    pub fn token_texts(&self, tokens: &[u32]) -> Result<Vec<String>, BaseError> {
+        let mut stream = self.decode_stream();
+        let mut texts: Vec<String> = Vec::with_capacity(tokens.len());
+        let close = |stream: &mut DetokenizeStream, texts: &mut Vec<String>| {
+            let rest = stream.finish()?;
+            if let Some(last) = texts.last_mut() {
+                last.push_str(&rest);
+            }
+            Ok::<_, BaseError>(())
+        };
+        for token in tokens {
+            if self.tokenizer.is_text(*token) {
+                texts.push(stream.push(*token)?);
+            } else {
+                close(&mut stream, &mut texts)?;
+                texts.push(self.tokenizer.piece(*token).unwrap_or_default());
+            }
+        }
+        close(&mut stream, &mut texts)?;
+        Ok(texts)
     }
 
     /// The chat template's source, where the base has one.
@@ -211,6 +258,16 @@ fn generation_defaults(object: &Map<String, Value>) -> Result<GenerationDefaults
         repetition_penalty: bounded("repetition_penalty", 100.0)?,
         do_sample: keys.flag("do_sample")?,
     })
+}
+
+/// The marker that the template writes right after an answer.
+fn end_of_turn(template: &ChatTemplate, tokenizer: &TextTokenizer) -> Option<u32> {
+    const ANSWER: &str = "qwertzuiop";
+    let turns = [Turn::new(Role::User, "asdf"), Turn::new(Role::Assistant, ANSWER)];
+    let text = template.render(&turns, None, false).ok()?;
+    let (_, after) = text.rsplit_once(ANSWER)?;
+    let token = *tokenizer.encode(after.trim_start(), false).ok()?.first()?;
+    tokenizer.is_added(token).then_some(token)
 }
 
 /// `2` or `[1, 2]`; negative numbers, which some files use for "none", are left out.

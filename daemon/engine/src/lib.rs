@@ -22,6 +22,7 @@ pub mod peft;
 pub mod rope_config;
 pub mod sample;
 pub mod sampling;
+pub mod score;
 mod template;
 mod template_source;
 #[cfg(test)]

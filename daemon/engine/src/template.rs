@@ -3,6 +3,9 @@
 //! Owns the Jinja environment that transformers gives to templates (`_compile_jinja_template` and `special_tokens_map`
 //! there). It must not know tokens.
 
+mod files;
+mod python;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -10,16 +13,20 @@ use hotplate_dataset::Turn;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
+use serde_json::{Map, Value as Json};
 
-use crate::base_error::BaseError;
-use crate::base_source::BaseSource;
 use crate::template_source::{for_minijinja, with_marks};
-use crate::tokenizer::TokenizerConfig;
+pub(crate) use files::{Texts, find};
 
-const FILE: &str = "chat_template.jinja";
 const NAME: &str = "chat";
 /// The same with marks around answers, for a template that tells where they are.
 const MARKED: &str = "marked";
+/// For conversations with tools, where the base has another template for them.
+const TOOL_USE: &str = "tool_use";
+const MARKED_TOOL_USE: &str = "marked tool_use";
+/// What a template sees of the tokenizer, as transformers 5 gives it.
+const SPECIAL_TOKENS: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// A compiled template.
 #[derive(Debug)]
@@ -28,33 +35,8 @@ pub(crate) struct ChatTemplate {
     special_tokens: BTreeMap<String, String>,
     /// As the base has it, for the snapshot beside an adapter.
     text: String,
-}
-
-/// The template's text: its own file goes before the tokenizer's settings.
-pub(crate) fn find(source: &BaseSource, config: &TokenizerConfig) -> Result<Option<String>, BaseError> {
-    let bad = |why: &str| BaseError::BadTemplate {
-        file: source.path("tokenizer_config.json"),
-        why: why.to_owned(),
-    };
-    if let Some(bytes) = source.read_if_present(FILE)? {
-        let text = String::from_utf8(bytes.into_owned());
-        return text.map(Some).map_err(|_| BaseError::BadTemplate {
-            file: source.path(FILE),
-            why: "it is not UTF-8".to_owned(),
-        });
-    }
-    match &config.chat_template {
-        None => Ok(None),
-        Some(serde_json::Value::String(text)) => Ok(Some(text.clone())),
-        Some(serde_json::Value::Array(named)) => {
-            let default = named.iter().find(|entry| entry["name"] == "default");
-            match default.and_then(|entry| entry["template"].as_str()) {
-                Some(text) => Ok(Some(text.to_owned())),
-                None => Err(bad("none of the chat_template entries is named \"default\"")),
-            }
-        }
-        Some(_) => Err(bad("chat_template is neither a text nor a list")),
-    }
+    /// Whether conversations with tools have a template of their own.
+    tool_use: bool,
 }
 
 impl ChatTemplate {
@@ -63,17 +45,38 @@ impl ChatTemplate {
     pub(crate) fn compile(text: String, special_tokens: BTreeMap<String, String>) -> Result<Self, String> {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        python::add_to(&mut environment);
         environment.add_filter("tojson", tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| error.to_string())?);
-        environment.add_template_owned(NAME, for_minijinja(&text)).map_err(|error| words(&error))?;
-        if let Some(marked) = with_marks(&text) {
-            environment.add_template_owned(MARKED, marked).map_err(|error| words(&error))?;
+        let special_tokens =
+            special_tokens.into_iter().filter(|(key, _)| SPECIAL_TOKENS.contains(&key.as_str())).collect();
+        let mut template = Self { environment, special_tokens, text: text.clone(), tool_use: false };
+        template.add(NAME, MARKED, &text)?;
+        Ok(template)
+    }
+
+    /// The default and, for conversations with tools, the one for those.
+    pub(crate) fn compile_all(
+        texts: Texts,
+        special_tokens: BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let mut template = Self::compile(texts.default, special_tokens)?;
+        if let Some(text) = texts.tool_use {
+            template.add(TOOL_USE, MARKED_TOOL_USE, &text)?;
+            template.tool_use = true;
         }
-        Ok(Self { environment, special_tokens, text })
+        Ok(template)
+    }
+
+    fn add(&mut self, name: &'static str, marked_name: &'static str, text: &str) -> Result<(), String> {
+        self.environment.add_template_owned(name, for_minijinja(text)).map_err(|error| words(&error))?;
+        if let Some(marked) = with_marks(text) {
+            self.environment.add_template_owned(marked_name, marked).map_err(|error| words(&error))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -85,33 +88,49 @@ impl ChatTemplate {
     pub(crate) fn render(
         &self,
         turns: &[Turn],
-        tools: Option<&serde_json::Value>,
+        tools: Option<&Json>,
         add_generation_prompt: bool,
     ) -> Result<String, String> {
-        self.render_as(NAME, turns, tools, add_generation_prompt)
+        self.render_as(self.name(tools), &messages(turns), tools, add_generation_prompt)
     }
 
     /// The text with [`ANSWER_MARKS`](crate::template_source::ANSWER_MARKS) around each answer, where the template tells.
     pub(crate) fn render_marked(
         &self,
         turns: &[Turn],
-        tools: Option<&serde_json::Value>,
+        tools: Option<&Json>,
     ) -> Option<Result<String, String>> {
-        self.environment.get_template(MARKED).ok()?;
-        Some(self.render_as(MARKED, turns, tools, false))
+        let name = if self.name(tools) == TOOL_USE { MARKED_TOOL_USE } else { MARKED };
+        self.environment.get_template(name).ok()?;
+        Some(self.render_as(name, &messages(turns), tools, false))
+    }
+
+    /// Messages with whatever keys they have, in their order, as transformers shows them to a template.
+    pub(crate) fn render_messages(
+        &self,
+        messages: &[Json],
+        tools: Option<&Json>,
+        add_generation_prompt: bool,
+    ) -> Result<String, String> {
+        self.render_as(self.name(tools), messages, tools, add_generation_prompt)
+    }
+
+    fn name(&self, tools: Option<&Json>) -> &'static str {
+        if self.tool_use && tools.is_some() { TOOL_USE } else { NAME }
     }
 
     fn render_as(
         &self,
         name: &str,
-        turns: &[Turn],
-        tools: Option<&serde_json::Value>,
+        messages: &[Json],
+        tools: Option<&Json>,
         add_generation_prompt: bool,
     ) -> Result<String, String> {
+        let messages: Vec<Value> = messages.iter().map(|message| value_of(&prepared(message))).collect();
         let mut context = vec![
-            ("messages", turns.iter().map(message).collect()),
+            ("messages", Value::from(messages)),
             ("add_generation_prompt", Value::from(add_generation_prompt)),
-            ("tools", tools.map_or(Value::from(()), from_json)),
+            ("tools", tools.map_or(Value::from(()), value_of)),
             ("documents", Value::from(())),
         ];
         context.extend(
@@ -122,34 +141,42 @@ impl ChatTemplate {
     }
 }
 
-/// A message with all its keys, in the record's order.
-fn message(turn: &Turn) -> Value {
-    match &turn.message {
-        Some(message) => from_map(message),
-        None => Value::from_pairs([
-            ("role", Value::from(turn.role.name())),
-            ("content", turn.content.as_str().into()),
-        ]),
-    }
+fn messages(turns: &[Turn]) -> Vec<Json> {
+    turns.iter().map(|turn| Json::Object(turn.message().into_owned())).collect()
 }
 
-fn from_json(json: &serde_json::Value) -> Value {
+/// What JSON holds, as a template sees it; keys keep their order.
+fn value_of(json: &Json) -> Value {
     match json {
-        serde_json::Value::Null => Value::from(()),
-        serde_json::Value::Bool(flag) => Value::from(*flag),
-        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+        Json::Null => Value::from(()),
+        Json::Bool(flag) => Value::from(*flag),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
             (Some(number), _) => Value::from(number),
             (None, Some(number)) => Value::from(number),
             (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
         },
-        serde_json::Value::String(text) => Value::from(text.as_str()),
-        serde_json::Value::Array(items) => items.iter().map(from_json).collect(),
-        serde_json::Value::Object(map) => from_map(map),
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => Value::from(items.iter().map(value_of).collect::<Vec<_>>()),
+        Json::Object(members) => {
+            Value::from_pairs(members.iter().map(|(key, item)| (key.as_str(), value_of(item))))
+        }
     }
 }
 
-fn from_map(map: &serde_json::Map<String, serde_json::Value>) -> Value {
-    Value::from_pairs(map.iter().map(|(key, value)| (key.as_str(), from_json(value))))
+/// A message as transformers prepares it: keys that hold nothing are left out, and reasoning goes by all its names.
+fn prepared(message: &Json) -> Json {
+    let Json::Object(message) = message else { return message.clone() };
+    let mut kept: Map<String, Json> =
+        message.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let reasoning =
+        ["reasoning_content", "thinking", "reasoning"].iter().find_map(|key| kept.get(*key)).cloned();
+    if let Some(reasoning) = reasoning {
+        let mut all = Map::from_iter([("thinking".to_owned(), reasoning.clone())]);
+        all.extend(kept);
+        all.insert("reasoning_content".to_owned(), reasoning);
+        kept = all;
+    }
+    Json::Object(kept)
 }
 
 /// An error with its causes, on one line.

@@ -12,7 +12,7 @@ static GENERATION: LazyLock<Option<Regex>> =
 
 /// The template in minijinja's words.
 pub(crate) fn for_minijinja(template: &str) -> String {
-    let template = without_continuations(template);
+    let template = without_continuations(&with_plain_lines(template));
     let Some(tag) = GENERATION.as_ref() else { return template };
     let replaced = tag.replace_all(&template, |found: &Captures| {
         let statement = if found.get(2).is_some() { "endif" } else { "if true" };
@@ -27,7 +27,7 @@ pub(crate) const ANSWER_MARKS: [char; 2] = ['\u{f8e1}', '\u{f8e2}'];
 /// The template that also writes a mark where an answer starts and ends, if it tells where that is. White space around the
 /// tags is treated as without marks.
 pub(crate) fn with_marks(template: &str) -> Option<String> {
-    let template = without_continuations(template);
+    let template = without_continuations(&with_plain_lines(template));
     let tag = GENERATION.as_ref().filter(|tag| tag.is_match(&template))?;
     let [start, end] = ANSWER_MARKS;
     let replaced = tag.replace_all(&template, |found: &Captures| {
@@ -36,6 +36,11 @@ pub(crate) fn with_marks(template: &str) -> Option<String> {
         format!("{{%{} {statement} %}}{{{{ '{mark}' }}}}{{% {statement} {}%}}", &found[1], &found[3])
     });
     Some(replaced.into_owned())
+}
+
+/// Every kind of line end is `\n`, as Jinja reads any file.
+fn with_plain_lines(template: &str) -> String {
+    template.replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// Inside a tag's string literal, a backslash before a line's end joins the lines, as in Python.

@@ -76,6 +76,8 @@ impl TokenizerConfig {
 pub(crate) struct TextTokenizer {
     inner: Tokenizer,
     special: HashSet<u32>,
+    /// Tokens that are found as a whole in any text, special or not.
+    added: HashSet<u32>,
     /// The base knows tokens below this.
     vocab: usize,
     file: PathBuf,
@@ -128,8 +130,9 @@ impl TextTokenizer {
             Ok(())
         })?;
         let added = inner.get_added_tokens_decoder();
-        let special = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id).collect();
-        Ok(Self { inner, special, vocab, file })
+        let special = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+        let added = added.into_keys().collect();
+        Ok(Self { inner, special, added, vocab, file })
     }
 
     /// `special`: let the post-processor add what it adds (a BOS token, mostly).
@@ -151,6 +154,16 @@ impl TextTokenizer {
 
     pub(crate) fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
+    }
+
+    /// Whether the tokenizer's file sets the token apart from text.
+    pub(crate) fn is_added(&self, token: u32) -> bool {
+        self.added.contains(&token)
+    }
+
+    /// The token's own spelling in the vocabulary.
+    pub(crate) fn piece(&self, token: u32) -> Option<String> {
+        self.inner.id_to_token(token)
     }
 
     /// Whether a token has a place in running text: it is known, and no marker.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Id, NotificationKind};
+use crate::methods::score::ScoredExample;
 use crate::run::{RunEvent, RunId};
 
 /// Client to daemon: give up the request with this id. It is answered all the same, once: with its result if
@@ -35,6 +36,21 @@ pub struct GenerateDeltaParams {
     /// Whole UTF-8 characters only.
     pub text: String,
     pub token_ids: Vec<u32>,
+}
+
+/// Daemon to client: a `score/run` request has scored one more example.
+pub enum ScoreExample {}
+
+impl NotificationKind for ScoreExample {
+    const METHOD: &'static str = "score/example";
+    type Params = ScoreExampleParams;
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreExampleParams {
+    /// The id of the `score/run` request.
+    pub id: Id,
+    pub example: ScoredExample,
 }
 
 /// Daemon to client: something happened in a run that this session started or attached to, or, for sessions that

@@ -71,6 +71,8 @@ pub(crate) struct Painter<'a> {
     screen: &'a Screen,
     json: bool,
     runs: Vec<LiveRun>,
+    /// The display of a model that is being fetched, and when it was drawn last.
+    pulling: Option<(String, Instant)>,
     /// The stream's last line has no end yet.
     in_line: bool,
 }
@@ -86,7 +88,7 @@ struct LiveRun {
 
 impl<'a> Painter<'a> {
     pub(crate) fn new(screen: &'a Screen, json: bool) -> Painter<'a> {
-        Painter { screen, json, runs: Vec::new(), in_line: false }
+        Painter { screen, json, runs: Vec::new(), pulling: None, in_line: false }
     }
 
     pub(crate) fn show(&mut self, shown: &Shown) {
@@ -107,10 +109,30 @@ impl<'a> Painter<'a> {
             Shown::Generated(_) => self.end_line(),
             Shown::LogLine(line) => self.screen.stdout(&format!("{line}\n")),
             Shown::Run { run, event } => self.run(*run, event),
+            Shown::Pulling(_) | Shown::Pulled(_) => self.pull(shown),
             other => {
                 if let Some(bundle) = tables::bundle(other) {
                     self.screen.display(bundle);
                 }
+            }
+        }
+    }
+
+    /// One display from the first byte to the last.
+    fn pull(&mut self, shown: &Shown) {
+        let Some(bundle) = tables::bundle(shown) else { return };
+        let now = Instant::now();
+        match &mut self.pulling {
+            Some((_, drawn))
+                if matches!(shown, Shown::Pulling(_)) && now.duration_since(*drawn) < UPDATE_EVERY => {}
+            Some((display, drawn)) => {
+                self.screen.update(display, bundle);
+                *drawn = now;
+            }
+            None => {
+                let display = format!("hotplate-pull-{}", uuid::Uuid::new_v4());
+                self.screen.display_as(&display, bundle);
+                self.pulling = Some((display, now));
             }
         }
     }

@@ -14,8 +14,10 @@ mod numbers;
 mod output;
 mod parse;
 mod place;
+mod pull;
 mod rollback;
 mod sampling;
+mod score;
 mod status;
 mod stop;
 mod train;
@@ -35,8 +37,10 @@ pub use output::OutputArgs;
 pub use parse::{GrammarError, parse_line, parse_words};
 pub(crate) use place::looks_like_a_path;
 pub use place::{AdapterArg, BaseArg, adapter_or_folder, base_or_folder, folder_in};
+pub use pull::PullArgs;
 pub use rollback::RollbackArgs;
 pub use sampling::SamplingArgs;
+pub use score::ScoreArgs;
 pub use status::StatusArgs;
 pub use stop::StopArgs;
 pub use train::TrainArgs;
@@ -49,11 +53,13 @@ pub enum Command {
     Check(CheckArgs),
     Train(TrainArgs),
     Generate(GenerateArgs),
+    Score(ScoreArgs),
     Watch(WatchArgs),
     Unwatch(UnwatchArgs),
     Adapters(AdaptersArgs),
     Rollback(RollbackArgs),
     Models(ModelsArgs),
+    Pull(PullArgs),
     Status(StatusArgs),
     Logs(LogsArgs),
     Stop(StopArgs),
@@ -66,11 +72,13 @@ impl Command {
             Command::Check(args) => args.output.json,
             Command::Train(args) => args.output.json,
             Command::Generate(args) => args.output.json,
+            Command::Score(args) => args.output.json,
             Command::Watch(args) => args.output.json,
             Command::Unwatch(args) => args.output.json,
             Command::Adapters(args) => args.output.json,
             Command::Rollback(args) => args.output.json,
             Command::Models(args) => args.output.json,
+            Command::Pull(args) => args.output.json,
             Command::Status(args) => args.output.json,
             Command::Logs(args) => args.output.json,
             Command::Stop(args) => args.output.json,

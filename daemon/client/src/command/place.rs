@@ -6,9 +6,11 @@ use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use clap::Args;
 
+use crate::hub::{HubCache, HubName};
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BaseArg {
-    /// Base model: hotplate-tiny, or a Hugging Face folder [default: the adapter's, else hotplate-tiny]
+    /// Base model: hotplate-tiny, a Hugging Face folder, or ORG/NAME that was pulled [default: the adapter's, else hotplate-tiny]
     #[arg(long, value_name = "BASE")]
     pub base: Option<String>,
 }
@@ -27,8 +29,15 @@ pub fn folder_in(folder: &Path, path: &Path) -> PathBuf {
     std::path::absolute(&joined).unwrap_or(joined).components().collect()
 }
 
-/// A base: with a path separator, or where such a folder with a `config.json` exists, a folder; else a name.
+/// A base: where such a folder exists, that; `ORG/NAME`, the folder in the hub's cache, or the name where it is not there (the daemon
+/// says what to do then); else with a path separator, or where such a folder with a `config.json` exists, a folder; else a name.
 pub fn base_or_folder(folder: &Path, argument: &str) -> String {
+    if let Ok(name) = argument.parse::<HubName>()
+        && !folder_in(folder, Path::new(argument)).exists()
+    {
+        let cached = HubCache::from_env().ok().and_then(|cache| cache.find(&name));
+        return cached.map_or_else(|| argument.to_owned(), |found| found.to_string_lossy().into_owned());
+    }
     name_or_folder(folder, argument, "config.json")
 }
 
@@ -86,5 +95,11 @@ mod tests {
         assert_eq!(adapter_or_folder(here, "notes"), folder);
         assert_eq!(base_or_folder(here, "hotplate-tiny"), "hotplate-tiny");
         assert_eq!(base_or_folder(here, "."), here.to_str().unwrap());
+        assert_eq!(base_or_folder(here, "nobody/has-this-model"), "nobody/has-this-model");
+        std::fs::create_dir_all(here.join("nobody/has-this-model")).unwrap();
+        assert_eq!(
+            base_or_folder(here, "nobody/has-this-model"),
+            here.join("nobody/has-this-model").to_str().unwrap()
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hotplate_protocol::notifications::{GenerateDelta, RunEventNotification};
+use hotplate_protocol::notifications::{GenerateDelta, RunEventNotification, ScoreExample};
 use hotplate_protocol::run::RunEvent;
 use hotplate_protocol::{
     ErrorCode, Id, Message, Notification, NotificationKind, Response, RpcError, read_frame,
@@ -205,7 +205,7 @@ impl State {
 
 /// The request that a notification names.
 fn addressee(notification: &Notification) -> Option<Id> {
-    if notification.method != GenerateDelta::METHOD {
+    if ![GenerateDelta::METHOD, ScoreExample::METHOD].contains(&notification.method.as_str()) {
         return None;
     }
     serde_json::from_value(notification.params.get("id")?.clone()).ok()

@@ -3,7 +3,9 @@
 //! Owns the order of requests. Knows neither colours nor cells.
 
 mod logs;
+mod pull;
 mod run;
+mod score;
 mod stop;
 
 use std::io;
@@ -25,8 +27,10 @@ use crate::command::{
     CheckArgs, Command, GenerateArgs, RollbackArgs, UnwatchArgs, adapter_or_folder, base_or_folder, folder_in,
 };
 use crate::connection::{CallError, Connection};
+use crate::hub::HubError;
 use crate::shown::Shown;
 pub use logs::logs;
+pub use pull::pull;
 pub use run::follow;
 
 /// Why a command did not come to its end.
@@ -34,6 +38,8 @@ pub use run::follow;
 pub enum PerformError {
     #[error(transparent)]
     Call(CallError),
+    #[error(transparent)]
+    Hub(HubError),
     /// The front end's own doing: nothing to complain about.
     #[error("cancelled")]
     Cancelled,
@@ -75,9 +81,11 @@ pub fn perform(
         Command::Check(args) => check(connection, args, folder, canceller, show),
         Command::Train(args) => run::train(connection, args, folder, canceller, show),
         Command::Generate(args) => generate(connection, args, folder, canceller, show),
+        Command::Score(args) => score::score(connection, args, folder, canceller, show),
         Command::Watch(args) => run::watch(connection, args, folder, canceller, show),
         Command::Unwatch(args) => unwatch(connection, args, folder, canceller, show),
         Command::Rollback(args) => rollback(connection, args, canceller, show),
+        Command::Pull(args) => pull(args, canceller, show),
         Command::Logs(args) => logs(connection.home(), args, canceller, show),
         Command::Stop(args) => stop::stop(connection, args, canceller, show),
         Command::Adapters(_) => {

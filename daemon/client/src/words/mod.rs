@@ -6,13 +6,17 @@
 mod dataset;
 mod figures;
 mod lists;
+mod pull;
 mod run;
+mod score;
 mod table;
 
 pub use dataset::{check_summary, finding_place, findings, plan};
 pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
 pub use lists::{adapters, models, rolled_back, status, watching};
+pub use pull::{pulled, pulling};
 pub use run::{cause, event, gain, generated};
+pub use score::scored;
 pub use table::table;
 
 use crate::shown::Shown;
@@ -33,6 +37,8 @@ pub fn shown(shown: &Shown) -> Option<String> {
         Shown::Run { event: what, .. } => return event(what),
         Shown::Delta(text) => text.clone(),
         Shown::Generated(result) => generated(result),
+        Shown::ScoredExample(_) => return None,
+        Shown::Scored { lines, result } => scored(lines, result),
         Shown::Status(what) => status(what),
         Shown::NotRunning { home } => format!(
             "No daemon is running. Any command that needs one starts it.\nIts home: {}",
@@ -40,6 +46,8 @@ pub fn shown(shown: &Shown) -> Option<String> {
         ),
         Shown::Adapters(list) => adapters(list),
         Shown::Models(list) => models(list),
+        Shown::Pulling(what) => pulling(what),
+        Shown::Pulled(what) => pulled(what),
         Shown::Watching(what) => watching(what),
         Shown::Unwatched(folder) => {
             format!("No longer watching {}. Its adapter stays.", folder.display())

@@ -91,20 +91,18 @@ impl NeutralDrawing {
     /// One forward pass; all samples after the last.
     pub fn step(&mut self, base: &Base) -> Result<Option<NeutralSamples>, NeutralError> {
         let Some(prompt) = self.prompts.get(self.next) else { return Ok(Some(self.drawn.clone())) };
-        let generation = match &mut self.current {
-            Some(generation) => generation,
-            None => {
-                let options = SamplingOptions {
-                    temperature: 1.0,
-                    top_p: 1.0,
-                    seed: self.next as u64,
-                    max_tokens: SAMPLE_TOKENS,
-                    ..SamplingOptions::default()
-                };
-                self.tokens.clone_from(prompt);
-                self.current.insert(Generation::new(base, None, prompt.clone(), options)?)
-            }
-        };
+        if self.current.is_none() {
+            let options = SamplingOptions {
+                temperature: 1.0,
+                top_p: 1.0,
+                seed: self.next as u64,
+                max_tokens: SAMPLE_TOKENS,
+                ..SamplingOptions::default()
+            };
+            self.tokens.clone_from(prompt);
+            self.current = Some(Generation::new(base, None, prompt.clone(), options)?);
+        }
+        let Some(generation) = &mut self.current else { return Ok(None) };
         let (token_ids, over) = match generation.step(base)? {
             GenerationEvent::Reading => (Vec::new(), false),
             GenerationEvent::Delta { token_ids, .. } => (token_ids, false),

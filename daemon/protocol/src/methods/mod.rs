@@ -8,6 +8,7 @@ pub mod models;
 pub mod rollback;
 pub mod run_attach;
 pub mod run_cancel;
+pub mod score;
 pub mod status;
 pub mod stop;
 pub mod train;

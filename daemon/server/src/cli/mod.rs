@@ -8,6 +8,7 @@ pub(crate) mod grammar;
 pub(crate) mod interrupt;
 mod json;
 pub(crate) mod progress;
+mod pull;
 pub(crate) mod style;
 pub(crate) mod terminal;
 
@@ -64,8 +65,10 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
             output_is_gone(&error);
         }
     };
-    if let Command::Logs(args) = &command {
-        return Ok(perform::logs(&home, args, &canceller, &mut show)?);
+    match &command {
+        Command::Logs(args) => return Ok(perform::logs(&home, args, &canceller, &mut show)?),
+        Command::Pull(args) => return Ok(perform::pull(args, &canceller, &mut show)?),
+        _ => {}
     }
     let spawn = match &command {
         // Neither asking nor ending is a reason to start one.

@@ -9,12 +9,14 @@ use hotplate_client::{Shown, words};
 
 use super::columns::wrap;
 use super::progress::{BarWords, RunProgress};
+use super::pull::PullProgress;
 use super::style::{FAINT, GOOD, PLACE, WARNING, paint, with_heading};
 
 const CURVE_WIDTH: usize = 48;
 
 pub(crate) struct Terminal {
     progress: RunProgress,
+    pull: PullProgress,
     /// A plan is the result of `--dry-run`, and progress otherwise.
     plan_is_result: bool,
     /// Whether the text that is being written stands at the start of a line.
@@ -23,7 +25,12 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn new(plan_is_result: bool) -> Self {
-        Self { progress: RunProgress::new(BarWords::ENGLISH), plan_is_result, at_line_start: true }
+        Self {
+            progress: RunProgress::new(BarWords::ENGLISH),
+            pull: PullProgress::default(),
+            plan_is_result,
+            at_line_start: true,
+        }
     }
 
     pub(crate) fn show(&mut self, shown: &Shown) -> io::Result<()> {
@@ -39,6 +46,14 @@ impl Terminal {
                 }
                 self.at_line_start = true;
                 self.aside(&words::generated(result))
+            }
+            Shown::Pulling(progress) => {
+                self.pull.show(progress);
+                Ok(())
+            }
+            Shown::Pulled(fetched) => {
+                self.pull.clear();
+                self.out(&words::pulled(fetched))
             }
             Shown::Adapters(list) if !list.is_empty() => self.out(&with_heading(&words::adapters(list))),
             Shown::Models(list) => self.out(&with_heading(&words::models(list))),

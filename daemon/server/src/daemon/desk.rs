@@ -26,6 +26,7 @@ use super::runs::resume;
 use super::sessions::Asker;
 use super::store::{Store, WatchRow};
 use super::texts::Texts;
+use super::worker::ScoreJob;
 
 /// Threads for what clients ask; as many again for the daemon's own errands, so that neither waits for the other.
 const THREADS: usize = 2;
@@ -71,9 +72,13 @@ pub(crate) struct Saves {
 /// What a request needs from the desk.
 pub(crate) type Work = Box<dyn FnOnce(&Desk) -> Result<Value, RpcError> + Send>;
 
+/// Reads what is to be scored.
+pub(crate) type ReadScored = Box<dyn FnOnce(&Desk) -> Result<ScoreJob, RpcError> + Send>;
+
 pub(crate) enum Errand {
     /// A request that only needs files.
     Answer(Asker, Work),
+    ReadScored(Asker, ReadScored),
     TakeOrder(Asker, TrainParams, Purpose),
     TakeWatch(Asker, TrainParams),
     Look(WatchRow, Option<Saves>),
@@ -93,6 +98,9 @@ impl Errand {
         match self {
             Errand::Answer(asker, work) => {
                 Event::Answered { asker, outcome: guarded("the request", || work(desk)) }
+            }
+            Errand::ReadScored(asker, read) => {
+                Event::ScoredRead { asker, result: guarded("reading the texts", || read(desk)).map(Box::new) }
             }
             Errand::TakeOrder(asker, params, purpose) => {
                 let result = guarded("reading the dataset", || {
@@ -173,7 +181,9 @@ impl Errands {
 
     pub(crate) fn send(&self, errand: Errand) {
         let inbox = match errand {
-            Errand::Answer(..) | Errand::TakeOrder(..) | Errand::TakeWatch(..) => &self.clients,
+            Errand::Answer(..) | Errand::ReadScored(..) | Errand::TakeOrder(..) | Errand::TakeWatch(..) => {
+                &self.clients
+            }
             Errand::Look(..) | Errand::Prepare(..) | Errand::Resume(..) | Errand::WriteVersion(..) => {
                 &self.own
             }

@@ -15,7 +15,7 @@ use super::runs::prepare::Preparation;
 use super::sessions::{Asker, InFlight, Outbox, SessionId};
 use super::store::WatchRow;
 use super::watch::News;
-use super::worker::Report;
+use super::worker::{Report, ScoreJob};
 
 pub(crate) enum Event {
     /// A client connected.
@@ -42,6 +42,10 @@ pub(crate) enum Event {
     Answered {
         asker: Asker,
         outcome: Result<Value, RpcError>,
+    },
+    ScoredRead {
+        asker: Asker,
+        result: Result<Box<ScoreJob>, RpcError>,
     },
     OrderTaken {
         asker: Asker,

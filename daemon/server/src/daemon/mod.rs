@@ -12,6 +12,7 @@ mod idle;
 mod lock;
 mod methods;
 mod names;
+mod pick;
 mod process;
 mod runs;
 mod sessions;
@@ -101,6 +102,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         watches: BTreeMap::new(),
         models: HashMap::new(),
         generating: HashSet::new(),
+        scoring: HashSet::new(),
         cancelled: HashSet::new(),
         stopping: Stopping::No,
         idle: Idle::new(started),

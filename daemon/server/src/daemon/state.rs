@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_protocol::methods::initialize::Initialize;
-use hotplate_protocol::notifications::{GenerateDeltaParams, RunEventParams};
+use hotplate_protocol::notifications::{GenerateDeltaParams, RunEventParams, ScoreExampleParams};
 use hotplate_protocol::{ErrorCode, Id, Request, RequestKind, RpcError};
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ use super::settings::Settings;
 use super::store::Store;
 use super::watch::Watcher;
 use super::watching::Watched;
-use super::worker::{Command, Report, Worker};
+use super::worker::{Command, Report, ScoreJob, Worker};
 use super::{faults, methods};
 
 pub(crate) struct Daemon {
@@ -40,6 +40,8 @@ pub(crate) struct Daemon {
     /// Bases in memory.
     pub(crate) models: HashMap<BaseSource, Model>,
     pub(crate) generating: HashSet<Asker>,
+    /// From the request until its reply.
+    pub(crate) scoring: HashSet<Asker>,
     /// Requests that were cancelled while the desk had them.
     pub(crate) cancelled: HashSet<Asker>,
     pub(crate) worker: Worker,
@@ -116,6 +118,7 @@ impl Daemon {
             Event::Cancel { session, id } => self.cancel(session, id),
             Event::Left { session } => self.left(session),
             Event::Answered { asker, outcome } => self.reply(&asker, outcome),
+            Event::ScoredRead { asker, result } => self.scored_read(asker, result),
             Event::OrderTaken { asker, purpose, result } => self.order_taken(asker, purpose, result),
             Event::WatchTaken { asker, result } => self.watch_taken(&asker, result),
             Event::Looked { watch, saves, result } => self.looked(&watch, saves, result),
@@ -171,7 +174,7 @@ impl Daemon {
             return;
         }
         let asker = Asker { session, id };
-        if self.generating.remove(&asker) {
+        if self.generating.remove(&asker) || self.scoring.remove(&asker) {
             self.worker.send(Command::CancelGenerate(asker.clone()));
         } else {
             self.cancelled.insert(asker.clone());
@@ -184,6 +187,7 @@ impl Daemon {
             gone.finish();
         }
         self.generating.retain(|asker| asker.session != session);
+        self.scoring.retain(|asker| asker.session != session);
         self.cancelled.retain(|asker| asker.session != session);
         self.worker.send(Command::SessionLeft(session));
     }
@@ -197,6 +201,15 @@ impl Daemon {
             }
             Report::Generated { asker, result } => {
                 self.generating.remove(&asker);
+                self.reply(&asker, result.and_then(|result| methods::to_value(&result)));
+            }
+            Report::ScoredExample { asker, example } => {
+                if let Some(session) = self.sessions.get(&asker.session) {
+                    session.scored(ScoreExampleParams { id: asker.id, example });
+                }
+            }
+            Report::Scored { asker, result } => {
+                self.scoring.remove(&asker);
                 self.reply(&asker, result.and_then(|result| methods::to_value(&result)));
             }
             Report::Training { run, news } => self.training_news(run, news),
@@ -213,6 +226,20 @@ impl Daemon {
                 self.models.remove(&source);
             }
             Report::Stopped => {}
+        }
+    }
+
+    /// The texts to be scored are read; whoever asked may have gone.
+    fn scored_read(&mut self, asker: Asker, result: Result<Box<ScoreJob>, RpcError>) {
+        if !self.scoring.contains(&asker) {
+            return;
+        }
+        match result {
+            Ok(job) => self.worker.send(Command::Score(asker, job)),
+            Err(error) => {
+                self.scoring.remove(&asker);
+                self.reply(&asker, Err(error));
+            }
         }
     }
 

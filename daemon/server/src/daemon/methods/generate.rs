@@ -6,13 +6,10 @@ use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
-use super::rollback::known;
-use crate::daemon::names::{self, Wanted};
-use crate::daemon::runs::order::source;
-use crate::daemon::runs::place::base_folder;
+use crate::daemon::pick::pick;
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
-use crate::daemon::worker::{AdapterPick, BaseChoice, Command, GenerateJob};
+use crate::daemon::worker::{Command, GenerateJob};
 
 /// Answers in progress in the whole daemon: each holds a cache in memory.
 const GENERATIONS: usize = 128;
@@ -29,41 +26,7 @@ impl Later for Generate {
             let message = format!("{GENERATIONS} answers are being written; try again in a moment");
             return Err(RpcError::new(ErrorCode::Busy, message));
         }
-        let given = match &params.base {
-            Some(base) => Some(source(base_folder(base)?.as_deref())),
-            None => None,
-        };
-        let (base, adapter) = match params.adapter.as_deref().map(names::parse).transpose()? {
-            None => (BaseChoice::Given(given.unwrap_or_else(|| source(None))), None),
-            Some(Wanted::Folder(folder)) => {
-                let pick = AdapterPick { folder: folder.to_owned(), label: folder.display().to_string() };
-                let base = if let Some(base) = given {
-                    BaseChoice::Given(base)
-                } else {
-                    let rows = daemon.store.adapters()?;
-                    let known =
-                        rows.into_iter().map(|row| (row.fingerprint, source(row.base_folder.as_deref())));
-                    BaseChoice::OfAdapter { known: known.collect() }
-                };
-                (base, Some(pick))
-            }
-            Some(Wanted::Name { name, version }) => {
-                let row = known(daemon, name)?;
-                let versions = daemon.store.versions(&row.name)?;
-                let version = version.unwrap_or(row.current);
-                if !versions.iter().any(|known| known.version == version) {
-                    let list: Vec<String> = versions.iter().map(|known| known.version.to_string()).collect();
-                    let message =
-                        format!("{} has no version {version}; it has {}", row.name, list.join(", "));
-                    return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
-                }
-                let pick = AdapterPick {
-                    folder: daemon.desk.version_folder(&row.name, version),
-                    label: format!("{}@{version}", row.name),
-                };
-                (BaseChoice::Given(given.unwrap_or_else(|| source(row.base_folder.as_deref()))), Some(pick))
-            }
-        };
+        let (base, adapter) = pick(daemon, params.base.as_deref(), params.adapter.as_deref())?;
         daemon.generating.insert(asker.clone());
         daemon.worker.send(Command::Generate(Box::new(GenerateJob {
             asker: asker.clone(),

@@ -8,6 +8,7 @@ mod models;
 mod rollback;
 mod run_attach;
 mod run_cancel;
+mod score;
 mod status;
 mod stop;
 mod train;
@@ -24,6 +25,7 @@ use hotplate_protocol::methods::models::Models;
 use hotplate_protocol::methods::rollback::Rollback;
 use hotplate_protocol::methods::run_attach::AttachRun;
 use hotplate_protocol::methods::run_cancel::CancelRun;
+use hotplate_protocol::methods::score::ScoreTexts;
 use hotplate_protocol::methods::status::Status;
 use hotplate_protocol::methods::stop::Stop;
 use hotplate_protocol::methods::train::{PlanTrain, Train};
@@ -36,6 +38,7 @@ use serde_json::Value;
 use super::desk::{Desk, Errand};
 use super::sessions::Asker;
 use super::state::Daemon;
+pub(crate) use rollback::known;
 
 /// Answered at once, on the main loop: must not read files of the user's.
 pub(crate) trait AtOnce: RequestKind {
@@ -78,6 +81,7 @@ pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: &Request, ar
         CancelRun::METHOD => at_once::<CancelRun>(daemon, asker, request),
         Check::METHOD => at_desk::<Check>(daemon, asker, request),
         Generate::METHOD => later::<Generate>(daemon, asker, request, arrived),
+        ScoreTexts::METHOD => later::<ScoreTexts>(daemon, asker, request, arrived),
         Train::METHOD => later::<Train>(daemon, asker, request, arrived),
         PlanTrain::METHOD => later::<PlanTrain>(daemon, asker, request, arrived),
         Watch::METHOD => later::<Watch>(daemon, asker, request, arrived),

@@ -43,7 +43,7 @@ impl AtOnce for Rollback {
 }
 
 /// The adapter of this name, or an error that lists those that there are.
-pub(super) fn known(daemon: &Daemon, name: &str) -> Result<AdapterRow, RpcError> {
+pub(crate) fn known(daemon: &Daemon, name: &str) -> Result<AdapterRow, RpcError> {
     if let Some(row) = daemon.store.adapter(name)? {
         return Ok(row);
     }

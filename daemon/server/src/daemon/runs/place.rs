@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hotplate_client::hub::{HubCache, HubName};
 use hotplate_protocol::methods::train::{Knobs, TrainParams};
 use hotplate_protocol::run::{Cause, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
@@ -79,10 +80,14 @@ pub(crate) fn base_folder(base: &str) -> Result<Option<PathBuf>, RpcError> {
         return Ok(None);
     }
     let unusable = |message: String| RpcError::new(ErrorCode::UnusableBase, message);
+    if let Ok(name) = base.parse::<HubName>() {
+        let found = HubCache::from_env().and_then(|cache| cache.get(&name));
+        return found.map(Some).map_err(|error| unusable(error.to_string()));
+    }
     let path = Path::new(base);
     if !path.is_absolute() {
         return Err(unusable(format!(
-            "there is no base {base:?}; name a folder in Hugging Face's layout, or {EMBEDDED}"
+            "there is no base {base:?}; name a folder in Hugging Face's layout, ORG/NAME as on the hub, or {EMBEDDED}"
         )));
     }
     let real = fs::canonicalize(path).map_err(|error| {

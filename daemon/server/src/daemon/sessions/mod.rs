@@ -12,9 +12,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hotplate_protocol::notifications::{GenerateDeltaParams, RunEventParams};
+use hotplate_protocol::notifications::{
+    GenerateDeltaParams, RunEventParams, ScoreExample, ScoreExampleParams,
+};
 use hotplate_protocol::run::RunId;
-use hotplate_protocol::{Id, Message, Response, RpcError};
+use hotplate_protocol::{Id, Message, Notification, Response, RpcError};
 use interprocess::local_socket::Stream;
 use serde_json::Value;
 
@@ -143,6 +145,12 @@ impl Session {
     pub(crate) fn delta(&self, delta: GenerateDeltaParams) {
         if self.open.contains(&delta.id) {
             self.outbox.lanes.push_delta(delta);
+        }
+    }
+
+    pub(crate) fn scored(&self, params: ScoreExampleParams) {
+        if self.open.contains(&params.id) {
+            self.outbox.send(Message::Notification(Notification::new::<ScoreExample>(&params)));
         }
     }
 

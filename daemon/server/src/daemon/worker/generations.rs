@@ -46,6 +46,15 @@ pub(crate) enum BaseChoice {
     },
 }
 
+impl BaseChoice {
+    pub(crate) fn source(self, adapter: Option<&AdapterPick>) -> BaseSource {
+        match self {
+            BaseChoice::Given(source) => source,
+            BaseChoice::OfAdapter { known } => base_of(adapter.map(|pick| pick.folder.as_path()), &known),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct AdapterPick {
     pub(crate) folder: PathBuf,
@@ -138,12 +147,7 @@ impl Active {
         texts: &Texts,
         report: &dyn Fn(Report),
     ) -> Result<Active, RpcError> {
-        let source = match job.base {
-            BaseChoice::Given(source) => source,
-            BaseChoice::OfAdapter { known } => {
-                base_of(job.adapter.as_ref().map(|pick| pick.folder.as_path()), &known)
-            }
-        };
+        let source = job.base.source(job.adapter.as_ref());
         let base = bases.get(&source, texts, report)?;
         let adapter = match &job.adapter {
             Some(pick) => Some(bases.adapter(&pick.folder, &base.text)?),

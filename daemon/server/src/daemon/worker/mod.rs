@@ -4,6 +4,7 @@
 
 mod bases;
 mod generations;
+mod scorings;
 mod training;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,10 @@ use hotplate_engine::device::Device;
 use hotplate_engine::train::{Losses, Outcome};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::generate::GenerateResult;
+use hotplate_protocol::methods::score::{ScoreResult, ScoredExample};
 use hotplate_protocol::run::{RunEvent, RunId};
+use scorings::Scorings;
+pub(crate) use scorings::{Place, ScoreJob};
 pub(crate) use training::{TrainJob, figures};
 use training::{Training, measure};
 
@@ -33,9 +37,11 @@ use super::settings::Settings;
 
 pub(crate) enum Command {
     Generate(Box<GenerateJob>),
+    /// Gives up an answer or a scoring.
     CancelGenerate(Asker),
     /// Its client has left: its answers end.
     SessionLeft(SessionId),
+    Score(Asker, Box<ScoreJob>),
     Train(Box<TrainJob>),
     CancelTrain(RunId),
     /// How fast would this run be?
@@ -47,6 +53,8 @@ pub(crate) enum Command {
 pub(crate) enum Report {
     Delta { asker: Asker, text: String, token_ids: Vec<u32> },
     Generated { asker: Asker, result: Result<GenerateResult, RpcError> },
+    ScoredExample { asker: Asker, example: ScoredExample },
+    Scored { asker: Asker, result: Result<ScoreResult, RpcError> },
     Training { run: RunId, news: News },
     Measured { asker: Asker, prepared: Box<Prepared>, speed: Option<f64> },
     Loaded { source: BaseSource, text: Arc<BaseText>, bytes: u64, parameters: u64 },
@@ -97,6 +105,7 @@ impl Worker {
             desk: Arc::clone(desk),
             bases: Bases::new(device),
             generations: Generations::default(),
+            scorings: Scorings::default(),
             training: None,
             model_ttl: settings.model_ttl,
             checkpoint: settings.checkpoint,
@@ -127,6 +136,7 @@ struct Work {
     desk: Arc<Desk>,
     bases: Bases,
     generations: Generations,
+    scorings: Scorings,
     training: Option<Training>,
     model_ttl: Duration,
     checkpoint: Duration,
@@ -155,7 +165,12 @@ impl Work {
             if self.last_tidy.elapsed() >= TIDY_EVERY {
                 self.tidy();
             }
-            if self.generations.step(&mut self.bases, &*self.report) || self.train() {
+            // Somebody waits for text; scores and a run share what is left, a layer each.
+            if self.generations.step(&mut self.bases, &*self.report) {
+                continue;
+            }
+            let scored = self.scorings.step(&mut self.bases, &*self.report);
+            if self.train() || scored {
                 continue;
             }
             let wake = self.bases.next_unload(self.model_ttl).map_or(Duration::from_hours(1), |at| {
@@ -182,8 +197,17 @@ impl Work {
         let report = &*self.report;
         match command {
             Command::Generate(job) => self.generations.add(*job, &mut self.bases, &self.desk.texts, report),
-            Command::CancelGenerate(asker) => self.generations.cancel(&asker),
-            Command::SessionLeft(session) => self.generations.cancel_session(session),
+            Command::CancelGenerate(asker) => {
+                self.generations.cancel(&asker);
+                self.scorings.cancel(&asker);
+            }
+            Command::SessionLeft(session) => {
+                self.generations.cancel_session(session);
+                self.scorings.cancel_session(session);
+            }
+            Command::Score(asker, job) => {
+                self.scorings.add(asker, *job, &mut self.bases, &self.desk.texts, report);
+            }
             Command::Train(job) => {
                 let run = job.run;
                 match Training::start(*job, &mut self.bases, &self.desk.texts, report) {

@@ -1,0 +1,37 @@
+//! Renders conversations through a base's chat template, for comparison with other implementations.
+//!
+//! `cargo run --release -p hotplate-engine --example chat -- DIR < conversations.json`
+
+#![expect(clippy::print_stdout, reason = "the texts are the result")]
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use hotplate_engine::base_text::{BaseSource, BaseText};
+use serde_json::{Value, json};
+
+/// Reads a list of `{"messages": [...], "tools": [...] or null, "add_generation_prompt": bool}` and prints a list of
+/// `{"text", "tokens"}` or `{"error"}`, and before it the tokens that end an answer.
+#[derive(Parser)]
+struct Arguments {
+    /// A Hugging Face folder.
+    base: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let text = BaseText::open(&BaseSource::Folder(arguments.base))?;
+    let conversations: Vec<Value> = serde_json::from_reader(std::io::stdin().lock())?;
+    let rendered = conversations.iter().map(|conversation| {
+        let messages = conversation["messages"].as_array().cloned().unwrap_or_default();
+        let tools = Some(&conversation["tools"]).filter(|tools| !tools.is_null());
+        let open = conversation["add_generation_prompt"].as_bool().unwrap_or(false);
+        match text.chat(&messages, tools, open) {
+            Ok((text, tokens)) => json!({"text": text, "tokens": tokens}),
+            Err(error) => json!({"error": error.to_string()}),
+        }
+    });
+    println!("{}", json!({"eos": text.eos, "rendered": rendered.collect::<Vec<_>>()}));
+    Ok(())
+}

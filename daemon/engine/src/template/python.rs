@@ -1,0 +1,179 @@
+//! What Python's Jinja does otherwise than minijinja: how lists and dicts are shown, some tests, some methods of strings.
+
+use std::fmt::Write as _;
+
+use minijinja::value::{Rest, Value, ValueKind};
+use minijinja::{Environment, Error, ErrorKind};
+
+/// Deeper values are nobody's chat; the stack is finite.
+const DEEPEST: usize = 100;
+
+pub(super) fn add_to(environment: &mut Environment<'static>) {
+    environment.set_formatter(|out, _, value| out.write_str(&shown(value)?).map_err(Error::from));
+    environment.set_unknown_method_callback(|state, value, method, args| {
+        match own_method(value, method, args) {
+            Some(result) => result,
+            None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args),
+        }
+    });
+    environment.add_filter("string", |value: &Value| shown(value));
+    environment.add_filter("join", join);
+    // In Python whatever has a length and an index is a sequence: texts and dicts too.
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map | ValueKind::Undefined)
+    });
+    environment.add_test("iterable", |value: &Value| {
+        matches!(value.kind(), ValueKind::String | ValueKind::Undefined) || value.try_iter().is_ok()
+    });
+    environment.add_function("dict", |args: Rest<Value>, named: minijinja::value::Kwargs| {
+        let mut pairs: Vec<(Value, Value)> = Vec::new();
+        for map in args.iter() {
+            for key in map.try_iter()? {
+                let value = map.get_item(&key)?;
+                pairs.push((key, value));
+            }
+        }
+        for key in named.args() {
+            pairs.push((Value::from(key), named.get(key)?));
+        }
+        Ok::<_, Error>(pairs.into_iter().collect::<Value>())
+    });
+}
+
+/// As `{{ value }}` writes it: texts as they are, everything else as `str()` gives it.
+fn shown(value: &Value) -> Result<String, Error> {
+    match value.kind() {
+        ValueKind::Undefined => Ok(String::new()),
+        ValueKind::Seq | ValueKind::Map => {
+            let mut out = String::new();
+            repr(&mut out, value, 0)?;
+            Ok(out)
+        }
+        _ => Ok(value.to_string()),
+    }
+}
+
+fn join(
+    value: &Value,
+    separator: Option<String>,
+    attribute: Option<minijinja::value::Kwargs>,
+) -> Result<String, Error> {
+    let attribute: Option<String> = match &attribute {
+        Some(named) => named.get("attribute")?,
+        None => None,
+    };
+    let mut out = String::new();
+    if value.is_undefined() {
+        return Ok(out);
+    }
+    for (at, item) in value.try_iter()?.enumerate() {
+        if at > 0 {
+            out.push_str(separator.as_deref().unwrap_or_default());
+        }
+        let item = match &attribute {
+            Some(name) => item.get_attr(name)?,
+            None => item,
+        };
+        out.push_str(&shown(&item)?);
+    }
+    Ok(out)
+}
+
+/// Python's `repr()` of what JSON can hold.
+fn repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
+    if depth > DEEPEST {
+        return Err(Error::new(ErrorKind::InvalidOperation, "nested too deeply"));
+    }
+    match value.kind() {
+        ValueKind::String => quoted(out, value.as_str().unwrap_or_default()),
+        ValueKind::Seq => {
+            out.push('[');
+            for (at, item) in value.try_iter()?.enumerate() {
+                if at > 0 {
+                    out.push_str(", ");
+                }
+                repr(out, &item, depth + 1)?;
+            }
+            out.push(']');
+        }
+        ValueKind::Map => {
+            out.push('{');
+            for (at, key) in value.try_iter()?.enumerate() {
+                if at > 0 {
+                    out.push_str(", ");
+                }
+                repr(out, &key, depth + 1)?;
+                out.push_str(": ");
+                repr(out, &value.get_item(&key)?, depth + 1)?;
+            }
+            out.push('}');
+        }
+        _ => out.push_str(&value.to_string()),
+    }
+    Ok(())
+}
+
+/// A text as Python shows it inside a list: single quotes unless there are some in it and no double ones.
+fn quoted(out: &mut String, text: &str) {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    out.push(quote);
+    for char in text.chars() {
+        match char {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            char if char == quote => {
+                out.push('\\');
+                out.push(char);
+            }
+            char if char.is_control() => {
+                let _ = match u32::from(char) {
+                    code @ 0..=0xff => write!(out, "\\x{code:02x}"),
+                    code => write!(out, "\\u{code:04x}"),
+                };
+            }
+            // Python's isprintable() leaves out white space that is not a space.
+            char if char.is_whitespace() && char != ' ' => {
+                let _ = match u32::from(char) {
+                    code @ 0..=0xff => write!(out, "\\x{code:02x}"),
+                    code => write!(out, "\\u{code:04x}"),
+                };
+            }
+            char => out.push(char),
+        }
+    }
+    out.push(quote);
+}
+
+/// Methods of strings that the compatibility layer of minijinja does not know.
+fn own_method(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
+    let text = value.as_str()?;
+    let first = args.first().and_then(Value::as_str);
+    let Some(first) = first.filter(|first| !first.is_empty() || method.starts_with("remove")) else {
+        return None;
+    };
+    let parts = |parts: &[&str]| Value::from(parts.iter().map(|part| Value::from(*part)).collect::<Vec<_>>());
+    Some(Ok(match method {
+        "removeprefix" => Value::from(text.strip_prefix(first).unwrap_or(text)),
+        "removesuffix" => Value::from(text.strip_suffix(first).unwrap_or(text)),
+        "partition" => match text.split_once(first) {
+            Some((before, after)) => parts(&[before, first, after]),
+            None => parts(&[text, "", ""]),
+        },
+        "rpartition" => match text.rsplit_once(first) {
+            Some((before, after)) => parts(&[before, first, after]),
+            None => parts(&["", "", text]),
+        },
+        "rsplit" => {
+            let most = args.get(1).and_then(|most| usize::try_from(most.clone()).ok());
+            let mut found: Vec<&str> = match most {
+                Some(most) => text.rsplitn(most.saturating_add(1), first).collect(),
+                None => text.rsplit(first).collect(),
+            };
+            found.reverse();
+            parts(&found)
+        }
+        _ => return None,
+    }))
+}

@@ -1,0 +1,103 @@
+//! `score/run`: the desk reads the texts, the worker scores them.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use hotplate_dataset::Limits;
+use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::encode_example::EncodeOptions;
+use hotplate_protocol::methods::score::{ScoreParams, ScoreTexts};
+use hotplate_protocol::methods::train::Knobs;
+use hotplate_protocol::{ErrorCode, RpcError};
+
+use super::Later;
+use crate::daemon::desk::{Desk, Errand};
+use crate::daemon::faults;
+use crate::daemon::pick::pick;
+use crate::daemon::runs::read::max_tokens;
+use crate::daemon::sessions::Asker;
+use crate::daemon::state::Daemon;
+use crate::daemon::worker::{AdapterPick, Place, ScoreJob};
+
+/// Scorings in progress in the whole daemon.
+const SCORINGS: usize = 16;
+
+impl Later for ScoreTexts {
+    fn begin(
+        daemon: &mut Daemon,
+        asker: &Asker,
+        params: ScoreParams,
+        _arrived: Instant,
+    ) -> Result<(), RpcError> {
+        if daemon.scoring.len() >= SCORINGS {
+            let message = format!("{SCORINGS} files are being scored; try again in a moment");
+            return Err(RpcError::new(ErrorCode::Busy, message));
+        }
+        let (base, adapter) = pick(daemon, params.base.as_deref(), params.adapter.as_deref())?;
+        let source = base.source(adapter.as_ref());
+        daemon.scoring.insert(asker.clone());
+        let read = move |desk: &Desk| read(desk, &params, source, adapter);
+        daemon.errands.send(Errand::ReadScored(asker.clone(), Box::new(read)));
+        Ok(())
+    }
+}
+
+/// The examples as training would see them.
+fn read(
+    desk: &Desk,
+    params: &ScoreParams,
+    source: BaseSource,
+    adapter: Option<AdapterPick>,
+) -> Result<ScoreJob, RpcError> {
+    let not_found = |message: String| RpcError::new(ErrorCode::NotFound, message);
+    let path = &params.path;
+    if !path.is_absolute() {
+        return Err(not_found(format!("the path {} is not absolute", path.display())));
+    }
+    let metadata = fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            not_found(format!("there is no file or folder {}; check the path", path.display()))
+        }
+        _ => not_found(format!("cannot open {}: {error}; check that you may read it", path.display())),
+    })?;
+    let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
+    let limits = Limits::default();
+    let dataset = if metadata.is_dir() {
+        hotplate_dataset::read(path, &limits)
+    } else {
+        hotplate_dataset::read_one(path, &limits)
+    };
+    let dataset = dataset.map_err(|error| faults::of_dataset(&error))?;
+    let longest = max_tokens(&text, &Knobs::default());
+    let (mut samples, mut places) = (Vec::new(), Vec::new());
+    for example in &dataset.examples {
+        let sample = encode(&text, example, longest, path)?;
+        samples.push(sample);
+        places.push(Place { file: example.file.to_string_lossy().into_owned().into(), lines: example.lines });
+    }
+    let left_out = dataset.findings.iter().filter(|finding| finding.code.skips()).count();
+    if samples.is_empty() {
+        let why = dataset.findings.iter().find(|finding| finding.code.skips()).map_or_else(
+            || "it is empty".to_owned(),
+            |first| format!("line {}: {}", first.lines.0, first.message),
+        );
+        let message = format!("{} holds no examples ({why}); hotplate check says more", path.display());
+        return Err(RpcError::new(ErrorCode::UnusableDataset, message));
+    }
+    Ok(ScoreJob { source, adapter, text, samples, places, left_out })
+}
+
+fn encode(
+    text: &BaseText,
+    example: &hotplate_dataset::Example,
+    longest: usize,
+    path: &Path,
+) -> Result<hotplate_engine::base_text::Sample, RpcError> {
+    text.encode_example(&example.content, &EncodeOptions::new(longest)).map_err(|error| {
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+        let place = folder.join(&example.file);
+        let message = format!("{}:{}: {error}", place.display(), example.lines.0);
+        RpcError::new(ErrorCode::UnusableBase, message)
+    })
+}

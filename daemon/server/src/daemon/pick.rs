@@ -1,0 +1,52 @@
+//! Which base and which adapter a request means: names from the store, or folders.
+
+use hotplate_protocol::{ErrorCode, RpcError};
+
+use super::methods::known;
+use super::names::{self, Wanted};
+use super::runs::order::source;
+use super::runs::place::base_folder;
+use super::state::Daemon;
+use super::worker::{AdapterPick, BaseChoice};
+
+/// `base` and `adapter` as in `generate/start`.
+pub(crate) fn pick(
+    daemon: &Daemon,
+    base: Option<&str>,
+    adapter: Option<&str>,
+) -> Result<(BaseChoice, Option<AdapterPick>), RpcError> {
+    let given = match base {
+        Some(base) => Some(source(base_folder(base)?.as_deref())),
+        None => None,
+    };
+    let picked = match adapter.map(names::parse).transpose()? {
+        None => (BaseChoice::Given(given.unwrap_or_else(|| source(None))), None),
+        Some(Wanted::Folder(folder)) => {
+            let pick = AdapterPick { folder: folder.to_owned(), label: folder.display().to_string() };
+            let base = if let Some(base) = given {
+                BaseChoice::Given(base)
+            } else {
+                let rows = daemon.store.adapters()?;
+                let known = rows.into_iter().map(|row| (row.fingerprint, source(row.base_folder.as_deref())));
+                BaseChoice::OfAdapter { known: known.collect() }
+            };
+            (base, Some(pick))
+        }
+        Some(Wanted::Name { name, version }) => {
+            let row = known(daemon, name)?;
+            let versions = daemon.store.versions(&row.name)?;
+            let version = version.unwrap_or(row.current);
+            if !versions.iter().any(|known| known.version == version) {
+                let list: Vec<String> = versions.iter().map(|known| known.version.to_string()).collect();
+                let message = format!("{} has no version {version}; it has {}", row.name, list.join(", "));
+                return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
+            }
+            let pick = AdapterPick {
+                folder: daemon.desk.version_folder(&row.name, version),
+                label: format!("{}@{version}", row.name),
+            };
+            (BaseChoice::Given(given.unwrap_or_else(|| source(row.base_folder.as_deref()))), Some(pick))
+        }
+    };
+    Ok(picked)
+}
