@@ -202,6 +202,7 @@ impl Failure {
                 }
                 PerformError::Call(CallError::Cancelled) | PerformError::Cancelled => "Cancelled",
                 PerformError::RunFailed { .. } => "RunFailed",
+                PerformError::Hub(_) => "Hub",
                 PerformError::NameIsAPath { .. } => "Usage",
                 PerformError::NoLog { .. } | PerformError::UnreadableLog { .. } => "NoLog",
                 PerformError::StillRunning { .. } => "StillRunning",

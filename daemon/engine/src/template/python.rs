@@ -177,3 +177,44 @@ fn own_method(value: &Value, method: &str, args: &[Value]) -> Option<Result<Valu
         _ => return None,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(template: &str, expected: &str) {
+        let mut environment = Environment::new();
+        add_to(&mut environment);
+        environment.add_template_owned("t", template.to_owned()).unwrap();
+        assert_eq!(environment.get_template("t").unwrap().render(()).unwrap(), expected, "{template}");
+    }
+
+    #[test]
+    fn values_look_as_in_python() {
+        check(
+            "{{ [1, 2.0, true, none, 'a', \"it's\", '\"\\'', '\\n好'] }}",
+            r#"[1, 2.0, True, None, 'a', "it's", '"\'', '\n好']"#,
+        );
+        check(
+            "{{ {'a': {'b': []}} }}{{ ['x'] | string }}{{ [['a'], 'b'] | join('-') }}",
+            "{'a': {'b': []}}['x']['a']-b",
+        );
+        check("{{ missing }}{{ missing | join }}|{{ none }}", "|None");
+    }
+
+    #[test]
+    fn texts_and_dicts_are_sequences() {
+        check(
+            "{{ 'a' is sequence }}{{ {} is sequence }}{{ [] is sequence }}{{ 1 is sequence }}",
+            "TrueTrueTrueFalse",
+        );
+        check("{{ 'a' is iterable }}{{ {} is iterable }}{{ none is iterable }}", "TrueTrueFalse");
+    }
+
+    #[test]
+    fn methods_that_python_has() {
+        check("{{ 'a.b.c'.rsplit('.', 1) }}{{ 'a=b'.partition('=') | list }}", "['a.b', 'c']['a', '=', 'b']");
+        check("{{ 'abc'.removeprefix('a').removesuffix('c') }}{{ 'a'.upper() }}", "bA");
+        check("{{ dict({'z': 0}, a=1) }}", "{'z': 0, 'a': 1}");
+    }
+}
