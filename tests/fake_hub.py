@@ -100,11 +100,20 @@ class FakeHub:
         if path == api or path in [f"{api}/revision/{revision}" for revision in (*self.revisions, self.commit)]:
             listing = {"id": self.model, "sha": self.commit, "siblings": [{"rfilename": name} for name in self.files]}
             return handler.plain(200, json.dumps(listing).encode(), Content_Type="application/json")
+        if path in [f"{api}/tree/{revision}" for revision in (*self.revisions, self.commit)]:
+            return handler.plain(200, json.dumps([self.entry(name) for name in self.files]).encode())
         for revision in (*self.revisions, self.commit):
             prefix = f"/{self.model}/resolve/{revision}/"
             if path.startswith(prefix) and path.removeprefix(prefix) in self.files:
                 return self.file(handler, path.removeprefix(prefix))
         handler.plain(404, b"Entry not found", X_Error_Code="RepoNotFound")
+
+    def entry(self, name: str) -> dict:
+        content = self.files[name]
+        entry = {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+        if name.endswith(".safetensors"):
+            entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+        return entry
 
     def file(self, handler, name: str) -> None:
         content = self.files[name]

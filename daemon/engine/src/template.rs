@@ -182,6 +182,12 @@ fn prepared(message: &Json) -> Json {
 /// An error with its causes, on one line.
 fn words(error: &Error) -> String {
     let mut words = error.to_string();
+    // Names of ours inside; the line is what helps.
+    if let (Some(name), Some(line)) = (error.name(), error.line())
+        && let Some(plain) = words.strip_suffix(&format!(" (in {name}:{line})"))
+    {
+        words = format!("{plain} (line {line})");
+    }
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         let _ = write!(words, ": {inner}");
@@ -252,7 +258,7 @@ impl JsonWriter {
             ValueKind::None => out.push_str("null"),
             ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
             // A float that is whole keeps its ".0" in both languages.
-            ValueKind::Number => out.push_str(&value.to_string()),
+            ValueKind::Number => out.push_str(&python::number(value)),
             ValueKind::String => self.text(out, value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
                 let items: Vec<Value> = value.try_iter()?.collect();

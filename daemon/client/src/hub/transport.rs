@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
+use serde_json::Value;
 use ureq::{Agent, AgentBuilder, ErrorKind, Response};
 
 use super::HubError;
@@ -76,21 +77,37 @@ impl Hub {
             }
         }
         let (response, _) = answer.map_err(|refusal| self.explain(refusal, id, "the list of files"))?;
+        let parsed = self.json(response)?;
+        let commit = parsed.get("sha").and_then(Value::as_str).map(str::to_owned);
+        let files: Vec<String> = match parsed.get("siblings").and_then(Value::as_array) {
+            Some(siblings) => siblings.iter().filter_map(|file| text(file, "rfilename")).collect(),
+            None => {
+                let tree = format!(
+                    "{}/api/models/{id}/tree/{}?recursive=true",
+                    self.endpoint,
+                    escaped(commit.as_deref().unwrap_or(revision))
+                );
+                let answer = self.request("GET", &tree, None);
+                let (response, _) =
+                    answer.map_err(|refusal| self.explain(refusal, id, "the list of files"))?;
+                let tree = self.json(response)?;
+                let entries = tree.as_array().map(Vec::as_slice).unwrap_or_default();
+                entries.iter().filter_map(|file| text(file, "path")).collect()
+            }
+        };
+        // A name becomes a path.
+        let plain = |file: &String| {
+            file.split('/').all(|part| !matches!(part, "" | "." | "..")) && !file.contains('\\')
+        };
+        Ok((files.into_iter().filter(plain).collect(), commit))
+    }
+
+    fn json(&self, response: Response) -> Result<Value, HubError> {
         let bad = |why: String| HubError::BadAnswer { endpoint: self.endpoint.clone(), why };
         let mut bytes = Vec::new();
         let mut reader = response.into_reader().take(LARGEST_ANSWER);
         reader.read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
-        let parsed: serde_json::Value = serde_json::from_slice(&bytes)
-            .map_err(|error| bad(format!("the list of files is no JSON: {error}")))?;
-        let siblings = parsed.get("siblings").and_then(serde_json::Value::as_array);
-        let siblings = siblings.ok_or_else(|| bad("the list of files has no siblings".to_owned()))?;
-        let files = siblings.iter().filter_map(|file| Some(file.get("rfilename")?.as_str()?.to_owned()));
-        // A name becomes a path.
-        let files = files.filter(|file| {
-            file.split('/').all(|part| !matches!(part, "" | "." | "..")) && !file.contains('\\')
-        });
-        let commit = parsed.get("sha").and_then(serde_json::Value::as_str).map(str::to_owned);
-        Ok((files.collect(), commit))
+        serde_json::from_slice(&bytes).map_err(|error| bad(format!("the list of files is no JSON: {error}")))
     }
 
     pub(super) fn metadata(&self, id: &str, revision: &str, file: &str) -> Result<Metadata, HubError> {
@@ -229,6 +246,10 @@ struct Told {
     etag: Option<String>,
     size: Option<u64>,
     commit: Option<String>,
+}
+
+fn text(object: &Value, key: &str) -> Option<String> {
+    Some(object.get(key)?.as_str()?.to_owned())
 }
 
 fn header(response: &Response, name: &str) -> Option<String> {

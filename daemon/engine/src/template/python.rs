@@ -18,6 +18,12 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     });
     environment.add_filter("string", |value: &Value| shown(value));
     environment.add_filter("join", join);
+    environment.add_filter("int", |value: &Value, default: Option<Value>| {
+        whole(value).map_or_else(|| default.unwrap_or_else(|| Value::from(0)), Value::from)
+    });
+    environment.add_filter("float", |value: &Value, default: Option<Value>| {
+        float(value).map_or_else(|| default.unwrap_or_else(|| Value::from(0.0)), Value::from)
+    });
     // In Python whatever has a length and an index is a sequence: texts and dicts too.
     environment.add_test("sequence", |value: &Value| {
         matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map | ValueKind::Undefined)
@@ -36,7 +42,7 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
         for key in named.args() {
             pairs.push((Value::from(key), named.get(key)?));
         }
-        Ok::<_, Error>(pairs.into_iter().collect::<Value>())
+        Ok::<_, Error>(Value::from_pairs(pairs))
     });
 }
 
@@ -49,7 +55,52 @@ fn shown(value: &Value) -> Result<String, Error> {
             repr(&mut out, value, 0)?;
             Ok(out)
         }
+        ValueKind::Number => Ok(number(value)),
         _ => Ok(value.to_string()),
+    }
+}
+
+/// A number as Python writes it: very large and very small floats with an exponent.
+pub(super) fn number(value: &Value) -> String {
+    let plain = value.to_string();
+    if value.is_integer() {
+        return plain;
+    }
+    let Ok(float) = f64::try_from(value.clone()) else { return plain };
+    let size = float.abs();
+    if !float.is_finite() || size == 0.0 || (1e-4..1e16).contains(&size) {
+        return plain;
+    }
+    let text = format!("{float:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+/// Jinja's `int`: what is no number is the default, 0.
+fn whole(value: &Value) -> Option<i64> {
+    match value.kind() {
+        ValueKind::Bool => Some(i64::from(value.is_true())),
+        ValueKind::Number => i64::try_from(value.clone()).ok().or_else(|| Some(float(value)?.trunc() as i64)),
+        ValueKind::String => {
+            let text = value.as_str()?.trim();
+            text.parse()
+                .ok()
+                .or_else(|| Some(text.parse::<f64>().ok().filter(|f| f.is_finite())?.trunc() as i64))
+        }
+        _ => None,
+    }
+}
+
+fn float(value: &Value) -> Option<f64> {
+    match value.kind() {
+        ValueKind::Bool => Some(f64::from(u8::from(value.is_true()))),
+        ValueKind::Number => f64::try_from(value.clone()).ok(),
+        ValueKind::String => value.as_str()?.trim().parse().ok(),
+        _ => None,
     }
 }
 
@@ -108,6 +159,7 @@ fn repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
             }
             out.push('}');
         }
+        ValueKind::Number => out.push_str(&number(value)),
         _ => out.push_str(&value.to_string()),
     }
     Ok(())
@@ -209,6 +261,18 @@ mod tests {
             "TrueTrueTrueFalse",
         );
         check("{{ 'a' is iterable }}{{ {} is iterable }}{{ none is iterable }}", "TrueTrueFalse");
+    }
+
+    #[test]
+    fn numbers_are_pythons() {
+        check(
+            "{{ [1e20, 1.5e-7, 1e16, 123456789.0, 0.0001, -2e300] }}",
+            "[1e+20, 1.5e-07, 1e+16, 123456789.0, 0.0001, -2e+300]",
+        );
+        check(
+            "{{ '5' | int + 1 }} {{ 'x' | int }} {{ 3.7 | int }} {{ '1.5' | float }} {{ none | int(7) }}",
+            "6 0 3 1.5 7",
+        );
     }
 
     #[test]
