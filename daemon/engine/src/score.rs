@@ -117,8 +117,9 @@ impl Scoring {
                 let targets: Vec<u32> =
                     part.iter().map(|p| self.samples[p.sample].tokens[p.target]).collect();
                 let part_hidden = hidden.narrow(0, done, part.len())?;
+                let pair = adapter.and_then(|adapter| adapter.head.as_ref());
                 let losses =
-                    cross_entropy(&part_hidden, &decoder.head, &targets, 1.0, Gradient::None)?.losses;
+                    cross_entropy(&part_hidden, &decoder.head, pair, &targets, 1.0, Gradient::None)?.losses;
                 for (prediction, loss) in part.iter().zip(losses) {
                     let score = &mut row.scores[prediction.sample - row.first];
                     score.logprobs[prediction.target] = Some(-f64::from(loss));
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn logprobs_are_those_of_the_logits() {
         let decoder = test_base::decoder(7);
-        let adapter = test_base::adapter(&decoder, 3);
+        let adapter = test_base::adapter_everywhere(&decoder, 3);
         let samples =
             vec![sample(&[1, 2, 3, 4, 9, 8], 3), sample(&[5], 0), sample(&[], 0), sample(&[7, 6], 1)];
         for adapter in [None, Some(&adapter)] {
@@ -221,7 +222,7 @@ mod tests {
                     // Alone, and each prefix as a pass of its own.
                     let batch = Batch::packed([&item.tokens[..at]]);
                     let hidden = decoder.forward(&batch, adapter, None).unwrap();
-                    let logits = decoder.logits(&hidden.narrow(0, at - 1, 1).unwrap()).unwrap();
+                    let logits = decoder.logits(&hidden.narrow(0, at - 1, 1).unwrap(), adapter).unwrap();
                     let normaliser = logits.log_sum_exp(D::Minus1).unwrap().to_vec1::<f32>().unwrap()[0];
                     let logits = logits.squeeze(0).unwrap().to_vec1::<f32>().unwrap();
                     let expected = f64::from(logits[item.tokens[at] as usize] - normaliser);

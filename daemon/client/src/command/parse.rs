@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn the_tour() {
         let Err(GrammarError::Help { text }) = parse_line("--help") else { panic!("no help") };
-        expect![[r"
+        expect![[r#"
             Keeps base models warm and adapters fresh
 
             Usage: hotplate <COMMAND>
@@ -182,11 +182,13 @@ mod tests {
               check     Look at a folder of texts and say what is wrong with it, without training
               train     Teach a base model to write like the texts in a folder
               generate  Let the model write, with an adapter or without
+              score     Say how likely the model finds your texts, with an adapter or without
               watch     Learn from a folder again whenever a file in it is saved
               unwatch   Stop learning from a folder by itself; its adapter stays
               adapters  List the adapters and their versions
               rollback  Let an older version of an adapter answer again
               models    List the base models that the daemon knows
+              pull      Fetch a base model from the Hugging Face hub
               status    Show what the daemon is doing: base models in memory, runs, watched folders
               logs      Show the end of the daemon's log
               stop      End the daemon; a run in progress goes on at its next start
@@ -194,14 +196,14 @@ mod tests {
 
             Options:
               -h, --help     Print help
-              -V, --version  Print version"]]
+              -V, --version  Print version"#]]
         .assert_eq(&text);
     }
 
     #[test]
     fn help_of_train() {
         let Err(GrammarError::Help { text }) = parse_line("train --help") else { panic!("no help") };
-        expect![[r"
+        expect![[r#"
             Teach a base model to write like the texts in a folder
 
             Makes an adapter: a small set of weights beside the base model, which stays as it is. Part of the
@@ -219,8 +221,8 @@ mod tests {
                       Name of the adapter to make [default: the folder's name]
 
                   --base <BASE>
-                      Base model: hotplate-tiny, or a Hugging Face folder [default: the adapter's, else
-                      hotplate-tiny]
+                      Base model: hotplate-tiny, a Hugging Face folder, or ORG/NAME that was pulled [default:
+                      the adapter's, else hotplate-tiny]
 
                   --dry-run
                       Show the plan (examples, tokens, steps, seconds, memory) and stop there
@@ -265,7 +267,7 @@ mod tests {
               # First see how long it will take
               hotplate train notes/ --dry-run
               # Another name, three times through the data
-              hotplate train notes/ -a my-voice --epochs 3"]]
+              hotplate train notes/ -a my-voice --epochs 3"#]]
         .assert_eq(&text);
     }
 }

@@ -11,10 +11,7 @@ use super::example::example;
 /// share: what transformers has fetched is here already, and the other way round. An interrupted pull goes on where it stopped.
 /// HF_HOME, HF_HUB_CACHE, HF_ENDPOINT and HF_TOKEN count as everywhere. Afterwards --base ORG/NAME works without a network.
 #[derive(Debug, Clone, PartialEq, Args)]
-#[command(after_help = example!(
-    "Fetch a small base", "hotplate pull HuggingFaceTB/SmolLM2-135M-Instruct";
-    "Train on it", "hotplate train notes/ --base HuggingFaceTB/SmolLM2-135M-Instruct"
-))]
+#[command(after_help = example!("Fetch a small base; then train with --base and the same name", "hotplate pull HuggingFaceTB/SmolLM2-135M-Instruct"))]
 pub struct PullArgs {
     /// The model's name on the hub
     #[arg(value_name = "ORG/NAME")]
