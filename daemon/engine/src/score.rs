@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::test_base;
-    use crate::train::{HeldOut, TrainData, TrainEvent, Trainer};
+    use crate::train::{TrainEvent, Trainer};
 
     fn sample(tokens: &[u32], from: usize) -> Sample {
         Sample {
@@ -266,15 +266,11 @@ mod tests {
     fn the_loss_is_trainings_own() {
         let base = test_base::base(7);
         let data = test_base::data(6);
-        let heldout: Vec<Sample> = data.heldout.iter().map(|item| item.sample.clone()).collect();
+        let heldout: Vec<Sample> = data.judges().map(|(sample, _)| sample.clone()).collect();
         let scores = run(&base.decoder, None, heldout, Wanted::Supervised);
         let (loss, tokens) = scores.iter().fold((0.0, 0), |(loss, tokens), score| {
             (loss + score.loss_sum, tokens + score.supervised_tokens)
         });
-        let data = TrainData {
-            heldout: data.heldout.into_iter().map(|item| HeldOut { is_new: false, ..item }).collect(),
-            train: data.train,
-        };
         let mut trainer = Trainer::new(&base, None, data, test_base::settings()).unwrap();
         let trained = loop {
             if let TrainEvent::Evaluated { losses, .. } = trainer.step(&base).unwrap() {
