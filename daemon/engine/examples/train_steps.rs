@@ -86,7 +86,7 @@ fn main() -> Result<()> {
         }
     }
     tensors
-        .extend(trainer.current().named().into_iter().map(|(name, value)| (format!("value.{name}"), value)));
+        .extend(trainer.current().named()?.into_iter().map(|(name, value)| (format!("value.{name}"), value)));
     candle_core::safetensors::save(&tensors, &arguments.out)?;
     println!("{}", serde_json::json!({ "steps": steps }));
     Ok(())

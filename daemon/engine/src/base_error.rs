@@ -20,7 +20,7 @@ pub enum BaseError {
         file.display(),
         known.join(", ")
     )]
-    UnknownArchitecture { file: PathBuf, found: String, known: &'static [&'static str] },
+    UnknownArchitecture { file: PathBuf, found: String, known: Vec<&'static str> },
     #[error(
         "{} is missing, but {} lists it; the download may be incomplete, fetch it again",
         file.display(),
@@ -35,6 +35,12 @@ pub enum BaseError {
         file.display()
     )]
     WrongShape { name: String, file: PathBuf, expected: Vec<usize>, found: Vec<usize> },
+    #[error(
+        "{} holds the tensor {name}, which config.json does not call for; config.json and weights are not of the same \
+         model, or it has a part that this version does not know",
+        file.display()
+    )]
+    UnknownTensor { name: String, file: PathBuf },
     #[error("{} is damaged: {why}; fetch it again", file.display())]
     CorruptWeights { file: PathBuf, why: String },
     #[error("{}: {why}", file.display())]

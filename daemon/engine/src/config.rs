@@ -1,66 +1,60 @@
-//! `config.json` of a Llama-family decoder, as transformers 4 and 5 write it.
+//! `config.json` of a decoder, as transformers 4 and 5 write it.
 //!
-//! Owns which configurations this engine computes exactly. A key that would change the numbers and is not supported is
-//! an error, never ignored. It must not know tensors or tokenizers.
+//! Owns which configurations this engine computes exactly: one file for each family, all giving one [`DecoderConfig`]. A key that would
+//! change the numbers and is not supported is an error, never ignored. It must not know tensors or tokenizers.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use crate::base_error::BaseError;
-use crate::rope_config::{self, Rope};
+use crate::lora::Linear;
+use crate::ops::gated_unit::Activation;
+use crate::rope_config::{self, Dialect, Rope, RopeDefaults};
 
-pub use crate::rope_config::RopeScaling;
+mod gemma3;
+mod keys;
+mod llama;
+mod mistral;
+mod other_keys;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod smollm3;
+mod windows;
 
-/// What `architectures` may hold.
-pub const KNOWN_ARCHITECTURES: &[&str] = &["LlamaForCausalLM"];
+pub(crate) use keys::{Keys, parse_object};
 
-/// Keys that say a checkpoint is not a plain Llama, and the value that means "not used" (besides null).
-const NEUTRAL: &[(&str, Neutral)] = &[
-    ("quantization_config", Neutral::Absent),
-    ("compression_config", Neutral::Absent),
-    ("per_layer_config", Neutral::Absent),
-    ("pretraining_tp", Neutral::One),
-    ("partial_rotary_factor", Neutral::One),
-    ("rope_interleaved", Neutral::False),
-    ("use_qk_norm", Neutral::False),
-    ("num_local_experts", Neutral::Zero),
-    ("num_experts", Neutral::Zero),
+/// The families, each in its own file.
+const FAMILIES: &[&Family] = &[
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &smollm3::FAMILY,
+    &gemma3::TEXT,
+    &gemma3::WITH_PICTURES,
+    &phi3::FAMILY,
 ];
 
-#[derive(Clone, Copy)]
-enum Neutral {
-    Absent,
-    False,
-    Zero,
-    One,
+/// Models whose config.json is read alike.
+struct Family {
+    /// What `architectures` says.
+    architecture: &'static str,
+    /// What `model_type` says.
+    model_type: &'static str,
+    read: fn(&Keys, &str) -> Result<DecoderConfig, String>,
 }
 
-impl Neutral {
-    fn admits(self, value: &Value) -> bool {
-        match self {
-            _ if value.is_null() => true,
-            Neutral::Absent => false,
-            Neutral::False => value == &Value::Bool(false),
-            Neutral::Zero => value.as_f64() == Some(0.0),
-            Neutral::One => value.as_f64() == Some(1.0),
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Neutral::Absent => "null or left out",
-            Neutral::False => "false",
-            Neutral::Zero => "0",
-            Neutral::One => "1",
-        }
-    }
+/// What `architectures` may hold.
+pub fn known_architectures() -> Vec<&'static str> {
+    FAMILIES.iter().map(|family| family.architecture).collect()
 }
 
 /// The shape of a decoder, validated: no size is zero or absurd, and heads divide.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {
-    /// One of [`KNOWN_ARCHITECTURES`].
+    /// One of [`known_architectures`].
     pub architecture: String,
     /// Width of the residual stream.
     pub hidden: usize,
@@ -74,13 +68,69 @@ pub struct DecoderConfig {
     pub intermediate: usize,
     pub vocab: usize,
     pub rms_eps: f64,
-    pub rope: Rope,
+    /// The kinds of rotary positions that layers choose from.
+    pub ropes: Vec<Rope>,
+    /// One for each layer.
+    pub attention: Vec<LayerAttention>,
+    /// Factor on the products of queries and keys.
+    pub attention_scale: f64,
+    pub projections: Projections,
+    pub block_norms: BlockNorms,
+    pub norm_weight: NormWeight,
+    /// Each query and key head is normalised before it turns.
+    pub head_norms: bool,
+    pub activation: Activation,
+    pub biases: Biases,
+    /// Factor on token embeddings.
+    pub embedding_scale: f64,
     /// The output head is the token embedding.
     pub tied_embeddings: bool,
-    pub attention_bias: bool,
-    pub mlp_bias: bool,
-    /// `max_position_embeddings`: tokens that it was made to read at once.
+    /// Tokens that it was made to read at once.
     pub context: usize,
+    /// What stands before `.layers.N` in the names of modules, as the current transformers has them.
+    pub module_prefix: &'static str,
+}
+
+/// What one layer's attention sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerAttention {
+    /// A token sees so many of the last tokens, itself among them; all without it.
+    pub window: Option<usize>,
+    /// An index into [`DecoderConfig::ropes`]; heads do not turn without it.
+    pub rope: Option<usize>,
+}
+
+/// How a block's linear layers are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Projections {
+    Separate,
+    /// Queries, keys and values in one layer, gate and up in another one.
+    Fused,
+}
+
+/// Where a block normalises the residual stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockNorms {
+    /// Before attention and before the feed-forward part.
+    Before,
+    /// Before and after each of them.
+    Sandwich,
+}
+
+/// What a checkpoint stores of a normalisation's factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormWeight {
+    Factor,
+    /// The factor less 1.
+    FactorLessOne,
+}
+
+/// Which linear layers add a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Biases {
+    pub query_key_value: bool,
+    pub output: bool,
+    pub mlp: bool,
 }
 
 impl DecoderConfig {
@@ -90,69 +140,165 @@ impl DecoderConfig {
     /// [`BaseError::BadConfig`] naming the key, [`BaseError::UnknownArchitecture`].
     pub fn parse(json: &[u8], file: &Path) -> Result<Self, BaseError> {
         let object = parse_object(json).map_err(|why| bad(file, why))?;
-        let architecture = architecture(&object, file)?;
-        Self::from_object(&Keys { object: &object, path: "" }, architecture).map_err(|why| bad(file, why))
+        let family = family(&object, file)?;
+        let keys = Keys { object: &object, path: "" };
+        (family.read)(&keys, family.architecture).map_err(|why| bad(file, why))
     }
 
-    fn from_object(keys: &Keys, architecture: String) -> Result<Self, String> {
-        for (key, neutral) in NEUTRAL {
-            if let Some(value) = keys.get(key)
-                && !neutral.admits(value)
-            {
-                return Err(keys.unsupported(key, value, neutral.words()));
+    /// Whether a linear layer adds a bias.
+    pub const fn biased(&self, linear: Linear) -> bool {
+        match linear {
+            Linear::Query | Linear::Key | Linear::Value | Linear::QueryKeyValue => {
+                self.biases.query_key_value
             }
+            Linear::Output => self.biases.output,
+            Linear::Gate | Linear::Up | Linear::GateUp | Linear::Down => self.biases.mlp,
         }
-        if let Some(types) = keys.get("layer_types").and_then(Value::as_array)
-            && let Some(other) = types.iter().find(|kind| kind.as_str() != Some("full_attention"))
-        {
-            return Err(keys.unsupported("layer_types", other, "full_attention for each layer"));
-        }
-        if let Some(act) = keys.get("hidden_act")
-            && act.as_str() != Some("silu")
-        {
-            return Err(keys.unsupported("hidden_act", act, "silu"));
-        }
-        let hidden = keys.size("hidden_size", 1 << 18)?;
-        let heads = keys.size("num_attention_heads", 1 << 14)?;
-        let kv_heads = keys.optional_size("num_key_value_heads", 1 << 14)?.unwrap_or(heads);
-        let head_dim = match keys.optional_size("head_dim", 1 << 14)? {
-            Some(head_dim) => head_dim,
-            None if hidden % heads == 0 => hidden / heads,
-            None => {
-                return Err(format!(
-                    "num_attention_heads is {heads}, which does not divide hidden_size {hidden}"
-                ));
-            }
-        };
-        if heads % kv_heads != 0 {
+    }
+}
+
+/// What a family takes where config.json is silent, as its class in transformers does.
+struct Defaults {
+    /// Key and value heads; as many as query heads without it.
+    kv_heads: Option<usize>,
+    /// `hidden / heads` without it.
+    head_dim: Option<usize>,
+    context: usize,
+    rms_eps: f64,
+    theta: f64,
+    tied: bool,
+    activation_key: &'static str,
+    activation: Activation,
+}
+
+impl Defaults {
+    const LLAMA: Defaults = Defaults {
+        kv_heads: None,
+        head_dim: None,
+        context: 2048,
+        rms_eps: 1e-6,
+        theta: 10_000.0,
+        tied: false,
+        activation_key: "hidden_act",
+        activation: Activation::Silu,
+    };
+}
+
+/// Keys that [`common`] reads.
+const COMMON: &[&str] = &[
+    "hidden_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "num_hidden_layers",
+    "intermediate_size",
+    "vocab_size",
+    "tie_word_embeddings",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "original_max_position_embeddings",
+];
+
+/// A Llama of the sizes that the keys give; a family changes what it has otherwise. Any key that neither this nor `own` nor
+/// [`other_keys`] knows is refused.
+fn common(
+    keys: &Keys,
+    architecture: &str,
+    defaults: &Defaults,
+    own: &[&str],
+) -> Result<DecoderConfig, String> {
+    other_keys::check(keys, |key| {
+        COMMON.contains(&key) || own.contains(&key) || key == defaults.activation_key
+    })?;
+    let hidden = keys.size("hidden_size", 1 << 18)?;
+    let heads = keys.size("num_attention_heads", 1 << 14)?;
+    // Null means "as many as query heads" even where leaving the key out means a number.
+    let default_kv = if keys.is_null("num_key_value_heads") { None } else { defaults.kv_heads };
+    let kv_heads = keys.optional_size("num_key_value_heads", 1 << 14)?.or(default_kv).unwrap_or(heads);
+    let head_dim = match keys.optional_size("head_dim", 1 << 14)?.or(defaults.head_dim) {
+        Some(head_dim) => head_dim,
+        None if hidden % heads == 0 => hidden / heads,
+        None => {
             return Err(format!(
-                "num_key_value_heads is {kv_heads}, which does not divide num_attention_heads {heads}"
+                "num_attention_heads is {heads}, which does not divide hidden_size {hidden}"
             ));
         }
-        if head_dim % 2 != 0 {
-            return Err(format!("head_dim is {head_dim}; rotary positions need an even one"));
-        }
-        let context = keys.optional_size("max_position_embeddings", 1 << 30)?.unwrap_or(2048);
-        let rms_eps = keys.number("rms_norm_eps")?.unwrap_or(1e-6);
-        if !(0.0..1.0).contains(&rms_eps) {
-            return Err(format!("rms_norm_eps is {rms_eps}; it must be between 0 and 1"));
-        }
-        Ok(Self {
-            architecture,
-            hidden,
-            layers: keys.size("num_hidden_layers", 1 << 12)?,
-            heads,
-            kv_heads,
-            head_dim,
-            intermediate: keys.size("intermediate_size", 1 << 22)?,
-            vocab: keys.size("vocab_size", 1 << 24)?,
-            rms_eps,
-            rope: rope_config::parse(keys, context)?,
-            tied_embeddings: keys.flag("tie_word_embeddings")?,
-            attention_bias: keys.flag("attention_bias")?,
-            mlp_bias: keys.flag("mlp_bias")?,
-            context,
-        })
+    };
+    if heads % kv_heads != 0 {
+        return Err(format!(
+            "num_key_value_heads is {kv_heads}, which does not divide num_attention_heads {heads}"
+        ));
+    }
+    if head_dim % 2 != 0 {
+        return Err(format!("head_dim is {head_dim}; rotary positions need an even one"));
+    }
+    let context = keys.optional_size("max_position_embeddings", 1 << 30)?.unwrap_or(defaults.context);
+    let rms_eps = keys.number("rms_norm_eps")?.unwrap_or(defaults.rms_eps);
+    if !(0.0..1.0).contains(&rms_eps) {
+        return Err(format!("rms_norm_eps is {rms_eps}; it must be between 0 and 1"));
+    }
+    let layers = keys.size("num_hidden_layers", 1 << 12)?;
+    Ok(DecoderConfig {
+        architecture: architecture.to_owned(),
+        hidden,
+        layers,
+        heads,
+        kv_heads,
+        head_dim,
+        intermediate: keys.size("intermediate_size", 1 << 22)?,
+        vocab: keys.size("vocab_size", 1 << 24)?,
+        rms_eps,
+        ropes: Vec::new(),
+        attention: vec![LayerAttention { window: None, rope: Some(0) }; layers],
+        attention_scale: 1.0 / (head_dim as f64).sqrt(),
+        projections: Projections::Separate,
+        block_norms: BlockNorms::Before,
+        norm_weight: NormWeight::Factor,
+        head_norms: false,
+        activation: activation(keys, defaults)?,
+        biases: Biases { query_key_value: false, output: false, mlp: false },
+        embedding_scale: 1.0,
+        tied_embeddings: keys.flag_or("tie_word_embeddings", defaults.tied)?,
+        context,
+        module_prefix: "model",
+    })
+}
+
+/// [`common`] with one kind of rotary positions for all layers.
+fn with_rope(
+    keys: &Keys,
+    architecture: &str,
+    defaults: &Defaults,
+    own: &[&str],
+) -> Result<DecoderConfig, String> {
+    let mut config = common(keys, architecture, defaults, own)?;
+    let (head_dim, context) = (config.head_dim, config.context);
+    let rope = rope_config::parse(
+        keys,
+        &RopeDefaults { theta: defaults.theta, head_dim, context, dialect: Dialect::Common },
+    )?;
+    config.context = context_of(&rope, context);
+    config.ropes = vec![rope];
+    Ok(config)
+}
+
+/// With `dynamic`, config.json gives the context before stretching.
+fn context_of(rope: &Rope, context: usize) -> usize {
+    match rope.scaling {
+        RopeScaling::Dynamic { factor, .. } => (context as f64 * factor) as usize,
+        _ => context,
+    }
+}
+
+fn activation(keys: &Keys, defaults: &Defaults) -> Result<Activation, String> {
+    let Some(value) = keys.get(defaults.activation_key) else { return Ok(defaults.activation) };
+    match value.as_str() {
+        Some("silu" | "swish") => Ok(Activation::Silu),
+        Some("gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
+        _ => Err(keys.unsupported(defaults.activation_key, value, "silu or gelu_pytorch_tanh")),
     }
 }
 
@@ -160,204 +306,37 @@ fn bad(file: &Path, why: String) -> BaseError {
     BaseError::BadConfig { file: file.to_owned(), why }
 }
 
-fn architecture(object: &Map<String, Value>, file: &Path) -> Result<String, BaseError> {
+fn family(object: &Map<String, Value>, file: &Path) -> Result<&'static Family, BaseError> {
     let unknown = |found: String| BaseError::UnknownArchitecture {
         file: file.to_owned(),
-        found,
-        known: KNOWN_ARCHITECTURES,
+        found: found.chars().take(100).collect(),
+        known: known_architectures(),
     };
     let model_type = object.get("model_type").and_then(Value::as_str);
     let named = match object.get("architectures") {
         Some(Value::Array(list)) => list.first().and_then(Value::as_str),
         _ => None,
     };
+    let of = |wanted: &dyn Fn(&Family) -> bool| FAMILIES.iter().copied().find(|family| wanted(family));
     match (named, model_type) {
-        (Some(name), None | Some("llama")) if KNOWN_ARCHITECTURES.contains(&name) => Ok(name.to_owned()),
-        (None, Some("llama")) => Ok(KNOWN_ARCHITECTURES[0].to_owned()),
-        (Some(name), Some(model_type)) if KNOWN_ARCHITECTURES.contains(&name) => {
-            Err(unknown(format!("{name} with model_type {model_type}")))
+        (Some(name), model_type) => {
+            let family = of(&|family| family.architecture == name).ok_or_else(|| unknown(name.to_owned()))?;
+            match model_type {
+                Some(other) if other != family.model_type => {
+                    Err(unknown(format!("{name} with model_type {other}")))
+                }
+                _ => Ok(family),
+            }
         }
-        (Some(name), _) => Err(unknown(name.to_owned())),
-        (None, Some(model_type)) => Err(unknown(format!("of model_type {model_type}"))),
+        (None, Some(model_type)) => of(&|family| family.model_type == model_type)
+            .ok_or_else(|| unknown(format!("of model_type {model_type}"))),
         (None, None) => {
             Err(bad(file, "has neither architectures nor model_type; is it a model's config.json?".into()))
         }
     }
 }
 
-/// The object that a JSON file holds, or why it does not hold one.
-pub(crate) fn parse_object(json: &[u8]) -> Result<Map<String, Value>, String> {
-    match serde_json::from_slice::<Value>(json) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("must hold one JSON object".to_owned()),
-        Err(error) => Err(format!("is not valid JSON: {error}")),
-    }
-}
-
-/// Typed access to an object's keys; null counts as absent. Errors name the key with its path.
-pub(crate) struct Keys<'a> {
-    pub(crate) object: &'a Map<String, Value>,
-    /// What stands before a key in messages, such as `rope_scaling.`.
-    pub(crate) path: &'a str,
-}
-
-impl Keys<'_> {
-    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.object.get(key).filter(|value| !value.is_null())
-    }
-
-    pub(crate) fn unsupported(&self, key: &str, value: &Value, supported: &str) -> String {
-        format!(
-            "{}{key} is {}, which this version does not support; it must be {supported}",
-            self.path,
-            short(value)
-        )
-    }
-
-    pub(crate) fn optional_size(&self, key: &str, limit: usize) -> Result<Option<usize>, String> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        match value.as_u64().and_then(|size| usize::try_from(size).ok()) {
-            Some(size) if (1..=limit).contains(&size) => Ok(Some(size)),
-            _ => Err(format!(
-                "{}{key} is {}; it must be a whole number from 1 to {limit}",
-                self.path,
-                short(value)
-            )),
-        }
-    }
-
-    pub(crate) fn size(&self, key: &str, limit: usize) -> Result<usize, String> {
-        self.optional_size(key, limit)?.ok_or_else(|| format!("has no {}{key}", self.path))
-    }
-
-    /// JSON numbers are finite, but their f32 may not be.
-    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, String> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        match value.as_f64() {
-            Some(number) if (number as f32).is_finite() => Ok(Some(number)),
-            _ => Err(format!("{}{key} is {}; it must be a number", self.path, short(value))),
-        }
-    }
-
-    pub(crate) fn flag(&self, key: &str) -> Result<bool, String> {
-        match self.get(key) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(value) => Err(format!("{}{key} is {}; it must be true or false", self.path, short(value))),
-        }
-    }
-}
-
-/// A value for a message: hostile ones may be megabytes.
-fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
-}
+pub use crate::rope_config::RopeScaling;
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn tiny() -> Value {
-        json!({
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 96,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100, "hidden_act": "silu",
-        })
-    }
-
-    fn parse(value: &Value) -> Result<DecoderConfig, BaseError> {
-        DecoderConfig::parse(value.to_string().as_bytes(), Path::new("base/config.json"))
-    }
-
-    fn with(key: &str, value: Value) -> Result<DecoderConfig, BaseError> {
-        let mut config = tiny();
-        config[key] = value;
-        parse(&config)
-    }
-
-    #[test]
-    fn defaults_are_those_of_transformers() {
-        let config = parse(&tiny()).unwrap();
-        assert_eq!((config.kv_heads, config.head_dim, config.context), (4, 16, 2048));
-        assert!((config.rms_eps - 1e-6).abs() < 1e-18);
-        assert!(!config.tied_embeddings && !config.attention_bias && !config.mlp_bias);
-        assert_eq!(config.rope, Rope { theta: 10_000.0, scaling: RopeScaling::None });
-    }
-
-    #[test]
-    fn what_is_given_is_kept() {
-        let mut value = tiny();
-        value["head_dim"] = json!(32);
-        value["num_key_value_heads"] = json!(2);
-        value["tie_word_embeddings"] = json!(true);
-        value["attention_bias"] = json!(true);
-        value["max_position_embeddings"] = json!(8192);
-        value["rms_norm_eps"] = json!(1e-5);
-        let config = parse(&value).unwrap();
-        assert_eq!((config.head_dim, config.kv_heads, config.context), (32, 2, 8192));
-        assert!(config.tied_embeddings && config.attention_bias && !config.mlp_bias);
-    }
-
-    #[test]
-    fn what_would_change_the_numbers_is_refused_by_name() {
-        for (key, value) in [
-            ("hidden_act", json!("gelu")),
-            ("pretraining_tp", json!(2)),
-            ("quantization_config", json!({"bits": 4})),
-            ("partial_rotary_factor", json!(0.5)),
-            ("rope_interleaved", json!(true)),
-            ("num_local_experts", json!(8)),
-            ("layer_types", json!(["full_attention", "sliding_attention"])),
-            ("hidden_size", json!(0)),
-            ("hidden_size", json!(1e30)),
-            ("hidden_size", json!(u64::MAX)),
-            ("hidden_size", json!("64")),
-            ("num_hidden_layers", json!(-1)),
-            ("num_attention_heads", json!(5)),
-            ("num_key_value_heads", json!(3)),
-            ("num_key_value_heads", json!(0)),
-            ("head_dim", json!(7)),
-            ("vocab_size", json!(4_000_000_000_u64)),
-            ("rms_norm_eps", json!("small")),
-            ("rms_norm_eps", json!(-1.0)),
-            ("tie_word_embeddings", json!(1)),
-            ("rope_theta", json!(0)),
-            ("max_position_embeddings", json!(0)),
-        ] {
-            let error = with(key, value.clone()).expect_err(key).to_string();
-            assert!(error.contains("base/config.json") && error.contains(key), "{key} {value}: {error}");
-        }
-        for (key, value) in
-            [("pretraining_tp", json!(1)), ("quantization_config", json!(null)), ("head_dim", json!(null))]
-        {
-            with(key, value).expect(key);
-        }
-    }
-
-    #[test]
-    fn an_unknown_architecture_lists_the_known_ones() {
-        let error = with("architectures", json!(["Qwen2ForCausalLM"])).unwrap_err().to_string();
-        assert!(error.contains("Qwen2ForCausalLM") && error.contains("LlamaForCausalLM"), "{error}");
-        let error = with("model_type", json!("mistral")).unwrap_err();
-        assert!(matches!(error, BaseError::UnknownArchitecture { .. }), "{error}");
-        let mut bare = tiny();
-        bare.as_object_mut().unwrap().remove("architectures");
-        parse(&bare).expect("model_type alone is enough");
-    }
-
-    #[test]
-    fn what_is_no_config_is_an_error_without_panic() {
-        for bytes in [&b""[..], b"{", b"[]", b"null", b"\xff\xfe", b"{}", b"{\"model_type\":\"llama\"}"] {
-            DecoderConfig::parse(bytes, Path::new("config.json")).unwrap_err();
-        }
-        let deep = "[".repeat(100_000);
-        DecoderConfig::parse(deep.as_bytes(), Path::new("config.json")).unwrap_err();
-        let long = with("hidden_act", json!("好".repeat(100_000))).unwrap_err().to_string();
-        assert!(long.len() < 500, "{}", long.len());
-    }
-}
+mod tests;

@@ -1,41 +1,64 @@
-//! The Llama decoder: frozen weights, one forward function for training and for answering, and its gradient layer by layer.
+//! The decoder of all families: frozen weights, one forward function for training and for answering, and its gradient layer by layer.
 //!
-//! Owns the order of operations inside a block. An adapter is an argument. It must not know where weights come from, what a token means, or
-//! what a training step is.
+//! Owns the order of operations inside a block; which of them a base has is said by its [`DecoderConfig`], never by a family's name. An
+//! adapter is an argument. It must not know where weights come from, what a token means, or what a training step is.
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, NormWeight, Projections};
 use crate::lora::{Adapter, LayerAdapter, Linear};
+use crate::norm::Norm;
 use crate::ops::add::{add, add3};
 use crate::ops::attention::{self, Heads, Segment};
 use crate::ops::dropout::Dropout;
 use crate::ops::frozen_linear::FrozenLinear;
+use crate::ops::gated_unit;
 use crate::ops::low_rank;
 use crate::ops::rms_norm;
 use crate::ops::rope::{self, RopeTable};
-use crate::ops::swiglu;
 
 /// The weights of one block.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Block {
-    pub(crate) input_norm: Tensor,
-    pub(crate) post_norm: Tensor,
-    linears: [FrozenLinear; 7],
+    norms: [Option<Tensor>; Norm::COUNT],
+    linears: [Option<FrozenLinear>; Linear::COUNT],
 }
 
 impl Block {
-    /// `linears` in the order of [`Linear::ALL`]; the norms are `[hidden]`.
-    pub fn new(input_norm: Tensor, post_norm: Tensor, linears: [FrozenLinear; 7]) -> Self {
-        Self { input_norm, post_norm, linears }
+    /// All that [`Norm::of`] and [`Linear::of`] list for the base; a norm's tensor is its factor, whatever the checkpoint stores.
+    pub fn new(
+        norms: impl IntoIterator<Item = (Norm, Tensor)>,
+        linears: impl IntoIterator<Item = (Linear, FrozenLinear)>,
+    ) -> Self {
+        let mut block = Self::default();
+        for (norm, factor) in norms {
+            block.norms[norm as usize] = Some(factor);
+        }
+        for (linear, layer) in linears {
+            block.linears[linear as usize] = Some(layer);
+        }
+        block
     }
 
+    /// # Panics
+    /// If the base has no such layer: a fault of this crate, never of its input.
     pub fn linear(&self, linear: Linear) -> &FrozenLinear {
-        &self.linears[linear as usize]
+        let Some(layer) = &self.linears[linear as usize] else {
+            unreachable!("{linear:?} is not one of Linear::of this base")
+        };
+        layer
     }
 
-    pub(crate) fn linear_mut(&mut self, linear: Linear) -> &mut FrozenLinear {
-        &mut self.linears[linear as usize]
+    pub(crate) fn set_linear(&mut self, linear: Linear, layer: FrozenLinear) {
+        self.linears[linear as usize] = Some(layer);
+    }
+
+    pub(crate) fn norm(&self, norm: Norm) -> Option<&Tensor> {
+        self.norms[norm as usize].as_ref()
+    }
+
+    pub(crate) fn set_norm(&mut self, norm: Norm, factor: Tensor) {
+        self.norms[norm as usize] = Some(factor);
     }
 }
 
@@ -48,7 +71,8 @@ pub struct Decoder {
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: Tensor,
     pub(crate) head: FrozenLinear,
-    inverse_frequencies: Vec<f32>,
+    /// The frequencies of [`DecoderConfig::ropes`] for short sequences.
+    frequencies: Vec<Vec<f32>>,
     device: Device,
 }
 
@@ -58,25 +82,35 @@ pub struct Batch {
     pub tokens: Vec<u32>,
     pub positions: Vec<u32>,
     pub segments: Vec<Segment>,
+    /// For each segment, the tokens of its whole sequence as far as they are known: some rotary positions depend on it.
+    pub lengths: Vec<usize>,
 }
 
 impl Batch {
     /// Independent sequences, each from position 0.
     pub fn packed<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Batch {
-        let mut batch = Batch { tokens: Vec::new(), positions: Vec::new(), segments: Vec::new() };
+        let mut batch =
+            Batch { tokens: Vec::new(), positions: Vec::new(), segments: Vec::new(), lengths: Vec::new() };
         for sequence in sequences {
             let start = batch.tokens.len();
             batch.tokens.extend_from_slice(sequence);
             batch.positions.extend(0..sequence.len() as u32);
             let len = sequence.len();
             batch.segments.push(Segment { q_start: start, q_len: len, k_start: start, k_len: len });
+            batch.lengths.push(len);
         }
         batch
     }
 
     /// The next tokens of a sequence whose first `past` tokens are in a cache.
     pub fn continuation(tokens: &[u32], past: usize) -> Batch {
+        Self::part(tokens, past, past + tokens.len())
+    }
+
+    /// A [`continuation`](Self::continuation) of which more is known than is read now: the sequence will have `length` tokens.
+    pub fn part(tokens: &[u32], past: usize, length: usize) -> Batch {
         Batch {
+            lengths: vec![length.max(past + tokens.len())],
             tokens: tokens.to_vec(),
             positions: (past as u32..).take(tokens.len()).collect(),
             segments: vec![Segment {
@@ -94,6 +128,8 @@ impl Batch {
 pub struct KvCache {
     layers: Vec<Option<(Tensor, Tensor)>>,
     len: usize,
+    /// How many tokens the sequence was known to have when the last of them were read.
+    length: usize,
 }
 
 impl KvCache {
@@ -138,7 +174,8 @@ impl KvCache {
 /// What all blocks of one pass share.
 #[derive(Debug, Clone)]
 pub struct PassContext {
-    table: RopeTable,
+    /// One for each of [`DecoderConfig::ropes`].
+    tables: Vec<RopeTable>,
     segments: Vec<Segment>,
     /// On what LoRA pairs read; in training only.
     pub(crate) dropout: Option<Dropout>,
@@ -166,8 +203,10 @@ pub struct Kept {
     gate: Tensor,
     up: Tensor,
     gated: Tensor,
+    /// What the norms inside and behind the two halves were given, where the base has them.
+    before: [Option<Tensor>; Norm::COUNT],
     /// `x A^T` of each linear layer that has a pair.
-    thin: [Option<Tensor>; 7],
+    thin: [Option<Tensor>; Linear::COUNT],
 }
 
 /// Whose gradients a backward pass collects.
@@ -183,8 +222,8 @@ pub enum Slot {
     LoraA(Linear),
     LoraB(Linear),
     Weight(Linear),
-    InputNorm,
-    PostNorm,
+    Bias(Linear),
+    Norm(Norm),
 }
 
 /// What a block's backward pass yields.
@@ -204,8 +243,8 @@ impl Decoder {
         head: FrozenLinear,
         device: Device,
     ) -> Self {
-        let inverse_frequencies = config.rope.inverse_frequencies(config.head_dim);
-        Self { config, embedding, blocks, norm, head, inverse_frequencies, device }
+        let frequencies = config.ropes.iter().map(|rope| rope.frequencies(0)).collect();
+        Self { config, embedding, blocks, norm, head, frequencies, device }
     }
 
     pub fn config(&self) -> &DecoderConfig {
@@ -218,26 +257,32 @@ impl Decoder {
 
     /// Number of weights; a tied head counts once.
     pub fn parameters(&self) -> u64 {
-        let block = |block: &Block| {
-            let linears = block
-                .linears
-                .iter()
-                .map(|l| l.weight().elem_count() + l.bias().map_or(0, Tensor::elem_count));
-            block.input_norm.elem_count() + block.post_norm.elem_count() + linears.sum::<usize>()
+        let block = |block: &Block| -> usize {
+            let linears = block.linears.iter().flatten();
+            let linears = linears.map(|l| l.weight().elem_count() + l.bias().map_or(0, Tensor::elem_count));
+            linears.sum::<usize>() + block.norms.iter().flatten().map(Tensor::elem_count).sum::<usize>()
         };
         let head = if self.config.tied_embeddings { 0 } else { self.head.weight().elem_count() };
         let blocks: usize = self.blocks.iter().map(block).sum();
         (self.embedding.elem_count() + blocks + self.norm.elem_count() + head) as u64
     }
 
-    /// The weights under their checkpoint names, as full-parameter training saves them.
-    pub fn named_weights(&self) -> Vec<(String, Tensor)> {
-        let mut named = vec![("model.embed_tokens.weight".to_owned(), self.embedding.clone())];
+    /// The weights under their checkpoint names and with their checkpoint values, as full-parameter training saves them.
+    pub fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
+        let prefix = self.config.module_prefix;
+        let stored = |factor: &Tensor| match self.config.norm_weight {
+            NormWeight::Factor => Ok(factor.clone()),
+            NormWeight::FactorLessOne => factor - 1.0,
+        };
+        let mut named = vec![(format!("{prefix}.embed_tokens.weight"), self.embedding.clone())];
         for (layer, block) in self.blocks.iter().enumerate() {
-            let prefix = format!("model.layers.{layer}");
-            named.push((format!("{prefix}.input_layernorm.weight"), block.input_norm.clone()));
-            named.push((format!("{prefix}.post_attention_layernorm.weight"), block.post_norm.clone()));
-            for linear in Linear::ALL {
+            let prefix = format!("{prefix}.layers.{layer}");
+            for norm in Norm::of(&self.config) {
+                let Some(factor) = block.norm(norm) else { continue };
+                let name = format!("{prefix}.{}.weight", norm.module(self.config.block_norms));
+                named.push((name, stored(factor)?));
+            }
+            for &linear in Linear::of(&self.config) {
                 let name = format!("{prefix}.{}.{}", linear.parent(), linear.module());
                 let layer = block.linear(linear);
                 named.push((format!("{name}.weight"), layer.weight().clone()));
@@ -246,11 +291,11 @@ impl Decoder {
                 }
             }
         }
-        named.push(("model.norm.weight".to_owned(), self.norm.clone()));
+        named.push((format!("{prefix}.norm.weight"), stored(&self.norm)?));
         if !self.config.tied_embeddings {
             named.push(("lm_head.weight".to_owned(), self.head.weight().clone()));
         }
-        named
+        Ok(named)
     }
 
     /// Hidden states after the last norm, `[tokens, hidden]`. With a cache, the batch is one sequence's continuation, and the cache grows by it.
@@ -268,6 +313,7 @@ impl Decoder {
         }
         if let Some(cache) = cache {
             cache.len += batch.tokens.len();
+            cache.length = batch.lengths.iter().copied().max().unwrap_or(0);
         }
         self.last_norm(&x)
     }
@@ -278,16 +324,48 @@ impl Decoder {
         Ok(low_rank::adapted(&self.head, hidden, pair)?.0)
     }
 
+    /// Whether a sequence that now has `length` tokens must be read again from the start, because the keys in the cache were turned
+    /// as those of a shorter one.
+    pub fn outgrown(&self, cache: &KvCache, length: usize) -> bool {
+        !cache.is_empty() && self.config.ropes.iter().any(|rope| rope.outgrown(cache.length, length))
+    }
+
     pub(crate) fn context(&self, batch: &Batch) -> Result<PassContext> {
-        let table = RopeTable::new(&batch.positions, &self.inverse_frequencies, &self.device)?;
-        Ok(PassContext { table, segments: batch.segments.clone(), dropout: None })
+        let tables = self.config.ropes.iter().zip(&self.frequencies).map(|(rope, frequencies)| {
+            let factor = rope.attention_factor();
+            if !rope.depends_on_length() {
+                return RopeTable::new(&[(&batch.positions, frequencies)], factor, &self.device);
+            }
+            let own: Vec<Vec<f32>> = batch.lengths.iter().map(|length| rope.frequencies(*length)).collect();
+            let parts: Vec<(&[u32], &[f32])> = batch
+                .segments
+                .iter()
+                .zip(&own)
+                .map(|(s, own)| (&batch.positions[s.q_start..s.q_start + s.q_len], own.as_slice()))
+                .collect();
+            RopeTable::new(&parts, factor, &self.device)
+        });
+        let (tables, segments) = (tables.collect::<Result<_>>()?, batch.segments.clone());
+        Ok(PassContext { tables, segments, dropout: None })
     }
 
     pub(crate) fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= self.config.vocab) {
             candle_core::bail!("token {token} is outside the base's vocabulary of {}", self.config.vocab);
         }
-        self.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)
+        let rows = self.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)?;
+        self.embedding_scaled(rows)
+    }
+
+    /// The gradient of the embedding, `[vocab, hidden]`, for `dy` of what [`embed`](Self::embed) gave.
+    pub(crate) fn embed_backward(&self, tokens: &[u32], dy: &Tensor) -> Result<Tensor> {
+        let rows = Tensor::new(tokens, &self.device)?;
+        self.embedding.zeros_like()?.index_add(&rows, &self.embedding_scaled(dy.clone())?, 0)
+    }
+
+    fn embedding_scaled(&self, x: Tensor) -> Result<Tensor> {
+        let scale = self.config.embedding_scale;
+        if scale.to_bits() == 1f64.to_bits() { Ok(x) } else { x * scale }
     }
 
     /// What [`embed`](Self::embed) gave, with the adapter's pair for it.
@@ -303,9 +381,8 @@ impl Decoder {
     }
 
     /// What the base multiplies the embedded tokens by.
-    #[expect(clippy::unused_self, reason = "a family's configuration says it")]
     pub(crate) fn embedding_scale(&self) -> f64 {
-        1.0
+        self.config.embedding_scale
     }
 
     pub(crate) fn last_norm(&self, x: &Tensor) -> Result<Tensor> {
@@ -316,8 +393,18 @@ impl Decoder {
         rms_norm::backward(x, &self.norm, self.config.rms_eps, dy)
     }
 
-    fn heads(&self) -> Heads {
-        Heads { heads: self.config.heads, kv_heads: self.config.kv_heads, width: self.config.head_dim }
+    fn heads(&self, layer: usize) -> Heads {
+        Heads {
+            heads: self.config.heads,
+            kv_heads: self.config.kv_heads,
+            width: self.config.head_dim,
+            scale: self.config.attention_scale as f32,
+            window: self.config.attention[layer].window,
+        }
+    }
+
+    fn table<'a>(&self, layer: usize, context: &'a PassContext) -> Option<&'a RopeTable> {
+        context.tables.get(self.config.attention[layer].rope?)
     }
 
     /// One block; also what its backward pass needs (cheap to drop: tensors are shared).
@@ -331,9 +418,9 @@ impl Decoder {
     ) -> Result<(Tensor, Kept)> {
         let block = &self.blocks[layer];
         let eps = self.config.rms_eps;
-        let heads = self.heads();
+        let heads = self.heads(layer);
         let tokens = x.dim(0)?;
-        let mut thin: [Option<Tensor>; 7] = Default::default();
+        let mut thin: [Option<Tensor>; Linear::COUNT] = Default::default();
         let mut project = |linear: Linear, x: &Tensor| -> Result<Tensor> {
             let pair = pairs.and_then(|pairs| pairs.get(linear));
             let (y, inner) = match (pair, context.dropout_of(layer, linear)) {
@@ -346,27 +433,78 @@ impl Decoder {
             thin[linear as usize] = inner;
             Ok(y)
         };
-        let normed = rms_norm::forward(x, &block.input_norm, eps)?;
-        let q = project(Linear::Query, &normed)?.reshape((tokens, heads.heads, heads.width))?;
-        let k = project(Linear::Key, &normed)?.reshape((tokens, heads.kv_heads, heads.width))?;
-        let v = project(Linear::Value, &normed)?.reshape((tokens, heads.kv_heads, heads.width))?;
-        let q = rope::forward(&q, &context.table)?;
-        let k = rope::forward(&k, &context.table)?;
+        let mut before: [Option<Tensor>; Norm::COUNT] = Default::default();
+        let mut normalise = |norm: Norm, x: Tensor| -> Result<Tensor> {
+            let Some(factor) = block.norm(norm) else { return Ok(x) };
+            let y = rms_norm::forward(&x, factor, eps)?;
+            before[norm as usize] = Some(x);
+            Ok(y)
+        };
+        let normed = normalise(Norm::Input, x.clone())?;
+        let (q, k, v) = match self.config.projections {
+            Projections::Separate => (
+                project(Linear::Query, &normed)?,
+                project(Linear::Key, &normed)?,
+                project(Linear::Value, &normed)?,
+            ),
+            Projections::Fused => {
+                let all = project(Linear::QueryKeyValue, &normed)?;
+                let (queries, keys) = (heads.heads * heads.width, heads.kv_heads * heads.width);
+                (
+                    all.narrow(1, 0, queries)?,
+                    all.narrow(1, queries, keys)?,
+                    all.narrow(1, queries + keys, keys)?,
+                )
+            }
+        };
+        let q = normalise(Norm::Query, q.reshape((tokens, heads.heads, heads.width))?)?;
+        let k = normalise(Norm::Key, k.reshape((tokens, heads.kv_heads, heads.width))?)?;
+        let v = v.reshape((tokens, heads.kv_heads, heads.width))?;
+        let (q, k) = match self.table(layer, context) {
+            Some(table) => (rope::forward(&q, table)?, rope::forward(&k, table)?),
+            None => (q, k),
+        };
         let (k, v) = match cache {
             Some(cache) => cache.extend(layer, &k, &v)?,
             None => (k, v),
         };
         let (mixture, normalisers) = attention::forward(&q, &k, &v, &context.segments, heads)?;
         let mixture = mixture.reshape((tokens, heads.heads * heads.width))?;
-        let middle = add(x, &project(Linear::Output, &mixture)?)?;
-        let middle_normed = rms_norm::forward(&middle, &block.post_norm, eps)?;
-        let gate = project(Linear::Gate, &middle_normed)?;
-        let up = project(Linear::Up, &middle_normed)?;
-        let gated = swiglu::forward(&gate, &up)?;
-        let y = add(&middle, &project(Linear::Down, &gated)?)?;
+        let attended = normalise(Norm::AfterAttention, project(Linear::Output, &mixture)?)?;
+        let middle = add(x, &attended)?;
+        let middle_normed = normalise(Norm::BeforeMlp, middle.clone())?;
+        let (gate, up) = match self.config.projections {
+            Projections::Separate => {
+                (project(Linear::Gate, &middle_normed)?, project(Linear::Up, &middle_normed)?)
+            }
+            Projections::Fused => {
+                let both = project(Linear::GateUp, &middle_normed)?;
+                let width = self.config.intermediate;
+                (both.narrow(1, 0, width)?.contiguous()?, both.narrow(1, width, width)?.contiguous()?)
+            }
+        };
+        let gated = gated_unit::forward(&gate, &up, self.config.activation)?;
+        let y = add(&middle, &normalise(Norm::AfterMlp, project(Linear::Down, &gated)?)?)?;
         let x = x.clone();
-        let kept =
-            Kept { x, normed, q, k, v, mixture, normalisers, middle, middle_normed, gate, up, gated, thin };
+        // These two are kept under names of their own.
+        before[Norm::Input as usize] = None;
+        before[Norm::BeforeMlp as usize] = None;
+        let kept = Kept {
+            x,
+            normed,
+            q,
+            k,
+            v,
+            mixture,
+            normalisers,
+            middle,
+            middle_normed,
+            gate,
+            up,
+            gated,
+            before,
+            thin,
+        };
         Ok((y, kept))
     }
 
@@ -379,40 +517,23 @@ impl Decoder {
         context: &PassContext,
         learner: Learner,
     ) -> Result<BlockGradients> {
-        let block = &self.blocks[layer];
-        let eps = self.config.rms_eps;
-        let heads = self.heads();
-        let mut slots = Vec::new();
-        let mut unproject = |linear: Linear, x: &Tensor, dy: &Tensor| -> Result<Tensor> {
-            let dx = block.linear(linear).backward(dy)?;
-            match learner {
-                Learner::Weights => {
-                    slots.push((Slot::Weight(linear), FrozenLinear::weight_gradient(x, dy)?));
-                    Ok(dx)
-                }
-                Learner::Adapter(pairs) => match (pairs.get(linear), &kept.thin[linear as usize]) {
-                    (Some(pair), Some(thin)) => {
-                        let gradients = match context.dropout_of(layer, linear) {
-                            None => low_rank::backward(x, thin, dy, pair)?,
-                            Some(dropout) => {
-                                let inner = low_rank::backward(&dropout.apply(x)?, thin, dy, pair)?;
-                                low_rank::LowRankGradients { dx: dropout.apply(&inner.dx)?, ..inner }
-                            }
-                        };
-                        slots.push((Slot::LoraA(linear), gradients.da));
-                        slots.push((Slot::LoraB(linear), gradients.db));
-                        add(&dx, &gradients.dx)
-                    }
-                    _ => Ok(dx),
-                },
+        let heads = self.heads(layer);
+        let mut back = BlockBackward { decoder: self, layer, kept, context, learner, slots: Vec::new() };
+        let ddown = back.unnormalise(Norm::AfterMlp, dy)?;
+        let dgated = back.unproject(Linear::Down, &kept.gated, &ddown)?;
+        let (dgate, dup) = gated_unit::backward(&kept.gate, &kept.up, &dgated, self.config.activation)?;
+        let dmiddle_normed = match self.config.projections {
+            Projections::Separate => add(
+                &back.unproject(Linear::Gate, &kept.middle_normed, &dgate)?,
+                &back.unproject(Linear::Up, &kept.middle_normed, &dup)?,
+            )?,
+            Projections::Fused => {
+                back.unproject(Linear::GateUp, &kept.middle_normed, &Tensor::cat(&[dgate, dup], 1)?)?
             }
         };
-        let dgated = unproject(Linear::Down, &kept.gated, dy)?;
-        let (dgate, dup) = swiglu::backward(&kept.gate, &kept.up, &dgated)?;
-        let through_gate = unproject(Linear::Gate, &kept.middle_normed, &dgate)?;
-        let dmiddle_normed = add(&through_gate, &unproject(Linear::Up, &kept.middle_normed, &dup)?)?;
-        let dmiddle = add(dy, &rms_norm::backward(&kept.middle, &block.post_norm, eps, &dmiddle_normed)?)?;
-        let dmixture = unproject(Linear::Output, &kept.mixture, &dmiddle)?;
+        let dmiddle = add(dy, &back.unnormalise(Norm::BeforeMlp, &dmiddle_normed)?)?;
+        let dattended = back.unnormalise(Norm::AfterAttention, &dmiddle)?;
+        let dmixture = back.unproject(Linear::Output, &kept.mixture, &dattended)?;
         let shape = kept.q.dims();
         let mixture = kept.mixture.reshape(shape)?;
         let saved = attention::Saved {
@@ -423,18 +544,87 @@ impl Decoder {
             normalisers: &kept.normalisers,
         };
         let (dq, dk, dv) = attention::backward(&saved, &dmixture.reshape(shape)?, &context.segments, heads)?;
-        let flat = |x: Tensor| x.flatten_from(1);
-        let dq = flat(rope::backward(&dq, &context.table)?)?;
-        let dk = flat(rope::backward(&dk, &context.table)?)?;
-        let through_query = unproject(Linear::Query, &kept.normed, &dq)?;
-        let through_key = unproject(Linear::Key, &kept.normed, &dk)?;
-        let dnormed =
-            add3(&through_query, &through_key, &unproject(Linear::Value, &kept.normed, &flat(dv)?)?)?;
-        let dx = add(&dmiddle, &rms_norm::backward(&kept.x, &block.input_norm, eps, &dnormed)?)?;
-        if matches!(learner, Learner::Weights) {
-            slots.push((Slot::InputNorm, rms_norm::weight_gradient(&kept.x, eps, &dnormed)?));
-            slots.push((Slot::PostNorm, rms_norm::weight_gradient(&kept.middle, eps, &dmiddle_normed)?));
-        }
-        Ok(BlockGradients { dx, slots })
+        let (dq, dk) = match self.table(layer, context) {
+            Some(table) => (rope::backward(&dq, table)?, rope::backward(&dk, table)?),
+            None => (dq, dk),
+        };
+        let dq = back.unnormalise(Norm::Query, &dq)?.flatten_from(1)?;
+        let dk = back.unnormalise(Norm::Key, &dk)?.flatten_from(1)?;
+        let dv = dv.flatten_from(1)?;
+        let dnormed = match self.config.projections {
+            Projections::Separate => add3(
+                &back.unproject(Linear::Query, &kept.normed, &dq)?,
+                &back.unproject(Linear::Key, &kept.normed, &dk)?,
+                &back.unproject(Linear::Value, &kept.normed, &dv)?,
+            )?,
+            Projections::Fused => {
+                back.unproject(Linear::QueryKeyValue, &kept.normed, &Tensor::cat(&[dq, dk, dv], 1)?)?
+            }
+        };
+        let dx = add(&dmiddle, &back.unnormalise(Norm::Input, &dnormed)?)?;
+        Ok(BlockGradients { dx, slots: back.slots })
     }
 }
+
+/// A block's way back: the gradients that it meets are collected on the way.
+struct BlockBackward<'a> {
+    decoder: &'a Decoder,
+    layer: usize,
+    kept: &'a Kept,
+    context: &'a PassContext,
+    learner: Learner<'a>,
+    slots: Vec<(Slot, Tensor)>,
+}
+
+impl BlockBackward<'_> {
+    /// Through a linear layer whose input was `x`.
+    fn unproject(&mut self, linear: Linear, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        let layer = self.decoder.blocks[self.layer].linear(linear);
+        let dx = layer.backward(dy)?;
+        match self.learner {
+            Learner::Weights => {
+                self.slots.push((Slot::Weight(linear), FrozenLinear::weight_gradient(x, dy)?));
+                if layer.bias().is_some() {
+                    self.slots.push((Slot::Bias(linear), dy.sum(0)?));
+                }
+                Ok(dx)
+            }
+            Learner::Adapter(pairs) => match (pairs.get(linear), &self.kept.thin[linear as usize]) {
+                (Some(pair), Some(thin)) => {
+                    let gradients = match self.context.dropout_of(self.layer, linear) {
+                        None => low_rank::backward(x, thin, dy, pair)?,
+                        Some(dropout) => {
+                            let inner = low_rank::backward(&dropout.apply(x)?, thin, dy, pair)?;
+                            low_rank::LowRankGradients { dx: dropout.apply(&inner.dx)?, ..inner }
+                        }
+                    };
+                    self.slots.push((Slot::LoraA(linear), gradients.da));
+                    self.slots.push((Slot::LoraB(linear), gradients.db));
+                    add(&dx, &gradients.dx)
+                }
+                _ => Ok(dx),
+            },
+        }
+    }
+
+    /// Through a norm, where the base has it.
+    fn unnormalise(&mut self, norm: Norm, dy: &Tensor) -> Result<Tensor> {
+        let Some(factor) = self.decoder.blocks[self.layer].norm(norm) else { return Ok(dy.clone()) };
+        let x = match norm {
+            Norm::Input => Some(&self.kept.x),
+            Norm::BeforeMlp => Some(&self.kept.middle),
+            other => self.kept.before[other as usize].as_ref(),
+        };
+        let Some(x) = x else { candle_core::bail!("the input of {norm:?} was not kept") };
+        let eps = self.decoder.config.rms_eps;
+        if matches!(self.learner, Learner::Weights) {
+            let rows = |x: &Tensor| x.reshape(((), factor.elem_count()));
+            let gradient = rms_norm::weight_gradient(&rows(x)?, eps, &rows(dy)?)?;
+            self.slots.push((Slot::Norm(norm), gradient));
+        }
+        rms_norm::backward(x, factor, eps, dy)
+    }
+}
+
+#[cfg(test)]
+mod tests;

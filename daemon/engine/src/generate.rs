@@ -109,10 +109,13 @@ impl Generation {
         if written >= self.options.max_tokens || self.tokens.len() >= self.context {
             return self.done(Finish::Length, Vec::new());
         }
+        if base.decoder.outgrown(&self.cache, self.tokens.len()) {
+            self.cache = KvCache::default();
+        }
         let next = &self.tokens[self.cache.len()..];
         let chunk = &next[..next.len().min(PREFILL_CHUNK)];
         let last = chunk.len() == next.len();
-        let batch = Batch::continuation(chunk, self.cache.len());
+        let batch = Batch::part(chunk, self.cache.len(), self.tokens.len());
         let hidden = base.decoder.forward(&batch, self.adapter.as_deref(), Some(&mut self.cache))?;
         if !last {
             return Ok(GenerationEvent::Reading);

@@ -1,26 +1,33 @@
-//! Rotary position parameters: how config.json spells them, and the inverse frequencies they mean.
+//! Rotary position parameters: how config.json spells them, as transformers 4 and 5 write it.
 //!
-//! Follows `modeling_rope_utils.py` of transformers, in its order of operations and its f32 roundings.
+//! Follows `modeling_rope_utils.py` of transformers in which place wins. What the parameters mean is [`crate::rope_frequencies`]' matter.
 
 use serde_json::{Map, Value};
 
 use crate::config::Keys;
 
 /// Rotary position embedding.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
     /// The base of the wavelengths.
     pub theta: f64,
+    /// Values of a head that turn; the others pass through.
+    pub width: usize,
     pub scaling: RopeScaling,
 }
 
 /// How frequencies were stretched after pretraining.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     None,
     /// Every frequency is divided by `factor`.
     Linear {
         factor: f64,
+    },
+    /// "NTK-aware": beyond `context` tokens the base of the wavelengths grows with the length.
+    Dynamic {
+        factor: f64,
+        context: usize,
     },
     /// Llama 3.1: only long wavelengths are divided by `factor`, with a smooth passage.
     Llama3 {
@@ -29,69 +36,173 @@ pub enum RopeScaling {
         high_freq_factor: f64,
         original_context: usize,
     },
+    /// Peng et al. 2023, <https://arxiv.org/abs/2309.00071>.
+    Yarn {
+        factor: f64,
+        original_context: usize,
+        beta_fast: f64,
+        beta_slow: f64,
+        /// The passage's ends are whole channels.
+        truncate: bool,
+        attention_factor: f64,
+    },
+    /// Ding et al. 2024, <https://arxiv.org/abs/2402.13753>: a divisor for each frequency, one set for sequences up to `original_context`
+    /// tokens and one for longer ones.
+    LongRope {
+        short: Vec<f32>,
+        long: Vec<f32>,
+        original_context: usize,
+        attention_factor: f64,
+    },
 }
 
+/// What a family puts in place of what config.json leaves out.
+pub(crate) struct RopeDefaults {
+    pub(crate) theta: f64,
+    pub(crate) head_dim: usize,
+    pub(crate) context: usize,
+    pub(crate) dialect: Dialect,
+}
+
+/// How a family reads a section.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Common,
+    /// A head may turn in part, `longrope` has older names and is the only scaling, and the original context stands outside the section.
+    Phi3 {
+        original_context: usize,
+    },
+}
+
+/// Keys that a section may hold. Another one may stand for something that transformers' newer families do.
+const KNOWN: &[&str] = &[
+    "rope_type",
+    "type",
+    "rope_theta",
+    "partial_rotary_factor",
+    "factor",
+    "original_max_position_embeddings",
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+    "mscale",
+    "mscale_all_dim",
+    "truncate",
+    "short_factor",
+    "long_factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "finetuned",
+];
+
 /// Reads `rope_scaling` + `rope_theta` (transformers 4) or `rope_parameters` (transformers 5).
-pub(crate) fn parse(keys: &Keys, context: usize) -> Result<Rope, String> {
+pub(crate) fn parse(keys: &Keys, defaults: &RopeDefaults) -> Result<Rope, String> {
     let empty = Map::new();
     // transformers prefers a non-empty `rope_scaling` where both are present.
-    let scaling = section(keys, "rope_scaling")?.filter(|object| !object.is_empty());
-    let (object, path) = match (scaling, section(keys, "rope_parameters")?) {
+    let scaling = keys.section("rope_scaling")?.filter(|object| !object.is_empty());
+    let (object, path) = match (scaling, keys.section("rope_parameters")?) {
         (Some(object), _) => (object, "rope_scaling."),
         (None, Some(object)) => (object, "rope_parameters."),
         (None, None) => (&empty, ""),
     };
-    let rope = Keys { object, path };
-    if let Some(value) = rope.get("partial_rotary_factor")
-        && value.as_f64() != Some(1.0)
+    let theta = keys.number("rope_theta")?.unwrap_or(defaults.theta);
+    parse_section(&Keys { object, path }, keys, &RopeDefaults { theta, ..*defaults })
+}
+
+/// Reads one section; `top` are the keys around it.
+pub(crate) fn parse_section(rope: &Keys, top: &Keys, defaults: &RopeDefaults) -> Result<Rope, String> {
+    if let Some((key, value)) =
+        rope.object.iter().find(|(key, value)| !value.is_null() && !KNOWN.contains(&key.as_str()))
     {
-        return Err(rope.unsupported("partial_rotary_factor", value, "1"));
+        return Err(rope.unsupported(key, value, "left out"));
     }
-    let theta = match rope.number("rope_theta")? {
-        Some(theta) => theta,
-        None => keys.number("rope_theta")?.unwrap_or(10_000.0),
-    };
+    let theta = rope.number("rope_theta")?.unwrap_or(defaults.theta);
     if theta < 1.0 {
-        return Err(format!("rope_theta is {theta}; it must be at least 1"));
+        return Err(format!("{}rope_theta is {theta}; it must be at least 1", rope.path));
     }
+    let turning = turning(rope, top, defaults)?;
     let kind = rope.get("rope_type").or_else(|| rope.get("type"));
-    let scaling = match kind.map(|kind| kind.as_str().ok_or(kind)) {
+    let name = kind.map(|kind| kind.as_str().ok_or(kind));
+    let scaling = match name {
         None | Some(Ok("default")) => RopeScaling::None,
-        Some(Ok("linear")) => RopeScaling::Linear { factor: positive(&rope, "factor")? },
-        Some(Ok("llama3")) => llama3(keys, &rope, context)?,
+        Some(Ok("longrope")) => longrope(rope, top, turning, defaults)?,
+        Some(other) if defaults.dialect != Dialect::Common => match other {
+            Ok("su" | "yarn") => longrope(rope, top, turning, defaults)?,
+            _ => {
+                return Err(rope.unsupported(
+                    "rope_type",
+                    kind.unwrap_or(&Value::Null),
+                    "default or longrope",
+                ));
+            }
+        },
+        Some(Ok("linear")) => RopeScaling::Linear { factor: rope.required_positive("factor")? },
+        Some(Ok("dynamic")) => dynamic(rope, turning, defaults)?,
+        Some(Ok("llama3")) => llama3(rope, top, defaults)?,
+        Some(Ok("yarn")) => yarn(rope, top, defaults)?,
         Some(_) => {
             let value = kind.unwrap_or(&Value::Null);
-            return Err(rope.unsupported("rope_type", value, "default, linear or llama3"));
+            let known = "default, linear, dynamic, llama3, yarn or longrope";
+            return Err(rope.unsupported("rope_type", value, known));
         }
     };
-    Ok(Rope { theta, scaling })
+    Ok(Rope { theta, width: turning, scaling })
 }
 
-fn section<'a>(keys: &'a Keys, key: &str) -> Result<Option<&'a Map<String, Value>>, String> {
-    match keys.get(key) {
-        None => Ok(None),
-        Some(Value::Object(object)) => Ok(Some(object)),
-        Some(_) => Err(format!("{key} must be an object")),
-    }
-}
-
-fn positive(keys: &Keys, key: &str) -> Result<f64, String> {
-    match keys.number(key)? {
-        Some(number) if number > 0.0 => Ok(number),
-        Some(number) => Err(format!("{}{key} is {number}; it must be above 0", keys.path)),
-        None => Err(format!("has no {}{key}", keys.path)),
-    }
-}
-
-fn llama3(top: &Keys, rope: &Keys, context: usize) -> Result<RopeScaling, String> {
-    const KEY: &str = "original_max_position_embeddings";
-    // A top-level value wins: transformers copies it into the section.
-    let original_context = match top.optional_size(KEY, 1 << 30)? {
-        Some(original) => original,
-        None => rope.optional_size(KEY, 1 << 30)?.unwrap_or(context),
+/// Values of a head that turn.
+fn turning(rope: &Keys, top: &Keys, defaults: &RopeDefaults) -> Result<usize, String> {
+    const KEY: &str = "partial_rotary_factor";
+    let (keys, value) = match (rope.get(KEY), top.get(KEY)) {
+        (Some(value), _) => (rope, value),
+        (None, Some(value)) => (top, value),
+        (None, None) => return Ok(defaults.head_dim),
     };
-    let low_freq_factor = positive(rope, "low_freq_factor")?;
-    let high_freq_factor = positive(rope, "high_freq_factor")?;
+    let Some(factor) = value.as_f64().filter(|factor| *factor > 0.0 && *factor <= 1.0) else {
+        return Err(keys.unsupported(KEY, value, "a number above 0 and at most 1"));
+    };
+    if defaults.dialect == Dialect::Common && factor.to_bits() != 1f64.to_bits() {
+        return Err(keys.unsupported(KEY, value, "1"));
+    }
+    let width = (defaults.head_dim as f64 * factor) as usize;
+    if width < 2 || width % 2 != 0 {
+        return Err(format!(
+            "{}{KEY} is {factor}, which turns {width} of a head's {} values; their number must be even",
+            keys.path, defaults.head_dim
+        ));
+    }
+    Ok(width)
+}
+
+fn original_context(rope: &Keys, top: &Keys, defaults: &RopeDefaults) -> Result<usize, String> {
+    const KEY: &str = "original_max_position_embeddings";
+    if let Dialect::Phi3 { original_context } = defaults.dialect {
+        return Ok(original_context);
+    }
+    // A top-level value wins: transformers copies it into the section.
+    match top.optional_size(KEY, 1 << 30)? {
+        Some(original) => Ok(original),
+        None => Ok(rope.optional_size(KEY, 1 << 30)?.unwrap_or(defaults.context)),
+    }
+}
+
+fn dynamic(rope: &Keys, turning: usize, defaults: &RopeDefaults) -> Result<RopeScaling, String> {
+    // The exponent is width / (width - 2).
+    if turning <= 2 {
+        return Err(format!(
+            "{}rope_type is dynamic, which needs heads of more than 2 turning values",
+            rope.path
+        ));
+    }
+    let factor = rope.required_positive("factor")?;
+    if factor < 1.0 {
+        return Err(format!("{}factor is {factor}; it must be at least 1", rope.path));
+    }
+    Ok(RopeScaling::Dynamic { factor, context: defaults.context })
+}
+
+fn llama3(rope: &Keys, top: &Keys, defaults: &RopeDefaults) -> Result<RopeScaling, String> {
+    let low_freq_factor = rope.required_positive("low_freq_factor")?;
+    let high_freq_factor = rope.required_positive("high_freq_factor")?;
     // Equal factors would divide by zero in the smooth passage.
     if high_freq_factor <= low_freq_factor {
         return Err(format!(
@@ -100,47 +211,64 @@ fn llama3(top: &Keys, rope: &Keys, context: usize) -> Result<RopeScaling, String
         ));
     }
     Ok(RopeScaling::Llama3 {
-        factor: positive(rope, "factor")?,
+        factor: rope.required_positive("factor")?,
         low_freq_factor,
         high_freq_factor,
-        original_context,
+        original_context: original_context(rope, top, defaults)?,
     })
 }
 
-impl Rope {
-    /// One frequency for each pair of a head's channels: `[head_dim / 2]`, in radians per position.
-    pub fn inverse_frequencies(&self, head_dim: usize) -> Vec<f32> {
-        (0..head_dim).step_by(2).map(|channel| self.scaled(self.plain(channel, head_dim))).collect()
+fn yarn(rope: &Keys, top: &Keys, defaults: &RopeDefaults) -> Result<RopeScaling, String> {
+    let original_context = original_context(rope, top, defaults)?;
+    let factor = factor_or_ratio(rope, original_context, defaults)?;
+    // 0 counts as left out there.
+    let or = |key: &str, default: f64| -> Result<f64, String> {
+        Ok(rope.number(key)?.filter(|number| *number != 0.0).unwrap_or(default))
+    };
+    let scale = |of: f64| if factor <= 1.0 { 1.0 } else { 0.1 * of * factor.ln() + 1.0 };
+    let attention_factor = match rope.number("attention_factor")? {
+        Some(given) => given,
+        None => match (or("mscale", 0.0)?, or("mscale_all_dim", 0.0)?) {
+            (mscale, all_dim) if mscale != 0.0 && all_dim != 0.0 => scale(mscale) / scale(all_dim),
+            _ => scale(1.0),
+        },
+    };
+    let (beta_fast, beta_slow) = (or("beta_fast", 32.0)?, or("beta_slow", 1.0)?);
+    if beta_fast <= 0.0 || beta_slow <= 0.0 {
+        return Err(format!("{}beta_fast and beta_slow must be above 0", rope.path));
     }
+    Ok(RopeScaling::Yarn {
+        factor,
+        original_context,
+        beta_fast,
+        beta_slow,
+        truncate: rope.flag_or("truncate", true)?,
+        attention_factor,
+    })
+}
 
-    fn plain(&self, channel: usize, head_dim: usize) -> f32 {
-        let exponent = channel as f32 / head_dim as f32;
-        // The power is rounded once, as a good f32 `pow` does; the base is an f32 there too.
-        let power = f64::from(self.theta as f32).powf(f64::from(exponent)) as f32;
-        1.0 / power
-    }
-
-    fn scaled(&self, frequency: f32) -> f32 {
-        match self.scaling {
-            RopeScaling::None => frequency,
-            RopeScaling::Linear { factor } => frequency / factor as f32,
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-                let original = original_context as f64;
-                // torch divides a number by a tensor as number times reciprocal.
-                let wavelength = (1.0 / frequency) * std::f64::consts::TAU as f32;
-                if wavelength > (original / low_freq_factor) as f32 {
-                    frequency / factor as f32
-                } else if wavelength < (original / high_freq_factor) as f32 {
-                    frequency
-                } else {
-                    let turns = (1.0 / wavelength) * original as f32;
-                    let smooth =
-                        (turns - low_freq_factor as f32) / (high_freq_factor - low_freq_factor) as f32;
-                    (1.0 - smooth) * frequency / factor as f32 + smooth * frequency
-                }
-            }
+fn longrope(rope: &Keys, top: &Keys, turning: usize, defaults: &RopeDefaults) -> Result<RopeScaling, String> {
+    let original_context = original_context(rope, top, defaults)?;
+    let factor = factor_or_ratio(rope, original_context, defaults)?;
+    let attention_factor = match rope.number("attention_factor")? {
+        Some(given) => given,
+        None if factor <= 1.0 => 1.0,
+        None if original_context < 2 => {
+            return Err(format!("{}original_max_position_embeddings must be at least 2", rope.path));
         }
-    }
+        None => (1.0 + factor.ln() / (original_context as f64).ln()).sqrt(),
+    };
+    Ok(RopeScaling::LongRope {
+        short: rope.positives("short_factor", turning / 2)?,
+        long: rope.positives("long_factor", turning / 2)?,
+        original_context,
+        attention_factor,
+    })
+}
+
+/// A factor that is left out is how much longer the context became.
+fn factor_or_ratio(rope: &Keys, original_context: usize, defaults: &RopeDefaults) -> Result<f64, String> {
+    Ok(rope.positive("factor")?.unwrap_or(defaults.context as f64 / original_context as f64))
 }
 
 #[cfg(test)]
@@ -150,7 +278,12 @@ mod tests {
     use super::*;
 
     fn parsed(value: &Value) -> Result<Rope, String> {
-        parse(&Keys { object: value.as_object().unwrap(), path: "" }, 4096)
+        parsed_as(value, Dialect::Common)
+    }
+
+    fn parsed_as(value: &Value, dialect: Dialect) -> Result<Rope, String> {
+        let keys = Keys { object: value.as_object().unwrap(), path: "" };
+        parse(&keys, &RopeDefaults { theta: 10_000.0, head_dim: 16, context: 4096, dialect })
     }
 
     #[test]
@@ -167,13 +300,16 @@ mod tests {
         let mut v5 = json!({"rope_parameters": keys});
         v5["rope_parameters"]["rope_theta"] = json!(500_000.0);
         for value in [v4, v5] {
-            assert_eq!(parsed(&value).unwrap(), Rope { theta: 500_000.0, scaling: llama3 });
+            assert_eq!(
+                parsed(&value).unwrap(),
+                Rope { theta: 500_000.0, width: 16, scaling: llama3.clone() }
+            );
         }
         let old = json!({"rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": {"rope_type": "default"}});
         assert_eq!(parsed(&old).unwrap().scaling, RopeScaling::Linear { factor: 2.0 });
         let default =
             json!({"rope_scaling": null, "rope_parameters": {"rope_theta": 5.0, "rope_type": "default"}});
-        assert_eq!(parsed(&default).unwrap(), Rope { theta: 5.0, scaling: RopeScaling::None });
+        assert_eq!(parsed(&default).unwrap(), Rope { theta: 5.0, width: 16, scaling: RopeScaling::None });
     }
 
     #[test]
@@ -194,7 +330,27 @@ mod tests {
     #[test]
     fn unknown_and_impossible_scalings_are_refused_by_name() {
         for (value, named) in [
-            (json!({"rope_scaling": {"rope_type": "yarn", "factor": 2}}), "rope_scaling.rope_type"),
+            (json!({"rope_scaling": {"rope_type": "proportional", "factor": 2}}), "rope_scaling.rope_type"),
+            (
+                json!({"rope_parameters": {"rope_type": "default", "mrope_section": [1, 2]}}),
+                "rope_parameters.mrope_section",
+            ),
+            (
+                json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}}),
+                "rope_parameters.full_attention",
+            ),
+            (json!({"rope_scaling": {"rope_type": "dynamic"}}), "rope_scaling.factor"),
+            (json!({"rope_scaling": {"rope_type": "dynamic", "factor": 0.5}}), "rope_scaling.factor"),
+            (json!({"rope_scaling": {"rope_type": "yarn", "factor": "4"}}), "rope_scaling.factor"),
+            (
+                json!({"rope_scaling": {"rope_type": "yarn", "factor": 4, "beta_fast": -1}}),
+                "rope_scaling.beta_fast",
+            ),
+            (json!({"rope_scaling": {"rope_type": "longrope", "factor": 4}}), "rope_scaling.short_factor"),
+            (
+                json!({"rope_scaling": {"rope_type": "longrope", "short_factor": [1, 2], "long_factor": [1, 2]}}),
+                "rope_scaling.short_factor",
+            ),
             (json!({"rope_parameters": {"rope_type": 3}}), "rope_parameters.rope_type"),
             (json!({"rope_scaling": {"type": "linear"}}), "rope_scaling.factor"),
             (json!({"rope_scaling": {"type": "linear", "factor": 0}}), "rope_scaling.factor"),
@@ -215,39 +371,54 @@ mod tests {
         }
     }
 
-    const PLAIN: [f32; 8] =
-        [1.0, 0.316_227_76, 0.1, 0.031_622_78, 0.01, 0.003_162_277_9, 0.001, 3.162_278e-4];
-    const LINEAR: [f32; 8] = [
-        0.4,
-        0.126_491_1,
-        0.04,
-        0.012_649_111,
-        0.003_999_999_7,
-        0.001_264_911_1,
-        4.000_000_2e-4,
-        1.264_911_1e-4,
-    ];
-    const LLAMA3: [f32; 8] =
-        [1.0, 0.244_384_59, 0.013_042_256, 0.003_952_847_3, 0.00125, 3.952_847_3e-4, 1.25e-4, 3.952_847_3e-5];
-
-    /// Values printed by transformers 5.23 (`ROPE_INIT_FUNCTIONS`, head_dim 16).
     #[test]
-    fn frequencies_are_those_of_transformers() {
-        let close = |rope: Rope, expected: &[f32]| {
-            let found = rope.inverse_frequencies(16);
-            assert_eq!(found.len(), expected.len());
-            for (found, expected) in found.iter().zip(expected) {
-                assert!((found - expected).abs() <= expected.abs() * 2e-7, "{found} {expected}");
+    fn yarn_infers_its_attention_factor() {
+        let factor = |extra: Value| {
+            let mut section =
+                json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64});
+            section.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            match parsed(&json!({"rope_scaling": section})).unwrap().scaling {
+                RopeScaling::Yarn { attention_factor, .. } => attention_factor,
+                other => panic!("{other:?}"),
             }
         };
-        close(Rope { theta: 10_000.0, scaling: RopeScaling::None }, &PLAIN);
-        close(Rope { theta: 10_000.0, scaling: RopeScaling::Linear { factor: 2.5 } }, &LINEAR);
-        let scaling = RopeScaling::Llama3 {
-            factor: 8.0,
-            low_freq_factor: 1.0,
-            high_freq_factor: 4.0,
-            original_context: 64,
-        };
-        close(Rope { theta: 10_000.0, scaling }, &LLAMA3);
+        let one = 0.1 * 4f64.ln() + 1.0;
+        for (extra, expected) in [
+            (json!({}), one),
+            (json!({"attention_factor": 0.7}), 0.7),
+            (json!({"mscale": 0.5}), one),
+            (json!({"mscale": 0.5, "mscale_all_dim": 1.0}), (0.05 * 4f64.ln() + 1.0) / one),
+            (json!({"factor": 0.5}), 1.0),
+        ] {
+            assert!((factor(extra.clone()) - expected).abs() < 1e-12, "{extra}");
+        }
+    }
+
+    #[test]
+    fn phi3_has_its_own_dialect() {
+        let phi3 = Dialect::Phi3 { original_context: 1024 };
+        let factors = vec![1.5; 6];
+        for name in ["longrope", "su", "yarn"] {
+            let rope = parsed_as(
+                &json!({"partial_rotary_factor": 0.75, "rope_scaling":
+                    {"type": name, "short_factor": factors, "long_factor": factors, "original_max_position_embeddings": 7}}),
+                phi3,
+            )
+            .unwrap();
+            let RopeScaling::LongRope { original_context, attention_factor, .. } = rope.scaling else {
+                panic!("{name}: {:?}", rope.scaling)
+            };
+            assert_eq!((rope.width, original_context), (12, 1024));
+            assert!((attention_factor - (1.0 + 4f64.ln() / 1024f64.ln()).sqrt()).abs() < 1e-12);
+        }
+        for (value, named) in [
+            (json!({"rope_scaling": {"type": "linear", "factor": 2}}), "rope_scaling.rope_type"),
+            (json!({"partial_rotary_factor": 0.7}), "partial_rotary_factor"),
+            (json!({"partial_rotary_factor": 0}), "partial_rotary_factor"),
+            (json!({"partial_rotary_factor": 1.5}), "partial_rotary_factor"),
+        ] {
+            let error = parsed_as(&value, phi3).expect_err(named);
+            assert!(error.contains(named), "{error}");
+        }
     }
 }

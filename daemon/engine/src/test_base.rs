@@ -9,6 +9,7 @@ use crate::base_text::BaseText;
 use crate::config::DecoderConfig;
 use crate::decoder::{Block, Decoder};
 use crate::lora::{Adapter, Linear, Lora, LoraSpec, Targets};
+use crate::norm::Norm;
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::gradient_check::random;
 use crate::sample::Sample;
@@ -24,7 +25,11 @@ pub(crate) fn config() -> DecoderConfig {
 }
 
 pub(crate) fn decoder(seed: u64) -> Decoder {
-    let config = config();
+    decoder_of(config(), seed)
+}
+
+/// Random weights for any shape.
+pub(crate) fn decoder_of(config: DecoderConfig, seed: u64) -> Decoder {
     let mut next = seed * 1000;
     let mut weight = |shape: &[usize]| {
         next += 1;
@@ -33,18 +38,24 @@ pub(crate) fn decoder(seed: u64) -> Decoder {
     let embedding = weight(&[config.vocab, config.hidden]);
     let blocks = (0..config.layers)
         .map(|_| {
-            let norm = |offset: Tensor| (offset + 1.0).unwrap();
-            let (input, post) = (norm(weight(&[config.hidden])), norm(weight(&[config.hidden])));
-            let linears = Linear::ALL.map(|linear| {
-                let (outputs, inputs) = linear.shape(&config);
-                FrozenLinear::new(weight(&[outputs, inputs]), None)
-            });
-            Block::new(input, post, linears)
+            let norms: Vec<(Norm, Tensor)> = Norm::of(&config)
+                .map(|norm| (norm, (weight(&[norm.width(&config)]) + 1.0).unwrap()))
+                .collect();
+            let linears: Vec<(Linear, FrozenLinear)> = Linear::of(&config)
+                .iter()
+                .map(|&linear| {
+                    let (outputs, inputs) = linear.shape(&config);
+                    let bias = config.biased(linear).then(|| weight(&[outputs]));
+                    (linear, FrozenLinear::new(weight(&[outputs, inputs]), bias))
+                })
+                .collect();
+            Block::new(norms, linears)
         })
         .collect();
     let norm = Tensor::ones(config.hidden, candle_core::DType::F32, &Device::Cpu).unwrap();
-    let head = FrozenLinear::new(embedding.clone(), None);
-    Decoder::new(config, embedding, blocks, norm, head, Device::Cpu)
+    let head =
+        if config.tied_embeddings { embedding.clone() } else { weight(&[config.vocab, config.hidden]) };
+    Decoder::new(config, embedding, blocks, norm, FrozenLinear::new(head, None), Device::Cpu)
 }
 
 /// An adapter whose both factors are random, so that it changes the output.

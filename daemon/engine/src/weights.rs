@@ -163,6 +163,23 @@ impl Weights {
         self.places.contains_key(name)
     }
 
+    /// Whether two tensors are the same bit by bit.
+    pub(crate) fn same_bytes(&self, one: &str, other: &str) -> bool {
+        let bytes = |name: &str| {
+            let shard = self.shards.get(*self.places.get(name)?)?;
+            let info = shard.header.info(name)?;
+            let (start, end) = info.data_offsets;
+            Some((info.dtype, shard.bytes.as_slice().get(shard.data + start..shard.data + end)?))
+        };
+        bytes(one).is_some_and(|found| bytes(other) == Some(found))
+    }
+
+    /// The file that holds a tensor.
+    pub(crate) fn file_of(&self, name: &str) -> &Path {
+        let shard = self.places.get(name).and_then(|index| self.shards.get(*index));
+        shard.map_or(self.main.as_path(), |shard| shard.file.as_path())
+    }
+
     /// The names of all tensors, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)

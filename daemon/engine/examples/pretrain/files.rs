@@ -74,7 +74,7 @@ pub(crate) fn write_text_side(folder: &Path, tokenizer: &Tokenizer) -> Result<()
 /// `model.safetensors` in bf16.
 pub(crate) fn write_weights(folder: &Path, decoder: &Decoder) -> Result<()> {
     let named: Vec<(String, Tensor)> = decoder
-        .named_weights()
+        .named_weights()?
         .into_iter()
         .map(|(name, value)| Ok((name, value.to_dtype(DType::BF16)?.contiguous()?)))
         .collect::<Result<_>>()?;

@@ -21,7 +21,8 @@ use hotplate_engine::base::Base;
 use hotplate_engine::base_source::BaseSource;
 use hotplate_engine::config::DecoderConfig;
 use hotplate_engine::decoder::{Block, Decoder};
-use hotplate_engine::lora::Linear;
+use hotplate_engine::linear::Linear;
+use hotplate_engine::norm::Norm;
 use hotplate_engine::ops::frozen_linear::FrozenLinear;
 use hotplate_engine::sample::Sample;
 use hotplate_engine::train::full::{FullStep, FullTrainer};
@@ -142,14 +143,13 @@ fn random_decoder(config: DecoderConfig, seed: u64) -> Result<Decoder> {
     let mut blocks = Vec::new();
     for _ in 0..config.layers {
         let mut linears = Vec::new();
-        for linear in Linear::ALL {
+        for &linear in Linear::of(&config) {
             let (outputs, inputs) = linear.shape(&config);
             let deviation =
                 if matches!(linear, Linear::Output | Linear::Down) { into_residual } else { 0.02 };
-            linears.push(FrozenLinear::new(normal(&[outputs, inputs], deviation)?, None));
+            linears.push((linear, FrozenLinear::new(normal(&[outputs, inputs], deviation)?, None)));
         }
-        let linears = linears.try_into().map_err(|_| anyhow::anyhow!("a block has seven linear layers"))?;
-        blocks.push(Block::new(ones()?, ones()?, linears));
+        blocks.push(Block::new([(Norm::Input, ones()?), (Norm::BeforeMlp, ones()?)], linears));
     }
     let head = FrozenLinear::new(embedding.clone(), None);
     let norm = ones()?;

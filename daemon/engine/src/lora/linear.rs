@@ -1,29 +1,54 @@
-//! The linear layers of a decoder block.
+//! The linear layers that a decoder block may have: their names in a checkpoint and their shapes.
+//!
+//! A family has either the separate ones or the fused ones; an adapter's pair belongs to the layer as the checkpoint has it.
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, Projections};
 
-/// The seven linear layers of a decoder block. The order is that of the forward pass and of parameter lists.
+/// A linear layer of a decoder block. The order is that of the forward pass and of parameter lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Linear {
     Query,
     Key,
     Value,
+    /// Queries, keys and values in one, below each other in this order.
+    QueryKeyValue,
     Output,
     Gate,
     Up,
+    /// Gate and up in one, below each other in this order.
+    GateUp,
     Down,
 }
 
-impl Linear {
-    pub const ALL: [Linear; 7] =
-        [Linear::Query, Linear::Key, Linear::Value, Linear::Output, Linear::Gate, Linear::Up, Linear::Down];
+const SEPARATE: &[Linear] =
+    &[Linear::Query, Linear::Key, Linear::Value, Linear::Output, Linear::Gate, Linear::Up, Linear::Down];
+const FUSED: &[Linear] = &[Linear::QueryKeyValue, Linear::Output, Linear::GateUp, Linear::Down];
 
-    /// Those that a base has, in the order of its forward pass.
-    pub fn of(_config: &DecoderConfig) -> &'static [Linear] {
-        &Linear::ALL
+impl Linear {
+    pub const COUNT: usize = 9;
+
+    /// Every layer that any family has.
+    pub const ALL: [Linear; Linear::COUNT] = [
+        Linear::Query,
+        Linear::Key,
+        Linear::Value,
+        Linear::QueryKeyValue,
+        Linear::Output,
+        Linear::Gate,
+        Linear::Up,
+        Linear::GateUp,
+        Linear::Down,
+    ];
+
+    /// Those that this base's blocks have, in forward order.
+    pub const fn of(config: &DecoderConfig) -> &'static [Linear] {
+        match config.projections {
+            Projections::Separate => SEPARATE,
+            Projections::Fused => FUSED,
+        }
     }
 
     /// The module's own name in a Hugging Face checkpoint.
@@ -32,9 +57,11 @@ impl Linear {
             Linear::Query => "q_proj",
             Linear::Key => "k_proj",
             Linear::Value => "v_proj",
+            Linear::QueryKeyValue => "qkv_proj",
             Linear::Output => "o_proj",
             Linear::Gate => "gate_proj",
             Linear::Up => "up_proj",
+            Linear::GateUp => "gate_up_proj",
             Linear::Down => "down_proj",
         }
     }
@@ -42,8 +69,10 @@ impl Linear {
     /// The module that holds it.
     pub const fn parent(self) -> &'static str {
         match self {
-            Linear::Query | Linear::Key | Linear::Value | Linear::Output => "self_attn",
-            Linear::Gate | Linear::Up | Linear::Down => "mlp",
+            Linear::Query | Linear::Key | Linear::Value | Linear::QueryKeyValue | Linear::Output => {
+                "self_attn"
+            }
+            Linear::Gate | Linear::Up | Linear::GateUp | Linear::Down => "mlp",
         }
     }
 
@@ -54,8 +83,10 @@ impl Linear {
         match self {
             Linear::Query => (queries, config.hidden),
             Linear::Key | Linear::Value => (keys, config.hidden),
+            Linear::QueryKeyValue => (queries + 2 * keys, config.hidden),
             Linear::Output => (config.hidden, queries),
             Linear::Gate | Linear::Up => (config.intermediate, config.hidden),
+            Linear::GateUp => (2 * config.intermediate, config.hidden),
             Linear::Down => (config.hidden, config.intermediate),
         }
     }

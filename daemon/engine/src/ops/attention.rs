@@ -1,4 +1,5 @@
-//! Block-diagonal causal attention over packed rows: each segment attends to itself only, so nothing is padded.
+//! Block-diagonal causal attention over packed rows: each segment attends to itself only, so nothing is padded. With a window, a query
+//! sees the last so many keys only, and blocks of keys before it are never touched.
 //!
 //! No `L x L` tensor is kept for backward: the log of each row's normaliser is, and the weights are computed again block by block
 //! (Dao et al. 2022, <https://arxiv.org/abs/2205.14135>).
@@ -22,19 +23,19 @@ pub struct Segment {
     pub k_len: usize,
 }
 
-/// Head counts and the head's width; `heads` is a multiple of `kv_heads`.
+/// Head counts and the head's width; `heads` is a multiple of `kv_heads`. How they look at keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Heads {
     pub heads: usize,
     pub kv_heads: usize,
     pub width: usize,
+    /// Factor on the products of queries and keys.
+    pub scale: f32,
+    /// A query sees so many of the last keys, its own among them; all without it. At least 1.
+    pub window: Option<usize>,
 }
 
 impl Heads {
-    fn scale(self) -> f32 {
-        1.0 / (self.width as f32).sqrt()
-    }
-
     fn group(self) -> usize {
         self.heads / self.kv_heads
     }
@@ -67,22 +68,23 @@ pub fn forward(
         .par_iter()
         .map(|&(segment, row, head)| {
             let rows = BLOCK.min(segment.q_len - row);
-            let mut weights = scores(&qs, &ks, segment, (row, rows), head, shape);
+            let (first, mut weights) = scores(&qs, &ks, segment, (row, rows), head, shape);
             let keys = weights.len() / rows;
             let mut normalisers = vec![0f32; rows];
             for (index, (line, normaliser)) in
                 weights.chunks_exact_mut(keys).zip(&mut normalisers).enumerate()
             {
-                let seen = visible(segment, row + index);
-                *normaliser = softmax(&mut line[..seen]);
-                line[seen..].fill(0.0);
+                let (from, to) = visible(segment, row + index, shape);
+                *normaliser = softmax(&mut line[from - first..to - first]);
+                line[..from - first].fill(0.0);
+                line[to - first..].fill(0.0);
             }
             let mut mixture = vec![0f32; rows * shape.width];
             product(
                 (rows, keys, shape.width),
                 (&mut mixture, View::rows(0, shape.width)),
                 (&weights, View::rows(0, keys)),
-                (&vs, key_view(segment, head / shape.group(), shape)),
+                (&vs, key_view(segment, first, head / shape.group(), shape)),
                 1.0,
                 Merge::Replace,
             );
@@ -147,19 +149,21 @@ pub fn backward(
                 let head = kv_head * group + member;
                 for row in (0..segment.q_len).step_by(BLOCK) {
                     let rows = BLOCK.min(segment.q_len - row);
-                    let mut weights = scores(&qs, &ks, segment, (row, rows), head, shape);
+                    let (first_key, mut weights) = scores(&qs, &ks, segment, (row, rows), head, shape);
                     let keys = weights.len() / rows;
                     let first = (segment.q_start + row) * shape.heads + head;
                     for (index, line) in weights.chunks_exact_mut(keys).enumerate() {
                         let normaliser = ns[first + index * shape.heads];
-                        let seen = visible(segment, row + index);
-                        line[..seen].iter_mut().for_each(|w| *w = exp(*w - normaliser));
-                        line[seen..].fill(0.0);
+                        let (from, to) = visible(segment, row + index, shape);
+                        let (from, to) = (from - first_key, to - first_key);
+                        line[from..to].iter_mut().for_each(|w| *w = exp(*w - normaliser));
+                        line[..from].fill(0.0);
+                        line[to..].fill(0.0);
                     }
                     let rows_view = View::rows(first * width, shape.heads * width);
                     product(
                         (keys, rows, width),
-                        (&mut dv, View::rows(0, width)),
+                        (&mut dv, View::rows(first_key * width, width)),
                         (&weights, View::rows(0, keys).transposed()),
                         (&dys, rows_view),
                         1.0,
@@ -170,7 +174,7 @@ pub fn backward(
                         (rows, width, keys),
                         (&mut slopes, View::rows(0, keys)),
                         (&dys, rows_view),
-                        (&vs, key_view(segment, kv_head, shape).transposed()),
+                        (&vs, key_view(segment, first_key, kv_head, shape).transposed()),
                         1.0,
                         Merge::Replace,
                     );
@@ -186,16 +190,16 @@ pub fn backward(
                         (rows, keys, width),
                         (&mut dq, View::rows((row * group + member) * width, group * width)),
                         (&slopes, View::rows(0, keys)),
-                        (&ks, key_view(segment, kv_head, shape)),
-                        shape.scale(),
+                        (&ks, key_view(segment, first_key, kv_head, shape)),
+                        shape.scale,
                         Merge::Replace,
                     );
                     product(
                         (keys, rows, width),
-                        (&mut dk, View::rows(0, width)),
+                        (&mut dk, View::rows(first_key * width, width)),
                         (&slopes, View::rows(0, keys).transposed()),
                         (&qs, rows_view),
-                        shape.scale(),
+                        shape.scale,
                         Merge::Add,
                     );
                 }
@@ -227,17 +231,20 @@ pub fn backward(
     ))
 }
 
-/// How many keys query `row` of a segment sees.
-fn visible(segment: Segment, row: usize) -> usize {
-    segment.k_len - segment.q_len + row + 1
+/// The keys of a segment that its query `row` sees: from the first one to before the second.
+fn visible(segment: Segment, row: usize, shape: Heads) -> (usize, usize) {
+    let end = segment.k_len - segment.q_len + row + 1;
+    (shape.window.map_or(0, |window| end.saturating_sub(window.max(1))), end)
 }
 
-fn key_view(segment: Segment, kv_head: usize, shape: Heads) -> View {
+/// A key head's rows of a segment from `first` on.
+fn key_view(segment: Segment, first: usize, kv_head: usize, shape: Heads) -> View {
     let row = shape.kv_heads * shape.width;
-    View::rows(segment.k_start * row + kv_head * shape.width, row)
+    View::rows((segment.k_start + first) * row + kv_head * shape.width, row)
 }
 
-/// Scaled products of a block of queries with all keys that its last row sees; not yet masked.
+/// Scaled products of a block of queries with the keys from the first that its first row sees to the last that its last row sees; not yet
+/// masked. Also which key is the first.
 fn scores(
     qs: &[f32],
     ks: &[f32],
@@ -245,19 +252,21 @@ fn scores(
     (row, rows): (usize, usize),
     head: usize,
     shape: Heads,
-) -> Vec<f32> {
-    let keys = visible(segment, row + rows - 1);
+) -> (usize, Vec<f32>) {
+    let (first, _) = visible(segment, row, shape);
+    let (_, end) = visible(segment, row + rows - 1, shape);
+    let keys = end - first;
     let stride = shape.heads * shape.width;
     let mut scores = vec![0f32; rows * keys];
     product(
         (rows, shape.width, keys),
         (&mut scores, View::rows(0, keys)),
         (qs, View::rows((segment.q_start + row) * stride + head * shape.width, stride)),
-        (ks, key_view(segment, head / shape.group(), shape).transposed()),
-        shape.scale(),
+        (ks, key_view(segment, first, head / shape.group(), shape).transposed()),
+        shape.scale,
         Merge::Replace,
     );
-    scores
+    (first, scores)
 }
 
 /// In place; returns the log of the sum of exponentials.
@@ -294,8 +303,9 @@ impl SegmentTensors {
         };
         let mask: Vec<f32> = (0..segment.q_len)
             .flat_map(|row| {
-                let seen = visible(segment, row);
-                (0..segment.k_len).map(move |key| if key < seen { 0.0 } else { f32::NEG_INFINITY })
+                let (from, to) = visible(segment, row, shape);
+                (0..segment.k_len)
+                    .map(move |key| if (from..to).contains(&key) { 0.0 } else { f32::NEG_INFINITY })
             })
             .collect();
         let mask = Tensor::from_vec(mask, (segment.q_len, segment.k_len), q.device())?;
@@ -303,7 +313,7 @@ impl SegmentTensors {
     }
 
     fn scores(&self, shape: Heads) -> Result<Tensor> {
-        (self.q.matmul(&self.k.transpose(1, 2)?)? * f64::from(shape.scale()))?.broadcast_add(&self.mask)
+        (self.q.matmul(&self.k.transpose(1, 2)?)? * f64::from(shape.scale))?.broadcast_add(&self.mask)
     }
 }
 
@@ -342,7 +352,7 @@ fn composed_backward(
         let weights = part.scores(shape)?.broadcast_sub(&normaliser)?.exp()?;
         let along = (&y * &dy)?.sum_keepdim(2)?;
         let slopes = (&weights * dy.matmul(&part.v.transpose(1, 2)?)?.broadcast_sub(&along)?)?;
-        let slopes = (slopes * f64::from(shape.scale()))?;
+        let slopes = (slopes * f64::from(shape.scale))?;
         let ungroup = |x: Tensor| -> Result<Tensor> {
             x.reshape((shape.kv_heads, shape.group(), segment.k_len, shape.width))?
                 .sum(1)?
@@ -373,7 +383,14 @@ mod tests {
             .collect()
     }
 
-    const SHAPE: Heads = Heads { heads: 4, kv_heads: 2, width: 6 };
+    const SHAPE: Heads = Heads { heads: 4, kv_heads: 2, width: 6, scale: 0.4, window: None };
+
+    /// All keys, and windows that end within a block, at a block and beyond the longest segment.
+    fn shapes() -> impl Iterator<Item = Heads> {
+        [None, Some(1), Some(3), Some(64), Some(100), Some(1000)]
+            .into_iter()
+            .map(|window| Heads { window, ..SHAPE })
+    }
 
     #[test]
     fn blocks_agree_with_the_composition() {
@@ -381,18 +398,20 @@ mod tests {
         let (segments, tokens) = (packed(&lengths), lengths.iter().sum::<usize>());
         let (q, k, v) = (random(&[tokens, 4, 6], 1), random(&[tokens, 2, 6], 2), random(&[tokens, 2, 6], 3));
         let dy = random(&[tokens, 4, 6], 4);
-        let (y, normalisers) = forward(&q, &k, &v, &segments, SHAPE).unwrap();
-        let plain = composed(&q, &k, &v, &segments, SHAPE).unwrap();
-        assert!(distance(&y, &plain.0) < 1e-5);
-        assert!(distance(&normalisers, &plain.1) < 1e-5);
-        let saved = Saved { q: &q, k: &k, v: &v, y: &y, normalisers: &normalisers };
-        let (fused, plain) = (
-            backward(&saved, &dy, &segments, SHAPE).unwrap(),
-            composed_backward(&saved, &dy, &segments, SHAPE).unwrap(),
-        );
-        assert!(distance(&fused.0, &plain.0) < 1e-4);
-        assert!(distance(&fused.1, &plain.1) < 1e-4);
-        assert!(distance(&fused.2, &plain.2) < 1e-4);
+        for shape in shapes() {
+            let (y, normalisers) = forward(&q, &k, &v, &segments, shape).unwrap();
+            let plain = composed(&q, &k, &v, &segments, shape).unwrap();
+            assert!(distance(&y, &plain.0) < 1e-5);
+            assert!(distance(&normalisers, &plain.1) < 1e-5);
+            let saved = Saved { q: &q, k: &k, v: &v, y: &y, normalisers: &normalisers };
+            let (fused, plain) = (
+                backward(&saved, &dy, &segments, shape).unwrap(),
+                composed_backward(&saved, &dy, &segments, shape).unwrap(),
+            );
+            assert!(distance(&fused.0, &plain.0) < 1e-4);
+            assert!(distance(&fused.1, &plain.1) < 1e-4);
+            assert!(distance(&fused.2, &plain.2) < 1e-4);
+        }
     }
 
     #[test]
@@ -400,21 +419,40 @@ mod tests {
         let segments = packed(&[3, 2]);
         let (q, k, v) = (random(&[5, 4, 6], 1), random(&[5, 2, 6], 2), random(&[5, 2, 6], 3));
         let dy = random(&[5, 4, 6], 4);
-        let run = |q: &Tensor, k: &Tensor, v: &Tensor| forward(q, k, v, &segments, SHAPE);
-        let (y, normalisers) = run(&q, &k, &v).unwrap();
-        let saved = Saved { q: &q, k: &k, v: &v, y: &y, normalisers: &normalisers };
-        let (dq, dk, dv) = backward(&saved, &dy, &segments, SHAPE).unwrap();
-        slope(&q, &dq, &dy, |q| Ok(run(q, &k, &v)?.0));
-        slope(&k, &dk, &dy, |k| Ok(run(&q, k, &v)?.0));
-        slope(&v, &dv, &dy, |v| Ok(run(&q, &k, v)?.0));
+        for window in [None, Some(2)] {
+            let shape = Heads { window, ..SHAPE };
+            let run = |q: &Tensor, k: &Tensor, v: &Tensor| forward(q, k, v, &segments, shape);
+            let (y, normalisers) = run(&q, &k, &v).unwrap();
+            let saved = Saved { q: &q, k: &k, v: &v, y: &y, normalisers: &normalisers };
+            let (dq, dk, dv) = backward(&saved, &dy, &segments, shape).unwrap();
+            slope(&q, &dq, &dy, |q| Ok(run(q, &k, &v)?.0));
+            slope(&k, &dk, &dy, |k| Ok(run(&q, k, &v)?.0));
+            slope(&v, &dv, &dy, |v| Ok(run(&q, &k, v)?.0));
+        }
+    }
+
+    #[test]
+    fn what_lies_before_the_window_has_no_part() {
+        let (q, k, v) = (random(&[90, 4, 6], 1), random(&[90, 2, 6], 2), random(&[90, 2, 6], 3));
+        let shape = Heads { window: Some(20), ..SHAPE };
+        let run = |k: &Tensor, v: &Tensor| forward(&q, k, v, &packed(&[90]), shape).unwrap().0;
+        let other =
+            |x: &Tensor| Tensor::cat(&[random(&[70, 2, 6], 9), x.narrow(0, 70, 20).unwrap()], 0).unwrap();
+        let (before, after) = (run(&k, &v), run(&other(&k), &other(&v)));
+        let last = |x: &Tensor| x.narrow(0, 89, 1).unwrap();
+        assert!(distance(&last(&before), &last(&after)) < 1e-6);
+        let one_before = |x: &Tensor| x.narrow(0, 88, 1).unwrap();
+        assert!(distance(&one_before(&before), &one_before(&after)) > 1e-3);
     }
 
     #[test]
     fn a_cached_prefix_gives_the_rows_of_the_whole() {
         let (q, k, v) = (random(&[80, 4, 6], 1), random(&[80, 2, 6], 2), random(&[80, 2, 6], 3));
-        let (whole, _) = forward(&q, &k, &v, &packed(&[80]), SHAPE).unwrap();
-        let tail = Segment { q_start: 0, q_len: 5, k_start: 0, k_len: 80 };
-        let (last, _) = forward(&q.narrow(0, 75, 5).unwrap(), &k, &v, &[tail], SHAPE).unwrap();
-        assert!(distance(&whole.narrow(0, 75, 5).unwrap(), &last) < 1e-5);
+        for shape in shapes() {
+            let (whole, _) = forward(&q, &k, &v, &packed(&[80]), shape).unwrap();
+            let tail = Segment { q_start: 0, q_len: 5, k_start: 0, k_len: 80 };
+            let (last, _) = forward(&q.narrow(0, 75, 5).unwrap(), &k, &v, &[tail], shape).unwrap();
+            assert!(distance(&whole.narrow(0, 75, 5).unwrap(), &last) < 1e-5);
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub(crate) mod exp;
 pub mod frozen_linear;
+pub mod gated_unit;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 pub(crate) mod host;
@@ -17,4 +18,3 @@ pub mod low_rank;
 pub(crate) mod matmul;
 pub mod rms_norm;
 pub mod rope;
-pub mod swiglu;

@@ -1,12 +1,12 @@
 //! Rotary position embedding (Su et al. 2021, <https://arxiv.org/abs/2104.09864>) in the half-split form of Hugging Face's Llama:
-//! value `i` of a head turns with value `i + d/2`.
+//! value `i` of a head turns with value `i + width/2`. Where the width is less than the head's, the values behind it pass through.
 
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::host::{HostSlice, on_host};
 
-/// Cosines and sines of each token's angles, `[tokens, d/2]` each; made once per batch, shared by all layers.
+/// Cosines and sines of each token's angles, `[tokens, width/2]` each; made once per batch, shared by all layers that turn alike.
 #[derive(Debug, Clone)]
 pub struct RopeTable {
     cos: Tensor,
@@ -14,13 +14,20 @@ pub struct RopeTable {
 }
 
 impl RopeTable {
-    /// `inverse_frequencies`: `d/2` values. Angles are taken in f32, as the reference implementation does.
-    pub fn new(positions: &[u32], inverse_frequencies: &[f32], device: &Device) -> Result<RopeTable> {
-        let angles: Vec<f32> =
-            positions.iter().flat_map(|p| inverse_frequencies.iter().map(move |f| *p as f32 * f)).collect();
-        let shape = (positions.len(), inverse_frequencies.len());
+    /// Rows for the positions of each part, whose tokens turn by the part's inverse frequencies (`width/2` values; the same number in
+    /// each part). `factor` goes onto cosines and sines. Angles are taken in f32, as the reference implementation does.
+    pub fn new(parts: &[(&[u32], &[f32])], factor: f32, device: &Device) -> Result<RopeTable> {
+        let half = parts.first().map_or(0, |(_, frequencies)| frequencies.len());
+        let tokens = parts.iter().map(|(positions, _)| positions.len()).sum::<usize>();
+        let angles: Vec<f32> = parts
+            .iter()
+            .flat_map(|(positions, frequencies)| {
+                positions.iter().flat_map(move |p| frequencies.iter().map(move |f| *p as f32 * f))
+            })
+            .collect();
         let table = |f: fn(f32) -> f32| {
-            Tensor::from_vec(angles.iter().map(|angle| f(*angle)).collect::<Vec<_>>(), shape, device)
+            let values: Vec<f32> = angles.iter().map(|angle| f(*angle) * factor).collect();
+            Tensor::from_vec(values, (tokens, half), device)
         };
         Ok(RopeTable { cos: table(f32::cos)?, sin: table(f32::sin)? })
     }
@@ -44,14 +51,17 @@ pub fn backward(dy: &Tensor, table: &RopeTable) -> Result<Tensor> {
 }
 
 fn rotate(x: &Tensor, table: &RopeTable, turn: Turn) -> Result<Tensor> {
+    if x.elem_count() == 0 {
+        return Ok(x.clone());
+    }
     if !on_host(x) {
         return composed(x, table, turn);
     }
     let (_, heads, d) = x.dims3()?;
-    let half = d / 2;
+    let half = table.cos.dim(1)?;
     let (xs, cos, sin) = (HostSlice::new(x)?, HostSlice::new(&table.cos)?, HostSlice::new(&table.sin)?);
     let (xs, cos, sin) = (xs.read()?, cos.read()?, sin.read()?);
-    let mut ys = vec![0f32; xs.len()];
+    let mut ys = xs.to_vec();
     let row = heads * d;
     ys.par_chunks_mut(row)
         .zip(xs.par_chunks(row))
@@ -61,6 +71,7 @@ fn rotate(x: &Tensor, table: &RopeTable, turn: Turn) -> Result<Tensor> {
             for (y, x) in ys.chunks_exact_mut(d).zip(xs.chunks_exact(d)) {
                 let (y_low, y_high) = y.split_at_mut(half);
                 let (x_low, x_high) = x.split_at(half);
+                let (y_high, x_high) = (&mut y_high[..half], &x_high[..half]);
                 for i in 0..half {
                     let s = if turn == Turn::Forward { sin[i] } else { -sin[i] };
                     y_low[i] = x_low[i] * cos[i] - x_high[i] * s;
@@ -72,13 +83,13 @@ fn rotate(x: &Tensor, table: &RopeTable, turn: Turn) -> Result<Tensor> {
 }
 
 fn composed(x: &Tensor, table: &RopeTable, turn: Turn) -> Result<Tensor> {
-    let half = x.dim(2)? / 2;
+    let (half, d) = (table.cos.dim(1)?, x.dim(2)?);
     let (low, high) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
     let cos = table.cos.unsqueeze(1)?;
     let sin = if turn == Turn::Forward { table.sin.clone() } else { table.sin.neg()? }.unsqueeze(1)?;
     let y_low = (low.broadcast_mul(&cos)? - high.broadcast_mul(&sin)?)?;
     let y_high = (high.broadcast_mul(&cos)? + low.broadcast_mul(&sin)?)?;
-    Tensor::cat(&[y_low, y_high], 2)
+    Tensor::cat(&[y_low, y_high, x.narrow(2, 2 * half, d - 2 * half)?], 2)
 }
 
 #[cfg(test)]
@@ -86,17 +97,38 @@ mod tests {
     use super::*;
     use crate::ops::gradient_check::{distance, random, slope};
 
+    /// All six values turn, and four of six.
+    fn tables() -> [RopeTable; 2] {
+        let positions = [0, 3, 1, 900];
+        let table = |frequencies: &[f32], factor| {
+            RopeTable::new(&[(positions.as_slice(), frequencies)], factor, &Device::Cpu).unwrap()
+        };
+        [table(&[1.0, 0.1, 0.01], 1.0), table(&[1.0, 0.1], 1.3)]
+    }
+
     #[test]
     fn rotation_agrees_with_the_composition_and_its_gradient_with_finite_differences() {
-        let table = RopeTable::new(&[0, 3, 1, 900], &[1.0, 0.1, 0.01], &Device::Cpu).unwrap();
         let (x, dy) = (random(&[4, 2, 6], 1), random(&[4, 2, 6], 2));
-        for turn in [Turn::Forward, Turn::Back] {
-            assert!(
-                distance(&rotate(&x, &table, turn).unwrap(), &composed(&x, &table, turn).unwrap()) < 1e-6
-            );
+        for table in tables() {
+            for turn in [Turn::Forward, Turn::Back] {
+                let (fused, plain) = (rotate(&x, &table, turn).unwrap(), composed(&x, &table, turn).unwrap());
+                assert!(distance(&fused, &plain) < 1e-6);
+            }
+            slope(&x, &backward(&dy, &table).unwrap(), &dy, |x| forward(x, &table));
         }
-        slope(&x, &backward(&dy, &table).unwrap(), &dy, |x| forward(x, &table));
-        let back = backward(&forward(&x, &table).unwrap(), &table).unwrap();
+        let [whole, part] = tables();
+        let back = backward(&forward(&x, &whole).unwrap(), &whole).unwrap();
         assert!(distance(&back, &x) < 1e-5);
+        let turned = forward(&x, &part).unwrap();
+        assert!(distance(&turned.narrow(2, 4, 2).unwrap(), &x.narrow(2, 4, 2).unwrap()) == 0.0);
+    }
+
+    #[test]
+    fn parts_turn_by_their_own_frequencies() {
+        let (short, long) = ([1.0f32, 0.5], [0.3f32, 0.2]);
+        let both = RopeTable::new(&[(&[0, 1], &short), (&[0, 1, 2], &long)], 1.0, &Device::Cpu).unwrap();
+        let alone = RopeTable::new(&[(&[0, 1, 2], &long)], 1.0, &Device::Cpu).unwrap();
+        assert!(distance(&both.cos.narrow(0, 2, 3).unwrap(), &alone.cos) == 0.0);
+        assert!(distance(&both.sin.narrow(0, 2, 3).unwrap(), &alone.sin) == 0.0);
     }
 }

@@ -5,6 +5,8 @@ use candle_core::Tensor;
 use super::pass::{Factor, Goal, Parameter};
 use crate::decoder::{Decoder, Slot};
 use crate::lora::{Adapter, Linear, Lora, Place};
+use crate::norm::Norm;
+use crate::ops::frozen_linear::FrozenLinear;
 
 #[derive(Debug, Clone)]
 pub enum Learnt {
@@ -31,10 +33,13 @@ impl Learnt {
     }
 
     /// Its tensors under the names that PEFT, or the base's checkpoint, gives them.
-    pub fn named(&self) -> Vec<(String, Tensor)> {
+    ///
+    /// # Errors
+    /// A tensor operation of the device fails.
+    pub fn named(&self) -> candle_core::Result<Vec<(String, Tensor)>> {
         match self {
             Learnt::Base(decoder) => decoder.named_weights(),
-            Learnt::Adapter(_) => self.places().into_iter().map(peft_name).zip(self.tensors()).collect(),
+            Learnt::Adapter(_) => Ok(self.places().into_iter().map(peft_name).zip(self.tensors()).collect()),
         }
     }
 
@@ -62,8 +67,10 @@ impl Learnt {
                 let config = decoder.config();
                 let mut places = vec![Parameter::Embedding];
                 for layer in 0..config.layers {
-                    let slots =
-                        Linear::ALL.map(Slot::Weight).into_iter().chain([Slot::InputNorm, Slot::PostNorm]);
+                    let linears = Linear::of(config).iter().copied();
+                    let biased = linears.clone().filter(|linear| config.biased(*linear));
+                    let slots = linears.map(Slot::Weight).chain(biased.map(Slot::Bias));
+                    let slots = slots.chain(Norm::of(config).map(Slot::Norm));
                     places.extend(slots.map(|slot| Parameter::Block(layer, slot)));
                 }
                 places.push(Parameter::Norm);
@@ -82,7 +89,7 @@ impl Learnt {
                 adapter.pairs().flat_map(|(_, pair)| [pair.a.clone(), pair.b.clone()]).collect()
             }
             Learnt::Base(decoder) => {
-                self.places().into_iter().map(|place| weight(decoder, place).clone()).collect()
+                self.places().into_iter().filter_map(|place| weight(decoder, place).cloned()).collect()
             }
         }
     }
@@ -122,8 +129,9 @@ pub(crate) fn peft_name(place: Parameter) -> String {
     }
 }
 
-fn weight(decoder: &Decoder, place: Parameter) -> &Tensor {
-    match place {
+/// `None` where this base has no such weight; [`Learnt::places`] lists none of those.
+fn weight(decoder: &Decoder, place: Parameter) -> Option<&Tensor> {
+    Some(match place {
         Parameter::Embedding | Parameter::EmbeddingLora(_) => &decoder.embedding,
         Parameter::Norm => &decoder.norm,
         Parameter::Head | Parameter::HeadLora(_) => decoder.head.weight(),
@@ -133,11 +141,11 @@ fn weight(decoder: &Decoder, place: Parameter) -> &Tensor {
                 Slot::Weight(linear) | Slot::LoraA(linear) | Slot::LoraB(linear) => {
                     block.linear(linear).weight()
                 }
-                Slot::InputNorm => &block.input_norm,
-                Slot::PostNorm => &block.post_norm,
+                Slot::Bias(linear) => return block.linear(linear).bias(),
+                Slot::Norm(norm) => return block.norm(norm),
             }
         }
-    }
+    })
 }
 
 fn set_weight(decoder: &mut Decoder, place: Parameter, value: Tensor) {
@@ -154,10 +162,14 @@ fn set_weight(decoder: &mut Decoder, place: Parameter, value: Tensor) {
             let block = &mut decoder.blocks[layer];
             match slot {
                 Slot::Weight(linear) | Slot::LoraA(linear) | Slot::LoraB(linear) => {
-                    block.linear_mut(linear).set_weight(value);
+                    let bias = block.linear(linear).bias().cloned();
+                    block.set_linear(linear, FrozenLinear::new(value, bias));
                 }
-                Slot::InputNorm => block.input_norm = value,
-                Slot::PostNorm => block.post_norm = value,
+                Slot::Bias(linear) => {
+                    let weight = block.linear(linear).weight().clone();
+                    block.set_linear(linear, FrozenLinear::new(weight, Some(value)));
+                }
+                Slot::Norm(norm) => block.set_norm(norm, value),
             }
         }
     }

@@ -217,8 +217,7 @@ impl Pass {
         };
         let Some(kept) = kept else {
             if matches!(self.goal, Goal::Weights { .. }) {
-                let rows = Tensor::new(self.tokens.as_slice(), decoder.device())?;
-                let gradient = decoder.embedding.zeros_like()?.index_add(&rows, dy, 0)?;
+                let gradient = decoder.embed_backward(&self.tokens, dy)?;
                 self.result.gradients.push((Parameter::Embedding, gradient));
             } else if let Some(pair) = adapter.and_then(|adapter| adapter.embedding.as_ref()) {
                 let tokens = Tensor::new(self.tokens.as_slice(), decoder.device())?;

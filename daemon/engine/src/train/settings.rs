@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Schedule, TrainError};
-use crate::config::DecoderConfig;
+use crate::config::{BlockNorms, DecoderConfig};
 use crate::lora::{Linear, LoraSpec};
 use crate::ops::cross_entropy::LOGITS_AT_ONCE;
 
@@ -235,7 +235,11 @@ impl TrainSettings {
     fn kept_floats(&self, config: &DecoderConfig) -> usize {
         let queries = config.heads * config.head_dim;
         let keys = config.kv_heads * config.head_dim;
-        4 * config.hidden + 2 * queries + 2 * keys + 3 * config.intermediate + 7 * self.lora.rank
+        let thin = Linear::of(config).len() * self.lora.rank;
+        // What the further norms were given.
+        let heads = if config.head_norms { queries + keys } else { 0 };
+        let after = if config.block_norms == BlockNorms::Sandwich { 2 * config.hidden } else { 0 };
+        4 * config.hidden + 2 * queries + 2 * keys + 3 * config.intermediate + thin + heads + after
     }
 
     /// How many layers may keep their activations for a row of `tokens`.
@@ -255,7 +259,7 @@ impl TrainSettings {
             Method::Lora => self.lora.parameters(config).unwrap_or(0),
             Method::Full => {
                 let block: usize =
-                    Linear::ALL.iter().map(|linear| linear.shape(config)).map(|(o, i)| o * i).sum();
+                    Linear::of(config).iter().map(|linear| linear.shape(config)).map(|(o, i)| o * i).sum();
                 block * config.layers + config.vocab * config.hidden
             }
         }

@@ -57,11 +57,15 @@ fn a_run_of_the_whole_base_leaves_the_base_itself_alone() {
     assert!(outcome.best_loss.all < 0.8 * outcome.base_loss.all, "{outcome:?}");
     let Learnt::Base(decoder) = &outcome.learnt else { panic!("a whole base was asked for") };
     let fresh = test_base::decoder(1);
-    for ((name, trained), (_, before)) in decoder.named_weights().iter().zip(fresh.named_weights()) {
+    for ((name, trained), (_, before)) in
+        decoder.named_weights().unwrap().iter().zip(fresh.named_weights().unwrap())
+    {
         use crate::ops::gradient_check::flat;
         assert_ne!(flat(trained), flat(&before), "{name} was not trained");
     }
-    for ((name, kept), (_, before)) in base.decoder.named_weights().iter().zip(fresh.named_weights()) {
+    for ((name, kept), (_, before)) in
+        base.decoder.named_weights().unwrap().iter().zip(fresh.named_weights().unwrap())
+    {
         use crate::ops::gradient_check::flat;
         assert_eq!(flat(kept), flat(&before), "{name}");
     }

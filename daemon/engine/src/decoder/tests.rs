@@ -1,0 +1,189 @@
+use super::*;
+use crate::ops::gradient_check::{distance, random};
+use crate::test_base::{self, decoder_of};
+
+/// A tiny base of each family, with every feature that it may have.
+fn families() -> Vec<(&'static str, DecoderConfig)> {
+    let sizes = r#""hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 20, "vocab_size": 24, "max_position_embeddings": 64"#;
+    [
+        ("llama", r#""model_type": "llama", "head_dim": 6, "attention_bias": true, "mlp_bias": true"#),
+        ("mistral", r#""model_type": "mistral", "sliding_window": 3"#),
+        (
+            "qwen2",
+            r#""model_type": "qwen2", "use_sliding_window": true, "sliding_window": 2, "max_window_layers": 1"#,
+        ),
+        ("qwen3", r#""model_type": "qwen3", "head_dim": 6"#),
+        ("smollm3", r#""model_type": "smollm3", "no_rope_layers": [1, 0]"#),
+        (
+            "gemma3",
+            r#""model_type": "gemma3_text", "head_dim": 6, "sliding_window": 3, "query_pre_attn_scalar": 10,
+            "layer_types": ["sliding_attention", "full_attention"]"#,
+        ),
+        (
+            "phi3",
+            r#""model_type": "phi3", "partial_rotary_factor": 0.5, "original_max_position_embeddings": 4,
+            "rope_scaling": {"type": "longrope", "short_factor": [1.5], "long_factor": [3.0]}"#,
+        ),
+    ]
+    .into_iter()
+    .map(|(name, own)| {
+        let json = format!("{{{sizes}, {own}}}");
+        (name, DecoderConfig::parse(json.as_bytes(), std::path::Path::new("config.json")).unwrap())
+    })
+    .collect()
+}
+
+fn tokens(count: u32) -> Vec<u32> {
+    (0..count).map(|at| (at * 7 + 3) % 24).collect()
+}
+
+/// `sum(block(x) * dy)` and its claimed slope along a direction, against a central difference.
+fn check(what: &str, claimed: &Tensor, along: &Tensor, step: f64, value: impl Fn(f64) -> f64) {
+    let measured = (value(step) - value(-step)) / (2.0 * step);
+    let claimed = f64::from((claimed * along).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap());
+    assert!((measured - claimed).abs() < 1e-2 * (1.0 + measured.abs()), "{what}: {measured} {claimed}");
+}
+
+fn dot(y: &Tensor, dy: &Tensor) -> f64 {
+    let product = (y * dy).unwrap().to_dtype(DType::F64).unwrap();
+    product.sum_all().unwrap().to_scalar::<f64>().unwrap()
+}
+
+fn moved(at: &Tensor, along: &Tensor, by: f64) -> Tensor {
+    (at + (along * by).unwrap()).unwrap()
+}
+
+#[test]
+fn the_gradients_of_every_familys_block_agree_with_finite_differences() {
+    const STEP: f64 = 2e-3;
+    for (name, config) in families() {
+        let decoder = decoder_of(config, 7);
+        let adapter = test_base::adapter(&decoder, 3);
+        let (one, two) = (tokens(6), tokens(3));
+        let context = decoder.context(&Batch::packed([one.as_slice(), &two])).unwrap();
+        let (x, dy) = (random(&[9, 16], 1), random(&[9, 16], 2));
+        for layer in 0..2 {
+            let pairs = &adapter.layers[layer];
+            let run = |decoder: &Decoder, x: &Tensor, pairs: Option<&LayerAdapter>| {
+                dot(&decoder.block_forward(layer, x, &context, pairs, None).unwrap().0, &dy)
+            };
+            let (_, kept) = decoder.block_forward(layer, &x, &context, Some(pairs), None).unwrap();
+            let back = decoder.block_backward(layer, &kept, &dy, &context, Learner::Adapter(pairs)).unwrap();
+            let along = random(x.dims(), 3);
+            check(name, &back.dx, &along, STEP, |by| run(&decoder, &moved(&x, &along, by), Some(pairs)));
+            assert_eq!(back.slots.len(), 2 * Linear::of(&decoder.config).len());
+            for (slot, gradient) in &back.slots {
+                let along = random(gradient.dims(), 4);
+                check(&format!("{name} {layer} {slot:?}"), gradient, &along, STEP, |by| {
+                    let mut other = pairs.clone();
+                    let (Slot::LoraA(linear) | Slot::LoraB(linear)) = *slot else { panic!("{slot:?}") };
+                    let mut pair = pairs.get(linear).unwrap().clone();
+                    let place = if matches!(slot, Slot::LoraA(_)) { &mut pair.a } else { &mut pair.b };
+                    *place = moved(place, &along, by);
+                    other.set(linear, pair);
+                    run(&decoder, &x, Some(&other))
+                });
+            }
+            let (_, kept) = decoder.block_forward(layer, &x, &context, None, None).unwrap();
+            let back = decoder.block_backward(layer, &kept, &dy, &context, Learner::Weights).unwrap();
+            let biases = Linear::of(&decoder.config).iter().filter(|linear| decoder.config.biased(**linear));
+            let trainable =
+                Linear::of(&decoder.config).len() + biases.count() + Norm::of(&decoder.config).count();
+            assert_eq!(back.slots.len(), trainable, "{name}");
+            for (slot, gradient) in &back.slots {
+                let along = random(gradient.dims(), 5);
+                check(&format!("{name} {layer} {slot:?}"), gradient, &along, STEP, |by| {
+                    let mut other = decoder.clone();
+                    let block = &mut other.blocks[layer];
+                    match *slot {
+                        Slot::Weight(linear) => {
+                            let old = block.linear(linear);
+                            let new = FrozenLinear::new(moved(old.weight(), &along, by), old.bias().cloned());
+                            block.set_linear(linear, new);
+                        }
+                        Slot::Bias(linear) => {
+                            let old = block.linear(linear);
+                            let bias = moved(old.bias().unwrap(), &along, by);
+                            block.set_linear(linear, FrozenLinear::new(old.weight().clone(), Some(bias)));
+                        }
+                        Slot::Norm(norm) => {
+                            let factor = moved(block.norm(norm).unwrap(), &along, by);
+                            block.set_norm(norm, factor);
+                        }
+                        Slot::LoraA(_) | Slot::LoraB(_) => panic!("{slot:?}"),
+                    }
+                    run(&other, &x, None)
+                });
+            }
+        }
+        let dx = decoder.embed_backward(&one, &dy.narrow(0, 0, 6).unwrap()).unwrap();
+        let along = random(dx.dims(), 6);
+        check(name, &dx, &along, STEP, |by| {
+            let mut other = decoder.clone();
+            other.embedding = moved(&decoder.embedding, &along, by);
+            dot(&other.embed(&one).unwrap(), &dy.narrow(0, 0, 6).unwrap())
+        });
+    }
+}
+
+#[test]
+fn packed_examples_equal_examples_alone() {
+    for (name, config) in families() {
+        let decoder = decoder_of(config, 5);
+        // The longer one is beyond Phi-3's original context, the shorter one is not.
+        let (one, two) = (tokens(9), tokens(3));
+        let both = decoder.forward(&Batch::packed([one.as_slice(), &two]), None, None).unwrap();
+        let alone = |tokens: &[u32]| decoder.forward(&Batch::packed([tokens]), None, None).unwrap();
+        assert!(distance(&both.narrow(0, 0, 9).unwrap(), &alone(&one)) < 1e-5, "{name}");
+        assert!(distance(&both.narrow(0, 9, 3).unwrap(), &alone(&two)) < 1e-5, "{name}");
+    }
+}
+
+#[test]
+fn a_cache_gives_the_numbers_of_the_whole() {
+    for (name, config) in families() {
+        let decoder = decoder_of(config, 5);
+        let all = tokens(12);
+        let whole = decoder.forward(&Batch::packed([all.as_slice()]), None, None).unwrap();
+        let mut cache = KvCache::default();
+        let mut parts = Vec::new();
+        for range in [0..5, 5..7, 7..8, 8..9, 9..12] {
+            let batch = Batch::part(&all[range.clone()], range.start, 12);
+            parts.push(decoder.forward(&batch, None, Some(&mut cache)).unwrap());
+        }
+        assert!(distance(&Tensor::cat(&parts, 0).unwrap(), &whole) < 1e-5, "{name}");
+        assert!(!decoder.outgrown(&cache, 13), "{name}");
+    }
+}
+
+#[test]
+fn only_longrope_outgrows_its_cache() {
+    for (name, config) in families() {
+        let decoder = decoder_of(config, 5);
+        let mut cache = KvCache::default();
+        assert!(!decoder.outgrown(&cache, 5));
+        decoder.forward(&Batch::continuation(&tokens(4), 0), None, Some(&mut cache)).unwrap();
+        assert!(!decoder.outgrown(&cache, 4));
+        assert_eq!(decoder.outgrown(&cache, 5), name == "phi3");
+    }
+}
+
+#[test]
+fn weights_keep_their_checkpoint_names_and_values() {
+    for (name, config) in families() {
+        let decoder = decoder_of(config, 5);
+        let named = decoder.named_weights().unwrap();
+        let total: usize = named.iter().map(|(_, tensor)| tensor.elem_count()).sum();
+        assert_eq!(total as u64, decoder.parameters(), "{name}");
+        let get = |wanted: &str| named.iter().find(|(name, _)| name == wanted).map(|(_, tensor)| tensor);
+        let last = get("model.norm.weight").unwrap().to_vec1::<f32>().unwrap()[0];
+        assert!((last - if name == "gemma3" { 0.0 } else { 1.0 }).abs() < 1e-6, "{name}");
+        assert_eq!(get("model.layers.1.self_attn.qkv_proj.weight").is_some(), name == "phi3");
+        assert_eq!(
+            get("model.layers.1.self_attn.q_norm.weight").is_some(),
+            ["qwen3", "gemma3"].contains(&name)
+        );
+        assert_eq!(get("lm_head.weight").is_none(), ["smollm3", "gemma3"].contains(&name));
+    }
+}
