@@ -21,7 +21,7 @@ use hotplate_engine::base::Base;
 use hotplate_engine::base_source::BaseSource;
 use hotplate_engine::config::DecoderConfig;
 use hotplate_engine::decoder::{Block, Decoder};
-use hotplate_engine::linear::Linear;
+use hotplate_engine::lora::Linear;
 use hotplate_engine::norm::Norm;
 use hotplate_engine::ops::frozen_linear::FrozenLinear;
 use hotplate_engine::sample::Sample;
