@@ -69,7 +69,7 @@ fn main() -> Result<()> {
     };
     files::write_text_side(&arguments.out, &tokenizer)?;
     println!("{} parameters", decoder.parameters());
-    let mut trainer = FullTrainer::new(decoder)?;
+    let mut trainer = FullTrainer::new(&decoder)?;
 
     // Its own stream of documents: none of them is trained on (a note of the same words is all but impossible).
     let mut heldout_rng = ChaCha8Rng::seed_from_u64(0x5eed);

@@ -60,7 +60,7 @@ impl AdamW {
     }
 }
 
-/// The factor that brings the norm of all gradients together to `clip` at most, and that norm.
+/// The factor that brings the norm of all gradients together to `clip` at most (0: no limit), and that norm.
 pub(crate) fn clip_factor<'a>(
     gradients: impl IntoIterator<Item = &'a Tensor>,
     clip: f64,
@@ -75,7 +75,8 @@ pub(crate) fn clip_factor<'a>(
         }
     }
     let norm = sum.sqrt();
-    Ok(((clip / (norm + 1e-6)).min(1.0), norm))
+    let factor = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
+    Ok((factor, norm))
 }
 
 type Moved = (Tensor, Tensor, Tensor);
@@ -167,6 +168,8 @@ mod tests {
         let gradient = Tensor::new(&[3f32, 4.0], &candle_core::Device::Cpu).unwrap();
         let (factor, norm) = clip_factor([&gradient], 1.0).unwrap();
         assert!((norm - 5.0).abs() < 1e-6 && (factor - 0.2).abs() < 1e-6);
-        assert!((clip_factor([&gradient], 10.0).unwrap().0 - 1.0).abs() < 1e-9);
+        for none in [10.0, 0.0] {
+            assert!((clip_factor([&gradient], none).unwrap().0 - 1.0).abs() < 1e-9);
+        }
     }
 }

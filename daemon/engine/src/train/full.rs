@@ -24,8 +24,8 @@ pub struct FullTrainer {
 }
 
 impl FullTrainer {
-    pub fn new(decoder: Decoder) -> Result<FullTrainer, TrainError> {
-        Ok(FullTrainer { learner: Learner::new(Learnt::Base(Box::new(decoder)))? })
+    pub fn new(decoder: &Decoder) -> Result<FullTrainer, TrainError> {
+        Ok(FullTrainer { learner: Learner::new(Learnt::of_base(&decoder)?)? })
     }
 
     pub fn decoder(&self) -> &Decoder {
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_small_decoder_learns_a_sequence_by_heart() {
-        let mut trainer = FullTrainer::new(test_base::decoder(3)).unwrap();
+        let mut trainer = FullTrainer::new(&test_base::decoder(3)).unwrap();
         let samples: Vec<Sample> = test_base::data(6).train;
         let settings = FullStep { learning_rate: 1e-2, weight_decay: 0.0, clip: 1.0, row_tokens: 64 };
         let first = trainer.evaluate(&samples, 64).unwrap();

@@ -1,6 +1,6 @@
 //! What a run moves: an adapter's factors, or a base's weights, as one list of tensors in a fixed order.
 
-use candle_core::Tensor;
+use candle_core::{DType, Result, Tensor};
 
 use super::pass::{Factor, Goal, Parameter};
 use crate::decoder::{Decoder, Slot};
@@ -41,6 +41,13 @@ impl Learnt {
             Learnt::Base(decoder) => decoder.named_weights(),
             Learnt::Adapter(_) => Ok(self.places().into_iter().map(peft_name).zip(self.tensors()).collect()),
         }
+    }
+
+    /// The whole base, ready to be moved: its weights in f32, however they were stored.
+    pub(crate) fn of_base(decoder: &Decoder) -> Result<Learnt> {
+        let whole = Learnt::Base(Box::new(decoder.clone()));
+        let values = whole.tensors().iter().map(|value| value.to_dtype(DType::F32)).collect::<Result<_>>()?;
+        Ok(whole.with_tensors(values))
     }
 
     pub(crate) fn goal(&self, factor: f64) -> Goal {

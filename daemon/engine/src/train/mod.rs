@@ -12,9 +12,11 @@ pub mod full;
 mod learner;
 mod learnt;
 mod pass;
+mod progress;
 mod samples;
 mod schedule;
 mod settings;
+mod start;
 mod state;
 mod trainer;
 
@@ -24,7 +26,8 @@ pub use learner::gradients;
 pub use learnt::Learnt;
 pub use schedule::Schedule;
 pub use settings::{MARGIN, Method, Recompute, TrainSettings};
-pub use trainer::{Outcome, Trainer};
+pub use progress::Outcome;
+pub use trainer::Trainer;
 
 use std::path::PathBuf;
 

@@ -5,24 +5,21 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use super::closing::Closing;
-use super::data::{HeldOutPlan, Losses, TrainData};
+use super::data::{Losses, TrainData};
 use super::evaluation::{Evaluated, Evaluation};
 use super::event::{FoldFigures, Memory, StopReason, TrainEvent};
 use super::learner::{Learner, Rates, Shape, StepWork};
 use super::learnt::Learnt;
+use super::progress::{Best, Counts, Outcome, Phase, Progress};
 use super::samples::{Answer, Answers, Prompts};
-use super::{MARGIN, Method, TrainError, TrainSettings, closing};
+use super::start::{check_data, divide, initial};
+use super::{TrainError, TrainSettings, closing};
 use crate::base::Base;
 use crate::guard::{GuardFigures, NeutralSamples, Verdict, copying::copying};
-use crate::lora::Adapter;
 use crate::ops::dropout::Dropout;
 
-/// A run whose loss is beyond this many times its first one, or this much above it, has diverged.
-const FAR_TIMES: f64 = 3.0;
-const FAR_ABOVE: f64 = 5.0;
 /// Evaluations, or steps, in a row.
 const FAR_EVALUATIONS: usize = 2;
 const FAR_STEPS: usize = 20;
@@ -32,115 +29,6 @@ const MEMORY_RATIO: f64 = 0.5;
 const MEMORY_RISE: f64 = 0.02;
 /// Training examples that the gap is measured on, at least.
 const GAP_EXAMPLES: usize = 8;
-
-/// A run's fruit.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The best on the held-out examples, not the last; after cross-validation, what was learnt from all examples.
-    pub learnt: Learnt,
-    pub best_step: usize,
-    /// Optimiser steps, those of cross-validation included (a step of all folds counts once).
-    pub steps: usize,
-    /// Real tokens that went through training.
-    pub tokens: usize,
-    /// Losses on the held-out examples. In cross-validation each example is judged by what was learnt from the other folds.
-    pub base_loss: Losses,
-    /// Of the adapter the run started from; the base's where there was none.
-    pub start_loss: Losses,
-    pub best_loss: Losses,
-    /// Mean training loss between the evaluation before the best one and the best one.
-    pub train_loss: f64,
-    pub reason: StopReason,
-    pub guard: GuardFigures,
-    pub folds: Option<FoldFigures>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Best {
-    /// `None` in cross-validation: what counts there is the step.
-    pub(super) learnt: Option<Learnt>,
-    pub(super) step: usize,
-    pub(super) losses: Losses,
-    pub(super) train_loss: f64,
-    pub(super) folds: Vec<f64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Phase {
-    /// Some examples are held out.
-    Split,
-    /// One learner for each fold, all of them at the same step.
-    Folds,
-    /// What follows cross-validation: so many steps on all examples.
-    All { steps: usize },
-}
-
-/// Everything that decides what the next steps will be; the rest of [`Trainer`] follows from it and the data.
-pub(super) struct Progress {
-    pub(super) phase: Phase,
-    /// One for each fold, or one.
-    pub(super) learners: Vec<Learner>,
-    /// What the learner after cross-validation begins with.
-    pub(super) initial: Option<Learnt>,
-    pub(super) counts: Counts,
-    pub(super) base: Option<Losses>,
-    pub(super) start: Option<Losses>,
-    pub(super) best: Option<Best>,
-    pub(super) folds: Option<FoldFigures>,
-    pub(super) guard: Option<GuardFigures>,
-    /// The base's answers to the prompts.
-    pub(super) base_answers: Option<Vec<String>>,
-    pub(super) stopped: Option<StopReason>,
-    /// Whether the run began from an adapter rather than from the bare base.
-    pub(super) continues: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Counts {
-    /// Optimiser steps of this phase that all learners have done.
-    pub(super) step: usize,
-    /// Learners that have done the next one too, and the sums of their losses and tokens.
-    pub(super) ahead: usize,
-    pub(super) ahead_loss: f64,
-    pub(super) ahead_tokens: usize,
-    /// Steps of cross-validation before this phase.
-    pub(super) earlier: usize,
-    pub(super) tokens: usize,
-    /// Evaluations since the best.
-    pub(super) without_gain: usize,
-    /// Evaluations, and steps, in a row with a loss far above the first one.
-    pub(super) far_evaluations: usize,
-    pub(super) far_steps: usize,
-    /// Sum and number of the training losses since the last evaluation.
-    pub(super) window: (f64, usize),
-    /// Whether the evaluation that belongs to `step` is done, and the answers that go with it.
-    pub(super) evaluated: bool,
-    pub(super) sampled: bool,
-}
-
-impl Progress {
-    /// Whether something with these losses should replace the best so far.
-    ///
-    /// A run from the bare base takes the lowest held-out loss. A run that goes on from an adapter is there for its new examples: it takes the
-    /// lowest loss on the new ones that are held out (on all, where none is), of those steps that are not worse than the start on all by more
-    /// than [`MARGIN`]; the start itself only if there is no such step.
-    fn is_better(&self, losses: &Losses) -> bool {
-        let Some(best) = &self.best else { return true };
-        let Some(start) = self.start.filter(|_| self.continues) else { return losses.all < best.losses.all };
-        let wanted = |losses: &Losses| losses.new.unwrap_or(losses.all);
-        losses.all <= start.all * (1.0 + MARGIN) && (best.step == 0 || wanted(losses) < wanted(&best.losses))
-    }
-
-    /// Whether a loss is far above where the run began.
-    fn is_far(&self, loss: f64) -> bool {
-        let Some(first) = self.start.or(self.base) else { return false };
-        loss > (FAR_TIMES * first.all).min(first.all + FAR_ABOVE)
-    }
-
-    fn best_step(&self) -> usize {
-        self.best.as_ref().map_or(0, |best| best.step)
-    }
-}
 
 enum Activity {
     Between,
@@ -342,7 +230,7 @@ impl Trainer {
                 Subject::Start => Err(TrainError::Misfit(
                     "its loss on the held-out examples is not a number; train anew".to_owned(),
                 )),
-                Subject::Current => self.not_finite(base, progress_step(&self.progress)),
+                Subject::Current => self.not_finite(base, self.step_number()),
             };
         }
         match subject {
@@ -622,7 +510,7 @@ impl Trainer {
 
     fn close(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
         let Activity::Closing(closing) = &mut self.activity else { return Ok(TrainEvent::Working) };
-        let Some(kept) = kept(&self.progress) else { return Err(TrainError::Unfinished) };
+        let Some(kept) = self.progress.kept() else { return Err(TrainError::Unfinished) };
         let Some(figures) = closing.step(base, kept, &self.data, &mut self.neutral)? else {
             return Ok(TrainEvent::Working);
         };
@@ -670,69 +558,6 @@ impl Trainer {
             folds: progress.folds,
         })
     }
-}
-
-fn progress_step(progress: &Progress) -> usize {
-    progress.counts.earlier + progress.counts.step
-}
-
-/// What the run would keep if it ended now.
-fn kept(progress: &Progress) -> Option<&Learnt> {
-    let best = progress.best.as_ref().and_then(|best| best.learnt.as_ref());
-    best.or_else(|| progress.learners.first().map(|learner| &learner.learnt))
-}
-
-fn initial(base: &Base, start: Option<&Learnt>, settings: &TrainSettings) -> Result<Learnt, TrainError> {
-    let config = base.decoder.config();
-    let misfit = |why: String| Err(TrainError::Misfit(why));
-    match (settings.method, start) {
-        (Method::Lora, None) => {
-            Ok(Learnt::Adapter(Adapter::fresh(config, &settings.lora, settings.seed, &base.device)?))
-        }
-        (Method::Full, None) => Ok(Learnt::Base(Box::new(base.decoder.clone()))),
-        (Method::Lora, Some(Learnt::Adapter(adapter))) if adapter.is_dora() => misfit(
-            "it is a DoRA adapter, which answers here but is not trained; train a LoRA adapter under another name"
-                .to_owned(),
-        ),
-        (Method::Lora, Some(Learnt::Adapter(adapter))) if adapter.layers.len() != config.layers => {
-            misfit(format!("it has {} layers, the base {}", adapter.layers.len(), config.layers))
-        }
-        (Method::Full, Some(Learnt::Base(decoder))) if decoder.config() != config => {
-            misfit("its shape is another one".to_owned())
-        }
-        (Method::Lora, Some(start @ Learnt::Adapter(_)))
-        | (Method::Full, Some(start @ Learnt::Base(_))) => Ok(start.clone()),
-        (Method::Lora, Some(Learnt::Base(_))) => {
-            misfit("it is a whole base, and the method is \"lora\"; train with method \"full\" or under another name".to_owned())
-        }
-        (Method::Full, Some(Learnt::Adapter(_))) => {
-            misfit("it is an adapter, and the method is \"full\"; train with method \"lora\" or under another name".to_owned())
-        }
-    }
-}
-
-fn check_data(data: &TrainData) -> Result<(), TrainError> {
-    let carries = |sample: &crate::sample::Sample| sample.supervised_tokens() > 0;
-    if !data.train.iter().any(carries) {
-        return Err(TrainError::NoExamples);
-    }
-    let enough = match &data.heldout {
-        HeldOutPlan::Split(heldout) => heldout.iter().any(|item| carries(&item.sample)),
-        HeldOutPlan::Folds(_) => data.train.iter().filter(|sample| carries(sample)).count() >= 2,
-    };
-    if enough { Ok(()) } else { Err(TrainError::NoHeldOut) }
-}
-
-/// Divides `examples` into folds of nearly equal size.
-fn divide(examples: usize, folds: usize, seed: u64) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..examples).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let mut parts = vec![Vec::new(); folds];
-    for (at, index) in order.into_iter().enumerate() {
-        parts[at % folds].push(index);
-    }
-    parts.iter_mut().for_each(|part| part.sort_unstable());
-    parts
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 use super::*;
+use crate::lora::Adapter;
 use crate::sample::Sample;
 use crate::test_base;
-use crate::train::HeldOut;
+use crate::train::{HeldOut, HeldOutPlan, Method};
 
 /// What a run says, without the work between.
 fn events(base: &Base, trainer: &mut Trainer) -> Vec<TrainEvent> {

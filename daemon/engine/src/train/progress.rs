@@ -1,0 +1,129 @@
+//! Where a run is: everything that decides what its next steps will be, and what it brings in the end.
+
+use serde::{Deserialize, Serialize};
+
+use super::MARGIN;
+use super::data::Losses;
+use super::event::{FoldFigures, StopReason};
+use super::learner::Learner;
+use super::learnt::Learnt;
+use crate::guard::GuardFigures;
+
+/// A run whose loss is beyond this many times its first one, or this much above it, has diverged.
+const FAR_TIMES: f64 = 3.0;
+const FAR_ABOVE: f64 = 5.0;
+
+/// A run's fruit.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The best on the held-out examples, not the last; after cross-validation, what was learnt from all examples.
+    pub learnt: Learnt,
+    pub best_step: usize,
+    /// Optimiser steps, those of cross-validation included (a step of all folds counts once).
+    pub steps: usize,
+    /// Real tokens that went through training.
+    pub tokens: usize,
+    /// Losses on the held-out examples. In cross-validation each example is judged by what was learnt from the other folds.
+    pub base_loss: Losses,
+    /// Of the adapter the run started from; the base's where there was none.
+    pub start_loss: Losses,
+    pub best_loss: Losses,
+    /// Mean training loss between the evaluation before the best one and the best one.
+    pub train_loss: f64,
+    pub reason: StopReason,
+    pub guard: GuardFigures,
+    pub folds: Option<FoldFigures>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Best {
+    /// `None` in cross-validation: what counts there is the step.
+    pub(super) learnt: Option<Learnt>,
+    pub(super) step: usize,
+    pub(super) losses: Losses,
+    pub(super) train_loss: f64,
+    pub(super) folds: Vec<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Phase {
+    /// Some examples are held out.
+    Split,
+    /// One learner for each fold, all of them at the same step.
+    Folds,
+    /// What follows cross-validation: so many steps on all examples.
+    All { steps: usize },
+}
+
+/// Everything that decides what the next steps will be; the rest of [`Trainer`] follows from it and the data.
+pub(super) struct Progress {
+    pub(super) phase: Phase,
+    /// One for each fold, or one.
+    pub(super) learners: Vec<Learner>,
+    /// What the learner after cross-validation begins with.
+    pub(super) initial: Option<Learnt>,
+    pub(super) counts: Counts,
+    pub(super) base: Option<Losses>,
+    pub(super) start: Option<Losses>,
+    pub(super) best: Option<Best>,
+    pub(super) folds: Option<FoldFigures>,
+    pub(super) guard: Option<GuardFigures>,
+    /// The base's answers to the prompts.
+    pub(super) base_answers: Option<Vec<String>>,
+    pub(super) stopped: Option<StopReason>,
+    /// Whether the run began from an adapter rather than from the bare base.
+    pub(super) continues: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    /// Optimiser steps of this phase that all learners have done.
+    pub(super) step: usize,
+    /// Learners that have done the next one too, and the sums of their losses and tokens.
+    pub(super) ahead: usize,
+    pub(super) ahead_loss: f64,
+    pub(super) ahead_tokens: usize,
+    /// Steps of cross-validation before this phase.
+    pub(super) earlier: usize,
+    pub(super) tokens: usize,
+    /// Evaluations since the best.
+    pub(super) without_gain: usize,
+    /// Evaluations, and steps, in a row with a loss far above the first one.
+    pub(super) far_evaluations: usize,
+    pub(super) far_steps: usize,
+    /// Sum and number of the training losses since the last evaluation.
+    pub(super) window: (f64, usize),
+    /// Whether the evaluation that belongs to `step` is done, and the answers that go with it.
+    pub(super) evaluated: bool,
+    pub(super) sampled: bool,
+}
+
+impl Progress {
+    /// Whether something with these losses should replace the best so far.
+    ///
+    /// A run from the bare base takes the lowest held-out loss. A run that goes on from an adapter is there for its new examples: it takes the
+    /// lowest loss on the new ones that are held out (on all, where none is), of those steps that are not worse than the start on all by more
+    /// than [`MARGIN`]; the start itself only if there is no such step.
+    pub(super) fn is_better(&self, losses: &Losses) -> bool {
+        let Some(best) = &self.best else { return true };
+        let Some(start) = self.start.filter(|_| self.continues) else { return losses.all < best.losses.all };
+        let wanted = |losses: &Losses| losses.new.unwrap_or(losses.all);
+        losses.all <= start.all * (1.0 + MARGIN) && (best.step == 0 || wanted(losses) < wanted(&best.losses))
+    }
+
+    /// Whether a loss is far above where the run began.
+    pub(super) fn is_far(&self, loss: f64) -> bool {
+        let Some(first) = self.start.or(self.base) else { return false };
+        loss > (FAR_TIMES * first.all).min(first.all + FAR_ABOVE)
+    }
+
+    pub(super) fn best_step(&self) -> usize {
+        self.best.as_ref().map_or(0, |best| best.step)
+    }
+
+    /// What the run would keep if it ended now.
+    pub(super) fn kept(&self) -> Option<&Learnt> {
+        let best = self.best.as_ref().and_then(|best| best.learnt.as_ref());
+        best.or_else(|| self.learners.first().map(|learner| &learner.learnt))
+    }
+}
