@@ -24,9 +24,9 @@ pub use data::{HeldOut, HeldOutPlan, Losses, TrainData};
 pub use event::{FoldFigures, Memory, SamplePair, StopReason, TrainEvent};
 pub use learner::gradients;
 pub use learnt::Learnt;
+pub use progress::Outcome;
 pub use schedule::Schedule;
 pub use settings::{MARGIN, Method, Recompute, TrainSettings};
-pub use progress::Outcome;
 pub use trainer::Trainer;
 
 use std::path::PathBuf;

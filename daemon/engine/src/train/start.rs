@@ -11,7 +11,11 @@ use crate::base::Base;
 use crate::lora::Adapter;
 
 /// What a run begins with.
-pub(super) fn initial(base: &Base, start: Option<&Learnt>, settings: &TrainSettings) -> Result<Learnt, TrainError> {
+pub(super) fn initial(
+    base: &Base,
+    start: Option<&Learnt>,
+    settings: &TrainSettings,
+) -> Result<Learnt, TrainError> {
     let config = base.decoder.config();
     let misfit = |why: String| Err(TrainError::Misfit(why));
     match (settings.method, start) {
