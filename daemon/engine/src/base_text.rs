@@ -43,7 +43,7 @@ pub struct BaseText {
     pub hub_id: Option<String>,
     pub source: BaseSource,
     pub config: DecoderConfig,
-    /// Hex blake3 of config.json, tokenizer.json and the weights' headers: the same for the same base wherever it lies.
+    /// Hex blake3 of config.json, tokenizer.json, the weights' headers and samples of every weight: the same for the same base wherever it lies.
     pub fingerprint: String,
     /// Tokens that end an answer; training texts end in the first one.
     pub eos: Vec<u32>,
@@ -81,7 +81,10 @@ impl BaseText {
         let template = template::find(source, &tokenizer_config)?
             .map(|texts| ChatTemplate::compile_all(texts?, tokenizer_config.special_tokens.clone()));
         let weights = Weights::open(source)?;
-        let fingerprint = fingerprint(&[&config_json, &source.read("tokenizer.json")?], weights.headers());
+        let fingerprint = fingerprint(
+            &[&config_json, &source.read("tokenizer.json")?],
+            weights.headers().chain(weights.samples()),
+        );
         let special = |key: &str| tokenizer.id(tokenizer_config.special_tokens.get(key)?);
         let mut eos: Vec<u32> = special("eos_token").into_iter().collect();
         eos.extend(token_ids(&generation_object, "eos_token_id").map_err(|why| bad_generation(source, why))?);

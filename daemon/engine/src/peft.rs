@@ -14,8 +14,12 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::base_source::BaseSource;
 use crate::base_text::BaseText;
+use crate::golden::Golden;
 use crate::lora::Adapter;
+use crate::mlx;
+pub(crate) use tensors::translated;
 
 pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
@@ -45,17 +49,54 @@ pub enum AdapterError {
 }
 
 /// What stands in [`OWN_FILE`]. An adapter from elsewhere has none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct OwnFile {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
     /// [`BaseText::name`] and [`BaseText::fingerprint`].
-    base: String,
-    fingerprint: String,
+    pub base: String,
+    pub fingerprint: String,
     /// What training saw; for whoever serves the adapter elsewhere and wonders why it babbles.
-    chat_template: Option<String>,
-    eos_token_ids: Vec<u32>,
+    pub chat_template: Option<String>,
+    pub eos_token_ids: Vec<u32>,
+    /// Content hash of the factors and their scales.
+    #[serde(default)]
+    pub weights: String,
+    /// What the adapter wrote when it was new.
+    #[serde(default)]
+    pub goldens: Vec<Golden>,
 }
 
-/// Reads an adapter for a base.
+impl Snapshot {
+    /// What a folder's own file says; `None` where it has none.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn read(folder: &Path) -> Result<Option<Snapshot>, AdapterError> {
+        let file = folder.join(OWN_FILE);
+        let bytes = match read(&file) {
+            Ok(bytes) => bytes,
+            Err(AdapterError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| AdapterError::BadConfig { file, why: format!("cannot be read: {error}") })
+    }
+}
+
+/// Content hash of an adapter's factors and scales: what makes it answer as it does.
+///
+/// # Errors
+/// A tensor cannot be read, or holds values that are not finite.
+pub fn weights_hash(adapter: &Adapter) -> Result<String, AdapterError> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&tensors::bytes(adapter, Path::new(WEIGHTS_FILE))?);
+    for (_, pair) in adapter.pairs() {
+        hasher.update(&pair.scale.to_le_bytes());
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Reads an adapter for a base: a PEFT folder, or one of mlx-lm's.
 ///
 /// # Errors
 /// A missing or damaged file, settings or tensors that this version does not apply, an adapter of another base, values
@@ -63,6 +104,9 @@ struct OwnFile {
 pub fn load(folder: &Path, base: &BaseText, device: &Device) -> Result<Adapter, AdapterError> {
     if !folder.is_dir() {
         return Err(AdapterError::Missing { file: folder.to_owned() });
+    }
+    if mlx::is_mlx(folder) {
+        return mlx::load(folder, base, device);
     }
     let settings = config::Settings::parse(&read(&folder.join(CONFIG_FILE))?, &folder.join(CONFIG_FILE))?;
     check_own_file(folder, base)?;
@@ -74,7 +118,12 @@ pub fn load(folder: &Path, base: &BaseText, device: &Device) -> Result<Adapter, 
 ///
 /// # Errors
 /// The folder is not empty, or the disk refuses.
-pub fn save(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), AdapterError> {
+pub fn save(
+    folder: &Path,
+    adapter: &Adapter,
+    base: &BaseText,
+    goldens: &[Golden],
+) -> Result<(), AdapterError> {
     let io = |file: &Path| {
         let file = file.to_owned();
         move |source| AdapterError::Io { file, source }
@@ -82,16 +131,18 @@ pub fn save(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), Ada
     if fs::read_dir(folder).map_err(io(folder))?.next().is_some() {
         return Err(AdapterError::NotEmpty { folder: folder.to_owned() });
     }
-    let own = OwnFile {
+    let own = Snapshot {
         base: base.name.clone(),
         fingerprint: base.fingerprint.clone(),
         chat_template: base.chat_template().map(str::to_owned),
         eos_token_ids: base.eos.clone(),
+        weights: weights_hash(adapter)?,
+        goldens: goldens.to_vec(),
     };
     let own = serde_json::to_vec_pretty(&own)
         .map_err(|error| AdapterError::Io { file: folder.join(OWN_FILE), source: error.into() })?;
     let weights = tensors::bytes(adapter, &folder.join(WEIGHTS_FILE))?;
-    let settings = config::write(adapter, base.hub_id.as_deref().unwrap_or(&base.name));
+    let settings = config::write(adapter, &name_for_others(base));
     for (name, bytes) in [(WEIGHTS_FILE, weights), (OWN_FILE, own), (CONFIG_FILE, settings)] {
         let file = folder.join(name);
         write_synced(&file, &bytes).map_err(io(&file))?;
@@ -102,13 +153,22 @@ pub fn save(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), Ada
     Ok(())
 }
 
+/// The hub's id, or what tells the base apart from every other: never a path or a folder's name, which mean nothing elsewhere.
+fn name_for_others(base: &BaseText) -> String {
+    match (&base.hub_id, &base.source) {
+        (Some(id), _) => id.clone(),
+        (None, BaseSource::Embedded) => base.name.clone(),
+        (None, BaseSource::Folder(_)) => format!("blake3:{}", base.fingerprint),
+    }
+}
+
 fn write_synced(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut opened = File::create_new(file)?;
     opened.write_all(bytes)?;
     opened.sync_all()
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, AdapterError> {
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, AdapterError> {
     /// Settings beyond this are none.
     const LARGEST: u64 = 1 << 26;
     match fs::metadata(file) {
@@ -132,14 +192,7 @@ fn unreadable(file: &Path, source: std::io::Error) -> AdapterError {
 
 /// Our own file tells another base even where all shapes are equal.
 fn check_own_file(folder: &Path, base: &BaseText) -> Result<(), AdapterError> {
-    let file = folder.join(OWN_FILE);
-    let bytes = match read(&file) {
-        Ok(bytes) => bytes,
-        Err(AdapterError::Missing { .. }) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let own: OwnFile = serde_json::from_slice(&bytes)
-        .map_err(|error| AdapterError::BadConfig { file, why: format!("cannot be read: {error}") })?;
+    let Some(own) = Snapshot::read(folder)? else { return Ok(()) };
     if own.fingerprint == base.fingerprint {
         return Ok(());
     }

@@ -18,7 +18,7 @@ use crate::config::parse_object;
 use crate::embedded;
 
 const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// The length of the JSON header stands first, as a little-endian u64.
 const HEADER_LENGTH: usize = 8;
 /// Values that one task converts: enough to hide the cost of handing it out.
@@ -32,6 +32,14 @@ pub struct Weights {
     places: HashMap<String, usize>,
     /// The file that a missing tensor is missing from.
     main: PathBuf,
+}
+
+/// A tensor as it lies in its file.
+pub(crate) struct RawTensor<'a> {
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: &'a [u8],
 }
 
 #[derive(Debug)]
@@ -191,6 +199,20 @@ impl Weights {
         Some(&shard.header.info(name)?.shape)
     }
 
+    /// Everything as it lies in the files: each file with its tensors, in the order of names.
+    pub(crate) fn raw(&self) -> Vec<(PathBuf, Vec<RawTensor<'_>>)> {
+        self.shards.iter().map(|shard| (shard.file.clone(), shard.raw())).collect()
+    }
+
+    /// Some bytes of every tensor (its first, middle and last): enough to tell another checkpoint of the same shape, and quick to read.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &[u8]> {
+        const LENGTH: usize = 1 << 10;
+        self.raw().into_iter().flat_map(|(_, tensors)| tensors).flat_map(|tensor| {
+            let last = tensor.bytes.len().saturating_sub(LENGTH);
+            [0, last / 2, last].map(|at| &tensor.bytes[at..tensor.bytes.len().min(at + LENGTH)])
+        })
+    }
+
     /// The JSON headers' bytes, in the order of the shards' names.
     pub(crate) fn headers(&self) -> impl Iterator<Item = &[u8]> {
         self.shards.iter().map(|shard| &shard.bytes.as_slice()[HEADER_LENGTH..shard.data])
@@ -210,6 +232,17 @@ fn no_weights(folder: &Path, single: PathBuf) -> BaseError {
 }
 
 impl Shard {
+    fn raw(&self) -> Vec<RawTensor<'_>> {
+        let mut infos: Vec<_> = self.header.tensors().into_iter().collect();
+        infos.sort_by(|one, two| one.0.cmp(&two.0));
+        let tensors = infos.into_iter().filter_map(|(name, info)| {
+            let (start, end) = info.data_offsets;
+            let bytes = self.bytes.as_slice().get(self.data + start..self.data + end)?;
+            Some(RawTensor { name, dtype: info.dtype, shape: info.shape.clone(), bytes })
+        });
+        tensors.collect()
+    }
+
     #[expect(
         unsafe_code,
         reason = "memory-mapping is the only way to read gigabytes without holding them twice"

@@ -6,6 +6,7 @@
 mod adapter;
 mod dora;
 mod linear;
+mod merge;
 mod place;
 mod selection;
 mod spec;
@@ -13,6 +14,8 @@ mod spec;
 pub use adapter::{Adapter, LayerAdapter, Lora};
 pub use dora::Dora;
 pub use linear::Linear;
+pub use merge::Merged;
+pub(crate) use merge::merged_weight;
 pub use place::Place;
 pub use selection::Selection;
 pub(crate) use selection::{Patterns, is_end_of};

@@ -296,7 +296,7 @@ fn values(tensor: &Tensor) -> Result<Vec<f32>, AdapterError> {
     Ok(tensor.flatten_all()?.to_vec1::<f32>()?)
 }
 
-fn translated(error: BaseError) -> AdapterError {
+pub(crate) fn translated(error: BaseError) -> AdapterError {
     match error {
         BaseError::Missing { file } => AdapterError::Missing { file },
         BaseError::Io { file, source } => AdapterError::Io { file, source },

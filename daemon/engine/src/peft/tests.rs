@@ -28,7 +28,7 @@ fn adapter() -> Adapter {
 
 fn saved(adapter: &Adapter) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    save(folder.path(), adapter, &base()).unwrap();
+    save(folder.path(), adapter, &base(), &[]).unwrap();
     folder
 }
 
@@ -136,7 +136,7 @@ fn the_files_are_those_of_peft() {
     let bytes = fs::read(folder.path().join(WEIGHTS_FILE)).unwrap();
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(header.metadata(), &Some(HashMap::from([("format".to_owned(), "pt".to_owned())])));
-    let own: OwnFile = serde_json::from_slice(&fs::read(folder.path().join(OWN_FILE)).unwrap()).unwrap();
+    let own: Snapshot = serde_json::from_slice(&fs::read(folder.path().join(OWN_FILE)).unwrap()).unwrap();
     assert_eq!((own.base.as_str(), own.eos_token_ids.as_slice()), ("test", &[2][..]));
 }
 
@@ -146,7 +146,7 @@ fn saving_twice_gives_the_same_bytes_and_never_overwrites() {
     for file in [CONFIG_FILE, WEIGHTS_FILE, OWN_FILE] {
         assert_eq!(fs::read(one.path().join(file)).unwrap(), fs::read(two.path().join(file)).unwrap());
     }
-    let error = save(one.path(), &adapter(), &base()).unwrap_err();
+    let error = save(one.path(), &adapter(), &base(), &[]).unwrap_err();
     assert!(matches!(error, AdapterError::NotEmpty { .. }), "{error}");
 }
 
@@ -154,7 +154,7 @@ fn saving_twice_gives_the_same_bytes_and_never_overwrites() {
 fn the_base_is_named_by_its_hub_id() {
     let folder = tempfile::tempdir().unwrap();
     let base = BaseText { hub_id: Some("org/model".to_owned()), ..base() };
-    save(folder.path(), &adapter(), &base).unwrap();
+    save(folder.path(), &adapter(), &base, &[]).unwrap();
     assert_eq!(settings(&folder)["base_model_name_or_path"], "org/model");
 }
 

@@ -1,0 +1,220 @@
+//! LoRA as llama.cpp reads it: one GGUF file (version 3, <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>).
+//!
+//! Tensor names are llama.cpp's. It scales every pair by `adapter.lora.alpha / rank`; where a pair's scale differs, the difference goes
+//! into its B. Bases of the Llama kind have the rows of their query and key weights in another order there (pairs of rotary values lie
+//! side by side), and so have the rows of B.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use super::{ExportError, io};
+use crate::base_text::BaseText;
+use crate::lora::{Adapter, Linear, Lora, Place};
+
+const VERSION: u32 = 3;
+const ALIGNMENT: usize = 32;
+/// Types of metadata values.
+const F32_VALUE: u32 = 6;
+const STRING_VALUE: u32 = 8;
+/// The type of all tensors.
+const F32_TENSOR: u32 = 0;
+
+/// How llama.cpp calls a family, and whether it keeps rotary pairs side by side.
+struct Family {
+    architecture: &'static str,
+    permuted: bool,
+}
+
+fn family(architecture: &str) -> Result<Family, ExportError> {
+    let (architecture, permuted) = match architecture {
+        "LlamaForCausalLM" | "MistralForCausalLM" => ("llama", true),
+        "SmolLM3ForCausalLM" => ("smollm3", true),
+        "Qwen2ForCausalLM" => ("qwen2", false),
+        "Qwen3ForCausalLM" => ("qwen3", false),
+        "Gemma3ForCausalLM" => ("gemma3", false),
+        "Phi3ForCausalLM" => ("phi3", false),
+        other => {
+            return Err(ExportError::Unsupported(format!(
+                "how llama.cpp names the weights of {other} is not known here; export as peft or merged and use its own converter"
+            )));
+        }
+    };
+    Ok(Family { architecture, permuted })
+}
+
+/// Writes the adapter to a new file, and waits until it is on the disk.
+///
+/// # Errors
+/// DoRA, an adapted embedding or head of a tied base (llama.cpp knows neither), a family that it names in a way not known here, or the
+/// disk refuses.
+pub fn write_gguf(file: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), ExportError> {
+    if adapter.is_dora() {
+        let what = "llama.cpp does not apply DoRA; export as merged and convert that";
+        return Err(ExportError::Unsupported(what.to_owned()));
+    }
+    if base.config.tied_embeddings && (adapter.embedding.is_some() || adapter.head.is_some()) {
+        let what =
+            "llama.cpp cannot adapt an embedding that is tied to the head; export as merged and convert that";
+        return Err(ExportError::Unsupported(what.to_owned()));
+    }
+    let family = family(&base.config.architecture)?;
+    // The alpha that most pairs agree with, so that their factors stay as they are.
+    let alpha =
+        adapter.pairs().next().map_or(adapter.alpha, |(_, pair)| pair.scale * pair.rank() as f64) as f32;
+    let mut tensors = Vec::new();
+    for (place, pair) in adapter.pairs() {
+        let name = name(place);
+        let (a, b) = factors(place, pair, alpha, &family, base)?;
+        tensors.push((format!("{name}.lora_a"), a));
+        tensors.push((format!("{name}.lora_b"), b));
+    }
+    let name = base.hub_id.clone().unwrap_or_else(|| base.name.clone());
+    let strings = [
+        ("general.architecture", family.architecture),
+        ("general.type", "adapter"),
+        ("adapter.type", "lora"),
+        ("general.base_model.0.name", &name),
+    ];
+    let mut out = Vec::new();
+    out.extend(b"GGUF");
+    out.extend(VERSION.to_le_bytes());
+    out.extend((tensors.len() as u64).to_le_bytes());
+    // The base's name is only worth a line together with the number of bases.
+    out.extend((strings.len() as u64 + 2).to_le_bytes());
+    for (key, value) in strings {
+        string(&mut out, key);
+        out.extend(STRING_VALUE.to_le_bytes());
+        string(&mut out, value);
+    }
+    string(&mut out, "general.base_model.count");
+    out.extend(4u32.to_le_bytes());
+    out.extend(1u32.to_le_bytes());
+    string(&mut out, "adapter.lora.alpha");
+    out.extend(F32_VALUE.to_le_bytes());
+    out.extend(alpha.to_le_bytes());
+    let mut offset = 0usize;
+    for (name, tensor) in &tensors {
+        string(&mut out, name);
+        out.extend((tensor.rank() as u32).to_le_bytes());
+        // The fastest dimension first.
+        for size in tensor.dims().iter().rev() {
+            out.extend((*size as u64).to_le_bytes());
+        }
+        out.extend(F32_TENSOR.to_le_bytes());
+        out.extend((offset as u64).to_le_bytes());
+        offset += (tensor.elem_count() * 4).next_multiple_of(ALIGNMENT);
+    }
+    out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+    let mut writer = BufWriter::new(File::create_new(file).map_err(io(file))?);
+    writer.write_all(&out).map_err(io(file))?;
+    for (_, tensor) in &tensors {
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let mut bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        writer.write_all(&bytes).map_err(io(file))?;
+    }
+    let written = writer.into_inner().map_err(|error| io(file)(error.into_error()))?;
+    written.sync_all().map_err(io(file))
+}
+
+fn string(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+fn name(place: Place) -> String {
+    match place {
+        Place::Embedding => "token_embd.weight".to_owned(),
+        Place::Head => "output.weight".to_owned(),
+        Place::Block(layer, linear) => {
+            let name = match linear {
+                Linear::Query => "attn_q",
+                Linear::Key => "attn_k",
+                Linear::Value => "attn_v",
+                Linear::QueryKeyValue => "attn_qkv",
+                Linear::Output => "attn_output",
+                Linear::Gate => "ffn_gate",
+                // llama.cpp keeps both in the place of one.
+                Linear::Up | Linear::GateUp => "ffn_up",
+                Linear::Down => "ffn_down",
+            };
+            format!("blk.{layer}.{name}.weight")
+        }
+    }
+}
+
+fn factors(
+    place: Place,
+    pair: &Lora,
+    alpha: f32,
+    family: &Family,
+    base: &BaseText,
+) -> Result<(Tensor, Tensor), ExportError> {
+    let (a, b) = (pair.a.to_device(&Device::Cpu)?, pair.b.to_device(&Device::Cpu)?);
+    let applied = f64::from(alpha) / pair.rank() as f64;
+    let b = if (applied as f32).to_bits() == (pair.scale as f32).to_bits() {
+        b
+    } else {
+        (b * (pair.scale / applied))?
+    };
+    let config = &base.config;
+    Ok(match place {
+        // Rows of A are looked up by token.
+        Place::Embedding => (a.t()?.contiguous()?, b),
+        Place::Block(_, Linear::Query) if family.permuted => (a, side_by_side(&b, config.heads)?),
+        Place::Block(_, Linear::Key) if family.permuted => (a, side_by_side(&b, config.kv_heads)?),
+        Place::Block(..) | Place::Head => (a, b),
+    })
+}
+
+/// Rows of each head from halves (0, 1, .. | 0', 1', ..) to pairs (0, 0', 1, 1', ..).
+fn side_by_side(b: &Tensor, heads: usize) -> Result<Tensor, ExportError> {
+    let (rows, rank) = b.dims2()?;
+    let halves = b.reshape((heads, 2, rows / heads / 2, rank))?;
+    Ok(halves.transpose(1, 2)?.contiguous()?.reshape((rows, rank))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::flat;
+    use crate::test_base;
+
+    #[test]
+    fn rows_of_a_head_become_pairs() {
+        let b = Tensor::arange(0f32, 8.0, &Device::Cpu).unwrap().reshape((8, 1)).unwrap();
+        assert_eq!(flat(&side_by_side(&b, 2).unwrap()), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+    }
+
+    #[test]
+    fn other_scales_go_into_b() {
+        let base = BaseText::for_tests(test_base::config());
+        let ones =
+            |shape: (usize, usize)| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let pair = Lora::plain(ones((2, 16)), ones((24, 2)), 3.0);
+        let family = Family { architecture: "qwen2", permuted: false };
+        let place = Place::Block(0, Linear::Query);
+        let (_, same) = factors(place, &pair, 6.0, &family, &base).unwrap();
+        assert!(flat(&same).iter().all(|value| value.to_bits() == 1f32.to_bits()));
+        // llama.cpp will multiply by 4 / 2.
+        let (_, other) = factors(place, &pair, 4.0, &family, &base).unwrap();
+        assert!(flat(&other).iter().all(|value| (value - 1.5).abs() < 1e-6));
+    }
+
+    #[test]
+    fn what_llama_cpp_cannot_do_is_said() {
+        let base = BaseText::for_tests(test_base::config());
+        let decoder = test_base::decoder(1);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.gguf");
+        let error = write_gguf(&file, &test_base::adapter_everywhere(&decoder, 2), &base).unwrap_err();
+        assert!(error.to_string().contains("tied"), "{error}");
+        write_gguf(&file, &test_base::adapter(&decoder, 2), &base).unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        assert_eq!(&bytes[..8], b"GGUF\x03\0\0\0");
+        assert_eq!(bytes.len() % ALIGNMENT, 0);
+    }
+}
