@@ -108,7 +108,9 @@ enum Wanted {
 fn wanted(earlier: &[&str]) -> Wanted {
     let (Some(name), Some(last)) = (earlier.first(), earlier.last()) else { return Wanted::Nothing };
     match (*name, *last) {
-        (_, "-a" | "--adapter") | ("rollback", "rollback") => Wanted::Adapter,
+        (_, "-a" | "--adapter") | ("rollback", "rollback") | ("export", "export") | ("verify", "verify") => {
+            Wanted::Adapter
+        }
         (_, "--base") => Wanted::Base,
         ("help", "help") => Wanted::Command,
         ("check" | "train" | "watch" | "unwatch", _) => Wanted::Folder,

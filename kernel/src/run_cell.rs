@@ -203,6 +203,7 @@ impl Failure {
                 PerformError::Call(CallError::Cancelled) | PerformError::Cancelled => "Cancelled",
                 PerformError::RunFailed { .. } => "RunFailed",
                 PerformError::Hub(_) => "Hub",
+                PerformError::NotVerified { .. } => "NotVerified",
                 PerformError::NameIsAPath { .. } => "Usage",
                 PerformError::NoLog { .. } | PerformError::UnreadableLog { .. } => "NoLog",
                 PerformError::StillRunning { .. } => "StillRunning",

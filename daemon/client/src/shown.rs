@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use hotplate_protocol::methods::adapters::AdapterInfo;
 use hotplate_protocol::methods::check::CheckResult;
+use hotplate_protocol::methods::export::ExportResult;
 use hotplate_protocol::methods::generate::GenerateResult;
 use hotplate_protocol::methods::models::ModelInfo;
 use hotplate_protocol::methods::score::{ScoreResult, ScoredExample};
 use hotplate_protocol::methods::status::{StatusResult, WatchStatus};
+use hotplate_protocol::methods::verify::VerifyResult;
 use hotplate_protocol::run::{Plan, RunEvent, RunId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -46,6 +48,9 @@ pub enum Shown {
     Watching(WatchStatus),
     Unwatched(PathBuf),
     RolledBack(AdapterInfo),
+    Exported(ExportResult),
+    Imported(AdapterInfo),
+    Verified(VerifyResult),
     Stopped,
     /// The daemon leaves once its runs have ended.
     StopsWhenIdle,
@@ -105,6 +110,9 @@ impl Shown {
             Shown::Watching(watch) => with("event", json!("watching"), value(watch)),
             Shown::Unwatched(folder) => json!({ "unwatched": folder }),
             Shown::RolledBack(adapter) => value(adapter),
+            Shown::Exported(result) => value(result),
+            Shown::Imported(adapter) => value(adapter),
+            Shown::Verified(result) => value(result),
             Shown::Stopped => json!({ "stopped": true }),
             Shown::StopsWhenIdle => json!({ "stopped": false, "stops": "idle" }),
             Shown::LogLine(line) => json!({ "line": line }),

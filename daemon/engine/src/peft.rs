@@ -66,6 +66,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// # Errors
+    /// The adapter's values are not finite.
+    pub fn new(base: &BaseText, adapter: &Adapter, goldens: Vec<Golden>) -> Result<Snapshot, AdapterError> {
+        Ok(Snapshot {
+            base: base.name.clone(),
+            fingerprint: base.fingerprint.clone(),
+            chat_template: base.chat_template().map(str::to_owned),
+            eos_token_ids: base.eos.clone(),
+            weights: weights_hash(adapter)?,
+            goldens,
+        })
+    }
+
     /// What a folder's own file says; `None` where it has none.
     ///
     /// # Errors
@@ -124,6 +137,19 @@ pub fn save(
     base: &BaseText,
     goldens: &[Golden],
 ) -> Result<(), AdapterError> {
+    save_with(folder, adapter, base, &Snapshot::new(base, adapter, goldens.to_vec())?)
+}
+
+/// The same with a snapshot that is older than this folder.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_with(
+    folder: &Path,
+    adapter: &Adapter,
+    base: &BaseText,
+    own: &Snapshot,
+) -> Result<(), AdapterError> {
     let io = |file: &Path| {
         let file = file.to_owned();
         move |source| AdapterError::Io { file, source }
@@ -131,15 +157,7 @@ pub fn save(
     if fs::read_dir(folder).map_err(io(folder))?.next().is_some() {
         return Err(AdapterError::NotEmpty { folder: folder.to_owned() });
     }
-    let own = Snapshot {
-        base: base.name.clone(),
-        fingerprint: base.fingerprint.clone(),
-        chat_template: base.chat_template().map(str::to_owned),
-        eos_token_ids: base.eos.clone(),
-        weights: weights_hash(adapter)?,
-        goldens: goldens.to_vec(),
-    };
-    let own = serde_json::to_vec_pretty(&own)
+    let own = serde_json::to_vec_pretty(own)
         .map_err(|error| AdapterError::Io { file: folder.join(OWN_FILE), source: error.into() })?;
     let weights = tensors::bytes(adapter, &folder.join(WEIGHTS_FILE))?;
     let settings = config::write(adapter, &name_for_others(base));

@@ -6,7 +6,9 @@ mod adapters;
 mod check;
 mod completion;
 mod example;
+mod export;
 mod generate;
+mod import;
 mod knobs;
 mod logs;
 mod models;
@@ -22,6 +24,7 @@ mod status;
 mod stop;
 mod train;
 mod unwatch;
+mod verify;
 mod watch;
 
 use clap::Subcommand;
@@ -29,7 +32,9 @@ use clap::Subcommand;
 pub use adapters::AdaptersArgs;
 pub use check::CheckArgs;
 pub use completion::{Completions, complete};
+pub use export::{ExportArgs, ExportTo};
 pub use generate::GenerateArgs;
+pub use import::ImportArgs;
 pub use knobs::KnobArgs;
 pub use logs::LogsArgs;
 pub use models::ModelsArgs;
@@ -45,6 +50,7 @@ pub use status::StatusArgs;
 pub use stop::StopArgs;
 pub use train::TrainArgs;
 pub use unwatch::UnwatchArgs;
+pub use verify::VerifyArgs;
 pub use watch::WatchArgs;
 
 /// What a person can ask for, in the order of a first tour.
@@ -58,6 +64,9 @@ pub enum Command {
     Unwatch(UnwatchArgs),
     Adapters(AdaptersArgs),
     Rollback(RollbackArgs),
+    Export(ExportArgs),
+    Import(ImportArgs),
+    Verify(VerifyArgs),
     Models(ModelsArgs),
     Pull(PullArgs),
     Status(StatusArgs),
@@ -77,6 +86,9 @@ impl Command {
             Command::Unwatch(args) => args.output.json,
             Command::Adapters(args) => args.output.json,
             Command::Rollback(args) => args.output.json,
+            Command::Export(args) => args.output.json,
+            Command::Import(args) => args.output.json,
+            Command::Verify(args) => args.output.json,
             Command::Models(args) => args.output.json,
             Command::Pull(args) => args.output.json,
             Command::Status(args) => args.output.json,

@@ -2,6 +2,7 @@
 //!
 //! Owns the order of requests. Knows neither colours nor cells.
 
+mod adapter_files;
 mod logs;
 mod pull;
 mod run;
@@ -45,6 +46,8 @@ pub enum PerformError {
     Cancelled,
     #[error("{error}")]
     RunFailed { run: RunId, error: String },
+    #[error("{adapter} no longer answers as it did when it was trained")]
+    NotVerified { adapter: String },
     #[error("the adapter's name {name:?} looks like a path; give a plain name, for example: -a {suggestion}")]
     NameIsAPath { name: String, suggestion: String },
     #[error("there is no log yet at {}; the daemon writes it when it is started", log.display())]
@@ -86,6 +89,9 @@ pub fn perform(
         Command::Unwatch(args) => unwatch(connection, args, folder, canceller, show),
         Command::Rollback(args) => rollback(connection, args, canceller, show),
         Command::Pull(args) => pull(args, canceller, show),
+        Command::Export(args) => adapter_files::export(connection, args, folder, canceller, show),
+        Command::Import(args) => adapter_files::import(connection, args, folder, canceller, show),
+        Command::Verify(args) => adapter_files::verify(connection, args, folder, canceller, show),
         Command::Logs(args) => logs(connection.home(), args, canceller, show),
         Command::Stop(args) => stop::stop(connection, args, canceller, show),
         Command::Adapters(_) => {

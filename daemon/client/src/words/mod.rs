@@ -3,6 +3,7 @@
 //! The notebook shows this where it cannot show more, and the terminal builds on it. Must not know how wide or
 //! colourful the place is where it is read.
 
+mod adapter_files;
 mod dataset;
 mod figures;
 mod lists;
@@ -11,6 +12,7 @@ mod run;
 mod score;
 mod table;
 
+pub use adapter_files::{exported, imported, verified};
 pub use dataset::{check_summary, finding_place, findings, plan};
 pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
 pub use lists::{adapters, models, rolled_back, status, watching};
@@ -53,6 +55,9 @@ pub fn shown(shown: &Shown) -> Option<String> {
             format!("No longer watching {}. Its adapter stays.", folder.display())
         }
         Shown::RolledBack(adapter) => rolled_back(adapter),
+        Shown::Exported(result) => exported(result),
+        Shown::Imported(adapter) => imported(adapter),
+        Shown::Verified(result) => verified(result),
         Shown::Stopped => "The daemon has stopped. What was saved is safe.".to_owned(),
         Shown::StopsWhenIdle => {
             "The daemon stops as soon as its runs have ended; it takes no new ones.".to_owned()

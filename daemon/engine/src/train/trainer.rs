@@ -17,6 +17,7 @@ use super::samples::{Answer, Answers, Prompts};
 use super::start::{check_data, divide, initial};
 use super::{TrainError, TrainSettings, closing};
 use crate::base::Base;
+use crate::golden;
 use crate::guard::{GuardFigures, NeutralSamples, Verdict, copying::copying};
 use crate::ops::dropout::Dropout;
 
@@ -116,6 +117,11 @@ impl Trainer {
             neutral: None,
             announced: None,
         })
+    }
+
+    /// Prompts for golden answers, from the examples that judge the run.
+    pub fn golden_prompts(&self) -> Vec<Vec<u32>> {
+        golden::prompts(self.data.judges().map(|(sample, _)| sample))
     }
 
     pub fn settings(&self) -> &TrainSettings {

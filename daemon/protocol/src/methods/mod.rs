@@ -2,7 +2,9 @@
 
 pub mod adapters;
 pub mod check;
+pub mod export;
 pub mod generate;
+pub mod import;
 pub mod initialize;
 pub mod models;
 pub mod rollback;
@@ -13,6 +15,7 @@ pub mod status;
 pub mod stop;
 pub mod train;
 pub mod unwatch;
+pub mod verify;
 pub mod watch;
 
 macro_rules! method {

@@ -65,7 +65,7 @@ pub(super) fn run(args: &SwitchArgs) -> anyhow::Result<()> {
     );
     let base = args.common.open()?;
     let folder = tempfile::tempdir().context("cannot make a folder for an adapter")?;
-    peft::save(folder.path(), &fresh(args.rank, args.seed, &base)?, &base.text)?;
+    peft::save(folder.path(), &fresh(args.rank, args.seed, &base)?, &base.text, &[])?;
     let bytes_on_disk = fs::metadata(folder.path().join("adapter_model.safetensors"))
         .context("the adapter's file is not there")?
         .len();

@@ -11,12 +11,14 @@ use std::time::SystemTime;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use hotplate_client::Home;
 use hotplate_protocol::RpcError;
+use hotplate_protocol::methods::import::ImportParams;
 use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::run::RunId;
 use serde_json::Value;
 
 use super::events::Event;
 use super::faults;
+use super::methods::import::take_in;
 use super::runs::finish::{Draft, write_version};
 use super::runs::look::{Look, look};
 use super::runs::order::Order;
@@ -85,6 +87,7 @@ pub(crate) enum Errand {
     Prepare(RunId, Order),
     Resume(RunId, Order),
     WriteVersion(RunId, Box<Draft>),
+    Import(Asker, ImportParams),
 }
 
 /// An order that was understood, and the run it makes.
@@ -141,6 +144,10 @@ impl Errand {
                 });
                 Event::Prepared { run, result }
             }
+            Errand::Import(asker, params) => {
+                let result = guarded("reading the adapter", || take_in(desk, &params));
+                Event::Imported { asker, result }
+            }
             Errand::WriteVersion(run, draft) => {
                 let result = guarded("writing the adapter", || write_version(desk, &draft));
                 Event::VersionWritten { run, draft, result }
@@ -181,9 +188,11 @@ impl Errands {
 
     pub(crate) fn send(&self, errand: Errand) {
         let inbox = match errand {
-            Errand::Answer(..) | Errand::ReadScored(..) | Errand::TakeOrder(..) | Errand::TakeWatch(..) => {
-                &self.clients
-            }
+            Errand::Answer(..)
+            | Errand::ReadScored(..)
+            | Errand::TakeOrder(..)
+            | Errand::TakeWatch(..)
+            | Errand::Import(..) => &self.clients,
             Errand::Look(..) | Errand::Prepare(..) | Errand::Resume(..) | Errand::WriteVersion(..) => {
                 &self.own
             }

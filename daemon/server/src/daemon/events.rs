@@ -9,6 +9,7 @@ use hotplate_protocol::{Id, Request, RpcError};
 use serde_json::Value;
 
 use super::desk::{Purpose, Saves, Taken};
+use super::methods::import::Imported;
 use super::runs::finish::Draft;
 use super::runs::look::Look;
 use super::runs::prepare::Preparation;
@@ -69,6 +70,11 @@ pub(crate) enum Event {
         run: RunId,
         draft: Box<Draft>,
         result: Result<PathBuf, RpcError>,
+    },
+
+    Imported {
+        asker: Asker,
+        result: Result<Imported, RpcError>,
     },
 
     Worker(Report),

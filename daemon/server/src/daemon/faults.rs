@@ -50,6 +50,14 @@ pub(crate) fn of_training(error: &TrainError) -> RpcError {
     RpcError::new(code, error.to_string())
 }
 
+/// An adapter could not be written.
+pub(crate) fn of_saving(error: &AdapterError) -> RpcError {
+    if let AdapterError::Io { file, source } = error {
+        return of_writing(file, source);
+    }
+    RpcError::new(ErrorCode::StorageFailed, error.to_string())
+}
+
 /// A folder or file that cannot be written.
 pub(crate) fn of_writing(path: &std::path::Path, error: &std::io::Error) -> RpcError {
     let message = match error.kind() {

@@ -2,16 +2,40 @@
 
 use hotplate_protocol::{ErrorCode, RpcError};
 
+use super::desk::Desk;
 use super::methods::known;
 use super::names::{self, Wanted};
 use super::runs::order::source;
 use super::runs::place::base_folder;
 use super::state::Daemon;
+use super::store::Store;
 use super::worker::{AdapterPick, BaseChoice};
 
 /// `base` and `adapter` as in `generate/start`.
 pub(crate) fn pick(
     daemon: &Daemon,
+    base: Option<&str>,
+    adapter: Option<&str>,
+) -> Result<(BaseChoice, Option<AdapterPick>), RpcError> {
+    pick_from(&daemon.store, &daemon.desk, base, adapter)
+}
+
+/// The same for an adapter that must be named, also away from the main loop.
+pub(crate) fn pick_adapter(
+    store: &Store,
+    desk: &Desk,
+    base: Option<&str>,
+    adapter: &str,
+) -> Result<(BaseChoice, AdapterPick), RpcError> {
+    match pick_from(store, desk, base, Some(adapter))? {
+        (base, Some(pick)) => Ok((base, pick)),
+        (_, None) => Err(RpcError::new(ErrorCode::UnusableAdapter, "name an adapter".to_owned())),
+    }
+}
+
+fn pick_from(
+    store: &Store,
+    desk: &Desk,
     base: Option<&str>,
     adapter: Option<&str>,
 ) -> Result<(BaseChoice, Option<AdapterPick>), RpcError> {
@@ -26,15 +50,15 @@ pub(crate) fn pick(
             let base = if let Some(base) = given {
                 BaseChoice::Given(base)
             } else {
-                let rows = daemon.store.adapters()?;
+                let rows = store.adapters()?;
                 let known = rows.into_iter().map(|row| (row.fingerprint, source(row.base_folder.as_deref())));
                 BaseChoice::OfAdapter { known: known.collect() }
             };
             (base, Some(pick))
         }
         Some(Wanted::Name { name, version }) => {
-            let row = known(daemon, name)?;
-            let versions = daemon.store.versions(&row.name)?;
+            let row = known(store, name)?;
+            let versions = store.versions(&row.name)?;
             let version = version.unwrap_or(row.current);
             if !versions.iter().any(|known| known.version == version) {
                 let list: Vec<String> = versions.iter().map(|known| known.version.to_string()).collect();
@@ -42,7 +66,7 @@ pub(crate) fn pick(
                 return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
             }
             let pick = AdapterPick {
-                folder: daemon.desk.version_folder(&row.name, version),
+                folder: desk.version_folder(&row.name, version),
                 label: format!("{}@{version}", row.name),
             };
             (BaseChoice::Given(given.unwrap_or_else(|| source(row.base_folder.as_deref()))), Some(pick))

@@ -124,6 +124,7 @@ impl Daemon {
             Event::Looked { watch, saves, result } => self.looked(&watch, saves, result),
             Event::Prepared { run, result } => self.prepared(run, result),
             Event::VersionWritten { run, draft, result } => self.version_written(run, &draft, result),
+            Event::Imported { asker, result } => self.imported(&asker, result),
             Event::Worker(report) => self.report(report),
             Event::Watch(news) => self.watch_news(news),
             Event::Signal => {
@@ -210,6 +211,10 @@ impl Daemon {
             }
             Report::Scored { asker, result } => {
                 self.scoring.remove(&asker);
+                self.reply(&asker, result.and_then(|result| methods::to_value(&result)));
+            }
+            Report::Verified { asker, result } => {
+                self.generating.remove(&asker);
                 self.reply(&asker, result.and_then(|result| methods::to_value(&result)));
             }
             Report::Training { run, news } => self.training_news(run, news),

@@ -2,7 +2,9 @@
 
 mod adapters;
 mod check;
+mod export;
 mod generate;
+pub(crate) mod import;
 mod initialize;
 mod models;
 mod rollback;
@@ -13,13 +15,16 @@ mod status;
 mod stop;
 mod train;
 mod unwatch;
+mod verify;
 mod watch;
 
 use std::time::Instant;
 
 use hotplate_protocol::methods::adapters::Adapters;
 use hotplate_protocol::methods::check::Check;
+use hotplate_protocol::methods::export::Export;
 use hotplate_protocol::methods::generate::Generate;
+use hotplate_protocol::methods::import::Import;
 use hotplate_protocol::methods::initialize::Initialize;
 use hotplate_protocol::methods::models::Models;
 use hotplate_protocol::methods::rollback::Rollback;
@@ -30,6 +35,7 @@ use hotplate_protocol::methods::status::Status;
 use hotplate_protocol::methods::stop::Stop;
 use hotplate_protocol::methods::train::{PlanTrain, Train};
 use hotplate_protocol::methods::unwatch::Unwatch;
+use hotplate_protocol::methods::verify::Verify;
 use hotplate_protocol::methods::watch::Watch;
 use hotplate_protocol::{ErrorCode, Request, RequestKind, RpcError};
 use serde::Serialize;
@@ -45,7 +51,7 @@ pub(crate) trait AtOnce: RequestKind {
     fn answer(daemon: &mut Daemon, asker: &Asker, params: Self::Params) -> Result<Self::Result, RpcError>;
 }
 
-/// Answered by the desk, which reads files and changes nothing.
+/// Answered by the desk, which reads files and changes nothing of the daemon's.
 pub(crate) trait AtDesk: RequestKind
 where
     Self::Params: Send + 'static,
@@ -80,6 +86,9 @@ pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: &Request, ar
         AttachRun::METHOD => at_once::<AttachRun>(daemon, asker, request),
         CancelRun::METHOD => at_once::<CancelRun>(daemon, asker, request),
         Check::METHOD => at_desk::<Check>(daemon, asker, request),
+        Export::METHOD => at_desk::<Export>(daemon, asker, request),
+        Import::METHOD => later::<Import>(daemon, asker, request, arrived),
+        Verify::METHOD => later::<Verify>(daemon, asker, request, arrived),
         Generate::METHOD => later::<Generate>(daemon, asker, request, arrived),
         ScoreTexts::METHOD => later::<ScoreTexts>(daemon, asker, request, arrived),
         Train::METHOD => later::<Train>(daemon, asker, request, arrived),

@@ -7,11 +7,11 @@ use hotplate_protocol::{ErrorCode, RpcError};
 use super::{AtOnce, adapters};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
-use crate::daemon::store::AdapterRow;
+use crate::daemon::store::{AdapterRow, Store};
 
 impl AtOnce for Rollback {
     fn answer(daemon: &mut Daemon, _asker: &Asker, params: RollbackParams) -> Result<AdapterInfo, RpcError> {
-        let row = known(daemon, &params.adapter)?;
+        let row = known(&daemon.store, &params.adapter)?;
         let versions: Vec<u32> =
             daemon.store.versions(&row.name)?.iter().map(|version| version.version).collect();
         let unusable = |message: String| RpcError::new(ErrorCode::UnusableAdapter, message);
@@ -37,17 +37,17 @@ impl AtOnce for Rollback {
         };
         daemon.store.set_current(&row.name, to)?;
         tracing::info!(adapter = row.name, from = row.current, to, "rolled back");
-        let now = known(daemon, &row.name)?;
+        let now = known(&daemon.store, &row.name)?;
         adapters::info(daemon, now)
     }
 }
 
 /// The adapter of this name, or an error that lists those that there are.
-pub(crate) fn known(daemon: &Daemon, name: &str) -> Result<AdapterRow, RpcError> {
-    if let Some(row) = daemon.store.adapter(name)? {
+pub(crate) fn known(store: &Store, name: &str) -> Result<AdapterRow, RpcError> {
+    if let Some(row) = store.adapter(name)? {
         return Ok(row);
     }
-    let names: Vec<String> = daemon.store.adapters()?.into_iter().map(|row| row.name).collect();
+    let names: Vec<String> = store.adapters()?.into_iter().map(|row| row.name).collect();
     let remedy = if names.is_empty() {
         "there is none yet; make one with: hotplate train FOLDER".to_owned()
     } else {

@@ -1,9 +1,10 @@
 //! The end of a run: is the new version good enough to answer, and its way onto the disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hotplate_engine::base_text::BaseText;
+use hotplate_engine::golden::Golden;
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::peft;
 use hotplate_engine::train::{Losses, MARGIN};
@@ -57,15 +58,29 @@ pub(crate) struct Draft {
     pub(crate) version: u32,
     pub(crate) adapter: Adapter,
     pub(crate) text: Arc<BaseText>,
+    /// What the adapter answers now that it is new.
+    pub(crate) goldens: Vec<Golden>,
 }
 
 /// Writes the PEFT folder beside its place and lets it appear there in one step. Nobody uses it before the store says so.
 pub(crate) fn write_version(desk: &Desk, draft: &Draft) -> Result<PathBuf, RpcError> {
-    let place = desk.version_folder(&draft.adapter_name, draft.version);
-    let beside = place.with_file_name(format!("{DRAFT_PREFIX}{}", draft.version));
+    write_folder(desk, &draft.adapter_name, draft.version, |beside| {
+        peft::save(beside, &draft.adapter, &draft.text, &draft.goldens)
+    })
+}
+
+/// A version's folder, written by `save`.
+pub(crate) fn write_folder(
+    desk: &Desk,
+    adapter: &str,
+    version: u32,
+    save: impl FnOnce(&Path) -> Result<(), peft::AdapterError>,
+) -> Result<PathBuf, RpcError> {
+    let place = desk.version_folder(adapter, version);
+    let beside = place.with_file_name(format!("{DRAFT_PREFIX}{version}"));
     let written = durable::fresh_folder(&beside)
         .map_err(|error| faults::of_writing(&beside, &error))
-        .and_then(|()| peft::save(&beside, &draft.adapter, &draft.text).map_err(|error| of_saving(&error)))
+        .and_then(|()| save(&beside).map_err(|error| faults::of_saving(&error)))
         .and_then(|()| durable::publish(&beside, &place).map_err(|error| faults::of_writing(&place, &error)));
     match written {
         Ok(()) => Ok(place),
@@ -79,13 +94,6 @@ pub(crate) fn write_version(desk: &Desk, draft: &Draft) -> Result<PathBuf, RpcEr
 
 /// Folders of this kind are never anybody's version.
 pub(crate) const DRAFT_PREFIX: &str = ".new-";
-
-fn of_saving(error: &peft::AdapterError) -> RpcError {
-    if let peft::AdapterError::Io { file, source } = error {
-        return faults::of_writing(file, source);
-    }
-    RpcError::new(hotplate_protocol::ErrorCode::StorageFailed, error.to_string())
-}
 
 #[cfg(test)]
 mod tests {

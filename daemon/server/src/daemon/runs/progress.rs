@@ -75,7 +75,7 @@ impl Daemon {
     }
 
     fn trained(&mut self, run: RunId, trained: Trained) {
-        let Trained { outcome, job, text, tokens_per_second, speed, seconds } = trained;
+        let Trained { outcome, job, text, tokens_per_second, speed, seconds, goldens } = trained;
         if let Some(speed) = speed {
             self.note_speed(&job.fingerprint, speed);
         }
@@ -133,7 +133,7 @@ impl Daemon {
                 if let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) {
                     active.phase = Phase::Saving(Box::new(ending));
                 }
-                let draft = Draft { adapter_name: name, version, adapter, text };
+                let draft = Draft { adapter_name: name, version, adapter, text, goldens };
                 self.errands.send(Errand::WriteVersion(run, Box::new(draft)));
             }
         }

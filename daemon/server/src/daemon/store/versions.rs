@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::manifest::{self, ManifestRow};
 use super::runs::{end_run, path_column};
 use super::{Result, Store, now, path_text};
+use crate::daemon::methods::import::Imported;
 use crate::daemon::runs::order::Target;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +172,30 @@ impl Store {
             }
             manifest::add_rows(transaction, target, row.run, Some(row.version), new.learnt)?;
             end_run(transaction, row.run, new.last)
+        })
+    }
+
+    /// An adapter from elsewhere, as the version that answers: no run made it, and nothing is known of its losses.
+    pub(crate) fn enter_imported(&mut self, imported: &Imported) -> Result<()> {
+        self.write(|transaction| {
+            transaction.execute(
+                "INSERT INTO adapters (name, base_name, base_folder, fingerprint, folder, current) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (name) DO UPDATE SET base_name = ?2, base_folder = ?3, fingerprint = ?4, current = ?6",
+                params![
+                    imported.name,
+                    imported.base_name,
+                    imported.base_folder.as_deref().map(path_text),
+                    imported.fingerprint,
+                    path_text(&imported.from),
+                    imported.version
+                ],
+            )?;
+            transaction.execute(
+                "INSERT INTO versions (adapter, version, parent, run, kind, created, base_heldout_loss, heldout_loss, examples, steps, seconds)
+                 VALUES (?1, ?2, NULL, 0, ?3, ?4, 0, 0, 0, 0, 0)",
+                params![imported.name, imported.version, kind_text(RunKind::Full), now()],
+            )?;
+            Ok(())
         })
     }
 

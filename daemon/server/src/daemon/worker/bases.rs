@@ -155,6 +155,9 @@ impl Bases {
 
 /// A folder of a person's own may change under its name; versions in the store never do.
 fn stamp(folder: &Path) -> Option<(u64, SystemTime)> {
-    let found = std::fs::metadata(folder.join("adapter_model.safetensors")).ok()?;
+    // PEFT's name, then mlx-lm's.
+    let found = ["adapter_model.safetensors", "adapters.safetensors"]
+        .iter()
+        .find_map(|name| std::fs::metadata(folder.join(name)).ok())?;
     Some((found.len(), found.modified().ok()?))
 }

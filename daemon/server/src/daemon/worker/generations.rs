@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::generate::{Finish, Generation, GenerationEvent};
+use hotplate_engine::peft::Snapshot;
 use hotplate_engine::sampling::SamplingOptions;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult, Sampling};
@@ -50,7 +51,7 @@ impl BaseChoice {
     pub(crate) fn source(self, adapter: Option<&AdapterPick>) -> BaseSource {
         match self {
             BaseChoice::Given(source) => source,
-            BaseChoice::OfAdapter { known } => base_of(adapter.map(|pick| pick.folder.as_path()), &known),
+            BaseChoice::OfAdapter { known } => base_of(adapter, &known),
         }
     }
 }
@@ -202,13 +203,9 @@ impl Active {
 }
 
 /// Our own file beside an adapter tells the fingerprint of its base.
-fn base_of(folder: Option<&Path>, known: &[(String, BaseSource)]) -> BaseSource {
-    let fingerprint = folder.and_then(|folder| {
-        let own: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(folder.join("hotplate.json")).ok()?).ok()?;
-        own.get("fingerprint")?.as_str().map(str::to_owned)
-    });
-    let found = known.iter().find(|(known, _)| Some(known) == fingerprint.as_ref());
+fn base_of(pick: Option<&AdapterPick>, known: &[(String, BaseSource)]) -> BaseSource {
+    let own = pick.and_then(|pick| Snapshot::read(&pick.folder).ok().flatten());
+    let found = known.iter().find(|(known, _)| own.as_ref().is_some_and(|own| own.fingerprint == *known));
     found.map_or(BaseSource::Embedded, |(_, source)| source.clone())
 }
 

@@ -6,6 +6,7 @@ mod bases;
 mod generations;
 mod scorings;
 mod training;
+mod verifications;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,17 +17,22 @@ use bases::Bases;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use generations::Generations;
 pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob};
+use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::device::Device;
+use hotplate_engine::golden::{Golden, GoldenWriter};
 use hotplate_engine::train::{Losses, Outcome};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::generate::GenerateResult;
 use hotplate_protocol::methods::score::{ScoreResult, ScoredExample};
+use hotplate_protocol::methods::verify::VerifyResult;
 use hotplate_protocol::run::{RunEvent, RunId};
 use scorings::Scorings;
 pub(crate) use scorings::{Place, ScoreJob};
 pub(crate) use training::{TrainJob, figures};
 use training::{Training, measure};
+use verifications::Verifications;
+pub(crate) use verifications::VerifyJob;
 
 use super::desk::Desk;
 use super::events::Event;
@@ -39,6 +45,8 @@ pub(crate) enum Command {
     Generate(Box<GenerateJob>),
     /// Gives up an answer or a scoring.
     CancelGenerate(Asker),
+    /// Does an adapter still answer as it did?
+    Verify(Box<VerifyJob>),
     /// Its client has left: its answers end.
     SessionLeft(SessionId),
     Score(Asker, Box<ScoreJob>),
@@ -55,6 +63,7 @@ pub(crate) enum Report {
     Generated { asker: Asker, result: Result<GenerateResult, RpcError> },
     ScoredExample { asker: Asker, example: ScoredExample },
     Scored { asker: Asker, result: Result<ScoreResult, RpcError> },
+    Verified { asker: Asker, result: Result<VerifyResult, RpcError> },
     Training { run: RunId, news: News },
     Measured { asker: Asker, prepared: Box<Prepared>, speed: Option<f64> },
     Loaded { source: BaseSource, text: Arc<BaseText>, bytes: u64, parameters: u64 },
@@ -85,6 +94,7 @@ pub(crate) struct Trained {
     /// The same with the time of evaluations: what the next plan reckons with.
     pub(crate) speed: Option<f64>,
     pub(crate) seconds: f64,
+    pub(crate) goldens: Vec<Golden>,
 }
 
 /// The main loop's side of the thread.
@@ -105,6 +115,8 @@ impl Worker {
             desk: Arc::clone(desk),
             bases: Bases::new(device),
             generations: Generations::default(),
+            verifications: Verifications::default(),
+            goldens: None,
             scorings: Scorings::default(),
             training: None,
             model_ttl: settings.model_ttl,
@@ -136,6 +148,9 @@ struct Work {
     desk: Arc<Desk>,
     bases: Bases,
     generations: Generations,
+    verifications: Verifications,
+    /// A run that is over, and writes its golden answers.
+    goldens: Option<WritingGoldens>,
     scorings: Scorings,
     training: Option<Training>,
     model_ttl: Duration,
@@ -170,7 +185,8 @@ impl Work {
                 continue;
             }
             let scored = self.scorings.step(&mut self.bases, &*self.report);
-            if self.train() || scored {
+            let verified = self.verifications.step(&mut self.bases, &*self.report);
+            if self.write_goldens() || self.train() || scored || verified {
                 continue;
             }
             let wake = self.bases.next_unload(self.model_ttl).map_or(Duration::from_hours(1), |at| {
@@ -197,11 +213,16 @@ impl Work {
         let report = &*self.report;
         match command {
             Command::Generate(job) => self.generations.add(*job, &mut self.bases, &self.desk.texts, report),
+            Command::Verify(job) => {
+                self.verifications.add(*job, &mut self.bases, &self.desk.texts, report);
+            }
             Command::CancelGenerate(asker) => {
+                self.verifications.cancel(&asker);
                 self.generations.cancel(&asker);
                 self.scorings.cancel(&asker);
             }
             Command::SessionLeft(session) => {
+                self.verifications.cancel_session(session);
                 self.generations.cancel_session(session);
                 self.scorings.cancel_session(session);
             }
@@ -218,6 +239,9 @@ impl Work {
             Command::CancelTrain(run) => {
                 if self.training.as_ref().is_some_and(|training| training.run == run) {
                     self.training = None;
+                }
+                if self.goldens.as_ref().is_some_and(|writing| writing.run == run) {
+                    self.goldens = None;
                 }
             }
             Command::Measure(asker, prepared) => {
@@ -255,10 +279,52 @@ impl Work {
         if over && let Some(training) = self.training.take() {
             self.bases.touch(&training.source);
             if !failed {
-                let news = training.finish();
-                (self.report)(Report::Training { run, news });
+                let (base, prompts) = training.golden_prompts();
+                match training.finish() {
+                    News::Finished(trained) => {
+                        let adapter = trained.outcome.learnt.adapter().cloned().map(Arc::new);
+                        // A whole base of its own is no adapter: it has nobody to be compared with.
+                        let prompts = if adapter.is_some() { prompts } else { Vec::new() };
+                        let writer = GoldenWriter::new(adapter, prompts);
+                        self.goldens = Some(WritingGoldens { run, base, writer, trained });
+                    }
+                    news => (self.report)(Report::Training { run, news }),
+                }
             }
         }
         true
     }
+
+    /// One forward pass of the golden answers of a run that is over; false if there is none.
+    fn write_goldens(&mut self) -> bool {
+        let Some(writing) = &mut self.goldens else { return false };
+        let stepped = catch_unwind(AssertUnwindSafe(|| writing.writer.step(&writing.base)));
+        let goldens = match stepped {
+            Ok(Ok(None)) => return true,
+            Ok(Ok(Some(goldens))) => goldens,
+            // The version is worth more than its goldens.
+            Ok(Err(error)) => {
+                tracing::warn!(run = writing.run.0, %error, "the golden answers could not be written");
+                Vec::new()
+            }
+            Err(panic) => {
+                faults::of_panic("writing golden answers", &*panic);
+                Vec::new()
+            }
+        };
+        if let Some(mut writing) = self.goldens.take() {
+            writing.trained.goldens = goldens;
+            let news = News::Finished(writing.trained);
+            (self.report)(Report::Training { run: writing.run, news });
+        }
+        true
+    }
+}
+
+/// A run that is over; its golden answers are being written.
+struct WritingGoldens {
+    run: RunId,
+    base: Arc<Base>,
+    writer: GoldenWriter,
+    trained: Box<Trained>,
 }

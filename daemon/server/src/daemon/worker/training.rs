@@ -178,6 +178,11 @@ impl Training {
         }
     }
 
+    /// The base that it trained on, and prompts for its golden answers.
+    pub(super) fn golden_prompts(&self) -> (Arc<Base>, Vec<Vec<u32>>) {
+        (Arc::clone(&self.base), self.trainer.golden_prompts())
+    }
+
     /// What a run that is over has brought.
     pub(super) fn finish(self) -> News {
         let tokens_per_second = self.tokens_per_second();
@@ -192,6 +197,7 @@ impl Training {
                 tokens_per_second,
                 speed,
                 seconds,
+                goldens: Vec::new(),
             })),
             Err(error) => News::Failed(faults::of_training(&error)),
         }

@@ -1,0 +1,59 @@
+//! `export ADAPTER`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use hotplate_protocol::methods::export::ExportForm;
+
+use super::example::example;
+use super::{BaseArg, OutputArgs};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportTo {
+    /// A folder as the PEFT library writes it
+    Peft,
+    /// A whole model in Hugging Face's layout, the adapter folded into its base
+    Merged,
+    /// A GGUF file for llama.cpp, to be used beside its base
+    Gguf,
+}
+
+impl ExportTo {
+    pub fn form(self) -> ExportForm {
+        match self {
+            ExportTo::Peft => ExportForm::Peft,
+            ExportTo::Merged => ExportForm::Merged,
+            ExportTo::Gguf => ExportForm::Gguf,
+        }
+    }
+}
+
+/// Write an adapter for other programs
+///
+/// What was there before is never overwritten without --force, and nobody sees half of a file: it appears when it is whole.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = example!(
+    "For PEFT, vLLM and the like", "hotplate export notes --to peft --out notes-adapter/";
+    "A whole model for transformers", "hotplate export notes --to merged --out notes-model/";
+    "For llama.cpp, an older version", "hotplate export notes --version 2 --to gguf --out notes.gguf"
+))]
+pub struct ExportArgs {
+    /// The adapter: a name (name@3 for its third version), or a PEFT or mlx-lm folder
+    pub adapter: String,
+    /// The version to write [default: the one that answers]
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..))]
+    pub version: Option<u32>,
+    /// The form
+    #[arg(long, value_enum, default_value = "peft")]
+    pub to: ExportTo,
+    /// The folder (for gguf: the file) to write
+    #[arg(short, long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Replace what an earlier export has left there
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub base: BaseArg,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}

@@ -1,0 +1,44 @@
+//! Writes an adapter for other programs.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+super::method!(
+    /// Nothing in the store changes.
+    Export, "adapter/export", ExportParams, ExportResult
+);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportForm {
+    /// A folder as the PEFT library writes it.
+    Peft,
+    /// A whole model in Hugging Face's layout, with the adapter folded into its base.
+    Merged,
+    /// A GGUF file with the factors, for llama.cpp and what is built on it.
+    Gguf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportParams {
+    /// A name, a name with its version (`notes@3`), or an adapter's folder.
+    pub adapter: String,
+    #[serde(default)]
+    pub base: Option<String>,
+    pub form: ExportForm,
+    /// Absolute; must not exist unless `force` is set.
+    pub out: PathBuf,
+    #[serde(default)]
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportResult {
+    pub adapter: String,
+    pub base: String,
+    pub form: ExportForm,
+    pub path: PathBuf,
+    /// Of all files together.
+    pub bytes: u64,
+}

@@ -1,0 +1,144 @@
+//! `adapter/import`: the desk reads and copies the folder, the main loop enters it into the store.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::device::Device;
+use hotplate_engine::peft::{self, Snapshot};
+use hotplate_protocol::methods::adapters::AdapterInfo;
+use hotplate_protocol::methods::import::{Import, ImportParams};
+use hotplate_protocol::{ErrorCode, RpcError};
+
+use super::{Later, adapters, to_value};
+use crate::daemon::desk::{Desk, Errand};
+use crate::daemon::runs::finish::write_folder;
+use crate::daemon::runs::order::source;
+use crate::daemon::runs::place::{base_folder, real_folder};
+use crate::daemon::sessions::Asker;
+use crate::daemon::state::Daemon;
+use crate::daemon::worker::{AdapterPick, BaseChoice};
+use crate::daemon::{faults, names};
+
+impl Later for Import {
+    fn begin(
+        daemon: &mut Daemon,
+        asker: &Asker,
+        params: ImportParams,
+        _arrived: Instant,
+    ) -> Result<(), RpcError> {
+        daemon.errands.send(Errand::Import(asker.clone(), params));
+        Ok(())
+    }
+}
+
+/// A version whose folder is in place, and which the store does not know yet.
+pub(crate) struct Imported {
+    pub(crate) name: String,
+    pub(crate) version: u32,
+    /// Where it came from.
+    pub(crate) from: PathBuf,
+    pub(crate) base_name: String,
+    pub(crate) base_folder: Option<PathBuf>,
+    pub(crate) fingerprint: String,
+    pub(crate) place: PathBuf,
+}
+
+/// Reads the folder, checks it against its base, and copies it into the store's own place.
+pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, RpcError> {
+    let from = real_folder(&params.path)?;
+    let name = match &params.name {
+        Some(name) => {
+            names::check(name)?;
+            name.clone()
+        }
+        None => names::of_folder(&from),
+    };
+    let store = desk.store()?;
+    let row = store.adapter(&name)?;
+    let base = match (&params.base, &row) {
+        (Some(base), _) => source(base_folder(base)?.as_deref()),
+        (None, Some(row)) => source(row.base_folder.as_deref()),
+        (None, None) => named_base(&store.adapters()?, &from),
+    };
+    let text = desk.texts.open(&base).map_err(|error| faults::of_base(&error))?;
+    if let Some(row) = &row
+        && row.fingerprint != text.fingerprint
+    {
+        let message = format!(
+            "there is an adapter {name} already, and it is for {}, not {}; import under another name with --name",
+            row.base_name, text.name
+        );
+        return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
+    }
+    let adapter = peft::load(&from, &text, &Device::Cpu).map_err(|error| faults::of_adapter(&error))?;
+    let own = Snapshot::read(&from).and_then(|own| match own {
+        Some(own) => Ok(own),
+        None => Snapshot::new(&text, &adapter, Vec::new()),
+    });
+    let own = own.map_err(|error| faults::of_adapter(&error))?;
+    let mut version = store.versions(&name)?.last().map_or(0, |row| row.version) + 1;
+    while desk.version_folder(&name, version).exists() {
+        version += 1;
+    }
+    let place = write_folder(desk, &name, version, |beside| peft::save_with(beside, &adapter, &text, &own))?;
+    Ok(Imported {
+        name,
+        version,
+        from,
+        base_name: text.name.clone(),
+        base_folder: match base {
+            BaseSource::Embedded => None,
+            BaseSource::Folder(folder) => Some(folder),
+        },
+        fingerprint: text.fingerprint.clone(),
+        place,
+    })
+}
+
+/// The base that the folder's own files tell of: one that is known by its fingerprint, or one at the path that they name.
+fn named_base(known: &[crate::daemon::store::AdapterRow], folder: &Path) -> BaseSource {
+    let known = known.iter().map(|row| (row.fingerprint.clone(), source(row.base_folder.as_deref())));
+    let pick = AdapterPick { folder: folder.to_owned(), label: String::new() };
+    let found = BaseChoice::OfAdapter { known: known.collect() }.source(Some(&pick));
+    if found != BaseSource::Embedded {
+        return found;
+    }
+    let named = || {
+        let config = std::fs::read(folder.join("adapter_config.json")).ok()?;
+        let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
+        // PEFT's key, then mlx-lm's.
+        let named = config.get("base_model_name_or_path").or(config.get("model"))?.as_str()?.to_owned();
+        let path = PathBuf::from(named);
+        let real = path.is_absolute().then(|| path.canonicalize().ok())??;
+        real.join("config.json").is_file().then_some(BaseSource::Folder(real))
+    };
+    named().unwrap_or(BaseSource::Embedded)
+}
+
+impl Daemon {
+    /// The desk has copied an adapter: from now on it answers.
+    pub(crate) fn imported(&mut self, asker: &Asker, result: Result<Imported, RpcError>) {
+        let cancelled = self.cancelled.remove(asker);
+        let outcome = result.and_then(|imported| {
+            if cancelled {
+                let _ = std::fs::remove_dir_all(&imported.place);
+                return Err(RpcError::new(ErrorCode::RequestCancelled, "cancelled"));
+            }
+            self.enter(&imported).inspect_err(|_| {
+                // A folder without a row does not exist.
+                let _ = std::fs::remove_dir_all(&imported.place);
+            })
+        });
+        if !cancelled {
+            self.reply(asker, outcome.and_then(|info| to_value(&info)));
+        }
+    }
+
+    fn enter(&mut self, imported: &Imported) -> Result<AdapterInfo, RpcError> {
+        self.store.enter_imported(imported)?;
+        tracing::info!(adapter = imported.name, version = imported.version, "imported");
+        let row = super::known(&self.store, &imported.name)?;
+        adapters::info(self, row)
+    }
+}
