@@ -163,6 +163,9 @@ mod tests {
             tokens_per_second: 1000.0,
             seconds: 5.0,
             save_to_swap_seconds: None,
+            guard: None,
+            reason: None,
+            folds: 0,
         };
         let shown = Shown::Run { run: RunId(3), event: RunEvent::Finished { result } };
         let json = shown.to_json().unwrap();

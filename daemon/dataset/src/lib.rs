@@ -28,6 +28,8 @@ mod formats;
 mod language;
 mod lines;
 mod read;
+pub mod recipe;
+mod sketch;
 mod split;
 mod style;
 #[cfg(test)]
@@ -40,6 +42,7 @@ pub use content::{Content, ContentHash, Example, ExampleId};
 pub use findings::{Code, Finding};
 pub use folder::is_dataset_file;
 pub use read::{Dataset, DatasetError, FileStamp, Limits, read, read_one};
+pub use sketch::Sketch;
 pub use split::{Side, split};
 pub use style::{Style, UnknownStyle};
 pub use train_on::{TrainOn, UnknownTrainOn};

@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod base_error;
+pub mod base_folder;
 pub mod base_source;
 pub mod base_text;
 mod checkpoint;

@@ -52,6 +52,8 @@ error_codes! {
     Busy = -32093,
     /// The run ended with an error of its own (loss became NaN, out of memory).
     RunFailed = -32092,
+    /// The folder's recipe (`hotplate.toml`) has a mistake in it.
+    UnusableRecipe = -32090,
     /// The daemon is stopping.
     ShuttingDown = -32091,
 }

@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod frame;
+pub mod knobs;
 pub mod message;
 pub mod methods;
 pub mod notifications;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::knobs::Effective;
+
 /// A run's number in the store; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -60,6 +62,15 @@ pub struct Plan {
     /// Peak bytes that training adds to the resident base.
     pub memory_bytes: u64,
     pub findings: usize,
+    /// Every knob with the value that holds, and where it comes from.
+    #[serde(default)]
+    pub settings: Vec<Effective>,
+    /// Few examples are all learnt, and judged by so many runs that each leave a part of them out; 0: some are held out.
+    #[serde(default)]
+    pub folds: usize,
+    /// Why it cannot start as it is: it does not fit into memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What happens in a run, in order: `Queued`, `Started`, any of the middle ones, and one of the last three.
@@ -94,6 +105,17 @@ pub enum RunEvent {
         heldout_loss: f64,
         best: bool,
     },
+    /// Few examples judged each other in so many parts, each by what was learnt from the others; now all of them are learnt for as many steps.
+    FoldsDone {
+        folds: usize,
+        best_step: usize,
+        heldout_loss: f64,
+    },
+    /// The recipe's prompts, answered by the base and by the adapter as it is now.
+    Sampled {
+        step: usize,
+        samples: Vec<SamplePair>,
+    },
     /// A sentence worth showing ("stopped at step 140: the held-out loss stopped falling").
     Note {
         text: String,
@@ -107,6 +129,8 @@ pub enum RunEvent {
         heldout_loss_before: f64,
         heldout_loss_after: f64,
         seconds: f64,
+        #[serde(default)]
+        guard: Option<Guard>,
     },
     Failed {
         error: String,
@@ -152,4 +176,50 @@ pub struct RunResult {
     pub seconds: f64,
     /// From the newest save that caused the run to the swap; `None` for runs that were asked for.
     pub save_to_swap_seconds: Option<f64>,
+    /// Signs of memorising and forgetting; `None` in runs of older versions.
+    #[serde(default)]
+    pub guard: Option<Guard>,
+    /// Why the run ended where it did, one sentence.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Of how many runs the held-out losses are the mean, where few examples were judged in folds; 0: some were held out.
+    #[serde(default)]
+    pub folds: usize,
+}
+
+/// What the base and the adapter make of the same prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SamplePair {
+    pub prompt: String,
+    pub base: String,
+    pub mine: String,
+}
+
+/// Signs of memorising and forgetting at the step that was kept. What was not measured is null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Guard {
+    pub verdict: GuardVerdict,
+    /// Held-out loss less train loss, nats per token.
+    pub gap: Option<f64>,
+    /// Mean share of a sample that one training text holds word for word, 0 to 1.
+    pub copy_rate: Option<f64>,
+    /// The same of the held-out examples: what is common in these texts anyway.
+    pub heldout_copy_rate: Option<f64>,
+    /// Tokens of the longest run that a sample shares with a training text.
+    pub longest_copy_tokens: Option<usize>,
+    /// Mean KL of the adapter from its base on the base's own neutral samples, nats per token.
+    pub drift: Option<f64>,
+}
+
+/// What the guard figures say, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardVerdict {
+    /// It repeats training texts.
+    Memorising,
+    /// It forgets what the base could do.
+    Drifting,
+    /// It knows the training texts far better than others.
+    GapWide,
+    Fine,
 }

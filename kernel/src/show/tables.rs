@@ -26,8 +26,10 @@ pub(super) fn bundle(shown: &Shown) -> Option<Bundle> {
 
 fn check(check: &CheckResult) -> String {
     let summary = html::lines(&words::check_summary(check));
+    let rest = plain_table(&words::examples(&check.listed))
+        + &plain_table(&words::settings(&check.settings, check.train_examples));
     if check.findings.is_empty() {
-        return summary;
+        return summary + &rest;
     }
     let rows: Vec<Vec<String>> = check
         .findings
@@ -42,7 +44,12 @@ fn check(check: &CheckResult) -> String {
             ]
         })
         .collect();
-    summary + &html::table(&["where", "finding", "what it says", "what to do", "in training"], &rows)
+    summary + &html::table(&["where", "finding", "what it says", "what to do", "in training"], &rows) + &rest
+}
+
+/// The lines of a table in plain words, as preformatted text.
+fn plain_table(text: &str) -> String {
+    if text.is_empty() { String::new() } else { html::lines(text) }
 }
 
 fn plan(plan: &Plan) -> String {
@@ -92,12 +99,16 @@ fn adapters(list: &[AdapterInfo]) -> String {
                 },
                 adapter.base.clone(),
                 format!("{} → {}", words::loss(version.base_heldout_loss), words::loss(version.heldout_loss)),
+                version.guard.as_ref().map_or("", words::guard_word).to_owned(),
                 words::number(version.examples),
                 version.created.clone(),
             ]);
         }
     }
-    html::table(&["adapter", "version", "", "base model", "held-out loss", "examples", "made (UTC)"], &rows)
+    html::table(
+        &["adapter", "version", "", "base model", "held-out loss", "guard", "examples", "made (UTC)"],
+        &rows,
+    )
 }
 
 fn models(list: &[ModelInfo]) -> String {
@@ -143,6 +154,8 @@ mod tests {
                 remedy: "Mend the line.".into(),
                 skipped: true,
             }],
+            settings: Vec::new(),
+            listed: Vec::new(),
         };
         let Bundle { text, html } = bundle(&Shown::Checked(check)).unwrap();
         assert!(text.contains("a<b>.jsonl:19:4"), "{text}");

@@ -1,6 +1,6 @@
 //! One run as one live display: what has happened so far, as text and as HTML. Owns no clock and sends nothing.
 
-use hotplate_client::protocol::run::RunEvent;
+use hotplate_client::protocol::run::{RunEvent, SamplePair};
 use hotplate_client::words;
 
 use super::Bundle;
@@ -18,6 +18,8 @@ pub(super) struct Training {
     steps: usize,
     notes: Vec<String>,
     curve: Curve,
+    /// The latest answers to the recipe's prompts.
+    samples: Option<(usize, Vec<SamplePair>)>,
     /// The last event's sentence.
     end: Option<End>,
 }
@@ -46,6 +48,8 @@ impl Training {
             }
             RunEvent::Evaluated { step, heldout_loss, .. } => self.curve.add_heldout(*step, *heldout_loss),
             RunEvent::Note { text } => self.notes.push(text.clone()),
+            RunEvent::FoldsDone { .. } => self.notes.push(sentence),
+            RunEvent::Sampled { step, samples } => self.samples = Some((*step, samples.clone())),
             RunEvent::Finished { .. } => self.end(true, sentence),
             RunEvent::Kept { .. } | RunEvent::Failed { .. } | RunEvent::Cancelled => {
                 self.end(false, sentence);
@@ -104,6 +108,9 @@ impl Training {
             lines.push(self.losses());
         }
         lines.extend(self.notes.iter().cloned());
+        if let Some((step, samples)) = &self.samples {
+            lines.extend(words::event(&RunEvent::Sampled { step: *step, samples: samples.clone() }));
+        }
         lines.extend(self.end.iter().map(|end| end.text.clone()));
         lines.retain(|line| !line.is_empty());
         lines.join("\n")
@@ -124,6 +131,13 @@ impl Training {
         }
         for note in &self.notes {
             html.push_str(&html::note(note));
+        }
+        if let Some((step, samples)) = &self.samples {
+            let rows: Vec<Vec<String>> = samples
+                .iter()
+                .map(|pair| vec![pair.prompt.clone(), pair.base.clone(), pair.mine.clone()])
+                .collect();
+            html.push_str(&html::table(&[&format!("step {}", words::number(*step)), "base", "mine"], &rows));
         }
         if let Some(end) = &self.end {
             html.push_str(&html::lines(&end.text));
@@ -159,6 +173,9 @@ mod tests {
             seconds: Some(24.6),
             memory_bytes: 181_000_000,
             findings: 0,
+            settings: Vec::new(),
+            folds: 0,
+            problem: None,
         }
     }
 
@@ -191,6 +208,15 @@ mod tests {
         assert!(text.contains("loss     █▁") && text.contains("held-out █▁"), "{text}");
         assert!(html.contains("width:50.0%") && html.contains("<svg"), "{html}");
         assert!(html.contains("&lt;notes&gt;") && !html.contains("<notes>"), "{html}");
+
+        let pair = SamplePair { prompt: "A <note>.".into(), base: "Once".into(), mine: "Dear all".into() };
+        training.apply(&RunEvent::Sampled { step: 50, samples: vec![pair] });
+        let Bundle { text, html } = training.bundle();
+        assert!(text.contains("base: Once\n  mine: Dear all"), "{text}");
+        assert!(
+            html.contains("<table") && html.contains("A &lt;note&gt;.") && html.contains("Dear all"),
+            "{html}"
+        );
 
         training.apply(&RunEvent::Note { text: "stopped early".into() });
         training.apply(&RunEvent::Cancelled);

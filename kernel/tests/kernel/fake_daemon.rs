@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use hotplate_protocol::knobs::Method;
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionInfo};
 use hotplate_protocol::methods::check::{Check, CheckParams, CheckResult, Finding};
@@ -152,6 +153,8 @@ impl Session {
                 heldout_examples: 1,
                 tokens: 20,
                 longest_tokens: 12,
+                settings: Vec::new(),
+                listed: Vec::new(),
                 findings: vec![Finding {
                     code: "HP001".into(),
                     name: "empty".into(),
@@ -245,6 +248,9 @@ impl Session {
                 tokens_per_second: 1000.0,
                 seconds: 1.5,
                 save_to_swap_seconds: None,
+                guard: None,
+                reason: None,
+                folds: 0,
             },
         });
     }
@@ -270,6 +276,9 @@ fn plan(steps: usize) -> Plan {
         seconds: None,
         memory_bytes: 1_000_000,
         findings: 0,
+        settings: Vec::new(),
+        folds: 0,
+        problem: None,
     }
 }
 
@@ -291,6 +300,8 @@ fn adapter(name: &str) -> AdapterInfo {
             examples: 1,
             steps: 150,
             seconds: 1.5,
+            guard: None,
+            method: Method::Lora,
         }],
     }
 }

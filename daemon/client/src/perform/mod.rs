@@ -120,6 +120,7 @@ fn check(
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
     let params = CheckParams {
+        list: args.examples,
         folder: folder_in(folder, &args.folder),
         base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
     };

@@ -1,9 +1,13 @@
 //! What a check found, and what a run would do.
 
-use hotplate_protocol::methods::check::{CheckResult, Finding};
+use hotplate_protocol::knobs::{Effective, Source};
+use hotplate_protocol::methods::check::{CheckResult, ExampleState, Finding, ListedExample};
 use hotplate_protocol::run::{Plan, RunKind};
 
-use super::figures::{bytes, count, duration, number, significant};
+use serde_json::Value;
+
+use super::figures::{bytes, count, duration, loss, number, significant};
+use super::table::table;
 
 /// One to learn from and one to judge by.
 const FEWEST: usize = 2;
@@ -58,6 +62,72 @@ pub fn findings(findings: &[Finding]) -> String {
     each.collect::<Vec<_>>().join("\n")
 }
 
+/// Every knob with its value and where that comes from; `examples`: how many a choice was made for. Empty without any.
+pub fn settings(settings: &[Effective], examples: usize) -> String {
+    if settings.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = settings
+        .iter()
+        .map(|Effective { key, value, source }| {
+            let from = match source {
+                Source::CommandLine => "command line".to_owned(),
+                Source::Recipe { line } => format!("hotplate.toml:{line}"),
+                Source::Version { version } => format!("as version {version} has it"),
+                Source::Chosen if matches!(key.as_str(), "epochs" | "batch" | "warmup_steps" | "dropout") => {
+                    format!("chosen for {}", count(examples, "example"))
+                }
+                Source::Chosen if key == "learning_rate" => "chosen for the base model".to_owned(),
+                Source::Chosen => "default".to_owned(),
+            };
+            vec![key.clone(), from, value_text(value)]
+        })
+        .collect();
+    // The value comes last: a list of prompts is long.
+    table(&["setting", "from", "value"], &rows)
+}
+
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => number.as_f64().map(significant).unwrap_or_default(),
+        Value::Array(parts) => parts.iter().map(value_text).collect::<Vec<_>>().join(", "),
+        Value::Object(parts) => {
+            let each: Vec<String> =
+                parts.iter().map(|(name, part)| format!("{name} = {}", value_text(part))).collect();
+            each.join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Each example with its place, its part in training, and the run that learnt it. Empty without any.
+pub fn examples(listed: &[ListedExample]) -> String {
+    if listed.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = listed
+        .iter()
+        .map(|example| {
+            let state = match example.state {
+                ExampleState::New => "new",
+                ExampleState::Learnt => "learnt",
+                ExampleState::HeldOut => "held out",
+                ExampleState::Tried => "tried",
+            };
+            vec![
+                format!("{}:{}", example.file.display(), example.lines.0),
+                state.to_owned(),
+                example.run.map_or_else(String::new, |run| format!("run {}", run.0)),
+                example.version.map_or_else(String::new, |version| format!("version {version}")),
+                example.loss.map(loss).unwrap_or_default(),
+                number(example.tokens),
+            ]
+        })
+        .collect();
+    table(&["example", "", "by", "in", "loss", "tokens"], &rows)
+}
+
 /// What a run will do, and what it costs.
 pub fn plan(plan: &Plan) -> String {
     let replay = if plan.replay_examples > 0 {
@@ -73,19 +143,29 @@ pub fn plan(plan: &Plan) -> String {
         Some(seconds) => format!("About {}", duration(seconds)),
         None => "How long: unknown before the first run on this base model".to_owned(),
     };
-    let findings = match plan.findings {
+    let judges = match plan.folds {
+        0 => format!("judges by {} held out", number(plan.heldout_examples)),
+        folds => {
+            format!("too few to hold some out: they judge each other in {folds} parts, then all are learnt")
+        }
+    };
+    let mut findings = match plan.findings {
         0 => String::new(),
         findings => format!("\n{} on the way: see them with check.", count(findings, "finding")),
     };
+    if let Some(problem) = &plan.problem {
+        findings.push_str("\nIt cannot start: ");
+        findings.push_str(problem);
+        findings.push('.');
+    }
     format!(
         "{start}, on the base model {}.\n\
-         Learns from {}{replay}, judges by {} held out.\n\
+         Learns from {}{replay}, {judges}.\n\
          At most {}, {} through {}; stops earlier when it gets no better.\n\
          {time}; {} of memory beside the base model.\n\
          Learning rate {}, rank {}, alpha {}: {} to train.{findings}",
         plan.base,
         count(plan.train_examples, "example"),
-        number(plan.heldout_examples),
         count(plan.steps, "step"),
         passes(plan),
         count(plan.tokens, "token"),
@@ -133,6 +213,8 @@ mod tests {
                 remedy: "Mend the line or delete it.".into(),
                 skipped: true,
             }],
+            settings: Vec::new(),
+            listed: Vec::new(),
         };
         expect![[r"
             1 example in 2 files of /home/me/notes: 1,204 tokens, the longest 300.
@@ -142,6 +224,32 @@ mod tests {
             shop.jsonl:19:45: HP003 invalid-json: expected `,` or `}` (left out)
                 Mend the line or delete it."]]
         .assert_eq(&super::super::shown(&crate::Shown::Checked(check)).unwrap());
+    }
+
+    #[test]
+    fn settings_and_where_they_come_from() {
+        let entry = |key: &str, value: Value, source| Effective { key: key.into(), value, source };
+        let settings = [
+            entry("base", "hotplate-tiny".into(), Source::Chosen),
+            entry("epochs", 8.into(), Source::Chosen),
+            entry("learning_rate", 0.002_425.into(), Source::Chosen),
+            entry("rank", 8.into(), Source::Recipe { line: 3 }),
+            entry("alpha", 16.0.into(), Source::Version { version: 2 }),
+            entry("targets", vec!["q_proj", "v_proj"].into(), Source::CommandLine),
+            entry("rank_pattern", serde_json::json!({ "q_proj": 32 }), Source::Recipe { line: 4 }),
+        ];
+        expect![[r#""#]].assert_eq(&super::settings(&settings, 53));
+        let listed = [ListedExample {
+            id: "0".into(),
+            file: "a.md".into(),
+            lines: (3, 9),
+            tokens: 120,
+            state: ExampleState::Learnt,
+            run: Some(hotplate_protocol::run::RunId(4)),
+            version: Some(2),
+            loss: Some(1.234),
+        }];
+        expect![[r#""#]].assert_eq(&examples(&listed));
     }
 
     #[test]
@@ -165,6 +273,9 @@ mod tests {
             seconds: Some(24.6),
             memory_bytes: 181_000_000,
             findings: 3,
+            settings: Vec::new(),
+            folds: 0,
+            problem: None,
         };
         expect![[r"
             Teaches notes from the start, on the base model hotplate-tiny.

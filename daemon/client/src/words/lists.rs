@@ -5,7 +5,7 @@ use hotplate_protocol::methods::models::ModelInfo;
 use hotplate_protocol::methods::status::{RunState, StatusResult, WatchMethod, WatchStatus};
 
 use super::figures::{bytes, count, duration, loss, number};
-use super::run::cause;
+use super::run::{cause, guard, guard_word};
 use super::table::table;
 
 /// The daemon, then what is in memory, what runs, what is watched.
@@ -61,6 +61,11 @@ pub fn status(status: &StatusResult) -> String {
         lines.push("No folder is watched.".to_owned());
     }
     lines.extend(status.watches.iter().map(watching));
+    for adapter in &status.adapters {
+        let signs = adapter.guard.as_ref().map(|signs| format!(" {}", guard(signs))).unwrap_or_default();
+        let stale = if adapter.stale { "; some of what it learnt is gone" } else { "" };
+        lines.push(format!("Adapter {}: version {} answers{stale}.{signs}", adapter.name, adapter.version));
+    }
     lines.push(if status.watches.is_empty() {
         format!(
             "{} connected; the daemon leaves after {} without any.",
@@ -115,14 +120,17 @@ pub fn adapters(adapters: &[AdapterInfo]) -> String {
                 of(&|version| {
                     format!("{} → {}", loss(version.base_heldout_loss), loss(version.heldout_loss))
                 }),
+                of(&|version| version.guard.as_ref().map_or("", guard_word).to_owned()),
                 of(&|version| number(version.examples)),
                 of(&|version| day_and_minute(&version.created)),
                 if adapter.stale { "stale".to_owned() } else { String::new() },
             ]
         })
         .collect();
-    let mut text =
-        table(&["adapter", "version", "base model", "held-out loss", "examples", "made (UTC)", ""], &rows);
+    let mut text = table(
+        &["adapter", "version", "base model", "held-out loss", "guard", "examples", "made (UTC)", ""],
+        &rows,
+    );
     if adapters.iter().any(|adapter| adapter.stale) {
         text.push_str(
             "\nstale: some of what it learnt is gone from its folder; train it again to forget it.",
@@ -180,9 +188,10 @@ fn millions(weights: u64) -> String {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use hotplate_protocol::knobs::Method;
     use hotplate_protocol::methods::adapters::VersionInfo;
-    use hotplate_protocol::methods::status::RunStatus;
-    use hotplate_protocol::run::{Cause, RunId, RunKind};
+    use hotplate_protocol::methods::status::{AdapterStatus, RunStatus};
+    use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunId, RunKind};
 
     use super::*;
 
@@ -232,6 +241,19 @@ mod tests {
                 findings: 3,
                 problem: Some("The folder is gone; it is watched again when it comes back.".into()),
             }],
+            adapters: vec![AdapterStatus {
+                name: "notes".into(),
+                version: 3,
+                stale: true,
+                guard: Some(Guard {
+                    verdict: GuardVerdict::Fine,
+                    gap: Some(0.3),
+                    copy_rate: None,
+                    heldout_copy_rate: None,
+                    longest_copy_tokens: None,
+                    drift: Some(0.1),
+                }),
+            }],
             generating: 0,
             model_ttl_seconds: 600.0,
             idle_exit_seconds: 1800.0,
@@ -267,6 +289,8 @@ mod tests {
                     examples: 53,
                     steps: 100,
                     seconds: 20.0,
+                    guard: None,
+                    method: Method::Lora,
                 })
                 .to_vec(),
         };

@@ -13,11 +13,11 @@ mod score;
 mod table;
 
 pub use adapter_files::{exported, imported, verified};
-pub use dataset::{check_summary, finding_place, findings, plan};
+pub use dataset::{check_summary, examples, finding_place, findings, plan, settings};
 pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
 pub use lists::{adapters, models, rolled_back, status, watching};
 pub use pull::{pulled, pulling};
-pub use run::{cause, event, gain, generated};
+pub use run::{cause, event, gain, generated, guard, guard_word};
 pub use score::scored;
 pub use table::table;
 
@@ -28,12 +28,13 @@ use crate::shown::Shown;
 pub fn shown(shown: &Shown) -> Option<String> {
     Some(match shown {
         Shown::Checked(check) => {
-            let findings = findings(&check.findings);
-            if findings.is_empty() {
-                check_summary(check)
-            } else {
-                format!("{}\n\n{findings}", check_summary(check))
-            }
+            let parts = [
+                check_summary(check),
+                findings(&check.findings),
+                examples(&check.listed),
+                settings(&check.settings, check.train_examples),
+            ];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
         }
         Shown::Planned(what) => plan(what),
         Shown::Run { event: what, .. } => return event(what),

@@ -1,7 +1,7 @@
 //! What happens in a run, and how a generated text came about.
 
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult};
-use hotplate_protocol::run::{Cause, RunEvent, RunResult};
+use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunResult, SamplePair};
 
 use super::figures::{count, duration, loss, number};
 
@@ -32,13 +32,21 @@ pub fn event(event: &RunEvent) -> Option<String> {
             loss(*heldout_loss),
             if *best { ", the best so far" } else { "" }
         ),
+        RunEvent::FoldsDone { folds, best_step, heldout_loss } => format!(
+            "{} of the examples judged each other: step {} did best, held-out loss {}; now all are learnt for as many steps",
+            count(*folds, "part"),
+            number(*best_step),
+            loss(*heldout_loss)
+        ),
+        RunEvent::Sampled { step, samples } => samples_of(*step, samples),
         RunEvent::Note { text } => text.clone(),
         RunEvent::Finished { result } => finished(result),
-        RunEvent::Kept { reason, heldout_loss_before, heldout_loss_after, seconds } => format!(
-            "The version before stays in use: {reason} (held-out loss {} before, {} after; {}).",
+        RunEvent::Kept { reason, heldout_loss_before, heldout_loss_after, seconds, guard: signs } => format!(
+            "The version before stays in use: {reason} (held-out loss {} before, {} after; {}).{}",
             loss(*heldout_loss_before),
             loss(*heldout_loss_after),
-            duration(*seconds)
+            duration(*seconds),
+            signs.as_ref().map(|signs| format!("\n{}", guard(signs))).unwrap_or_default()
         ),
         RunEvent::Failed { error } => format!("The run failed: {error}"),
         RunEvent::Cancelled => "The run was cancelled; it made no version.".to_owned(),
@@ -98,10 +106,19 @@ fn finished(result: &RunResult) -> String {
         Some(seconds) => format!(", in use {} after the save", duration(seconds)),
         None => String::new(),
     };
+    let judged = match result.folds {
+        0 => "On texts it has not seen".to_owned(),
+        folds => format!("On texts it had not seen, in the mean of {folds} parts"),
+    };
+    let signs = result.guard.as_ref().map(|signs| format!("\n{}", guard(signs))).unwrap_or_default();
+    let end = match &result.reason {
+        Some(reason) => reason.clone(),
+        None => format!("the best state was that of step {}", number(result.best_step)),
+    };
     format!(
         "{adapter} version {version} is ready{swap}.\n\
-         On texts it has not seen: loss {} → {}, {}.{before}{new_notes}\n\
-         {} and {} in {}; the best state was that of step {}.\n\
+         {judged}: loss {} → {}, {}.{before}{new_notes}{signs}\n\
+         {} and {} in {}; {end}.\n\
          {}",
         loss(*base_heldout_loss),
         loss(*heldout_loss),
@@ -109,9 +126,46 @@ fn finished(result: &RunResult) -> String {
         count(result.steps, "step"),
         count(result.tokens, "token"),
         duration(result.seconds),
-        number(result.best_step),
         result.path.display()
     )
+}
+
+/// Signs of memorising and forgetting: the sentence, then the figures it comes from.
+pub fn guard(guard: &Guard) -> String {
+    let sentence = match guard.verdict {
+        GuardVerdict::Fine => "No sign of memorising or forgetting",
+        GuardVerdict::Memorising => "It memorises: it repeats training texts word for word",
+        GuardVerdict::Drifting => "It forgets: it has moved far from what the base model knew",
+        GuardVerdict::GapWide => "It knows its training texts much better than texts it has not seen",
+    };
+    let figures = [
+        guard.gap.map(|gap| format!("gap {gap:.2}")),
+        guard.copy_rate.map(|rate| format!("{:.0} % copied", 100.0 * rate)),
+        guard.drift.map(|drift| format!("drift {drift:.2}")),
+    ];
+    let figures: Vec<String> = figures.into_iter().flatten().collect();
+    if figures.is_empty() { format!("{sentence}.") } else { format!("{sentence}: {}.", figures.join(", ")) }
+}
+
+/// In one word, for a table.
+pub fn guard_word(guard: &Guard) -> &'static str {
+    match guard.verdict {
+        GuardVerdict::Fine => "fine",
+        GuardVerdict::Memorising => "memorises",
+        GuardVerdict::Drifting => "forgets",
+        GuardVerdict::GapWide => "wide gap",
+    }
+}
+
+fn samples_of(step: usize, samples: &[SamplePair]) -> String {
+    let each = samples.iter().map(|SamplePair { prompt, base, mine }| {
+        format!("{prompt}\n  base: {}\n  mine: {}", one_line(base), one_line(mine))
+    });
+    format!("step {}:\n{}", number(step), each.collect::<Vec<_>>().join("\n"))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// How a text came about, in one line.
@@ -158,6 +212,9 @@ mod tests {
             tokens_per_second: 1500.0,
             seconds: 8.2,
             save_to_swap_seconds: Some(9.1),
+            guard: None,
+            reason: None,
+            folds: 0,
         }
     }
 
@@ -183,6 +240,46 @@ mod tests {
             42 steps and 12,345 tokens in 8.2 s; the best state was that of step 30.
             /home/me/.local/share/hotplate/adapters/notes/2"]]
         .assert_eq(&event(&RunEvent::Finished { result: asked }).unwrap());
+    }
+
+    #[test]
+    fn signs_and_samples() {
+        let fine = Guard {
+            verdict: GuardVerdict::Fine,
+            gap: Some(0.314),
+            copy_rate: Some(0.04),
+            heldout_copy_rate: Some(0.02),
+            longest_copy_tokens: Some(9),
+            drift: Some(0.12),
+        };
+        assert_eq!(guard(&fine), "No sign of memorising or forgetting: gap 0.31, 4 % copied, drift 0.12.");
+        let bare = Guard {
+            verdict: GuardVerdict::Memorising,
+            gap: None,
+            copy_rate: None,
+            drift: None,
+            ..fine.clone()
+        };
+        assert_eq!(guard(&bare), "It memorises: it repeats training texts word for word.");
+        let result = RunResult {
+            guard: Some(fine),
+            reason: Some("stopped at step 42: it began to memorise".into()),
+            folds: 5,
+            new_heldout_loss_before: None,
+            ..result()
+        };
+        let text = event(&RunEvent::Finished { result }).unwrap();
+        assert!(text.contains("in the mean of 5 parts: loss 4.00 → 2.40"), "{text}");
+        assert!(text.contains("8.2 s; stopped at step 42: it began to memorise.\n"), "{text}");
+        assert!(text.contains("\nNo sign of memorising"), "{text}");
+        let samples =
+            vec![SamplePair { prompt: "A note.".into(), base: "One\ntwo".into(), mine: "Three".into() }];
+        expect![[r"
+            step 12:
+            A note.
+              base: One two
+              mine: Three"]]
+        .assert_eq(&event(&RunEvent::Sampled { step: 12, samples }).unwrap());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! A new code is one file and its line in the table below. Numbers are stable: they are never given twice.
 
+mod bad_recipe;
 mod duplicate;
 mod empty;
 mod invalid_json;
@@ -17,6 +18,7 @@ mod wrong_type;
 
 use std::path::{Path, PathBuf};
 
+pub use bad_recipe::bad_recipe;
 pub(crate) use duplicate::duplicate;
 pub(crate) use empty::{EmptyPlace, empty};
 pub(crate) use invalid_json::invalid_json;
@@ -76,6 +78,7 @@ codes! {
     WrongType => wrong_type,
     UnknownRole => unknown_role,
     NoAnswer => no_answer,
+    BadRecipe => bad_recipe,
 }
 
 impl Code {
@@ -126,7 +129,7 @@ impl Finding {
 }
 
 /// Text of the user's own, short enough for a sentence and without control characters.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 40;
     let mut short: String =
         text.chars().map(|each| if each.is_control() { ' ' } else { each }).take(MOST).collect();

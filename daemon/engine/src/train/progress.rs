@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::MARGIN;
 use super::data::Losses;
 use super::event::{FoldFigures, StopReason};
 use super::learner::Learner;
@@ -103,12 +102,12 @@ impl Progress {
     ///
     /// A run from the bare base takes the lowest held-out loss. A run that goes on from an adapter is there for its new examples: it takes the
     /// lowest loss on the new ones that are held out (on all, where none is), of those steps that are not worse than the start on all by more
-    /// than [`MARGIN`]; the start itself only if there is no such step.
-    pub(super) fn is_better(&self, losses: &Losses) -> bool {
+    /// than `margin`; the start itself only if there is no such step.
+    pub(super) fn is_better(&self, losses: &Losses, margin: f64) -> bool {
         let Some(best) = &self.best else { return true };
         let Some(start) = self.start.filter(|_| self.continues) else { return losses.all < best.losses.all };
         let wanted = |losses: &Losses| losses.new.unwrap_or(losses.all);
-        losses.all <= start.all * (1.0 + MARGIN) && (best.step == 0 || wanted(losses) < wanted(&best.losses))
+        losses.all <= start.all * (1.0 + margin) && (best.step == 0 || wanted(losses) < wanted(&best.losses))
     }
 
     /// Whether a loss is far above where the run began.

@@ -69,6 +69,8 @@ pub struct TrainSettings {
     /// Evaluations without gain after which the run stops, once a whole epoch has gone by since the best: every example has then had its say.
     pub patience: usize,
     pub evaluations_per_epoch: usize,
+    /// How much worse, as a part of the loss, a run that goes on from an adapter may become on all held-out examples.
+    pub margin: f64,
     pub recompute: Recompute,
     /// Bytes that kept activations may take; layers beyond it are computed again in the backward pass.
     pub memory_budget: u64,
@@ -99,6 +101,7 @@ impl Default for TrainSettings {
             seed: 0,
             patience: 2,
             evaluations_per_epoch: 4,
+            margin: MARGIN,
             recompute: Recompute::Auto,
             memory_budget: 4 << 30,
             row_tokens: 2048,
@@ -177,6 +180,7 @@ impl TrainSettings {
             ("dropout", self.dropout, 0.95),
             ("weight_decay", self.weight_decay, 10.0),
             ("clip", self.clip, 1e6),
+            ("margin", self.margin, 1.0),
         ] {
             if !(0.0..=most).contains(&value) {
                 return bad(format!("{name} is {value} and must be between 0 and {most}"));

@@ -20,6 +20,7 @@ use crate::base::Base;
 use crate::golden;
 use crate::guard::{GuardFigures, NeutralSamples, Verdict, copying::copying};
 use crate::ops::dropout::Dropout;
+use crate::sample::Sample;
 
 /// Evaluations, or steps, in a row.
 const FAR_EVALUATIONS: usize = 2;
@@ -258,7 +259,7 @@ impl Trainer {
         let steps = self.settings.steps(self.data.train.len());
         let per_epoch = self.settings.steps_per_epoch(self.members(0));
         let far = self.progress.is_far(losses.all);
-        let best = self.progress.is_better(&losses);
+        let best = self.progress.is_better(&losses, self.settings.margin);
         let progress = &mut self.progress;
         let counts = &mut progress.counts;
         let step = counts.step;
@@ -523,6 +524,16 @@ impl Trainer {
         self.activity = Activity::Between;
         self.progress.guard = Some(figures);
         Ok(TrainEvent::Working)
+    }
+
+    /// What a finished run keeps.
+    pub fn kept(&self) -> Option<&Learnt> {
+        self.progress.kept()
+    }
+
+    /// What the run was given to learn, in its order.
+    pub fn samples(&self) -> &[Sample] {
+        &self.data.train
     }
 
     /// The base's own samples, drawn once per base: what drift is measured on. Without them the run draws them at its end.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Nothing;
-use crate::run::{RunId, RunKind};
+use crate::knobs::Method;
+use crate::run::{Guard, RunId, RunKind};
 
 super::method!(
     /// All adapters, by name.
@@ -38,4 +39,13 @@ pub struct VersionInfo {
     pub examples: usize,
     pub steps: usize,
     pub seconds: f64,
+    #[serde(default)]
+    pub guard: Option<Guard>,
+    #[serde(default = "lora")]
+    pub method: Method,
+}
+
+/// What all versions were before there was a choice.
+fn lora() -> Method {
+    Method::Lora
 }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::knobs::Effective;
+use crate::run::RunId;
+
 super::method!(
     /// Reads the folder as training would and says what it found.
     Check, "dataset/check", CheckParams, CheckResult
@@ -15,6 +18,9 @@ pub struct CheckParams {
     pub folder: PathBuf,
     #[serde(default)]
     pub base: Option<String>,
+    /// Whether every example is wanted, with the run that learnt it.
+    #[serde(default)]
+    pub list: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +33,42 @@ pub struct CheckResult {
     pub tokens: usize,
     pub longest_tokens: usize,
     pub findings: Vec<Finding>,
+    /// What a run on this folder would be set to, and where each value comes from; empty where the recipe has a mistake.
+    #[serde(default)]
+    pub settings: Vec<Effective>,
+    /// In the order of files and lines; only where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listed: Vec<ListedExample>,
+}
+
+/// One example and what is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListedExample {
+    /// The hash of its content.
+    pub id: String,
+    /// Relative to the folder.
+    pub file: PathBuf,
+    /// First and last line, from 1.
+    pub lines: (usize, usize),
+    pub tokens: usize,
+    pub state: ExampleState,
+    /// The run that learnt it, held it out, or tried to learn it, and the version it made.
+    pub run: Option<RunId>,
+    pub version: Option<u32>,
+    /// Its own loss after the last run that used it, nats per supervised token.
+    pub loss: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExampleState {
+    /// No run has used it.
+    New,
+    Learnt,
+    /// Judges, and is never learnt.
+    HeldOut,
+    /// A run tried it, and the version before stayed.
+    Tried,
 }
 
 /// One thing that is wrong with one place of the dataset.

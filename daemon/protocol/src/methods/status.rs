@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Nothing;
 use super::models::ModelInfo;
-use crate::run::{Cause, RunId, RunKind};
+use crate::run::{Cause, Guard, RunId, RunKind};
 
 super::method!(
     /// A snapshot; cheap enough for a status bar.
@@ -27,6 +27,9 @@ pub struct StatusResult {
     pub models: Vec<ModelInfo>,
     pub runs: Vec<RunStatus>,
     pub watches: Vec<WatchStatus>,
+    /// What answers under each name.
+    #[serde(default)]
+    pub adapters: Vec<AdapterStatus>,
     /// Generate requests that are being answered or wait.
     pub generating: usize,
     /// Seconds a base stays in memory without use.
@@ -53,6 +56,15 @@ pub struct RunStatus {
 pub enum RunState {
     Queued,
     Running,
+}
+
+/// An adapter at the version that answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterStatus {
+    pub name: String,
+    pub version: u32,
+    pub stale: bool,
+    pub guard: Option<Guard>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::knobs::Knobs;
 use crate::run::{Plan, RunId};
 
 super::method!(
@@ -29,30 +30,6 @@ pub struct TrainParams {
     pub adapter: Option<String>,
     #[serde(default)]
     pub knobs: Knobs,
-}
-
-/// Every knob is optional; what is left out is chosen from the data's size.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Knobs {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<usize>,
-    /// Optimiser steps at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_steps: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rank: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alpha: Option<f64>,
-    /// Examples per optimiser step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub batch: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// Longer examples are cut to this many tokens, with a finding.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -63,7 +63,10 @@ impl RunProgress {
                 }
             }
             RunEvent::Evaluated { heldout_loss, .. } => self.heldout.push(*heldout_loss),
-            RunEvent::Queued { .. } | RunEvent::Note { .. } => {}
+            RunEvent::Queued { .. }
+            | RunEvent::Note { .. }
+            | RunEvent::FoldsDone { .. }
+            | RunEvent::Sampled { .. } => {}
             RunEvent::Finished { .. }
             | RunEvent::Kept { .. }
             | RunEvent::Failed { .. }

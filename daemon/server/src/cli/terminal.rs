@@ -4,13 +4,13 @@
 use std::io::{self, Write};
 
 use hotplate_client::protocol::methods::check::{CheckResult, Finding};
-use hotplate_client::protocol::run::RunEvent;
+use hotplate_client::protocol::run::{RunEvent, SamplePair};
 use hotplate_client::{Shown, words};
 
-use super::columns::wrap;
+use super::columns::{side_by_side, wrap};
 use super::progress::{BarWords, RunProgress};
 use super::pull::PullProgress;
-use super::style::{FAINT, GOOD, PLACE, WARNING, paint, with_heading};
+use super::style::{FAINT, GOOD, HEADING, PLACE, WARNING, paint, with_heading};
 
 const CURVE_WIDTH: usize = 48;
 
@@ -36,7 +36,10 @@ impl Terminal {
     pub(crate) fn show(&mut self, shown: &Shown) -> io::Result<()> {
         match shown {
             Shown::Checked(check) => self.out(&check_report(check)),
-            Shown::Planned(plan) if self.plan_is_result => self.out(&words::plan(plan)),
+            Shown::Planned(plan) if self.plan_is_result => {
+                let settings = with_heading(&words::settings(&plan.settings, plan.train_examples));
+                self.out(&format!("{}\n\n{settings}", words::plan(plan)))
+            }
             Shown::Planned(plan) => self.aside(&words::plan(plan)),
             Shown::Run { event, .. } => self.run(event),
             Shown::Delta(text) => self.delta(text),
@@ -76,9 +79,11 @@ impl Terminal {
                 self.out(&first_line_good(&words::event(event).unwrap_or_default()))
             }
             RunEvent::Kept { .. } => self.out(&words::event(event).unwrap_or_default()),
+            RunEvent::Sampled { step, samples } => self.out(&sampled(*step, samples)),
             RunEvent::Queued { .. }
             | RunEvent::Started { .. }
             | RunEvent::Note { .. }
+            | RunEvent::FoldsDone { .. }
             | RunEvent::Cancelled => match words::event(event) {
                 Some(text) => self.aside(&text),
                 None => Ok(()),
@@ -119,6 +124,18 @@ impl Terminal {
     }
 }
 
+/// What the base and the adapter make of each prompt, beside each other.
+fn sampled(step: usize, samples: &[SamplePair]) -> String {
+    const WIDEST: usize = 120;
+    let width = terminal_size::terminal_size_of(io::stdout()).map_or(80, |(width, _)| usize::from(width.0));
+    let mut text = paint(FAINT, format_args!("step {}", words::number(step)));
+    for SamplePair { prompt, base, mine } in samples {
+        text.push_str(&format!("\n{}\n", paint(HEADING, wrap(prompt, width).join("\n"))));
+        text.push_str(&side_by_side(["base", "mine"], [base, mine], width.clamp(40, WIDEST)).join("\n"));
+    }
+    text
+}
+
 fn first_line_good(text: &str) -> String {
     match text.split_once('\n') {
         Some((first, rest)) => format!("{}\n{rest}", paint(GOOD, first)),
@@ -131,6 +148,12 @@ fn check_report(check: &CheckResult) -> String {
     for finding in &check.findings {
         report.push_str("\n\n");
         report.push_str(&finding_in_colour(finding));
+    }
+    for table in [words::examples(&check.listed), words::settings(&check.settings, check.train_examples)] {
+        if !table.is_empty() {
+            report.push_str("\n\n");
+            report.push_str(&with_heading(&table));
+        }
     }
     report
 }

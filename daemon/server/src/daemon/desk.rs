@@ -110,7 +110,9 @@ impl Errand {
                     let order = take_order(desk, &params)?;
                     match prepare(desk, &order)? {
                         Preparation::Ready(prepared) => Ok(Taken { order, prepared }),
-                        Preparation::NothingNew => Err(resume::nothing_new(&order)),
+                        Preparation::NothingNew | Preparation::OnlyJudges(_) => {
+                            Err(resume::nothing_new(&order))
+                        }
                     }
                 });
                 Event::OrderTaken { asker, purpose, result }

@@ -10,6 +10,7 @@ mod events;
 mod faults;
 mod idle;
 mod lock;
+mod memory;
 mod methods;
 mod names;
 mod pick;

@@ -1,5 +1,7 @@
 //! Which base and which adapter a request means: names from the store, or folders.
 
+use hotplate_engine::base_text::BaseSource;
+use hotplate_protocol::knobs::Method;
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::desk::Desk;
@@ -60,17 +62,26 @@ fn pick_from(
             let row = known(store, name)?;
             let versions = store.versions(&row.name)?;
             let version = version.unwrap_or(row.current);
-            if !versions.iter().any(|known| known.version == version) {
+            let Some(found) = versions.iter().find(|known| known.version == version) else {
                 let list: Vec<String> = versions.iter().map(|known| known.version.to_string()).collect();
                 let message = format!("{} has no version {version}; it has {}", row.name, list.join(", "));
                 return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
-            }
-            let pick = AdapterPick {
-                folder: desk.version_folder(&row.name, version),
-                label: format!("{}@{version}", row.name),
             };
+            let folder = desk.version_folder(&row.name, version);
+            if found.method == Method::Full {
+                // All its weights are its own: a base, not an adapter.
+                return Ok((BaseChoice::Given(BaseSource::Folder(folder)), None));
+            }
+            let pick = AdapterPick { folder, label: format!("{}@{version}", row.name) };
             (BaseChoice::Given(given.unwrap_or_else(|| source(row.base_folder.as_deref()))), Some(pick))
         }
     };
     Ok(picked)
+}
+
+/// How an answer names a version whose weights are all its own: [`pick`] gives it as a base.
+pub(crate) fn label_of_whole(daemon: &Daemon, adapter: Option<&str>) -> Option<String> {
+    let Ok(Wanted::Name { name, version }) = names::parse(adapter?) else { return None };
+    let row = known(&daemon.store, name).ok()?;
+    Some(format!("{}@{}", row.name, version.unwrap_or(row.current)))
 }

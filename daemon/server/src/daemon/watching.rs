@@ -10,7 +10,7 @@ use hotplate_protocol::run::{Cause, RunKind};
 use super::desk::{Errand, Saves};
 use super::methods;
 use super::runs::look::{Look, unix};
-use super::runs::order::Order;
+use super::runs::order::{Named, Order};
 use super::sessions::Asker;
 use super::state::{Daemon, Stopping, shutting_down};
 use super::store::WatchRow;
@@ -58,6 +58,7 @@ impl Watched {
                 .health
                 .clone()
                 .or_else(|| self.unreadable.clone())
+                .or_else(|| look?.recipe_problem.clone())
                 .or_else(|| look?.problem.clone()),
         }
     }
@@ -169,7 +170,9 @@ impl Daemon {
         let files: BTreeSet<String> =
             added.iter().map(|(_, file)| file.to_string_lossy().into_owned()).collect();
         let saved_at = saves.and_then(|saves| saves.saved_at).map(unix).or(look.newest);
-        let (kind, wanted) = if look.has_version {
+        let (kind, wanted) = if look.whole {
+            (RunKind::Full, !added.is_empty() && look.problem.is_none())
+        } else if look.has_version {
             (RunKind::Incremental, !added.is_empty())
         } else {
             (RunKind::Full, look.problem.is_none() && !self.runs.has(target, RunKind::Full))
@@ -199,6 +202,7 @@ impl Daemon {
             kind,
             saved_at: matches!(cause, Cause::Saved { .. }).then_some(saved_at).flatten(),
             cause,
+            named: Named::default(),
         };
         if let Err(error) = self.enqueue(order, None) {
             tracing::error!(error = error.message, "a run could not be queued");
@@ -211,7 +215,10 @@ impl Daemon {
     /// Nothing else is to do: forget, in one adapter, what was deleted.
     pub(crate) fn retrain_a_stale_adapter(&mut self) {
         let stale = self.watches.values().filter_map(|watched| {
-            let look = watched.look.as_ref().filter(|look| look.stale && look.problem.is_none())?;
+            let look = watched
+                .look
+                .as_ref()
+                .filter(|look| look.stale && look.problem.is_none() && look.recipe_problem.is_none())?;
             if watched.looking || watched.health.is_some() || watched.unreadable.is_some() {
                 return None;
             }
@@ -237,6 +244,7 @@ impl Daemon {
                 kind: RunKind::Full,
                 cause: Cause::Stale,
                 saved_at: None,
+                named: Named::default(),
             };
             if let Err(error) = self.enqueue(order, None) {
                 tracing::error!(error = error.message, "a run could not be queued");

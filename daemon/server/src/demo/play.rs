@@ -110,7 +110,7 @@ impl Play<'_> {
             .with_context(|| format!("cannot write the sample notes to {}", folder.display()))?;
         self.speaker.say(self.tongue.taste());
         self.speaker.quote(self.samples.taste);
-        let check = self.ask::<Check>(&CheckParams { folder, base: None })?;
+        let check = self.ask::<Check>(&CheckParams { folder, base: None, list: false })?;
         self.speaker.say(&self.tongue.checked(&check));
         for finding in &check.findings {
             let (message, remedy) = self.tongue.finding(finding);
@@ -229,6 +229,8 @@ impl Play<'_> {
                 RunEvent::Queued { .. }
                 | RunEvent::Step { .. }
                 | RunEvent::Evaluated { .. }
+                | RunEvent::FoldsDone { .. }
+                | RunEvent::Sampled { .. }
                 | RunEvent::Note { .. } => {}
             }
         };

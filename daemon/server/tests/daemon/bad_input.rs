@@ -111,8 +111,11 @@ fn a_line_of_fifty_megabytes_is_a_finding() {
     line.push_str(&"x".repeat(50 << 20));
     line.push_str("\"}\n{\"text\": \"a short one\"}\n");
     fs::write(daemon.notes().join("huge.jsonl"), line).unwrap();
-    let found =
-        daemon.client().call::<Check>(&CheckParams { folder: daemon.notes(), base: Some(daemon.base()) });
+    let found = daemon.client().call::<Check>(&CheckParams {
+        folder: daemon.notes(),
+        base: Some(daemon.base()),
+        list: false,
+    });
     assert_eq!(found.examples, 4);
     assert!(
         found

@@ -2,7 +2,7 @@ use super::*;
 use crate::lora::Adapter;
 use crate::sample::Sample;
 use crate::test_base;
-use crate::train::{HeldOut, HeldOutPlan, Method};
+use crate::train::{HeldOut, HeldOutPlan, MARGIN, Method};
 
 /// What a run says, without the work between.
 fn events(base: &Base, trainer: &mut Trainer) -> Vec<TrainEvent> {
@@ -192,18 +192,20 @@ fn a_run_that_goes_on_takes_new_examples_within_the_margin() {
     progress.start = Some(losses(2.0, Some(3.0)));
     progress.best = best(0, losses(2.0, Some(3.0)));
     assert!(
-        progress.is_better(&losses(2.01, Some(3.1))),
+        progress.is_better(&losses(2.01, Some(3.1)), MARGIN),
         "anything within the margin is better than not learning"
     );
     assert!(
-        !progress.is_better(&losses(2.1, Some(1.0))),
+        !progress.is_better(&losses(2.1, Some(1.0)), MARGIN),
         "what is forgotten must not be bought with what is new"
     );
     progress.best = best(4, losses(2.01, Some(2.5)));
-    assert!(progress.is_better(&losses(2.03, Some(2.4))));
-    assert!(!progress.is_better(&losses(1.9, Some(2.6))));
+    assert!(progress.is_better(&losses(2.03, Some(2.4)), MARGIN));
+    assert!(!progress.is_better(&losses(1.9, Some(2.6)), MARGIN));
     progress.best = best(4, losses(2.01, None));
-    assert!(!progress.is_better(&losses(2.02, None)) && progress.is_better(&losses(2.0, None)));
+    assert!(
+        !progress.is_better(&losses(2.02, None), MARGIN) && progress.is_better(&losses(2.0, None), MARGIN)
+    );
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) fn info(daemon: &Daemon, row: AdapterRow) -> Result<AdapterInfo, RpcE
                 examples: version.examples,
                 steps: version.steps,
                 seconds: version.seconds,
+                guard: version.guard,
+                method: version.method,
             })
             .collect(),
         name: row.name,

@@ -1,43 +1,73 @@
 //! `dataset/check`: reads a folder as training would, and says what it found.
 
-use hotplate_dataset::Side;
+use hotplate_dataset::findings::bad_recipe;
+use hotplate_dataset::{Example, Side, recipe};
 use hotplate_protocol::RpcError;
-use hotplate_protocol::methods::check::{Check, CheckParams, CheckResult, Finding};
-use hotplate_protocol::methods::train::Knobs;
+use hotplate_protocol::knobs::Knobs;
+use hotplate_protocol::methods::check::{
+    Check, CheckParams, CheckResult, ExampleState, Finding, ListedExample,
+};
+use hotplate_protocol::run::{Cause, RunKind};
 
 use super::AtDesk;
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
-use crate::daemon::runs::order::source;
-use crate::daemon::runs::place::{base_folder, real_folder};
+use crate::daemon::runs::order::{Named, Order, Target, source};
+use crate::daemon::runs::place::{adapter_of, base_folder, real_folder, recipe_adapter, recipe_base};
 use crate::daemon::runs::prepare::choose_full;
 use crate::daemon::runs::read::{count_tokens, max_tokens, read};
+use crate::daemon::runs::settings::settings_of_a_full_run;
+use crate::daemon::runs::wish::Wish;
 use crate::daemon::store::Manifest;
 
 impl AtDesk for Check {
     fn answer(desk: &Desk, params: CheckParams) -> Result<CheckResult, RpcError> {
         let folder = real_folder(&params.folder)?;
-        let base = match &params.base {
-            Some(base) => base_folder(base)?,
-            None => None,
+        // A recipe with a mistake is a finding here; the examples are looked at as if there were none.
+        let (recipe, mistakes) = match recipe::read(&folder) {
+            Ok(found) => (found.unwrap_or_default(), Vec::new()),
+            Err(error) => (recipe::Recipe::default(), error.problems),
         };
-        let text = desk.texts.open(&source(base.as_deref())).map_err(|error| faults::of_base(&error))?;
-        let longest = max_tokens(&text, &Knobs::default());
-        let dataset = read(&folder, &text, longest)?;
-        // The sides that were given in earlier runs of this folder stay.
+        let named = Named { base: params.base.is_some(), adapter: false };
         let store = desk.store()?;
         let row = store.adapters()?.into_iter().find(|row| row.folder == folder);
+        let base = match (&params.base, recipe_base(&recipe, &folder)?) {
+            (Some(base), _) => base_folder(base)?,
+            (None, Some(base)) => base,
+            (None, None) => row.as_ref().and_then(|row| row.base_folder.clone()),
+        };
+        let adapter = match recipe_adapter(&recipe)? {
+            Some(name) => name,
+            None => adapter_of(&store, &folder)?,
+        };
+        let wish = Wish::new(&Knobs::default(), recipe)?;
+        let text = desk.texts.open(&source(base.as_deref())).map_err(|error| faults::of_base(&error))?;
+        let longest = max_tokens(&text, &wish.knobs);
+        let dataset = read(&folder, &text, longest)?;
+        // The sides that were given in earlier runs of this folder stay.
         let manifest = match row {
-            Some(row) => store.manifest(&crate::daemon::runs::order::Target {
-                folder: folder.clone(),
-                adapter: row.name,
-            })?,
+            Some(row) => store.manifest(&Target { folder: folder.clone(), adapter: row.name })?,
             None => Manifest::default(),
         };
         let choice = choose_full(&dataset.examples, &manifest);
         let tokens: Vec<usize> =
             dataset.examples.iter().map(|example| count_tokens(&text, &example.content)).collect();
         let heldout = choice.learns.iter().filter(|(_, side)| *side == Side::HeldOut).count();
+        let order = Order {
+            target: Target { folder: folder.clone(), adapter },
+            base,
+            knobs: Knobs::default(),
+            kind: RunKind::Full,
+            cause: Cause::Asked,
+            saved_at: None,
+            named,
+        };
+        let settings = if mistakes.is_empty() {
+            settings_of_a_full_run(&order, &wish, &text, choice.train.len(), longest)
+        } else {
+            Vec::new()
+        };
+        let mistakes = mistakes.iter().map(bad_recipe);
         Ok(CheckResult {
             folder,
             files: dataset.files.len(),
@@ -46,9 +76,10 @@ impl AtDesk for Check {
             heldout_examples: heldout,
             tokens: tokens.iter().map(|count| (*count).min(longest)).sum(),
             longest_tokens: tokens.iter().copied().max().unwrap_or(0),
-            findings: dataset
-                .findings
-                .into_iter()
+            settings,
+            listed: if params.list { listed(&dataset.examples, &tokens, &manifest) } else { Vec::new() },
+            findings: mistakes
+                .chain(dataset.findings)
                 .map(|finding| Finding {
                     code: finding.code.code().to_owned(),
                     name: finding.code.name().to_owned(),
@@ -63,4 +94,28 @@ impl AtDesk for Check {
                 .collect(),
         })
     }
+}
+
+/// Every example, with what the folder's adapter knows of it.
+fn listed(examples: &[Example], tokens: &[usize], manifest: &Manifest) -> Vec<ListedExample> {
+    let entry = |(example, tokens): (&Example, &usize)| {
+        let known = manifest.rows.get(&example.id);
+        ListedExample {
+            id: example.id.to_string(),
+            // A name that is no UTF-8 could not cross the wire.
+            file: example.file.to_string_lossy().into_owned().into(),
+            lines: example.lines,
+            tokens: *tokens,
+            state: match known {
+                None => ExampleState::New,
+                Some(known) if known.side == Side::HeldOut => ExampleState::HeldOut,
+                Some(known) if known.version.is_some() => ExampleState::Learnt,
+                Some(_) => ExampleState::Tried,
+            },
+            run: known.map(|known| known.run),
+            version: known.and_then(|known| known.version),
+            loss: known.and_then(|known| known.loss),
+        }
+    };
+    examples.iter().zip(tokens).map(entry).collect()
 }

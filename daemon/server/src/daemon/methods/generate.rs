@@ -6,7 +6,7 @@ use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
-use crate::daemon::pick::pick;
+use crate::daemon::pick::{label_of_whole, pick};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
 use crate::daemon::worker::{Command, GenerateJob};
@@ -27,11 +27,13 @@ impl Later for Generate {
             return Err(RpcError::new(ErrorCode::Busy, message));
         }
         let (base, adapter) = pick(daemon, params.base.as_deref(), params.adapter.as_deref())?;
+        let label = if adapter.is_none() { label_of_whole(daemon, params.adapter.as_deref()) } else { None };
         daemon.generating.insert(asker.clone());
         daemon.worker.send(Command::Generate(Box::new(GenerateJob {
             asker: asker.clone(),
             base,
             adapter,
+            label,
             prompt: params.prompt,
             raw: params.raw,
             sampling: params.sampling,

@@ -2,7 +2,7 @@
 
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::Nothing;
-use hotplate_protocol::methods::status::{Status, StatusResult};
+use hotplate_protocol::methods::status::{AdapterStatus, Status, StatusResult};
 
 use super::AtOnce;
 use super::models::loaded;
@@ -30,6 +30,19 @@ impl AtOnce for Status {
             models,
             runs: daemon.runs.statuses(),
             watches: daemon.watches.values().map(Watched::status).collect(),
+            adapters: adapters
+                .iter()
+                .map(|row| {
+                    let versions = daemon.store.versions(&row.name)?;
+                    let current = versions.into_iter().find(|version| version.version == row.current);
+                    Ok(AdapterStatus {
+                        name: row.name.clone(),
+                        version: row.current,
+                        stale: row.stale,
+                        guard: current.and_then(|version| version.guard),
+                    })
+                })
+                .collect::<Result<_, RpcError>>()?,
             generating: daemon.generating.len(),
             model_ttl_seconds: daemon.settings.model_ttl.as_secs_f64(),
             idle_exit_seconds: daemon.settings.idle_exit.as_secs_f64(),

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hotplate_engine::base_folder::{WriteBaseError, write_base};
 use hotplate_engine::base_text::BaseText;
 use hotplate_engine::golden::Golden;
-use hotplate_engine::lora::Adapter;
 use hotplate_engine::peft;
-use hotplate_engine::train::{Losses, MARGIN};
+use hotplate_engine::train::{Learnt, Losses};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::run::{Cause, RunKind};
 
@@ -30,15 +30,15 @@ pub(crate) enum Verdict {
     Keep(String),
 }
 
-pub(crate) fn verdict(kind: RunKind, cause: &Cause, figures: &Figures) -> Verdict {
+pub(crate) fn verdict(kind: RunKind, cause: &Cause, figures: &Figures, margin: f64) -> Verdict {
     let Figures { base, start, best, best_step } = figures;
     match kind {
         RunKind::Incremental if *best_step == 0 => Verdict::Keep(format!(
             "every step of the run made the loss on the held-out examples ({:.3}) worse by more than {:.0} %; the old version stays",
             start.all,
-            100.0 * MARGIN
+            100.0 * margin
         )),
-        RunKind::Incremental if best.all > start.all * (1.0 + MARGIN) => Verdict::Keep(format!(
+        RunKind::Incremental if best.all > start.all * (1.0 + margin) => Verdict::Keep(format!(
             "the loss on the held-out examples rose from {:.3} to {:.3}; the old version stays",
             start.all, best.all
         )),
@@ -56,16 +56,21 @@ pub(crate) fn verdict(kind: RunKind, cause: &Cause, figures: &Figures) -> Verdic
 pub(crate) struct Draft {
     pub(crate) adapter_name: String,
     pub(crate) version: u32,
-    pub(crate) adapter: Adapter,
+    pub(crate) learnt: Learnt,
     pub(crate) text: Arc<BaseText>,
     /// What the adapter answers now that it is new.
     pub(crate) goldens: Vec<Golden>,
 }
 
-/// Writes the PEFT folder beside its place and lets it appear there in one step. Nobody uses it before the store says so.
+/// Writes the version's folder beside its place and lets it appear there in one step. Nobody uses it before the store says so.
 pub(crate) fn write_version(desk: &Desk, draft: &Draft) -> Result<PathBuf, RpcError> {
-    write_folder(desk, &draft.adapter_name, draft.version, |beside| {
-        peft::save(beside, &draft.adapter, &draft.text, &draft.goldens)
+    write_folder(desk, &draft.adapter_name, draft.version, |beside| match &draft.learnt {
+        Learnt::Adapter(adapter) => peft::save(beside, adapter, &draft.text, &draft.goldens)
+            .map_err(|error| faults::of_saving(&error)),
+        // A base of its own: it answers without the one that it was made from.
+        Learnt::Base(decoder) => {
+            write_base(beside, decoder, &draft.text).map_err(|error| of_writing_base(&error))
+        }
     })
 }
 
@@ -74,13 +79,13 @@ pub(crate) fn write_folder(
     desk: &Desk,
     adapter: &str,
     version: u32,
-    save: impl FnOnce(&Path) -> Result<(), peft::AdapterError>,
+    save: impl FnOnce(&Path) -> Result<(), RpcError>,
 ) -> Result<PathBuf, RpcError> {
     let place = desk.version_folder(adapter, version);
     let beside = place.with_file_name(format!("{DRAFT_PREFIX}{version}"));
     let written = durable::fresh_folder(&beside)
         .map_err(|error| faults::of_writing(&beside, &error))
-        .and_then(|()| save(&beside).map_err(|error| faults::of_saving(&error)))
+        .and_then(|()| save(&beside))
         .and_then(|()| durable::publish(&beside, &place).map_err(|error| faults::of_writing(&place, &error)));
     match written {
         Ok(()) => Ok(place),
@@ -95,8 +100,17 @@ pub(crate) fn write_folder(
 /// Folders of this kind are never anybody's version.
 pub(crate) const DRAFT_PREFIX: &str = ".new-";
 
+fn of_writing_base(error: &WriteBaseError) -> RpcError {
+    if let WriteBaseError::Io { file, source } = error {
+        return faults::of_writing(file, source);
+    }
+    RpcError::new(hotplate_protocol::ErrorCode::StorageFailed, error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
+    use hotplate_engine::train::MARGIN;
+
     use super::*;
 
     fn figures(start: f64, best: f64, best_step: usize) -> Figures {
@@ -105,7 +119,7 @@ mod tests {
     }
 
     fn kept(kind: RunKind, cause: &Cause, figures: &Figures) -> bool {
-        matches!(verdict(kind, cause, figures), Verdict::Keep(_))
+        matches!(verdict(kind, cause, figures, MARGIN), Verdict::Keep(_))
     }
 
     #[test]

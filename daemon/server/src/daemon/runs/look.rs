@@ -4,12 +4,17 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hotplate_dataset::recipe::FILE;
 use hotplate_dataset::{ExampleId, changes};
 use hotplate_protocol::RpcError;
+use hotplate_protocol::knobs::Method;
 
+use super::edits::edits;
 use super::order::source;
+use super::place::{recipe_adapter, recipe_base};
 use super::prepare::{check_base, state_of};
 use super::read::{max_tokens, read, too_few};
+use super::wish::{Wish, recipe_of};
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
 use crate::daemon::store::{WatchRow, lineage};
@@ -21,6 +26,8 @@ pub(crate) struct Look {
     pub(crate) findings: usize,
     /// Examples that no run has learnt or tried, with their files.
     pub(crate) added: Vec<(ExampleId, PathBuf)>,
+    /// The version that answers has all weights of its own: a save trains them anew.
+    pub(crate) whole: bool,
     /// Whether the adapter has a version to go on from.
     pub(crate) has_version: bool,
     /// Examples that the current version learnt are gone.
@@ -28,6 +35,8 @@ pub(crate) struct Look {
     pub(crate) state: String,
     /// When the newest of the files with added examples was changed, in seconds since 1970.
     pub(crate) newest: Option<f64>,
+    /// What is wrong with the recipe; nothing is learnt until it is mended.
+    pub(crate) recipe_problem: Option<String>,
     /// Why nothing can be learnt here.
     pub(crate) problem: Option<String>,
 }
@@ -39,15 +48,23 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
     if let Some(row) = &adapter {
         check_base(row, &text)?;
     }
-    let dataset = read(&watch.target.folder, &text, max_tokens(&text, &watch.knobs))?;
+    let wish = Wish::in_folder(&watch.knobs, &watch.target.folder);
+    let knobs = wish.as_ref().map_or(&watch.knobs, |wish| &wish.knobs);
+    let dataset = read(&watch.target.folder, &text, max_tokens(&text, knobs))?;
     let manifest = store.manifest(&watch.target)?;
     let new: HashSet<ExampleId> = changes(&manifest.rows, &dataset.examples).added.into_iter().collect();
+    let edited: HashSet<ExampleId> = edits(&manifest, &dataset.examples, &new).into_values().collect();
+    let mut whole = false;
     let stale = match &adapter {
         None => false,
         Some(row) => {
-            let chain = lineage(&store.versions(&row.name)?, row.current);
+            let versions = store.versions(&row.name)?;
+            whole = versions
+                .iter()
+                .any(|version| version.version == row.current && version.method == Method::Full);
+            let chain = lineage(&versions, row.current);
             let present: HashSet<ExampleId> = dataset.examples.iter().map(|example| example.id).collect();
-            manifest.learnt(&chain).any(|id| !present.contains(&id))
+            manifest.learnt(&chain).any(|id| !present.contains(&id) && !edited.contains(&id))
         }
     };
     let added: Vec<_> = dataset
@@ -69,12 +86,40 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
         examples: dataset.examples.len(),
         findings: dataset.findings.len(),
         added,
+        whole,
         has_version: adapter.is_some(),
         stale,
         state: state_of(&dataset.examples),
         newest,
+        recipe_problem: wish.err().map(|error| error.message).or_else(|| renamed(watch)),
         problem: (too_small || (stale && dataset.examples.len() < 2)).then(|| too_few(&dataset).message),
     })
+}
+
+/// A recipe that names another base or adapter than the one that was settled when watching began.
+fn renamed(watch: &WatchRow) -> Option<String> {
+    let recipe = recipe_of(&watch.target.folder).ok()?;
+    let line = |key: &str| recipe.get(key).map_or(1, |setting| setting.line);
+    let again = format!("to change it, call hotplate watch {} again", watch.target.folder.display());
+    match recipe_adapter(&recipe) {
+        Err(error) => return Some(error.message),
+        Ok(Some(name)) if name != watch.target.adapter => {
+            let was = &watch.target.adapter;
+            return Some(format!(
+                "{FILE}:{}: the adapter is {name} now, and this folder is watched for {was}; {again}",
+                line("adapter")
+            ));
+        }
+        Ok(_) => {}
+    }
+    match recipe_base(&recipe, &watch.target.folder) {
+        Err(error) => Some(error.message),
+        Ok(Some(base)) if base != watch.base => Some(format!(
+            "{FILE}:{}: another base is named now than the one this folder is watched with; {again}",
+            line("base")
+        )),
+        Ok(_) => None,
+    }
 }
 
 /// Seconds since 1970.

@@ -1,7 +1,9 @@
 //! Runs as the main loop sees them: queued, begun, followed, ended.
 
 pub(crate) mod checkpoint;
+mod edits;
 pub(crate) mod finish;
+pub(crate) mod fit;
 pub(crate) mod look;
 pub(crate) mod order;
 pub(crate) mod place;
@@ -10,6 +12,8 @@ mod progress;
 mod queue;
 pub(crate) mod read;
 pub(crate) mod resume;
+pub(crate) mod settings;
+pub(crate) mod wish;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -25,11 +29,11 @@ use queue::{Entry, Placement, RunQueue};
 use resume::ATTEMPTS;
 
 use super::desk::{Errand, Purpose, Taken};
-use super::methods;
 use super::sessions::{Asker, SessionId};
 use super::state::{Daemon, Stopping, shutting_down};
 use super::store::{RunRow, Store};
 use super::worker::{Command, TrainJob};
+use super::{memory, methods};
 
 #[derive(Default)]
 pub(crate) struct Runs {
@@ -166,8 +170,15 @@ impl Daemon {
             Err(error) => return self.reply(&asker, Err(error)),
         };
         match purpose {
-            Purpose::Plan => self.answer_plan(asker, prepared),
+            Purpose::Plan => {
+                let mut prepared = prepared;
+                prepared.job.plan.problem = self.check_memory(&prepared).err().map(|error| error.message);
+                self.answer_plan(asker, prepared);
+            }
             Purpose::Train => {
+                if let Err(error) = self.check_memory(&prepared) {
+                    return self.reply(&asker, Err(error));
+                }
                 let plan = prepared.job.plan.clone();
                 if self.runs.is_empty() {
                     self.runs.ready = Some((RunId(0), prepared));
@@ -181,9 +192,18 @@ impl Daemon {
         }
     }
 
+    /// What would not fit into memory is refused before it starts.
+    fn check_memory(&self, prepared: &Prepared) -> Result<(), RpcError> {
+        let Some(need) = &prepared.need else { return Ok(()) };
+        let order = &prepared.job.order;
+        let resident = self.models.contains_key(&order.source());
+        let command = format!("hotplate train {}", order.target.folder.display());
+        need.check(memory::free(), resident, &command)
+    }
+
     /// A plan says how long it takes; where nobody knows yet, the small embedded base is timed for a moment.
     fn answer_plan(&mut self, asker: Asker, prepared: Box<Prepared>) {
-        let unknown = prepared.job.plan.seconds.is_none();
+        let unknown = prepared.job.plan.seconds.is_none() && prepared.job.plan.problem.is_none();
         if unknown
             && prepared.job.order.base.is_none()
             && self.runs.is_empty()
@@ -294,6 +314,15 @@ impl Daemon {
         let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) else { return };
         let prepared = match result {
             Ok(Preparation::Ready(prepared)) => prepared,
+            Ok(Preparation::OnlyJudges(rows)) => {
+                let text = "what is new is held out to judge by; there is nothing to learn".to_owned();
+                let target = active.order.target.clone();
+                if let Err(error) = self.store.mark_tried(&target, run, &rows) {
+                    tracing::warn!(%error, run = run.0, "what judges could not be noted");
+                }
+                self.emit(run, RunEvent::Note { text });
+                return self.end_without_version(run, &RunEvent::Cancelled);
+            }
             Ok(Preparation::NothingNew) => {
                 self.emit(
                     run,
@@ -307,6 +336,10 @@ impl Daemon {
                 return self.end_without_version(run, &RunEvent::Failed { error });
             }
         };
+        if let Err(error) = self.check_memory(&prepared) {
+            return self.end_without_version(run, &RunEvent::Failed { error: error.message });
+        }
+        let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) else { return };
         let job = prepared.job.clone();
         active.phase = Phase::Training;
         active.steps = job.plan.steps;

@@ -25,6 +25,15 @@ pub(crate) struct Order {
     pub(crate) cause: Cause,
     /// When the newest save that caused it happened, in seconds since 1970.
     pub(crate) saved_at: Option<f64>,
+    /// Whether base and adapter were named with the command; else they come from the recipe, or nobody named them.
+    #[serde(default)]
+    pub(crate) named: Named,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) base: bool,
+    pub(crate) adapter: bool,
 }
 
 impl Order {
@@ -65,6 +74,7 @@ pub(crate) fn test_order(adapter: &str, kind: RunKind, cause: Cause) -> Order {
         kind,
         cause,
         saved_at: None,
+        named: Named::default(),
     }
 }
 

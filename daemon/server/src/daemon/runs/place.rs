@@ -4,11 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hotplate_client::hub::{HubCache, HubName};
-use hotplate_protocol::methods::train::{Knobs, TrainParams};
+use hotplate_dataset::recipe::{Recipe, Setting};
+use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::run::{Cause, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
 
-use super::order::{Order, Target};
+use super::order::{Named, Order, Target};
+use super::wish::{at_setting, check_knobs, recipe_of};
 use crate::daemon::desk::Desk;
 use crate::daemon::names;
 use crate::daemon::store::{AdapterRow, Store};
@@ -16,22 +18,26 @@ use crate::daemon::store::{AdapterRow, Store};
 /// The embedded base's name on the command line.
 const EMBEDDED: &str = "hotplate-tiny";
 
-/// A full run of what the client asked for; nothing is read but names.
+/// A full run of what the client asked for; nothing is read but names and the recipe. The command line goes before the recipe, and that
+/// before what the adapter had so far.
 pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, RpcError> {
     let folder = real_folder(&params.folder)?;
     check_knobs(&params.knobs)?;
+    let recipe = recipe_of(&folder)?;
     let store = desk.store()?;
-    let adapter = match &params.adapter {
-        Some(name) => {
+    let adapter = match (&params.adapter, recipe_adapter(&recipe)?) {
+        (Some(name), _) => {
             names::check(name)?;
             name.clone()
         }
-        None => adapter_of(&store, &folder)?,
+        (None, Some(name)) => name,
+        (None, None) => adapter_of(&store, &folder)?,
     };
     let known = store.adapter(&adapter)?;
-    let base = match &params.base {
-        Some(base) => base_folder(base)?,
-        None => known.and_then(|row| row.base_folder),
+    let base = match (&params.base, recipe_base(&recipe, &folder)?) {
+        (Some(base), _) => base_folder(base)?,
+        (None, Some(base)) => base,
+        (None, None) => known.and_then(|row| row.base_folder),
     };
     Ok(Order {
         target: Target { folder, adapter },
@@ -40,7 +46,29 @@ pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, Rpc
         kind: RunKind::Full,
         cause: Cause::Asked,
         saved_at: None,
+        named: Named { base: params.base.is_some(), adapter: params.adapter.is_some() },
     })
+}
+
+/// The adapter that a recipe names.
+pub(crate) fn recipe_adapter(recipe: &Recipe) -> Result<Option<String>, RpcError> {
+    let Some((setting, name)) = text_of(recipe, "adapter") else { return Ok(None) };
+    names::check(name).map_err(|error| at_setting(setting, &error))?;
+    Ok(Some(name.to_owned()))
+}
+
+/// The base that a recipe names, as [`base_folder`] has it. A relative path starts at the recipe's own folder.
+pub(crate) fn recipe_base(recipe: &Recipe, folder: &Path) -> Result<Option<Option<PathBuf>>, RpcError> {
+    let Some((setting, name)) = text_of(recipe, "base") else { return Ok(None) };
+    let beside = folder.join(name);
+    let is_path = name.starts_with("./") || name.starts_with("../") || beside.join("config.json").is_file();
+    let named = if is_path { beside.to_string_lossy().into_owned() } else { name.to_owned() };
+    base_folder(&named).map(Some).map_err(|error| at_setting(setting, &error))
+}
+
+fn text_of<'a>(recipe: &'a Recipe, key: &str) -> Option<(&'a Setting, &'a str)> {
+    let setting = recipe.get(key)?;
+    Some((setting, setting.value.as_str()?))
 }
 
 fn not_found(message: String) -> RpcError {
@@ -97,7 +125,7 @@ pub(crate) fn base_folder(base: &str) -> Result<Option<PathBuf>, RpcError> {
 }
 
 /// The adapter that a folder has already, or its own name, or that name with a number if another folder's adapter has it.
-fn adapter_of(store: &Store, folder: &Path) -> Result<String, RpcError> {
+pub(crate) fn adapter_of(store: &Store, folder: &Path) -> Result<String, RpcError> {
     if let Some(watch) = store.watches()?.into_iter().find(|watch| watch.target.folder == folder) {
         return Ok(watch.target.adapter);
     }
@@ -123,22 +151,6 @@ fn free_name(wish: &str, folder: &Path, taken: &[(String, PathBuf)]) -> String {
         }
     }
     wish.to_owned()
-}
-
-fn check_knobs(knobs: &Knobs) -> Result<(), RpcError> {
-    let bad = |why: &str| Err(RpcError::new(ErrorCode::InvalidParams, why.to_owned()));
-    let positive = |number: Option<f64>| number.is_none_or(|number| number.is_finite() && number > 0.0);
-    let counts = [knobs.epochs, knobs.max_steps, knobs.rank, knobs.batch, knobs.max_tokens];
-    if counts.contains(&Some(0)) {
-        return bad("epochs, max_steps, rank, batch and max_tokens must be at least 1");
-    }
-    if !positive(knobs.learning_rate) || !positive(knobs.alpha) {
-        return bad("learning_rate and alpha must be above 0");
-    }
-    if knobs.max_tokens == Some(1) {
-        return bad("max_tokens must be at least 2: a token is learnt from the one before it");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -167,18 +179,5 @@ mod tests {
         assert!(message(&folder.path().join("none")).contains("there is no folder"));
         assert!(message(&file.join("below")).contains("there is no folder"));
         assert!(message(Path::new("relative")).contains("absolute"));
-    }
-
-    #[test]
-    fn knobs_that_train_nothing_are_refused() {
-        assert!(check_knobs(&Knobs::default()).is_ok());
-        for knobs in [
-            Knobs { epochs: Some(0), ..Knobs::default() },
-            Knobs { learning_rate: Some(f64::NAN), ..Knobs::default() },
-            Knobs { alpha: Some(-1.0), ..Knobs::default() },
-            Knobs { max_tokens: Some(1), ..Knobs::default() },
-        ] {
-            assert!(check_knobs(&knobs).is_err(), "{knobs:?}");
-        }
     }
 }

@@ -1,20 +1,26 @@
 //! From an order to a run that can start: which examples are learnt, replayed and held out, with which settings.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hotplate_dataset::{Dataset, Example, ExampleId, Side, changes, split};
+use hotplate_dataset::{self as dataset, Dataset, Example, ExampleId, Side, Sketch, changes, split};
 use hotplate_engine::base_text::{BaseText, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
+use hotplate_engine::guard::NeutralSamples;
 use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings};
-use hotplate_protocol::methods::train::Knobs;
+use hotplate_protocol::knobs::{Knobs, Style, TrainOn};
 use hotplate_protocol::run::{Plan, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 
+use super::edits::edits;
+use super::fit::{Need, Sizes, base_bytes, need};
 use super::order::Order;
 use super::read::{max_tokens, read, too_few};
+use super::settings::{NICE, REPLAY, effective, holding, settings, spec_of};
+use super::wish::Wish;
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
 use crate::daemon::store::{AdapterRow, Manifest, ManifestRow, Store, lineage};
@@ -36,15 +42,38 @@ pub(crate) struct RunJob {
     pub(crate) folds: Option<usize>,
     /// What becomes known when the run succeeds.
     pub(crate) learns: Vec<ManifestRow>,
+    /// Old examples whose edited text it learns.
+    #[serde(default)]
+    pub(crate) replaces: Vec<ExampleId>,
+    #[serde(default)]
+    pub(crate) train_on: Option<TrainOn>,
+    #[serde(default)]
+    pub(crate) style: Option<Style>,
     pub(crate) max_tokens: usize,
     pub(crate) settings: TrainSettings,
+    /// Scheduling priority that training gives up.
+    #[serde(default)]
+    pub(crate) nice: u32,
     /// The folder's state, see [`state_of`].
     pub(crate) state: String,
+}
+
+impl RunJob {
+    pub(crate) fn options(&self) -> EncodeOptions {
+        let knobs = Knobs { train_on: self.train_on, style: self.style, ..Knobs::default() };
+        options(&knobs, self.max_tokens)
+    }
 }
 
 pub(crate) struct Prepared {
     pub(crate) job: RunJob,
     pub(crate) data: TrainData,
+    /// The learnt example, by its place in the job, that each item of `data.train` belongs to.
+    pub(crate) owners: Vec<usize>,
+    /// The base's own texts, if it was ever asked for them.
+    pub(crate) neutral: Option<NeutralSamples>,
+    /// Of memory; `None`: it fitted before.
+    pub(crate) need: Option<Need>,
     /// Where to go on from: a run that was interrupted.
     pub(crate) state: Option<PathBuf>,
 }
@@ -53,6 +82,8 @@ pub(crate) enum Preparation {
     Ready(Box<Prepared>),
     /// An incremental run without anything to learn.
     NothingNew,
+    /// What is new is held out: it judges, and there is nothing to learn.
+    OnlyJudges(Vec<ManifestRow>),
 }
 
 /// Which examples take part in a run, and how.
@@ -65,6 +96,8 @@ pub(crate) struct Choice {
     /// Nothing is held out; the examples judge each other in so many folds.
     pub(crate) folds: Option<usize>,
     pub(crate) learns: Vec<(ExampleId, Side)>,
+    /// Old examples that were edited, and whose new text is learnt.
+    pub(crate) replaces: Vec<ExampleId>,
 }
 
 /// A name for what a folder holds: the same examples, the same state.
@@ -92,6 +125,11 @@ pub(crate) fn choose_full(examples: &[Example], manifest: &Manifest) -> Choice {
             ..Choice::default()
         };
     }
+    choose_split(examples, manifest)
+}
+
+/// Everything, each example on its side.
+fn choose_split(examples: &[Example], manifest: &Manifest) -> Choice {
     // As long as none was held out, all were learnt: a full run begins anew and may hold out what it likes.
     let known = manifest.sides();
     let judged = known.values().any(|side| *side == Side::HeldOut);
@@ -108,24 +146,32 @@ pub(crate) fn choose_full(examples: &[Example], manifest: &Manifest) -> Choice {
     choice
 }
 
-/// What is new, with so many old ones that they make about a third of the tokens; `None` if nothing is new. Which old ones is
-/// decided by their hashes and the version, so that each run replays others and the same run the same ones.
+/// What is new, with so many old ones that they make `share` of the tokens, the least learnt first; `None` if nothing is new.
 pub(crate) fn choose_incremental(
     examples: &[Example],
     manifest: &Manifest,
     lineage: &HashSet<u32>,
     start: u32,
+    share: f64,
     tokens: &dyn Fn(&Example) -> usize,
 ) -> Option<Choice> {
     let new: HashSet<ExampleId> = changes(&manifest.rows, examples).added.into_iter().collect();
     if new.is_empty() {
         return None;
     }
-    let known = manifest.sides();
+    let mut known = manifest.sides();
+    let edits = edits(manifest, examples, &new);
+    // What judges must not be learnt because it was edited.
+    for (new, old) in &edits {
+        if let Some(side) = known.get(old).copied() {
+            known.insert(*new, side);
+        }
+    }
     let judged = known.values().any(|side| *side == Side::HeldOut);
     let sides = if judged { split(examples, &known) } else { spared(&new) };
     let learnt: HashSet<ExampleId> = manifest.learnt(lineage).collect();
-    let mut choice = Choice::default();
+    let mut choice = Choice { replaces: edits.into_values().collect(), ..Choice::default() };
+    choice.replaces.sort_unstable();
     let mut old = Vec::new();
     let mut new_tokens = 0;
     for example in examples {
@@ -145,14 +191,18 @@ pub(crate) fn choose_incremental(
             choice.learns.push((example.id, side));
         }
     }
+    // The least learnt first; what no run has measured counts as not learnt at all. Among equals the hash decides, with the version, so that each
+    // run replays others.
     old.sort_by_cached_key(|example| {
+        let loss = manifest.rows.get(&example.id).and_then(|known| known.loss);
         let mut hasher = blake3::Hasher::new();
         hasher.update(&start.to_le_bytes()).update(example.id.as_bytes());
-        *hasher.finalize().as_bytes()
+        (ByLoss(loss.unwrap_or(f64::INFINITY)), *hasher.finalize().as_bytes())
     });
+    let wanted = new_tokens as f64 * share / (1.0 - share);
     let mut replayed = 0;
     for example in old {
-        if 2 * replayed < new_tokens {
+        if (replayed as f64) < wanted {
             replayed += tokens(example);
             choice.train.push(example.id);
             choice.replay += 1;
@@ -161,11 +211,29 @@ pub(crate) fn choose_incremental(
             choice.heldout.push((example.id, false));
         }
     }
-    if choice.heldout.is_empty() {
+    if choice.heldout.is_empty() && !choice.train.is_empty() {
         // So few that all of them are replayed: they judge each other.
         choice.folds = Some(FOLDS.min(choice.train.len()));
     }
     Some(choice)
+}
+
+/// The highest loss first.
+#[derive(PartialEq)]
+struct ByLoss(f64);
+
+impl Eq for ByLoss {}
+
+impl PartialOrd for ByLoss {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByLoss {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.total_cmp(&self.0)
+    }
 }
 
 /// One of four to seven new examples and two of more are held out, those with the lowest hashes.
@@ -182,7 +250,8 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
     if let Some(row) = &adapter {
         check_base(row, &text)?;
     }
-    let longest = max_tokens(&text, &order.knobs);
+    let wish = Wish::in_folder(&order.knobs, &order.target.folder)?;
+    let longest = max_tokens(&text, &wish.knobs);
     let dataset = read(&order.target.folder, &text, longest)?;
     let manifest = store.manifest(&order.target)?;
     let mut start = None;
@@ -191,7 +260,12 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
             if dataset.examples.len() < 2 {
                 return Err(too_few(&dataset));
             }
-            choose_full(&dataset.examples, &manifest)
+            // The two forms of a text must not judge each other.
+            if wish.knobs.style == Some(Style::Instruct) {
+                choose_split(&dataset.examples, &manifest)
+            } else {
+                choose_full(&dataset.examples, &manifest)
+            }
         }
         RunKind::Incremental => {
             let Some(row) = &adapter else {
@@ -204,13 +278,17 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
             start = Some(row.current);
             let chain = lineage(&store.versions(&row.name)?, row.current);
             let tokens = |example: &Example| super::read::count_tokens(&text, &example.content).min(longest);
-            match choose_incremental(&dataset.examples, &manifest, &chain, row.current, &tokens) {
+            let share = wish.knobs.replay.unwrap_or(REPLAY);
+            match choose_incremental(&dataset.examples, &manifest, &chain, row.current, share, &tokens) {
+                Some(choice) if choice.train.len() == choice.replay => {
+                    return Ok(Preparation::OnlyJudges(rows(&dataset.examples, &choice.learns)));
+                }
                 Some(choice) => choice,
                 None => return Ok(Preparation::NothingNew),
             }
         }
     };
-    build(desk, &store, order, &dataset, &text, choice, start, longest)
+    build(desk, &store, order, &wish, &dataset, &text, choice, start, longest)
         .map(|prepared| Preparation::Ready(Box::new(prepared)))
 }
 
@@ -231,27 +309,36 @@ fn build(
     desk: &Desk,
     store: &Store,
     order: &Order,
+    wish: &Wish,
     dataset: &Dataset,
     text: &Arc<BaseText>,
     choice: Choice,
     start: Option<u32>,
     max_tokens: usize,
 ) -> Result<Prepared, RpcError> {
-    let data = encode(&dataset.examples, text, &choice.train, &choice.heldout, choice.folds, max_tokens)?;
-    let start_rank = start.and_then(|version| rank_of(desk, &order.target.adapter, version));
-    let settings = settings(text, &order.knobs, data.train.len(), order.kind, start_rank);
+    let options = options(&wish.knobs, max_tokens);
+    let (data, owners) =
+        encode(&dataset.examples, text, &choice.train, &choice.heldout, choice.folds, &options)?;
+    let start_spec = start.and_then(|version| spec_of(&desk.version_folder(&order.target.adapter, version)));
+    let settings = settings(text, &wish.knobs, data.train.len(), order.kind, start_spec);
     settings.validate_for(&text.config).map_err(|error| faults::of_training(&error))?;
     let speed = store.speed(&text.fingerprint, desk.device)?;
-    let plan = plan(order, dataset, text, &choice, &data, &settings, speed);
-    let files: HashMap<ExampleId, &Example> =
-        dataset.examples.iter().map(|example| (example.id, example)).collect();
-    let learns = choice
-        .learns
-        .iter()
-        .filter_map(|(id, side)| {
-            Some(ManifestRow { example: *id, side: *side, file: files.get(id)?.file.clone() })
-        })
-        .collect();
+    let mut plan = plan(order, dataset, text, &choice, &data, &settings, speed);
+    plan.settings = effective(
+        order,
+        wish,
+        text,
+        &holding(&settings, &wish.knobs, data.train.len(), max_tokens, order.kind),
+        start,
+    );
+    let learns = rows(&dataset.examples, &choice.learns);
+    let lengths = || data.train.iter().map(|sample| sample.tokens.len());
+    let sizes = Sizes {
+        mean: lengths().sum::<usize>().div_ceil(data.train.len().max(1)),
+        longest: lengths().max().unwrap_or(0),
+    };
+    let need = need(&settings, &text.config, base_bytes(&text.config), sizes);
+    plan.memory_bytes = need.as_set;
     let job = RunJob {
         order: order.clone(),
         plan,
@@ -261,70 +348,84 @@ fn build(
         heldout: choice.heldout,
         folds: choice.folds,
         learns,
+        replaces: choice.replaces,
+        train_on: wish.knobs.train_on,
+        style: wish.knobs.style,
         max_tokens,
         settings,
+        nice: wish.knobs.nice.unwrap_or(NICE),
         state: state_of(&dataset.examples),
     };
-    Ok(Prepared { job, data, state: None })
+    let neutral = store.neutral_samples(&text.fingerprint)?;
+    Ok(Prepared { job, data, state: None, owners, neutral, need: Some(need) })
 }
 
-/// The tokens of chosen examples, in the order of the choice.
+/// What a run makes known of its examples.
+fn rows(examples: &[Example], learns: &[(ExampleId, Side)]) -> Vec<ManifestRow> {
+    let known: HashMap<ExampleId, &Example> = examples.iter().map(|example| (example.id, example)).collect();
+    let row = |(id, side): &(ExampleId, Side)| {
+        let example = known.get(id)?;
+        let sketch = Some(Sketch::of(&example.content));
+        Some(ManifestRow { example: *id, side: *side, file: example.file.clone(), sketch })
+    };
+    learns.iter().filter_map(row).collect()
+}
+
+/// How examples become tokens.
+pub(crate) fn options(knobs: &Knobs, max_tokens: usize) -> EncodeOptions {
+    EncodeOptions {
+        max_tokens,
+        train_on: match knobs.train_on {
+            None | Some(TrainOn::Completions | TrainOn::All) => dataset::TrainOn::Completions,
+            Some(TrainOn::Last) => dataset::TrainOn::Last,
+            Some(TrainOn::Everything) => dataset::TrainOn::Everything,
+        },
+        style: match knobs.style {
+            None | Some(Style::Plain) => dataset::Style::Plain,
+            Some(Style::Instruct) => dataset::Style::Instruct,
+        },
+    }
+}
+
+/// The tokens of chosen examples, in the order of the choice, and which of the learnt examples each item to learn belongs to: a text that is also
+/// learnt as an answer makes two.
 pub(crate) fn encode(
     examples: &[Example],
     text: &BaseText,
     train: &[ExampleId],
     heldout: &[(ExampleId, bool)],
     folds: Option<usize>,
-    max_tokens: usize,
-) -> Result<TrainData, RpcError> {
+    options: &EncodeOptions,
+) -> Result<(TrainData, Vec<usize>), RpcError> {
     let known: HashMap<ExampleId, &Example> = examples.iter().map(|example| (example.id, example)).collect();
-    let sample = |id: &ExampleId| -> Result<Sample, RpcError> {
+    let forms = |id: &ExampleId| -> Result<Vec<Sample>, RpcError> {
         let Some(example) = known.get(id) else {
             return Err(RpcError::new(
                 ErrorCode::UnusableDataset,
                 "an example of the run is no longer there",
             ));
         };
-        text.encode_example(&example.content, &EncodeOptions::new(max_tokens)).map_err(|error| {
+        text.encode_forms(example, options).map_err(|error| {
             let place = format!("{}:{}: {error}", example.file.display(), example.lines.0);
             RpcError::new(ErrorCode::UnusableDataset, place)
         })
     };
+    let (mut samples, mut owners) = (Vec::with_capacity(train.len()), Vec::with_capacity(train.len()));
+    for (owner, id) in train.iter().enumerate() {
+        for form in forms(id)? {
+            samples.push(form);
+            owners.push(owner);
+        }
+    }
+    let mut judges = Vec::with_capacity(heldout.len());
+    for (id, is_new) in heldout {
+        judges.extend(forms(id)?.into_iter().map(|sample| HeldOut { sample, is_new: *is_new }));
+    }
     let heldout = match folds {
         Some(folds) => HeldOutPlan::Folds(folds),
-        None => HeldOutPlan::Split(
-            heldout
-                .iter()
-                .map(|(id, is_new)| Ok(HeldOut { sample: sample(id)?, is_new: *is_new }))
-                .collect::<Result<_, RpcError>>()?,
-        ),
+        None => HeldOutPlan::Split(judges),
     };
-    Ok(TrainData { train: train.iter().map(sample).collect::<Result<_, _>>()?, heldout })
-}
-
-/// The rank that a version has: an incremental run keeps it.
-fn rank_of(desk: &Desk, adapter: &str, version: u32) -> Option<usize> {
-    let config = std::fs::read(desk.version_folder(adapter, version).join("adapter_config.json")).ok()?;
-    let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
-    usize::try_from(config.get("r")?.as_u64()?).ok()
-}
-
-fn settings(
-    text: &BaseText,
-    knobs: &Knobs,
-    examples: usize,
-    kind: RunKind,
-    start_rank: Option<usize>,
-) -> TrainSettings {
-    let mut settings = TrainSettings::for_data(&text.config, examples, kind == RunKind::Incremental);
-    settings.epochs = knobs.epochs.unwrap_or(settings.epochs);
-    settings.max_steps = knobs.max_steps.or(settings.max_steps);
-    settings.learning_rate = knobs.learning_rate.unwrap_or(settings.learning_rate);
-    settings.lora.rank = start_rank.or(knobs.rank).unwrap_or(settings.lora.rank);
-    settings.lora.alpha = knobs.alpha.unwrap_or(settings.lora.alpha);
-    settings.batch = knobs.batch.unwrap_or(settings.batch);
-    settings.seed = knobs.seed.unwrap_or(settings.seed);
-    settings
+    Ok((TrainData { train: samples, heldout }, owners))
 }
 
 fn plan(
@@ -337,7 +438,6 @@ fn plan(
     speed: Option<f64>,
 ) -> Plan {
     let tokens: usize = data.train.iter().map(|sample| sample.tokens.len()).sum();
-    let longest = data.train.iter().map(|sample| sample.tokens.len()).max().unwrap_or(0);
     let steps = settings.steps(data.train.len());
     let per_step = settings.examples_per_step().min(data.train.len());
     let tokens_per_step = (tokens * per_step).div_ceil(data.train.len().max(1));
@@ -346,7 +446,7 @@ fn plan(
         kind: order.kind,
         base: text.name.clone(),
         adapter: order.target.adapter.clone(),
-        train_examples: data.train.len(),
+        train_examples: choice.train.len(),
         heldout_examples: choice.heldout.len(),
         replay_examples: choice.replay,
         tokens,
@@ -360,8 +460,11 @@ fn plan(
         trainable_parameters: settings.trainable_parameters(config),
         // Cross-validation trains on each example once less than it has folds, and then all of them once more.
         seconds: seconds(steps * data.folds().unwrap_or(1), tokens_per_step, speed),
-        memory_bytes: settings.memory_bytes(config, tokens_per_step.max(longest)),
+        memory_bytes: 0,
         findings: dataset.findings.len(),
+        settings: Vec::new(),
+        folds: data.folds().unwrap_or(0),
+        problem: None,
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use hotplate_dataset::ExampleId;
+use hotplate_engine::guard::{self, GuardFigures};
 use hotplate_engine::train::{Learnt, Losses, Outcome, StopReason};
-use hotplate_protocol::run::{Cause, RunEvent, RunId, RunKind, RunResult};
+use hotplate_protocol::knobs::Method;
+use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunId, RunKind, RunResult};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Phase;
@@ -26,6 +29,28 @@ pub(super) struct Ending {
     steps: usize,
     tokens: usize,
     tokens_per_second: f64,
+    guard: Guard,
+    reason: String,
+    folds: usize,
+    losses: Vec<(ExampleId, f64)>,
+}
+
+/// The engine's figures as clients see them.
+fn guard_of(figures: &GuardFigures) -> Guard {
+    let finite = |figure: Option<f64>| figure.filter(|figure| figure.is_finite());
+    Guard {
+        verdict: match figures.verdict() {
+            guard::Verdict::Memorising => GuardVerdict::Memorising,
+            guard::Verdict::Drifting => GuardVerdict::Drifting,
+            guard::Verdict::GapWide => GuardVerdict::GapWide,
+            guard::Verdict::Fine => GuardVerdict::Fine,
+        },
+        gap: finite(figures.gap),
+        copy_rate: finite(figures.copy_rate),
+        heldout_copy_rate: finite(figures.heldout_copy_rate),
+        longest_copy_tokens: figures.longest_copy.map(|copied| copied.tokens),
+        drift: finite(figures.drift),
+    }
 }
 
 impl Daemon {
@@ -75,7 +100,13 @@ impl Daemon {
     }
 
     fn trained(&mut self, run: RunId, trained: Trained) {
-        let Trained { outcome, job, text, tokens_per_second, speed, seconds, goldens } = trained;
+        let Trained { outcome, job, text, tokens_per_second, speed, seconds, losses, neutral, goldens } =
+            trained;
+        if let Some(samples) = neutral
+            && let Err(error) = self.store.set_neutral_samples(&job.fingerprint, &samples)
+        {
+            tracing::warn!(%error, "the base's own samples could not be stored");
+        }
         if let Some(speed) = speed {
             self.note_speed(&job.fingerprint, speed);
         }
@@ -83,7 +114,8 @@ impl Daemon {
             self.emit(run, RunEvent::Note { text: outcome.reason.to_string() });
         }
         let figures = figures(&outcome);
-        match verdict(job.order.kind, &job.order.cause, &figures) {
+        let signs = guard_of(&outcome.guard);
+        match verdict(job.order.kind, &job.order.cause, &figures, job.settings.margin) {
             Verdict::Keep(reason) => {
                 self.note_tried(run);
                 let last = RunEvent::Kept {
@@ -91,6 +123,7 @@ impl Daemon {
                     heldout_loss_before: figures.start.all,
                     heldout_loss_after: figures.best.all,
                     seconds,
+                    guard: Some(signs),
                 };
                 self.end_without_version(run, &last);
             }
@@ -104,13 +137,10 @@ impl Daemon {
                     start_loss,
                     best_loss,
                     train_loss,
+                    reason,
+                    folds,
                     ..
                 } = outcome;
-                let Learnt::Adapter(adapter) = learnt else {
-                    let message =
-                        "a run of every weight cannot be kept as a version yet; train with method \"lora\"";
-                    return self.failed(run, &RpcError::new(ErrorCode::RunFailed, message));
-                };
                 let name = job.order.target.adapter.clone();
                 let version = match self.next_version(&name) {
                     Ok(version) => version,
@@ -129,11 +159,15 @@ impl Daemon {
                     steps,
                     tokens,
                     tokens_per_second,
+                    guard: signs,
+                    reason: reason.to_string(),
+                    folds: folds.map_or(0, |folds| folds.losses.len()),
+                    losses,
                 };
                 if let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) {
                     active.phase = Phase::Saving(Box::new(ending));
                 }
-                let draft = Draft { adapter_name: name, version, adapter, text, goldens };
+                let draft = Draft { adapter_name: name, version, learnt, text, goldens };
                 self.errands.send(Errand::WriteVersion(run, Box::new(draft)));
             }
         }
@@ -192,6 +226,9 @@ impl Daemon {
             tokens_per_second: ending.tokens_per_second,
             seconds,
             save_to_swap_seconds: saved_at.map(|saved| (now - saved).max(0.0)),
+            guard: Some(ending.guard.clone()),
+            reason: Some(ending.reason.clone()),
+            folds: ending.folds,
         };
         let row = VersionRow {
             version: draft.version,
@@ -204,6 +241,11 @@ impl Daemon {
             examples: job.learns.len(),
             steps: ending.steps,
             seconds,
+            guard: Some(ending.guard.clone()),
+            method: match draft.learnt {
+                Learnt::Adapter(_) => Method::Lora,
+                Learnt::Base(_) => Method::Full,
+            },
         };
         let last = RunEvent::Finished { result };
         let swapped = self.store.swap_in(&NewVersion {
@@ -213,6 +255,8 @@ impl Daemon {
             fingerprint: &job.fingerprint,
             row,
             learnt: &job.learns,
+            losses: &ending.losses,
+            replaced: &job.replaces,
             last: &last,
         });
         match swapped {

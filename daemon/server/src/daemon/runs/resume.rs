@@ -28,9 +28,11 @@ pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared
         return Err("the base has changed".to_owned());
     }
     let dataset = read(&job.order.target.folder, &text, job.max_tokens).map_err(|error| error.message)?;
-    let data = encode(&dataset.examples, &text, &job.train, &job.heldout, job.folds, job.max_tokens)
-        .map_err(|error| error.message)?;
-    Ok(Some(Prepared { job, data, state: Some(state) }))
+    let (data, owners) =
+        encode(&dataset.examples, &text, &job.train, &job.heldout, job.folds, &job.options())
+            .map_err(|error| error.message)?;
+    let neutral = desk.store().ok().and_then(|store| store.neutral_samples(&job.fingerprint).ok().flatten());
+    Ok(Some(Prepared { job, data, state: Some(state), owners, neutral, need: None }))
 }
 
 /// The answer to a wish that finds nothing to do.

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use hotplate_dataset::{ExampleId, Side};
+use hotplate_dataset::{ExampleId, Side, Sketch};
 use hotplate_protocol::run::RunId;
 use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
+use super::runs::path_column;
 use super::{Result, Store, path_text};
 use crate::daemon::runs::order::Target;
 
@@ -18,11 +19,22 @@ pub(crate) struct ManifestRow {
     pub(crate) side: Side,
     /// Relative to the folder.
     pub(crate) file: PathBuf,
+    /// What its text is known again by after an edit.
+    #[serde(default)]
+    pub(crate) sketch: Option<Sketch>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Known {
     pub(crate) side: Side,
+    pub(crate) file: PathBuf,
+    /// That learnt it, or tried to.
+    pub(crate) run: RunId,
+    /// Its own loss after the last run that used it, nats per supervised token.
+    pub(crate) loss: Option<f64>,
+    pub(crate) sketch: Option<Sketch>,
+    /// The version that learnt an edited text in its place.
+    pub(crate) replaced: Option<u32>,
     /// The version that holds it; `None`: a run tried it and was not better.
     pub(crate) version: Option<u32>,
 }
@@ -37,12 +49,13 @@ impl Manifest {
         self.rows.iter().map(|(id, known)| (*id, known.side)).collect()
     }
 
-    /// Examples that were learnt by one of these versions.
+    /// Examples that these versions hold: learnt by one of them, and not replaced by an edited text since.
     pub(crate) fn learnt<'a>(&'a self, lineage: &'a HashSet<u32>) -> impl Iterator<Item = ExampleId> + 'a {
         self.rows
             .iter()
             .filter(|(_, known)| {
-                known.side == Side::Train && known.version.is_some_and(|version| lineage.contains(&version))
+                let within = |version: Option<u32>| version.is_some_and(|version| lineage.contains(&version));
+                known.side == Side::Train && within(known.version) && !within(known.replaced)
             })
             .map(|(id, _)| *id)
     }
@@ -52,11 +65,20 @@ impl Store {
     pub(crate) fn manifest(&self, target: &Target) -> Result<Manifest> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT example, side, version FROM manifest WHERE folder = ?1 AND adapter = ?2",
+                "SELECT example, side, version, file, run, loss, sketch, replaced FROM manifest WHERE folder = ?1 AND adapter = ?2",
             )?;
             let rows = statement.query_map(params![path_text(&target.folder), target.adapter], |row| {
                 let side = if row.get::<_, String>(1)? == "held_out" { Side::HeldOut } else { Side::Train };
-                Ok((row.get::<_, String>(0)?, Known { side, version: row.get(2)? }))
+                let known = Known {
+                    side,
+                    version: row.get(2)?,
+                    file: path_column(row, 3)?,
+                    run: RunId(row.get(4)?),
+                    loss: row.get(5)?,
+                    sketch: row.get::<_, Option<Vec<u8>>>(6)?.and_then(|bytes| Sketch::from_bytes(&bytes)),
+                    replaced: row.get(7)?,
+                };
+                Ok((row.get::<_, String>(0)?, known))
             })?;
             let mut manifest = Manifest::default();
             for row in rows {
@@ -89,7 +111,7 @@ pub(super) fn add_rows(
     rows: &[ManifestRow],
 ) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO manifest (folder, adapter, example, side, file, run, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO manifest (folder, adapter, example, side, file, run, version, sketch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for row in rows {
         let side = match row.side {
@@ -104,6 +126,41 @@ pub(super) fn add_rows(
             side,
             file,
             run.0,
+            version,
+            row.sketch.as_ref().map(Sketch::to_bytes)
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn set_losses(
+    transaction: &Transaction<'_>,
+    target: &Target,
+    losses: &[(ExampleId, f64)],
+) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "UPDATE manifest SET loss = ?4 WHERE folder = ?1 AND adapter = ?2 AND example = ?3",
+    )?;
+    for (example, loss) in losses.iter().filter(|(_, loss)| loss.is_finite()) {
+        statement.execute(params![path_text(&target.folder), target.adapter, example.to_string(), loss])?;
+    }
+    Ok(())
+}
+
+pub(super) fn set_replaced(
+    transaction: &Transaction<'_>,
+    target: &Target,
+    version: u32,
+    examples: &[ExampleId],
+) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "UPDATE manifest SET replaced = ?4 WHERE folder = ?1 AND adapter = ?2 AND example = ?3",
+    )?;
+    for example in examples {
+        statement.execute(params![
+            path_text(&target.folder),
+            target.adapter,
+            example.to_string(),
             version
         ])?;
     }

@@ -4,6 +4,7 @@
 //! loop holds the one store that writes; others open a [`reader`](Store::reader).
 
 mod manifest;
+mod neutral;
 mod runs;
 mod schema;
 mod speeds;
@@ -163,6 +164,41 @@ mod tests {
         drop(Store::open(&file).unwrap());
         Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
         assert!(matches!(Store::open(&file), Err(StoreError::Newer { found: 99, .. })));
+    }
+
+    /// A store of the first schema, with everything that its daemon would have put there.
+    #[test]
+    fn an_older_store_is_brought_up_to_date_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("store.sqlite");
+        let old = Connection::open(&file).unwrap();
+        old.execute_batch(schema::FIRST).unwrap();
+        old.execute_batch(
+            r#"INSERT INTO runs (run_order, folder, adapter, stage, created) VALUES ('{"target":{"folder":"/notes","adapter":"notes"},"base":null,
+                "knobs":{"rank":8},"kind":"full","cause":{"kind":"asked"},"saved_at":null}', '/notes', 'notes', 'queued', 'then');
+            INSERT INTO adapters VALUES ('notes', 'hotplate-tiny', NULL, 'f', '/notes', 1, 0, NULL);
+            INSERT INTO versions VALUES ('notes', 1, NULL, 1, 'full', 'then', 4.0, 2.0, 2, 10, 1.5);
+            INSERT INTO watches VALUES ('/notes', 'notes', NULL, '{"max_steps":6}');"#,
+        )
+        .unwrap();
+        let example = hotplate_dataset::ContentHash::of(b"a");
+        old.execute(
+            "INSERT INTO manifest VALUES ('/notes', 'notes', ?1, 'train', 'a.txt', 1, 1)",
+            [example.to_string()],
+        )
+        .unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+
+        let store = Store::open(&file).unwrap();
+        let order = store.open_runs().unwrap().remove(0).order;
+        assert_eq!(order.knobs.rank, Some(8));
+        let version = store.versions("notes").unwrap().remove(0);
+        assert_eq!((version.heldout_loss, version.guard), (2.0, None));
+        let known = store.manifest(&order.target).unwrap().rows.remove(&example).unwrap();
+        assert_eq!((known.version, known.loss, known.sketch, known.replaced), (Some(1), None, None, None));
+        assert_eq!(store.watches().unwrap()[0].knobs.max_steps, Some(6));
+        assert!(store.adapter("notes").unwrap().is_some());
     }
 
     #[test]

@@ -69,7 +69,21 @@ CREATE TABLE speeds (
     tokens_per_second REAL NOT NULL,
     PRIMARY KEY (fingerprint, device)
 ) WITHOUT ROWID;
+", "
+ALTER TABLE versions ADD COLUMN guard TEXT;                     -- signs of memorising and forgetting, JSON; NULL: not measured
+ALTER TABLE versions ADD COLUMN method TEXT NOT NULL DEFAULT 'lora';
+ALTER TABLE manifest ADD COLUMN loss REAL;                      -- the example's own after the last run that used it
+ALTER TABLE manifest ADD COLUMN sketch BLOB;                    -- what an edited text is known again by
+ALTER TABLE manifest ADD COLUMN replaced INTEGER;               -- the version that learnt an edited text in its place
+CREATE TABLE neutral_samples (
+    fingerprint TEXT PRIMARY KEY,
+    samples     TEXT NOT NULL                                   -- the base's own texts, JSON
+) WITHOUT ROWID;
 "];
+
+/// As the first release made it.
+#[cfg(test)]
+pub(super) const FIRST: &str = MIGRATIONS[0];
 
 /// The version that this build reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use hotplate_protocol::run::{RunEvent, RunId, RunKind};
+use hotplate_dataset::ExampleId;
+use hotplate_protocol::knobs::Method;
+use hotplate_protocol::run::{Guard, RunEvent, RunId, RunKind};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::manifest::{self, ManifestRow};
 use super::runs::{end_run, path_column};
-use super::{Result, Store, now, path_text};
+use super::{Result, Store, json_column, now, path_text, to_json};
 use crate::daemon::methods::import::Imported;
 use crate::daemon::runs::order::Target;
 
@@ -41,6 +43,8 @@ pub(crate) struct VersionRow {
     pub(crate) examples: usize,
     pub(crate) steps: usize,
     pub(crate) seconds: f64,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) method: Method,
 }
 
 /// A version whose folder is in place, with everything that becomes true together with it.
@@ -51,6 +55,10 @@ pub(crate) struct NewVersion<'a> {
     pub(crate) fingerprint: &'a str,
     pub(crate) row: VersionRow,
     pub(crate) learnt: &'a [ManifestRow],
+    /// Of every example that the run used: its own loss now.
+    pub(crate) losses: &'a [(ExampleId, f64)],
+    /// Examples that were edited, and whose new text the run learnt.
+    pub(crate) replaced: &'a [ExampleId],
     pub(crate) last: &'a RunEvent,
 }
 
@@ -110,7 +118,7 @@ impl Store {
     pub(crate) fn versions(&self, adapter: &str) -> Result<Vec<VersionRow>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT version, parent, run, kind, created, base_heldout_loss, heldout_loss, examples, steps, seconds
+                "SELECT version, parent, run, kind, created, base_heldout_loss, heldout_loss, examples, steps, seconds, guard, method
                  FROM versions WHERE adapter = ?1 ORDER BY version",
             )?;
             let rows = statement.query_map([adapter], |row| {
@@ -125,6 +133,11 @@ impl Store {
                     examples: usize::try_from(row.get::<_, i64>(7)?).unwrap_or(0),
                     steps: usize::try_from(row.get::<_, i64>(8)?).unwrap_or(0),
                     seconds: row.get(9)?,
+                    guard: row
+                        .get::<_, Option<String>>(10)?
+                        .map(|_| json_column(row, 10))
+                        .transpose()?,
+                    method: Method::of_word(&row.get::<_, String>(11)?).unwrap_or(Method::Lora),
                 })
             })?;
             rows.collect()
@@ -149,8 +162,8 @@ impl Store {
                 ],
             )?;
             transaction.execute(
-                "INSERT INTO versions (adapter, version, parent, run, kind, created, base_heldout_loss, heldout_loss, examples, steps, seconds)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                "INSERT INTO versions (adapter, version, parent, run, kind, created, base_heldout_loss, heldout_loss, examples, steps, seconds, guard, method)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 params![
                     target.adapter,
                     row.version,
@@ -162,7 +175,12 @@ impl Store {
                     row.heldout_loss,
                     row.examples as i64,
                     row.steps as i64,
-                    row.seconds
+                    row.seconds,
+                    row.guard.as_ref().map(to_json).transpose()?,
+                    match row.method {
+                        Method::Lora => "lora",
+                        Method::Full => "full",
+                    }
                 ],
             )?;
             if full {
@@ -171,6 +189,8 @@ impl Store {
                 transaction.execute(sql, [&target.adapter])?;
             }
             manifest::add_rows(transaction, target, row.run, Some(row.version), new.learnt)?;
+            manifest::set_losses(transaction, target, new.losses)?;
+            manifest::set_replaced(transaction, target, row.version, new.replaced)?;
             end_run(transaction, row.run, new.last)
         })
     }
@@ -248,11 +268,18 @@ mod tests {
             examples: 2,
             steps: 10,
             seconds: 1.5,
+            guard: None,
+            method: Method::Lora,
         }
     }
 
     fn learnt(text: &str) -> ManifestRow {
-        ManifestRow { example: ContentHash::of(text.as_bytes()), side: Side::Train, file: "a.txt".into() }
+        ManifestRow {
+            example: ContentHash::of(text.as_bytes()),
+            side: Side::Train,
+            file: "a.txt".into(),
+            sketch: None,
+        }
     }
 
     fn swap(store: &mut Store, version: u32, parent: Option<u32>, kind: RunKind, rows: &[ManifestRow]) {
@@ -266,6 +293,8 @@ mod tests {
                 fingerprint: "f",
                 row: row(version, parent, run, kind),
                 learnt: rows,
+                losses: &[],
+                replaced: &[],
                 last: &RunEvent::Cancelled,
             })
             .unwrap();
@@ -296,11 +325,55 @@ mod tests {
             fingerprint: "g",
             row: row(3, None, run, RunKind::Full),
             learnt: &[],
+            losses: &[],
+            replaced: &[],
             last: &RunEvent::Cancelled,
         };
         assert!(store.swap_in(&again).is_err());
         assert_eq!(store.adapter("notes").unwrap().unwrap().base_name, "hotplate-tiny");
         assert_eq!(store.manifest(&target).unwrap().rows.len(), 1);
+    }
+
+    #[test]
+    fn what_was_edited_counts_as_gone_only_for_versions_before_the_edit() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("store.sqlite")).unwrap();
+        let (old, new) = (learnt("a note"), learnt("a note, edited"));
+        swap(&mut store, 1, None, RunKind::Full, std::slice::from_ref(&old));
+        let order = test_order("notes", RunKind::Incremental, Cause::Asked);
+        let run = store.add_run(&order).unwrap();
+        let guard = Guard {
+            verdict: hotplate_protocol::run::GuardVerdict::Fine,
+            gap: Some(0.25),
+            copy_rate: None,
+            heldout_copy_rate: None,
+            longest_copy_tokens: None,
+            drift: Some(0.5),
+        };
+        store
+            .swap_in(&NewVersion {
+                target: &order.target,
+                base_name: "hotplate-tiny",
+                base_folder: None,
+                fingerprint: "f",
+                row: VersionRow { guard: Some(guard.clone()), ..row(2, Some(1), run, RunKind::Incremental) },
+                learnt: std::slice::from_ref(&new),
+                losses: &[(new.example, 1.5)],
+                replaced: &[old.example],
+                last: &RunEvent::Cancelled,
+            })
+            .unwrap();
+        assert_eq!(store.versions("notes").unwrap()[1].guard, Some(guard));
+        let manifest = store.manifest(&order.target).unwrap();
+        assert_eq!(manifest.rows[&new.example].loss, Some(1.5));
+        let held = |chain: &[u32]| -> Vec<ExampleId> {
+            let chain = chain.iter().copied().collect();
+            let mut held: Vec<_> = manifest.learnt(&chain).collect();
+            held.sort_unstable();
+            held
+        };
+        assert_eq!(held(&[1, 2]), [new.example]);
+        assert_eq!(held(&[1]), [old.example], "rolled back, the old text is what is known");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crossbeam_channel::Sender;
 use hotplate_dataset::is_dataset_file;
+use hotplate_dataset::recipe::is_recipe;
 use hotplate_protocol::methods::status::WatchMethod;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -112,6 +113,7 @@ pub(super) fn hint(folder: &Path, event: &notify::Event) -> Hint {
     let paths = event.paths.iter().filter_map(|path| path.strip_prefix(folder).ok()).filter(|relative| {
         // A folder that came, went or moved brings, takes or moves files without telling of each.
         is_dataset_file(relative)
+            || is_recipe(relative)
             || (folder_event
                 && (relative.as_os_str().is_empty()
                     || (relative.extension().is_none() && is_regarded_folder(relative))))
@@ -142,6 +144,7 @@ mod tests {
         let write = EventKind::Modify(ModifyKind::Data(DataChange::Any));
         let rename = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
         assert_eq!(paths(write, &["a.txt"]), some(&["a.txt"]));
+        assert_eq!(paths(write, &["hotplate.toml", "sub/hotplate.toml"]), some(&["hotplate.toml"]));
         assert_eq!(paths(write, &["a.txt~", ".a.txt.swp", "picture.png"]), some(&[]));
         assert_eq!(paths(rename, &[".a.txt.tmp", "a.txt"]), some(&["a.txt"]));
         assert_eq!(paths(rename, &["old", "new"]), some(&["old", "new"]));

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hotplate_dataset::is_dataset_file;
+use hotplate_dataset::recipe::is_recipe;
 
 use super::settle::Stamp;
 
@@ -42,7 +43,7 @@ pub(crate) fn scan(root: &Path) -> Snapshot {
         for entry in entries.flatten() {
             let path = folder.join(entry.file_name());
             let full = root.join(&path);
-            if is_dataset_file(&path) && full.is_file() {
+            if (is_dataset_file(&path) || is_recipe(&path)) && full.is_file() {
                 snapshot.insert(path, look(&full));
             } else if depth < DEPTH && is_regarded_folder(&path) && full.is_dir() {
                 folders.push((path, depth + 1));
@@ -73,12 +74,21 @@ mod tests {
         let root = folder.path();
         fs::create_dir_all(root.join("deep/er")).unwrap();
         fs::create_dir_all(root.join(".git")).unwrap();
-        for name in ["a.txt", "b.md", "a.txt~", ".git/c.txt", "deep/er/d.jsonl", "picture.png"] {
+        for name in [
+            "a.txt",
+            "b.md",
+            "a.txt~",
+            ".git/c.txt",
+            "deep/er/d.jsonl",
+            "picture.png",
+            "hotplate.toml",
+            "deep/hotplate.toml",
+        ] {
             fs::write(root.join(name), name).unwrap();
         }
         let before = scan(root);
         let names: Vec<_> = before.keys().map(|path| path.display().to_string()).collect();
-        assert_eq!(names, ["a.txt", "b.md", "deep/er/d.jsonl"]);
+        assert_eq!(names, ["a.txt", "b.md", "deep/er/d.jsonl", "hotplate.toml"]);
         assert!(differences(&before, &scan(root)).is_empty());
         fs::write(root.join("a.txt"), "longer than before").unwrap();
         fs::remove_file(root.join("b.md")).unwrap();

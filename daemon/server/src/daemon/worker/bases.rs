@@ -13,8 +13,9 @@ use hotplate_engine::peft;
 use hotplate_protocol::RpcError;
 
 use super::Report;
-use crate::daemon::faults;
+use crate::daemon::runs::fit::{base_bytes, check_base_fits};
 use crate::daemon::texts::Texts;
+use crate::daemon::{faults, memory};
 
 /// Bases in memory at a time.
 const BASES: usize = 3;
@@ -65,6 +66,7 @@ impl Bases {
             report(Report::Unloaded { source: source.clone() });
         }
         while self.resident.len() >= BASES && self.unload_oldest(report) {}
+        check_base_fits(&text.name, base_bytes(&text.config), memory::free())?;
         let began = Instant::now();
         let base = Arc::new(
             Base::with_text(Arc::clone(&text), &self.device).map_err(|error| faults::of_base(&error))?,

@@ -32,6 +32,8 @@ pub(crate) struct GenerateJob {
     pub(crate) asker: Asker,
     pub(crate) base: BaseChoice,
     pub(crate) adapter: Option<AdapterPick>,
+    /// How the answer names a base that is somebody's version.
+    pub(crate) label: Option<String>,
     pub(crate) prompt: String,
     pub(crate) raw: bool,
     pub(crate) sampling: Sampling,
@@ -162,7 +164,7 @@ impl Active {
             finish_reason: FinishReason::Length,
             prompt_tokens: prompt.len(),
             seed: options.seed,
-            adapter: job.adapter.map(|pick| pick.label),
+            adapter: job.adapter.map(|pick| pick.label).or(job.label),
             base: base.text.name.clone(),
             first_token_ms: 0.0,
             tokens_per_second: 0.0,

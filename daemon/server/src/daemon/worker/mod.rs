@@ -4,6 +4,7 @@
 
 mod bases;
 mod generations;
+mod priority;
 mod scorings;
 mod training;
 mod verifications;
@@ -17,16 +18,19 @@ use bases::Bases;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use generations::Generations;
 pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob};
+use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::device::Device;
 use hotplate_engine::golden::{Golden, GoldenWriter};
+use hotplate_engine::guard::NeutralSamples;
 use hotplate_engine::train::{Losses, Outcome};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::generate::GenerateResult;
 use hotplate_protocol::methods::score::{ScoreResult, ScoredExample};
 use hotplate_protocol::methods::verify::VerifyResult;
 use hotplate_protocol::run::{RunEvent, RunId};
+use priority::Pools;
 use scorings::Scorings;
 pub(crate) use scorings::{Place, ScoreJob};
 pub(crate) use training::{TrainJob, figures};
@@ -95,6 +99,10 @@ pub(crate) struct Trained {
     pub(crate) speed: Option<f64>,
     pub(crate) seconds: f64,
     pub(crate) goldens: Vec<Golden>,
+    /// Of every example that was learnt or replayed: its own loss with what is kept.
+    pub(crate) losses: Vec<(ExampleId, f64)>,
+    /// Drawn in this run; `None`: they were known.
+    pub(crate) neutral: Option<Arc<NeutralSamples>>,
 }
 
 /// The main loop's side of the thread.
@@ -119,6 +127,7 @@ impl Worker {
             goldens: None,
             scorings: Scorings::default(),
             training: None,
+            pools: Pools::default(),
             model_ttl: settings.model_ttl,
             checkpoint: settings.checkpoint,
             last_tidy: Instant::now(),
@@ -153,6 +162,7 @@ struct Work {
     goldens: Option<WritingGoldens>,
     scorings: Scorings,
     training: Option<Training>,
+    pools: Pools,
     model_ttl: Duration,
     checkpoint: Duration,
     last_tidy: Instant,
@@ -231,7 +241,7 @@ impl Work {
             }
             Command::Train(job) => {
                 let run = job.run;
-                match Training::start(*job, &mut self.bases, &self.desk.texts, report) {
+                match Training::start(*job, &mut self.bases, &self.desk.texts, &mut self.pools, report) {
                     Ok(training) => self.training = Some(training),
                     Err(error) => report(Report::Training { run, news: News::Failed(error) }),
                 }

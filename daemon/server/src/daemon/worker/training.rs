@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::train::{
-    HeldOut, HeldOutPlan, Learnt, Outcome, SamplePair, TrainData, TrainError, TrainEvent, TrainSettings,
+    self, HeldOut, HeldOutPlan, Learnt, Outcome, OwnLosses, TrainData, TrainError, TrainEvent, TrainSettings,
     Trainer,
 };
 use hotplate_protocol::RpcError;
-use hotplate_protocol::run::{RunEvent, RunId};
+use hotplate_protocol::run::{RunEvent, RunId, SamplePair};
+use rayon::ThreadPool;
 
 use super::bases::Bases;
+use super::priority::Pools;
 use super::{News, Report, Trained};
 use crate::daemon::faults;
 use crate::daemon::runs::checkpoint;
@@ -54,6 +57,15 @@ pub(super) struct Training {
     unsaved_steps: usize,
     /// A disk that is full is said once, not every 50 steps.
     save_failed: bool,
+    /// Threads of the run's own priority; `None`: the common ones.
+    pool: Option<Arc<ThreadPool>>,
+    /// The run has ended, and its examples' own losses are being taken.
+    scoring: Option<OwnLosses>,
+    losses: Vec<Option<f64>>,
+    /// The example of each item, by its place in the job.
+    owners: Vec<usize>,
+    /// The base's own samples were known before.
+    neutral_known: bool,
 }
 
 impl Training {
@@ -61,10 +73,12 @@ impl Training {
         job: TrainJob,
         bases: &mut Bases,
         texts: &Texts,
+        pools: &mut Pools,
         report: &dyn Fn(Report),
     ) -> Result<Training, RpcError> {
         let run = job.run;
-        catch_unwind(AssertUnwindSafe(|| Training::load(job, bases, texts, report)))
+        let pool = pools.of(job.prepared.job.nice);
+        catch_unwind(AssertUnwindSafe(|| Training::load(job, bases, texts, pool, report)))
             .unwrap_or_else(|panic| Err(faults::of_panic(&format!("run {}", run.0), &*panic)))
     }
 
@@ -72,10 +86,11 @@ impl Training {
         job: TrainJob,
         bases: &mut Bases,
         texts: &Texts,
+        pool: Option<Arc<ThreadPool>>,
         report: &dyn Fn(Report),
     ) -> Result<Training, RpcError> {
         let TrainJob { run, prepared, start, folder } = job;
-        let Prepared { job, data, state, .. } = *prepared;
+        let Prepared { job, data, owners, state, neutral, .. } = *prepared;
         let source = job.order.source();
         let base = bases.get(&source, texts, report)?;
         let start = match &start {
@@ -96,7 +111,11 @@ impl Training {
                 resumed => resumed,
             },
         };
-        let trainer = trainer.map_err(|error| faults::of_training(&error))?;
+        let mut trainer = trainer.map_err(|error| faults::of_training(&error))?;
+        let neutral_known = neutral.is_some();
+        if let Some(samples) = neutral {
+            trainer.set_neutral(Arc::new(samples));
+        }
         if trainer.step_number() > 0 {
             let text = format!("goes on at step {} of {}", trainer.step_number(), trainer.steps());
             report(Report::Training { run, news: note(text) });
@@ -117,13 +136,22 @@ impl Training {
             saved_at: Instant::now(),
             unsaved_steps: 0,
             save_failed: false,
+            pool,
+            scoring: None,
+            losses: Vec::new(),
+            owners,
+            neutral_known,
         })
     }
 
     /// About one layer of work. Answers the news, and whether the run is over.
     pub(super) fn step(&mut self, checkpoint_every: Duration) -> (Vec<News>, bool) {
+        if self.scoring.is_some() {
+            return self.score();
+        }
         let began = Instant::now();
-        let stepped = catch_unwind(AssertUnwindSafe(|| self.trainer.step(&self.base)));
+        let (trainer, base) = (&mut self.trainer, &*self.base);
+        let stepped = catch_unwind(AssertUnwindSafe(|| at(self.pool.as_deref(), || trainer.step(base))));
         self.pending += began.elapsed();
         let event = match stepped {
             Ok(Ok(event)) => event,
@@ -161,20 +189,19 @@ impl Training {
                 (vec![News::Evaluated { step, losses, best }], false)
             }
             TrainEvent::Sampled { step, samples } => {
-                let of = |pair: &SamplePair| {
-                    format!("{}\n  base: {}\n  mine: {}", pair.prompt, pair.base, pair.mine)
-                };
-                let texts: Vec<String> = samples.iter().map(of).collect();
-                (vec![note(format!("step {step}: {}", texts.join("\n")))], false)
+                self.evaluating += std::mem::take(&mut self.pending);
+                let pair = |train::SamplePair { prompt, base, mine }| SamplePair { prompt, base, mine };
+                let samples = samples.into_iter().map(pair).collect();
+                (vec![News::Event(RunEvent::Sampled { step, samples })], false)
             }
             TrainEvent::FoldsDone { folds, best_step, losses } => {
-                let text = format!(
-                    "{folds} folds did best at step {best_step} (held-out loss {:.3}); now all examples are learnt for as many steps",
-                    losses.all
-                );
-                (vec![note(text)], false)
+                (vec![News::Event(RunEvent::FoldsDone { folds, best_step, heldout_loss: losses.all })], false)
             }
-            TrainEvent::Finished { .. } => (Vec::new(), true),
+            TrainEvent::Finished { .. } => {
+                let row_tokens = self.job.settings.row_tokens;
+                self.scoring = Some(OwnLosses::new(self.trainer.samples(), row_tokens));
+                (Vec::new(), false)
+            }
         }
     }
 
@@ -183,12 +210,48 @@ impl Training {
         (Arc::clone(&self.base), self.trainer.golden_prompts())
     }
 
+    /// A layer of the examples' own losses. A fault there costs the losses, not the run.
+    fn score(&mut self) -> (Vec<News>, bool) {
+        let (trainer, base) = (&self.trainer, &*self.base);
+        let (Some(scoring), Some(kept)) = (&mut self.scoring, trainer.kept()) else {
+            return (Vec::new(), true);
+        };
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            at(self.pool.as_deref(), || scoring.step(base, kept, trainer.samples()))
+        }));
+        match stepped {
+            Ok(Ok(None)) => return (Vec::new(), false),
+            Ok(Ok(Some(losses))) => self.losses = losses,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, run = self.run.0, "the examples' losses could not be taken")
+            }
+            Err(panic) => {
+                faults::of_panic(&format!("run {}", self.run.0), &*panic);
+            }
+        }
+        (Vec::new(), true)
+    }
+
+    /// An example's own loss: the mean over its forms.
+    fn losses_of_examples(&self) -> Vec<(ExampleId, f64)> {
+        let mut sums: Vec<(f64, usize)> = vec![(0.0, 0); self.job.train.len()];
+        for (owner, loss) in self.owners.iter().zip(&self.losses) {
+            if let (Some(loss), Some(sum)) = (loss, sums.get_mut(*owner)) {
+                *sum = (sum.0 + loss, sum.1 + 1);
+            }
+        }
+        let known = self.job.train.iter().zip(sums).filter(|(_, (_, count))| *count > 0);
+        known.map(|(id, (sum, count))| (*id, sum / count as f64)).collect()
+    }
+
     /// What a run that is over has brought.
     pub(super) fn finish(self) -> News {
         let tokens_per_second = self.tokens_per_second();
         let busy = (self.stepping + self.evaluating).as_secs_f64();
         let speed = (self.steps > 0 && busy > 0.0).then(|| self.tokens as f64 / busy);
         let seconds = self.began.elapsed().as_secs_f64();
+        let losses = self.losses_of_examples();
+        let neutral = self.trainer.neutral().filter(|_| !self.neutral_known).cloned();
         match self.trainer.finish() {
             Ok(outcome) => News::Finished(Box::new(Trained {
                 outcome,
@@ -197,6 +260,8 @@ impl Training {
                 tokens_per_second,
                 speed,
                 seconds,
+                losses,
+                neutral,
                 goldens: Vec::new(),
             })),
             Err(error) => News::Failed(faults::of_training(&error)),
@@ -222,6 +287,14 @@ impl Training {
     fn tokens_per_second(&self) -> f64 {
         let seconds = self.stepping.as_secs_f64();
         if seconds > 0.0 { self.tokens as f64 / seconds } else { 0.0 }
+    }
+}
+
+/// Runs the work in the pool, if there is one.
+fn at<T: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> T + Send) -> T {
+    match pool {
+        Some(pool) => pool.install(work),
+        None => work(),
     }
 }
 

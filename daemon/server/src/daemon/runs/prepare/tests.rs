@@ -29,7 +29,29 @@ fn ten(_: &Example) -> usize {
 /// What a full run on `examples` leaves behind as version 1.
 fn learnt(examples: &[Example]) -> Manifest {
     let rows = choose_full(examples, &Manifest::default()).learns;
-    Manifest { rows: rows.into_iter().map(|(id, side)| (id, Known { side, version: Some(1) })).collect() }
+    Manifest { rows: rows.into_iter().map(|(id, side)| (id, known(side))).collect() }
+}
+
+fn known(side: Side) -> Known {
+    Known {
+        side,
+        file: PathBuf::from("a.txt"),
+        run: hotplate_protocol::run::RunId(1),
+        version: Some(1),
+        loss: None,
+        sketch: None,
+        replaced: None,
+    }
+}
+
+/// A third of the tokens from old ones.
+fn incremental(
+    examples: &[Example],
+    manifest: &Manifest,
+    lineage: &HashSet<u32>,
+    start: u32,
+) -> Option<Choice> {
+    choose_incremental(examples, manifest, lineage, start, REPLAY, &ten)
 }
 
 #[test]
@@ -53,12 +75,12 @@ fn few_examples_judge_each_other_until_there_are_more() {
 
     // A single new note is learnt; the old ones that are not replayed judge.
     let lineage = HashSet::from([1]);
-    let one = choose_incremental(&examples(0..13), &manifest, &lineage, 1, &ten).unwrap();
+    let one = incremental(&examples(0..13), &manifest, &lineage, 1).unwrap();
     assert!(one.train.contains(&example(12).id));
     assert_eq!((one.train.len(), one.heldout.len(), one.folds), (2, 11, None));
     assert!(one.heldout.iter().all(|(_, is_new)| !is_new));
     // Of several new ones, some judge too.
-    let several = choose_incremental(&examples(0..20), &manifest, &lineage, 1, &ten).unwrap();
+    let several = incremental(&examples(0..20), &manifest, &lineage, 1).unwrap();
     assert_eq!(several.heldout.iter().filter(|(_, is_new)| *is_new).count(), 2);
     assert!(several.learns.iter().any(|(_, side)| *side == Side::HeldOut));
 
@@ -73,7 +95,7 @@ fn an_incremental_run_learns_the_new_with_a_third_of_old() {
     let manifest = learnt(&old);
     let lineage = HashSet::from([1]);
     let now = examples(0..72);
-    let choice = choose_incremental(&now, &manifest, &lineage, 1, &ten).unwrap();
+    let choice = incremental(&now, &manifest, &lineage, 1).unwrap();
     let new: HashSet<_> = now[60..].iter().map(|example| example.id).collect();
     let new_train = choice.train.iter().filter(|id| new.contains(*id)).count();
     assert_eq!(choice.train.len() - choice.replay, new_train);
@@ -84,9 +106,9 @@ fn an_incremental_run_learns_the_new_with_a_third_of_old() {
     assert_eq!(choice.learns.len(), 12);
     let held: HashSet<_> = choice.heldout.iter().map(|(id, _)| *id).collect();
     assert!(choice.train.iter().all(|id| !held.contains(id)), "what judges is never learnt");
-    assert_eq!(choose_incremental(&now, &manifest, &lineage, 1, &ten).unwrap(), choice, "the same each time");
+    assert_eq!(incremental(&now, &manifest, &lineage, 1).unwrap(), choice, "the same each time");
     assert_ne!(
-        choose_incremental(&now, &manifest, &lineage, 2, &ten).unwrap().train,
+        incremental(&now, &manifest, &lineage, 2).unwrap().train,
         choice.train,
         "others for the next version"
     );
@@ -96,18 +118,14 @@ fn an_incremental_run_learns_the_new_with_a_third_of_old() {
 fn nothing_new_is_no_run() {
     let old = examples(0..20);
     let lineage = HashSet::from([1]);
-    assert_eq!(choose_incremental(&old, &learnt(&old), &lineage, 1, &ten), None);
-    assert_eq!(
-        choose_incremental(&old[..10], &learnt(&old), &lineage, 1, &ten),
-        None,
-        "what went teaches nothing"
-    );
+    assert_eq!(incremental(&old, &learnt(&old), &lineage, 1), None);
+    assert_eq!(incremental(&old[..10], &learnt(&old), &lineage, 1), None, "what went teaches nothing");
 }
 
 #[test]
 fn a_single_new_note_is_learnt() {
     let manifest = learnt(&examples(0..60));
-    let choice = choose_incremental(&examples(0..61), &manifest, &HashSet::from([1]), 1, &ten).unwrap();
+    let choice = incremental(&examples(0..61), &manifest, &HashSet::from([1]), 1).unwrap();
     assert_eq!(choice.train[0], example(60).id);
     assert!(choice.heldout.iter().all(|(_, is_new)| !is_new) && !choice.heldout.is_empty());
 }
@@ -123,7 +141,7 @@ fn what_was_tried_or_rolled_back_is_not_replayed() {
     for id in &ids[30..50] {
         manifest.rows.get_mut(id).unwrap().version = Some(2);
     }
-    let choice = choose_incremental(&examples(0..160), &manifest, &HashSet::from([1]), 1, &ten).unwrap();
+    let choice = incremental(&examples(0..160), &manifest, &HashSet::from([1]), 1).unwrap();
     let replayed = &choice.train[choice.train.len() - choice.replay..];
     assert!(!replayed.is_empty());
     assert!(replayed.iter().all(|id| ids[50..].contains(id)));
@@ -137,4 +155,77 @@ fn the_state_is_of_the_contents_alone() {
     examples[0].file = PathBuf::from("moved.txt");
     assert_eq!(state_of(&examples), before);
     assert_ne!(state_of(&examples[1..]), before);
+}
+
+#[test]
+fn the_least_learnt_are_replayed_first() {
+    let old = examples(0..60);
+    let mut manifest = learnt(&old);
+    let learnt_ids: Vec<ExampleId> = manifest.learnt(&HashSet::from([1])).collect();
+    for (rank, id) in learnt_ids.iter().enumerate() {
+        manifest.rows.get_mut(id).unwrap().loss = Some(rank as f64 / 10.0);
+    }
+    let choice = incremental(&examples(0..72), &manifest, &HashSet::from([1]), 1).unwrap();
+    let replayed = &choice.train[choice.train.len() - choice.replay..];
+    let expected: Vec<ExampleId> = learnt_ids.iter().rev().take(choice.replay).copied().collect();
+    assert_eq!(replayed, expected, "by falling loss");
+    // What no run has measured is taken as not learnt at all; equal losses fall back on the hash, the same each time.
+    manifest.rows.get_mut(&learnt_ids[0]).unwrap().loss = None;
+    let choice = incremental(&examples(0..72), &manifest, &HashSet::from([1]), 1).unwrap();
+    assert_eq!(choice.train[choice.train.len() - choice.replay], learnt_ids[0]);
+    for known in manifest.rows.values_mut() {
+        known.loss = Some(1.0);
+    }
+    let again = || incremental(&examples(0..72), &manifest, &HashSet::from([1]), 1).unwrap();
+    assert_eq!(again(), again());
+}
+
+#[test]
+fn the_share_of_replay_is_a_knob() {
+    let manifest = learnt(&examples(0..200));
+    let replayed = |share: f64| {
+        let choice =
+            choose_incremental(&examples(0..220), &manifest, &HashSet::from([1]), 1, share, &ten).unwrap();
+        (choice.replay, choice.train.len() - choice.replay)
+    };
+    assert_eq!(replayed(0.0).0, 0);
+    let (old, new) = replayed(0.5);
+    assert_eq!(old, new);
+    let (old, new) = replayed(0.75);
+    assert_eq!(old, 3 * new);
+}
+
+#[test]
+fn an_edited_judge_still_judges() {
+    let long = |number: usize, word: &str| {
+        let text = format!(
+            "Note {number}: the {word} on corner {number} opens at {number}, and shuts when all of it is sold."
+        );
+        let content = Content::Text(text);
+        Example {
+            id: content.id(),
+            content,
+            title: None,
+            file: PathBuf::from(format!("{number}.txt")),
+            lines: (1, 1),
+        }
+    };
+    let before: Vec<Example> = (0..40).map(|number| long(number, "bakery")).collect();
+    let mut manifest = learnt(&before);
+    for example in &before {
+        let known = manifest.rows.get_mut(&example.id).unwrap();
+        known.file.clone_from(&example.file);
+        known.sketch = Some(Sketch::of(&example.content));
+    }
+    let side = |example: &Example| manifest.rows[&example.id].side;
+    let judge = before.iter().position(|example| side(example) == Side::HeldOut).unwrap();
+    let pupil = before.iter().position(|example| side(example) == Side::Train).unwrap();
+    for (at, held) in [(judge, true), (pupil, false)] {
+        let mut now = before.clone();
+        now[at] = long(at, "old bakery");
+        let choice = incremental(&now, &manifest, &HashSet::from([1]), 1).unwrap();
+        assert_eq!(choice.heldout.contains(&(now[at].id, true)), held);
+        assert_eq!(choice.train.contains(&now[at].id), !held);
+        assert_eq!(choice.replaces, [before[at].id]);
+    }
 }
