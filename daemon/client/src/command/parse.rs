@@ -236,15 +236,52 @@ mod tests {
               -h, --help
                       Print help (see a summary with '-h')
 
-            Knobs (what you leave out is chosen from the size of your data):
+            Knobs (what you leave out comes from hotplate.toml in the folder, else from the size of your data):
+                  --method <WORD>
+                      What is trained: an adapter, or all weights of a small base
+          
+                      [possible values: lora, full]
+
+                  --train-on <WORD>
+                      What carries loss: the completions, the last one, all turns, or everything
+          
+                      [possible values: completions, last, all, everything]
+
+                  --style <WORD>
+                      How plain texts are learnt: as they are, or also as the answer to an instruction
+          
+                      [possible values: plain, instruct]
+
+                  --max-tokens <N>
+                      Cut longer examples to this many tokens, with a finding
+
                   --epochs <N>
                       Times through the data at most; a run stops earlier when it gets no better
 
                   --max-steps <N>
                       Optimiser steps at most
 
-                  --lr <X>
-                      Learning rate: how far each step goes
+                  --learning-rate <X>
+                      How far each step goes, at its highest
+          
+                      [alias: --lr]
+
+                  --schedule <WORD>
+                      How the learning rate falls after the warm-up
+          
+                      [possible values: linear, cosine, constant]
+
+                  --warmup-steps <N>
+                      Steps over which the learning rate rises from 0
+
+                  --weight-decay <X>
+                      How strongly weights are drawn towards 0
+
+                  --clip <X>
+                      Largest norm of all gradients together; a larger one is scaled down
+
+                  --dropout <P>
+                      Share of the adapter's inputs that is left out at random in each step
 
                   --rank <R>
                       Rank of the adapter: how much it can hold
@@ -252,14 +289,56 @@ mod tests {
                   --alpha <X>
                       Strength of the adapter; it is scaled by alpha / rank
 
+                  --rslora[=<BOOL>]
+                      Scale by alpha / √rank instead
+          
+                      [possible values: true, false]
+
+                  --targets <NAMES>
+                      Layers to adapt: all-linear, names with commas, or a regular expression for a module's
+                      whole name
+
+                  --rank-pattern <NAME=R>
+                      Another rank for modules of this name, as NAME=R; may be given several times
+
+                  --alpha-pattern <NAME=X>
+                      Another alpha for modules of this name, as NAME=X; may be given several times
+
+                  --lora-plus <X>
+                      How many times faster the factors B learn than the factors A
+
                   --batch <N>
-                      Examples per step
+                      Examples that go into one gradient
+
+                  --accumulate <N>
+                      Batches whose gradients are added up before each step
 
                   --seed <N>
                       The same seed and data give the same adapter
 
-                  --max-tokens <N>
-                      Cut longer examples to this many tokens, with a finding
+                  --recompute <WORD>
+                      Compute activations again on the way back: less memory, more time
+          
+                      [possible values: auto, always, never]
+
+                  --patience <N>
+                      Evaluations without gain after which a run stops
+
+                  --evaluations <N>
+                      Looks at the held-out examples per epoch
+
+                  --prompts <TEXT>
+                      A prompt to answer during training, by the base and by the adapter; may be given several
+                      times
+
+                  --replay <P>
+                      Share of a save's tokens that comes from examples learnt before
+
+                  --margin <P>
+                      How much worse a save may make the held-out loss before the old version stays
+
+                  --nice <N>
+                      How far training stands back for other programs, 0 to 19
 
             Examples:
               # Learn from notes/; the adapter is called notes

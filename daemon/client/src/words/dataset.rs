@@ -238,7 +238,16 @@ mod tests {
             entry("targets", vec!["q_proj", "v_proj"].into(), Source::CommandLine),
             entry("rank_pattern", serde_json::json!({ "q_proj": 32 }), Source::Recipe { line: 4 }),
         ];
-        expect![[r#""#]].assert_eq(&super::settings(&settings, 53));
+        expect![[r#"
+            setting        from                       value
+            base           default                    hotplate-tiny
+            epochs         chosen for 53 examples     8
+            learning_rate  chosen for the base model  0.0024
+            rank           hotplate.toml:3            8
+            alpha          as version 2 has it        16
+            targets        command line               q_proj, v_proj
+            rank_pattern   hotplate.toml:4            q_proj = 32"#]]
+        .assert_eq(&super::settings(&settings, 53));
         let listed = [ListedExample {
             id: "0".into(),
             file: "a.md".into(),
@@ -249,7 +258,10 @@ mod tests {
             version: Some(2),
             loss: Some(1.234),
         }];
-        expect![[r#""#]].assert_eq(&examples(&listed));
+        expect![[r#"
+            example          by     in         loss  tokens
+            a.md:3   learnt  run 4  version 2  1.23     120"#]]
+        .assert_eq(&examples(&listed));
     }
 
     #[test]

@@ -258,7 +258,7 @@ mod tests {
             model_ttl_seconds: 600.0,
             idle_exit_seconds: 1800.0,
         };
-        expect![[r"
+        expect![[r#"
             Hotplate 0.1.0 has been up for 2 min 5 s (process 77), working on CPU.
             Memory: 120 MB now, 300 MB at most.
             Home: /home/me/.local/share/hotplate
@@ -266,7 +266,8 @@ mod tests {
             Runs: notes from /home/me/notes, as you asked; step 12 of 112, loss 3.22.
             Watches /home/me/notes for notes on hotplate-tiny: 59 examples, 3 findings; looks every few seconds, as the system does not tell of saves here.
                 The folder is gone; it is watched again when it comes back.
-            1 client connected; the daemon stays for its watched folders."]].assert_eq(&super::status(&status));
+            Adapter notes: version 3 answers; some of what it learnt is gone. No sign of memorising or forgetting: gap 0.30, drift 0.10.
+            1 client connected; the daemon stays for its watched folders."#]].assert_eq(&super::status(&status));
     }
 
     #[test]
@@ -295,8 +296,8 @@ mod tests {
                 .to_vec(),
         };
         expect![[r"
-            adapter  version  base model     held-out loss  examples        made (UTC)
-            notes     1 of 2  hotplate-tiny    4.00 → 2.00        53  2026-01-31 09:15  stale
+            adapter  version  base model     held-out loss  guard  examples        made (UTC)
+            notes     1 of 2  hotplate-tiny    4.00 → 2.00               53  2026-01-31 09:15  stale
             stale: some of what it learnt is gone from its folder; train it again to forget it."]]
         .assert_eq(&adapters(std::slice::from_ref(&adapter)));
         expect!["notes answers with version 1 now. Forward again: rollback notes --to 2"]

@@ -249,10 +249,10 @@ mod tests {
              adapter = \" \"\nprompts = \"one\"\ntargets = []\nreplay = -0.5\nnice = 20\nseed = -1\nmax_steps = 99999999999999999999\nmethod = 2026-11-24\n",
             &expect![[r#"
                 hotplate.toml:1: rank is the text "eight", and must be a whole number from 1 to 4096, for example rank = 16
-                hotplate.toml:2: epochs is 0, and must be a whole number from 1 to 100000, for example epochs = 3
-                hotplate.toml:3: batch is 4.0, and must be a whole number from 1 to 1048576, written without a point, for example batch = 4
-                hotplate.toml:4: learning_rate is not a number, and must be a number above 0, for example learning_rate = 2e-4
-                hotplate.toml:5: dropout is 1, and must be a number from 0 up, below 1, for example dropout = 0.05
+                hotplate.toml:2: epochs is 0, and must be a whole number from 1 to 10000, for example epochs = 3
+                hotplate.toml:3: batch is 4.0, and must be a whole number from 1 to 65536, written without a point, for example batch = 4
+                hotplate.toml:4: learning_rate is no number that can be used, and must be a number above 0 and at most 100, for example learning_rate = 2e-4
+                hotplate.toml:5: dropout is 1, and must be a number from 0 to 0.95, for example dropout = 0.05
                 hotplate.toml:6: rslora is the text "yes", and must be true or false, for example rslora = true
                 hotplate.toml:7: schedule is the text "linaer"; did you mean "linear"? It must be one of "linear", "cosine" or "constant", for example schedule = "linear"
                 hotplate.toml:8: style is the text "ornate", and must be one of "plain" or "instruct", for example style = "plain"
@@ -262,7 +262,7 @@ mod tests {
                 hotplate.toml:12: replay is -0.5, and must be a number from 0 up, below 1, for example replay = 0.33
                 hotplate.toml:13: nice is 20, and must be a whole number from 0 to 19, for example nice = 2
                 hotplate.toml:14: seed is -1, and must be a whole number of 0 or more, for example seed = 7
-                hotplate.toml:15: max_steps is not a number, and must be a whole number of 1 or more, for example max_steps = 200
+                hotplate.toml:15: max_steps is no number that can be used, and must be a whole number of 1 or more, for example max_steps = 200
                 hotplate.toml:16: method is the text "2026-11-24", and must be one of "lora" or "full", for example method = "lora""#]],
         );
         wrong(
