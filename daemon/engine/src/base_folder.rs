@@ -46,7 +46,7 @@ pub fn write_base(folder: &Path, decoder: &Decoder, text: &BaseText) -> Result<(
         }
     }
     let mut weights = Vec::new();
-    for (name, tensor) in decoder.named_weights() {
+    for (name, tensor) in decoder.named_weights()? {
         weights.push((name, tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?));
     }
     let metadata = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
