@@ -81,7 +81,9 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
     while desk.version_folder(&name, version).exists() {
         version += 1;
     }
-    let place = write_folder(desk, &name, version, |beside| peft::save_with(beside, &adapter, &text, &own))?;
+    let place = write_folder(desk, &name, version, |beside| {
+        peft::save_with(beside, &adapter, &text, &own).map_err(|error| faults::of_saving(&error))
+    })?;
     Ok(Imported {
         name,
         version,
