@@ -1,7 +1,7 @@
 //! Products with many rows: panels of both sides are laid out for the caches, and tiles of the result stay in registers.
 //!
-//! A task's rows of the left side are copied for a stretch of the inner length, so that they lie close together in the second cache;
-//! then each panel of the right side, two registers wide, is widened and laid out for the first cache, and meets all of those rows.
+//! For a stretch of the inner length, a task's rows of the left side stay in the second cache; each panel of the right side, two registers
+//! wide, is widened and laid out for the first cache, and meets all of those rows.
 
 #![expect(
     clippy::inline_always,
@@ -25,18 +25,15 @@ pub(super) struct Sizes {
     /// Values in two registers.
     columns: usize,
     /// Inner length of a stretch: a panel of the right side fills half of the first cache.
-    depth: usize,
+    pub(super) depth: usize,
     /// Rows of a task, a multiple of a tile's: they fill half of the second cache.
     block: usize,
 }
 
-impl Sizes {
-    /// Values from one row of the copied left side to the next. Known to the compiler, so one register addresses all rows of a tile;
-    /// no multiple of a page, so that they do not fight for one place of the cache.
-    pub(super) const fn stride(&self) -> usize {
-        self.depth + 16
-    }
-}
+/// Rows whose starts are a multiple of so many bytes apart fight for one place of the cache.
+const CONFLICT: usize = 1024;
+/// Keeps the rows of a copy from that.
+const GAP: usize = 16;
 
 pub(super) const AVX2: Sizes = Sizes { rows: 6, columns: 16, depth: 320, block: 258 };
 pub(super) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 192, block: 384 };
@@ -94,7 +91,7 @@ pub(super) unsafe fn portable<E: Stored>(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
-    unsafe { block::<Portable, E, { PORTABLE.rows }, { PORTABLE.stride() }>(problem, rows, columns, scratch) }
+    unsafe { block::<Portable, E, { PORTABLE.rows }, { PORTABLE.depth }>(problem, rows, columns, scratch) }
 }
 
 /// One task.
@@ -103,24 +100,34 @@ pub(super) unsafe fn portable<E: Stored>(
 /// The problem is checked, `rows` and `columns` lie inside it and belong to this task alone, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const STRIDE: usize>(
+pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: usize>(
     problem: &Problem<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
-    let depth_limit = STRIDE - 16;
     let width = 2 * L::COUNT;
     let tiles = rows.len().div_ceil(ROWS);
-    let (left, right) = scratch.parts(tiles * ROWS * STRIDE, depth_limit * width);
-    assert!(left.len() >= tiles * ROWS * STRIDE && right.len() >= depth_limit * width);
-    let stretches = problem.inner.div_ceil(depth_limit).max(1);
-    let step = problem.inner.div_ceil(stretches).next_multiple_of(8).min(depth_limit);
+    let copies = problem.left.order == Order::Columns
+        || (rows.len() > ROWS && (problem.left.stride * size_of::<f32>()).is_multiple_of(CONFLICT));
+    let copied_stride = DEPTH + GAP;
+    let copied = if copies { rows.len() * copied_stride } else { 0 };
+    let (left, right) = scratch.parts(copied, DEPTH * width);
+    assert!(left.len() >= copied && right.len() >= DEPTH * width);
+    let stretches = problem.inner.div_ceil(DEPTH).max(1);
+    let step = problem.inner.div_ceil(stretches).next_multiple_of(8).min(DEPTH);
     let mut from = 0;
     loop {
         let to = problem.inner.min(from + step);
         let depth = to - from;
-        unsafe { copy_left::<L, STRIDE>(&problem.left, rows.clone(), from..to, left.as_mut_ptr()) };
+        let (left, left_stride) = if copies {
+            let copy = left.as_mut_ptr();
+            unsafe { copy_left::<L>(&problem.left, rows.clone(), from..to, (copy, copied_stride)) };
+            (copy.cast_const(), copied_stride)
+        } else {
+            let start = rows.start * problem.left.stride + from;
+            (problem.left.values.as_ptr().wrapping_add(start), problem.left.stride)
+        };
         let mut column = columns.start;
         while column < columns.end {
             let count = width.min(columns.end - column);
@@ -139,11 +146,16 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const STRIDE:
                         columns: count,
                         first: first_start(problem, from, column),
                     };
-                    let left = left.as_ptr().add(tile * ROWS * STRIDE);
+                    let mut lines = [left; ROWS];
+                    for (row, line) in lines.iter_mut().enumerate() {
+                        // Behind the last row it is used again, and the result left out.
+                        let row = (tile * ROWS + row).min(rows.len() - 1);
+                        *line = left.wrapping_add(row * left_stride);
+                    }
                     if count > L::COUNT {
-                        multiply::<L, ROWS, 2, STRIDE>(left, right.as_ptr(), depth, &place);
+                        multiply::<L, ROWS, 2>(lines, right.as_ptr(), depth, &place);
                     } else {
-                        multiply::<L, ROWS, 1, STRIDE>(left, right.as_ptr(), depth, &place);
+                        multiply::<L, ROWS, 1>(lines, right.as_ptr(), depth, &place);
                     }
                 }
             }
@@ -185,14 +197,14 @@ struct Place {
     first: First,
 }
 
-/// `ROWS` rows of the left copy times a panel.
+/// `ROWS` rows of the left side times a panel.
 ///
 /// # Safety
-/// `left` holds `ROWS` rows of `STRIDE`, `right` holds `depth` rows of two registers, and `place` is inside the result.
+/// Each of `lines` holds `depth` values, `right` holds `depth` rows of two registers, and `place` is inside the result.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
-unsafe fn multiply<L: Lanes, const ROWS: usize, const VECTORS: usize, const STRIDE: usize>(
-    left: *const f32,
+unsafe fn multiply<L: Lanes, const ROWS: usize, const VECTORS: usize>(
+    lines: [*const f32; ROWS],
     right: *const f32,
     depth: usize,
     place: &Place,
@@ -210,7 +222,7 @@ unsafe fn multiply<L: Lanes, const ROWS: usize, const VECTORS: usize, const STRI
             }
             right = right.add(2 * L::COUNT);
             for row in 0..ROWS {
-                let value = L::splat(*left.add(row * STRIDE + at));
+                let value = L::splat(*lines[row].add(at));
                 for vector in 0..VECTORS {
                     sums[row][vector] = value.multiply_add(vectors[vector], sums[row][vector]);
                 }
@@ -267,17 +279,17 @@ unsafe fn multiply<L: Lanes, const ROWS: usize, const VECTORS: usize, const STRI
     }
 }
 
-/// `to[row * STRIDE + at]` of the rows and the stretch of the inner length.
+/// `to[row * to_stride + at]` of the rows and the stretch of the inner length.
 ///
 /// # Safety
-/// The ranges lie inside `left`, `to` has room for the rows, and the stretch is at most `STRIDE - 16` long.
+/// The ranges lie inside `left`, and `to` has room for the rows.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
-unsafe fn copy_left<L: Lanes, const STRIDE: usize>(
+unsafe fn copy_left<L: Lanes>(
     left: &Matrix<'_, f32>,
     rows: Range<usize>,
     inner: Range<usize>,
-    to: *mut f32,
+    (to, to_stride): (*mut f32, usize),
 ) {
     let values = left.values.as_ptr();
     let depth = inner.len();
@@ -287,7 +299,7 @@ unsafe fn copy_left<L: Lanes, const STRIDE: usize>(
             for row in 0..rows.len() {
                 unsafe {
                     let from = start.wrapping_add(row * left.stride);
-                    let to = to.add(row * STRIDE);
+                    let to = to.add(row * to_stride);
                     let later = from.wrapping_add(2 * left.stride);
                     let mut at = 0;
                     while at + 16 <= depth {
@@ -301,7 +313,7 @@ unsafe fn copy_left<L: Lanes, const STRIDE: usize>(
         }
         Order::Columns => unsafe {
             let from = values.add(inner.start * left.stride + rows.start);
-            transpose::<L, f32>((from, left.stride), (depth, rows.len()), (to, STRIDE));
+            transpose::<L, f32>((from, left.stride), (depth, rows.len()), (to, to_stride));
         },
     }
 }

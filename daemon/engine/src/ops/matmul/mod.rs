@@ -27,7 +27,7 @@ pub(crate) use lanes::Stored;
 const ALONE: usize = 1 << 18;
 /// Tasks of a large product: enough that a thread which a busy machine takes away does not hold up the others for long.
 const TASKS: usize = 8;
-/// Columns of a task: as many as share one copy of the left side, as few as make that copy cheap.
+/// Columns of a task: enough to make up for fetching its rows of the left side, and not so many that results leave the last cache.
 const TASK_COLUMNS: Range<usize> = 256..512;
 /// Bytes of the right side that one task reads when there are few rows.
 const TASK_BYTES: usize = 1 << 17;
@@ -240,9 +240,9 @@ impl<E: Stored> Problem<'_, E> {
         let row_blocks = self.rows.div_ceil(most_rows);
         let row_step = self.rows.div_ceil(row_blocks).next_multiple_of(tile.0);
         let row_blocks = self.rows.div_ceil(row_step);
-        let column_blocks = TASKS.div_ceil(row_blocks);
-        let column_step = self.columns.div_ceil(column_blocks).clamp(TASK_COLUMNS.start, TASK_COLUMNS.end);
-        let column_step = column_step.next_multiple_of(tile.1);
+        let narrowest = self.columns.div_ceil(TASKS.div_ceil(row_blocks));
+        let column_blocks = self.columns.div_ceil(narrowest.clamp(TASK_COLUMNS.start, TASK_COLUMNS.end));
+        let column_step = self.columns.div_ceil(column_blocks).next_multiple_of(tile.1);
         let column_blocks = self.columns.div_ceil(column_step);
         let run = |task: usize| {
             // Blocks of rows first: the next task finds the same columns in the last cache.

@@ -199,7 +199,7 @@ pub(super) unsafe fn block_avx2<E: Stored>(
     scratch: &mut Scratch,
 ) {
     unsafe {
-        block::block::<__m256, E, { block::AVX2.rows }, { block::AVX2.stride() }>(
+        block::block::<__m256, E, { block::AVX2.rows }, { block::AVX2.depth }>(
             problem, rows, columns, scratch,
         );
     }
@@ -214,7 +214,7 @@ pub(super) unsafe fn block_avx512<E: Stored>(
     scratch: &mut Scratch,
 ) {
     unsafe {
-        block::block::<__m512, E, { block::AVX512.rows }, { block::AVX512.stride() }>(
+        block::block::<__m512, E, { block::AVX512.rows }, { block::AVX512.depth }>(
             problem, rows, columns, scratch,
         );
     }
