@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use crate::base_error::BaseError;
 use crate::base_text::{BaseSource, BaseText};
@@ -33,7 +33,7 @@ impl Base {
 
     /// Bytes that its weights take in memory.
     pub fn bytes(&self) -> u64 {
-        self.parameters() * DType::F32.size_in_bytes() as u64
+        self.decoder.bytes()
     }
 
     pub fn parameters(&self) -> u64 {

@@ -58,6 +58,12 @@ impl Reader<'_> {
         self.weights.tensor(name, shape, self.device)
     }
 
+    /// For what only products and look-ups read: see [`Weights::stored`].
+    fn large(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, BaseError> {
+        self.used.insert(name.to_owned());
+        self.weights.stored(name, shape, self.device)
+    }
+
     fn norm(&mut self, name: &str, width: usize, config: &DecoderConfig) -> Result<Tensor, BaseError> {
         let stored = self.tensor(name, &[width])?;
         match config.norm_weight {
@@ -76,7 +82,7 @@ impl Reader<'_> {
         for &linear in Linear::of(config) {
             let name = format!("{prefix}.{}.{}", linear.parent(), linear.module());
             let (outputs, inputs) = linear.shape(config);
-            let weight = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
+            let weight = self.large(&format!("{name}.weight"), &[outputs, inputs])?;
             let bias = match config.biased(linear) {
                 true => Some(self.tensor(&format!("{name}.bias"), &[outputs])?),
                 false => None,
@@ -98,18 +104,18 @@ impl Reader<'_> {
         let (embedding, head) = (format!("{prefix}embed_tokens.weight"), format!("{head_prefix}{HEAD}"));
         let (has_embedding, has_head) = (self.weights.contains(&embedding), self.weights.contains(&head));
         if !config.tied_embeddings {
-            return Ok((self.tensor(&embedding, &shape)?, self.tensor(&head, &shape)?));
+            return Ok((self.large(&embedding, &shape)?, self.large(&head, &shape)?));
         }
         if has_embedding && has_head {
             self.used.insert(head.clone());
-            let first = self.tensor(&embedding, &shape)?;
+            let first = self.large(&embedding, &shape)?;
             if self.weights.same_bytes(&embedding, &head) {
                 return Ok((first.clone(), first));
             }
             config.tied_embeddings = false;
-            return Ok((first, self.tensor(&head, &shape)?));
+            return Ok((first, self.large(&head, &shape)?));
         }
-        let shared = self.tensor(if has_head { &head } else { &embedding }, &shape)?;
+        let shared = self.large(if has_head { &head } else { &embedding }, &shape)?;
         Ok((shared.clone(), shared))
     }
 

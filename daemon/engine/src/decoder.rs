@@ -267,6 +267,19 @@ impl Decoder {
         (self.embedding.elem_count() + blocks + self.norm.elem_count() + head) as u64
     }
 
+    /// Bytes that its weights take in memory.
+    pub fn bytes(&self) -> u64 {
+        let size = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        let block = |block: &Block| -> usize {
+            let linears = block.linears.iter().flatten();
+            let linears = linears.map(|l| size(l.weight()) + l.bias().map_or(0, size));
+            linears.sum::<usize>() + block.norms.iter().flatten().map(size).sum::<usize>()
+        };
+        let head = if self.config.tied_embeddings { 0 } else { size(self.head.weight()) };
+        let blocks: usize = self.blocks.iter().map(block).sum();
+        (size(&self.embedding) + blocks + size(&self.norm) + head) as u64
+    }
+
     /// The weights under their checkpoint names and with their checkpoint values, as full-parameter training saves them.
     pub fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
         let prefix = self.config.module_prefix;
@@ -354,13 +367,14 @@ impl Decoder {
             candle_core::bail!("token {token} is outside the base's vocabulary of {}", self.config.vocab);
         }
         let rows = self.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)?;
-        self.embedding_scaled(rows)
+        self.embedding_scaled(rows.to_dtype(DType::F32)?)
     }
 
     /// The gradient of the embedding, `[vocab, hidden]`, for `dy` of what [`embed`](Self::embed) gave.
     pub(crate) fn embed_backward(&self, tokens: &[u32], dy: &Tensor) -> Result<Tensor> {
         let rows = Tensor::new(tokens, &self.device)?;
-        self.embedding.zeros_like()?.index_add(&rows, &self.embedding_scaled(dy.clone())?, 0)
+        let zeros = Tensor::zeros(self.embedding.dims(), DType::F32, &self.device)?;
+        zeros.index_add(&rows, &self.embedding_scaled(dy.clone())?, 0)
     }
 
     fn embedding_scaled(&self, x: Tensor) -> Result<Tensor> {

@@ -143,27 +143,55 @@ impl Weights {
     /// # Errors
     /// No such tensor, another shape than asked for, or a type of values that this version does not read.
     pub fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
+        let (file, dtype, bytes) = self.bytes(name, shape)?;
+        match to_f32(bytes, dtype) {
+            Some(values) => Ok(Tensor::from_vec(values, shape, device)?),
+            None => {
+                let why =
+                    format!("holds the tensor {name} as {dtype:?}; only F32, F16, BF16 and F64 are read");
+                Err(BaseError::BadConfig { file: file.to_owned(), why })
+            }
+        }
+    }
+
+    /// A tensor as the file has it where that is 16 bits and the device is the CPU, and else as [`tensor`](Self::tensor) gives it: for the
+    /// large weights, whose products are in f32 in any case.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn stored(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
+        let (_, dtype, bytes) = self.bytes(name, shape)?;
+        match dtype {
+            Dtype::BF16 if device.is_cpu() => {
+                let values = convert(bytes, half::bf16::ZERO, half::bf16::from_le_bytes);
+                Ok(Tensor::from_vec(values, shape, device)?)
+            }
+            Dtype::F16 if device.is_cpu() => {
+                let values = convert(bytes, half::f16::ZERO, half::f16::from_le_bytes);
+                Ok(Tensor::from_vec(values, shape, device)?)
+            }
+            _ => self.tensor(name, shape, device),
+        }
+    }
+
+    /// A tensor's file, type and bytes.
+    fn bytes(&self, name: &str, shape: &[usize]) -> Result<(&Path, Dtype, &[u8]), BaseError> {
         let missing = || BaseError::MissingTensor { name: name.to_owned(), file: self.main.clone() };
         let shard = &self.shards[*self.places.get(name).ok_or_else(missing)?];
         let info = shard.header.info(name).ok_or_else(missing)?;
-        let file = shard.file.clone();
+        let file = || shard.file.clone();
         if info.shape != shape {
             let (expected, found) = (shape.to_vec(), info.shape.clone());
-            return Err(BaseError::WrongShape { name: name.to_owned(), file, expected, found });
+            return Err(BaseError::WrongShape { name: name.to_owned(), file: file(), expected, found });
         }
         let (start, end) = info.data_offsets;
         let bytes = shard.bytes.as_slice().get(shard.data + start..shard.data + end);
-        let values = bytes.map(|bytes| to_f32(bytes, info.dtype));
-        match values {
-            Some(Some(values)) => Ok(Tensor::from_vec(values, shape, device)?),
-            Some(None) => {
-                let why = format!(
-                    "holds the tensor {name} as {:?}; only F32, F16, BF16 and F64 are read",
-                    info.dtype
-                );
-                Err(BaseError::BadConfig { file, why })
+        match bytes {
+            Some(bytes) => Ok((&shard.file, info.dtype, bytes)),
+            None => {
+                let why = format!("the tensor {name} is cut off");
+                Err(BaseError::CorruptWeights { file: file(), why })
             }
-            None => Err(BaseError::CorruptWeights { file, why: format!("the tensor {name} is cut off") }),
         }
     }
 
@@ -278,10 +306,12 @@ impl Shard {
 /// Little-endian values of `dtype` as f32, or nothing for a type that is not read.
 fn to_f32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
     match dtype {
-        Dtype::F32 => Some(convert(bytes, |from: [u8; 4]| f32::from_le_bytes(from))),
-        Dtype::F64 => Some(convert(bytes, |from: [u8; 8]| f64::from_le_bytes(from) as f32)),
+        Dtype::F32 => Some(convert(bytes, 0.0, |from: [u8; 4]| f32::from_le_bytes(from))),
+        Dtype::F64 => Some(convert(bytes, 0.0, |from: [u8; 8]| f64::from_le_bytes(from) as f32)),
         // A bf16 is the upper half of an f32.
-        Dtype::BF16 => Some(convert(bytes, |[low, high]: [u8; 2]| f32::from_le_bytes([0, 0, low, high]))),
+        Dtype::BF16 => {
+            Some(convert(bytes, 0.0, |[low, high]: [u8; 2]| f32::from_le_bytes([0, 0, low, high])))
+        }
         Dtype::F16 => {
             let mut values = vec![0.0; bytes.len() / 2];
             values.par_chunks_mut(CHUNK).zip(bytes.par_chunks(CHUNK * 2)).for_each(|(to, from)| {
@@ -296,8 +326,12 @@ fn to_f32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
     }
 }
 
-fn convert<const N: usize>(bytes: &[u8], one: impl Fn([u8; N]) -> f32 + Sync) -> Vec<f32> {
-    let mut values = vec![0.0; bytes.len() / N];
+fn convert<T: Copy + Send, const N: usize>(
+    bytes: &[u8],
+    zero: T,
+    one: impl Fn([u8; N]) -> T + Sync,
+) -> Vec<T> {
+    let mut values = vec![zero; bytes.len() / N];
     values.par_chunks_mut(CHUNK).zip(bytes.par_chunks(CHUNK * N)).for_each(|(to, from)| {
         for (to, from) in to.iter_mut().zip(from.as_chunks::<N>().0) {
             *to = one(*from);
@@ -367,6 +401,12 @@ mod tests {
         assert_eq!(read("f16"), values, "these values are exact in f16");
         let rounded: Vec<f32> = values.iter().map(|v| half::bf16::from_f32(*v).to_f32()).collect();
         assert_eq!(read("bf16"), rounded);
+        for name in ["f64", "f32", "bf16", "f16"] {
+            let stored = weights.stored(name, &shape, &Device::Cpu).unwrap();
+            assert_eq!(stored.dtype().size_in_bytes(), if name.ends_with("16") { 2 } else { 4 }, "{name}");
+            let widened = stored.to_dtype(candle_core::DType::F32).unwrap();
+            assert_eq!(widened.to_vec1::<f32>().unwrap(), read(name), "{name}");
+        }
         let error = weights.tensor("i64", &[1], &Device::Cpu).unwrap_err().to_string();
         assert!(error.contains("i64") && error.contains("BF16"), "{error}");
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::gradient_check::{distance, random};
+use crate::ops::gradient_check::{distance, flat, random};
 use crate::test_base::{self, decoder_of};
 
 /// A tiny base of each family, with every feature that it may have.
@@ -185,5 +185,37 @@ fn weights_keep_their_checkpoint_names_and_values() {
             ["qwen3", "gemma3"].contains(&name)
         );
         assert_eq!(get("lm_head.weight").is_none(), ["smollm3", "gemma3"].contains(&name));
+    }
+}
+
+/// Weights stored in 16 bits are widened in the products: not a bit may differ from weights that were widened before.
+#[test]
+fn stored_in_16_bits_is_the_same_as_widened_before() {
+    use candle_core::DType;
+    for (name, config) in families() {
+        let as_type = |dtypes: &[DType]| {
+            let mut decoder = decoder_of(config.clone(), 5);
+            let cast = |tensor: &Tensor| {
+                dtypes.iter().fold(tensor.clone(), |tensor, dtype| tensor.to_dtype(*dtype).unwrap())
+            };
+            decoder.embedding = cast(&decoder.embedding);
+            decoder.head = FrozenLinear::new(cast(decoder.head.weight()), None);
+            for block in &mut decoder.blocks {
+                for &linear in Linear::of(&config) {
+                    let old = block.linear(linear);
+                    let new = FrozenLinear::new(cast(old.weight()), old.bias().cloned());
+                    block.set_linear(linear, new);
+                }
+            }
+            decoder
+        };
+        let (stored, widened) = (as_type(&[DType::BF16]), as_type(&[DType::BF16, DType::F32]));
+        assert!(stored.bytes() < widened.bytes() && stored.parameters() == widened.parameters(), "{name}");
+        let ids = tokens(9);
+        let logits = |decoder: &Decoder| {
+            let hidden = decoder.forward(&Batch::packed([ids.as_slice()]), None, None).unwrap();
+            decoder.logits(&hidden, None).unwrap()
+        };
+        assert_eq!(flat(&logits(&stored)), flat(&logits(&widened)), "{name}");
     }
 }
