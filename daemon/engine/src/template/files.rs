@@ -37,7 +37,10 @@ pub(crate) fn find(
             None => return Ok(None),
             Some(Value::String(text)) => BTreeMap::from([(DEFAULT.to_owned(), text.clone())]),
             Some(Value::Array(list)) => list.iter().filter_map(entry).collect(),
-            Some(_) => return Ok(Some(Err("chat_template is neither a text nor a list".to_owned()))),
+            Some(_) => {
+                let why = "chat_template is neither a text nor a list".to_owned();
+                return Err(BaseError::BadTemplate { file: source.path("tokenizer_config.json"), why });
+            }
         };
     }
     let tool_use = named.remove(TOOL_USE);

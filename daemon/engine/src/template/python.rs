@@ -29,7 +29,8 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
         matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map | ValueKind::Undefined)
     });
     environment.add_test("iterable", |value: &Value| {
-        matches!(value.kind(), ValueKind::String | ValueKind::Undefined) || value.try_iter().is_ok()
+        matches!(value.kind(), ValueKind::String | ValueKind::Undefined)
+            || (!value.is_none() && value.try_iter().is_ok())
     });
     environment.add_function("dict", |args: Rest<Value>, named: minijinja::value::Kwargs| {
         let mut pairs: Vec<(Value, Value)> = Vec::new();
