@@ -110,6 +110,7 @@ def recipe(language: str, rates: list[float], all_epochs: list[int]) -> tuple[fl
         folder = demo_notes(hotplate.home / "notes", language)
         data = encoded(folder)
         ours = hotplate.json("train", folder, timeout=900)
+        print(f"hotplate {language}: {ours}", file=sys.stderr, flush=True)
     finally:
         hotplate.close()
     runs = []
