@@ -212,7 +212,8 @@ def runs_ended(hotplate: Hotplate) -> list[dict]:
         rows = store.execute("SELECT id, outcome FROM runs WHERE outcome IS NOT NULL ORDER BY id").fetchall()
     finally:
         store.close()
-    return [{"run": run} | json.loads(last) for run, last in rows]
+    events = [(run, json.loads(last)) for run, last in rows]
+    return [{"run": run} | event.get("result", {}) | {"event": event["event"]} for run, event in events]
 
 
 def ended_since(hotplate: Hotplate, known: int) -> list[dict]:
@@ -227,7 +228,7 @@ def main() -> int:
     arguments.add_argument("--part", action="append", choices=["recipe", "saves"])
     arguments.add_argument("--rates", nargs="+", type=float, default=[1e-3, 2e-3, 4e-3])
     arguments.add_argument("--epochs", nargs="+", type=int, default=[6, 12])
-    arguments.add_argument("--per-save", type=int, default=2)
+    arguments.add_argument("--per-save", type=int, default=1)
     given = arguments.parse_args()
     parts = given.part or ["recipe", "saves"]
     for language in given.languages:

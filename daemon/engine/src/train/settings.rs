@@ -124,11 +124,14 @@ impl TrainSettings {
         let per_epoch = examples.div_ceil(batch).max(1);
         TrainSettings {
             epochs: if incremental {
-                // A save should be learnt in seconds, and the version it starts from knows the voice already.
-                100_usize.div_ceil(per_epoch).clamp(2, 8)
+                // A save should be learnt in seconds, the version it starts from knows the voice already, and ten saves should not cost more
+                // than a third of learning everything anew.
+                100_usize.div_ceil(per_epoch).clamp(2, 3)
             } else {
                 300_usize.div_ceil(per_epoch).clamp(3, 12)
             },
+            // Of three steps, a warm-up would waste the first.
+            warmup_steps: incremental.then_some(0),
             learning_rate: if incremental { learning_rate / 2.0 } else { learning_rate },
             dropout: if examples < 300 { 0.05 } else { 0.0 },
             batch,
