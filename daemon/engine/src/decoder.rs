@@ -606,15 +606,16 @@ impl BlockBackward<'_> {
             Learner::Adapter(pairs) => match (pairs.get(linear), &self.kept.thin[linear as usize]) {
                 (Some(pair), Some(thin)) => {
                     let gradients = match self.context.dropout_of(self.layer, linear) {
-                        None => low_rank::backward(x, thin, dy, pair)?,
+                        None => low_rank::backward_added(dx, x, thin, dy, pair)?,
                         Some(dropout) => {
                             let inner = low_rank::backward(&dropout.apply(x)?, thin, dy, pair)?;
-                            low_rank::LowRankGradients { dx: dropout.apply(&inner.dx)?, ..inner }
+                            let dx = add(&dx, &dropout.apply(&inner.dx)?)?;
+                            low_rank::LowRankGradients { dx, ..inner }
                         }
                     };
                     self.slots.push((Slot::LoraA(linear), gradients.da));
                     self.slots.push((Slot::LoraB(linear), gradients.db));
-                    add(&dx, &gradients.dx)
+                    Ok(gradients.dx)
                 }
                 _ => Ok(dx),
             },

@@ -7,6 +7,9 @@ use std::cmp::Ordering;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// Candidates that top-p looks at before it looks at more.
+const FIRST_CANDIDATES: usize = 64;
+
 /// How an answer is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingOptions {
@@ -80,19 +83,34 @@ impl Sampler {
             candidates.select_nth_unstable_by(self.top_k - 1, likelier);
             candidates.truncate(self.top_k);
         }
-        let narrow = self.top_p < 1.0;
-        if narrow {
-            candidates.sort_unstable_by(likelier);
-        } else if self.top_k > 0 {
-            // Selecting leaves an order that is not ours to rely on.
-            candidates.sort_unstable_by_key(|(token, _)| *token);
-        }
         let temperature = self.temperature;
-        let mut weights: Vec<f64> =
-            candidates.iter().map(|(_, logit)| (f64::from(logit - max) / temperature).exp()).collect();
+        let weight = |logit: f32| (f64::from(logit - max) / temperature).exp();
+        let narrow = self.top_p < 1.0;
+        let mut weights: Vec<f64>;
         if narrow {
-            let wanted = weights.iter().sum::<f64>() * self.top_p;
+            let wanted = candidates.iter().map(|(_, logit)| weight(*logit)).sum::<f64>() * self.top_p;
+            // Sorting a whole vocabulary would take longer than a small model's forward pass; the first few mostly reach far enough.
+            let mut kept = FIRST_CANDIDATES;
+            loop {
+                let all = kept >= candidates.len();
+                if !all {
+                    candidates.select_nth_unstable_by(kept - 1, likelier);
+                }
+                let top = kept.min(candidates.len());
+                candidates[..top].sort_unstable_by(likelier);
+                weights = candidates[..top].iter().map(|(_, logit)| weight(*logit)).collect();
+                if all || weights.iter().sum::<f64>() >= wanted {
+                    break;
+                }
+                kept *= 8;
+            }
             weights.truncate(reaching(&weights, wanted) + 1);
+        } else {
+            if self.top_k > 0 {
+                // Selecting leaves an order that is not ours to rely on.
+                candidates.sort_unstable_by_key(|(token, _)| *token);
+            }
+            weights = candidates.iter().map(|(_, logit)| weight(*logit)).collect();
         }
         let point = self.rng.random::<f64>() * weights.iter().sum::<f64>();
         let chosen = passing(&weights, point);
@@ -229,6 +247,17 @@ mod tests {
         // top-p counts among what top-k left.
         let both = |o: &mut SamplingOptions| (o.top_k, o.top_p) = (2, 0.6);
         assert_near(&shares(&mut sampler(both), &logits(&P)), &[0.0, 1.0, 0.0, 0.0]);
+    }
+
+    /// A flat vocabulary, where many more than the first candidates are needed, and all of them.
+    #[test]
+    fn top_p_reaches_far_into_a_large_vocabulary() {
+        for (top_p, most) in [(0.5, 500), (0.999_999, 1000)] {
+            let mut flat = sampler(|o| o.top_p = top_p);
+            let drawn: Vec<u32> = (0..4000).map(|_| flat.draw(&mut [0.5; 1000], &[])).collect();
+            assert!(drawn.iter().all(|token| (*token as usize) < most));
+            assert!(drawn.iter().any(|token| *token as usize >= most * 9 / 10));
+        }
     }
 
     #[test]

@@ -4,11 +4,15 @@
 //! No `L x L` tensor is kept for backward: the log of each row's normaliser is, and the weights are computed again block by block
 //! (Dao et al. 2022, <https://arxiv.org/abs/2205.14135>).
 
+mod few;
+
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::host::{HostSlice, Merge, View, on_host, product};
+use super::host::{HostSlice, on_host};
+use super::matmul::{Matrix, Start, new_product, product};
+use super::simd::{dot, maximum, sum, wide};
 
 /// Query rows that one block handles.
 const BLOCK: usize = 64;
@@ -56,7 +60,12 @@ pub fn forward(
     let tokens = q.dim(0)?;
     let (qs, ks, vs) = (HostSlice::new(q)?, HostSlice::new(k)?, HostSlice::new(v)?);
     let (qs, ks, vs) = (qs.read()?, ks.read()?, vs.read()?);
-    let tasks: Vec<(Segment, usize, usize)> = segments
+    let mut mixed = vec![0f32; tokens * shape.heads * shape.width];
+    let mut normalisers = vec![0f32; tokens * shape.heads];
+    let (few, many): (Vec<Segment>, Vec<Segment>) =
+        segments.iter().partition(|segment| segment.q_len <= few::MOST_QUERIES);
+    few::forward((&qs, &ks, &vs), &few, shape, (&mut mixed, &mut normalisers));
+    let tasks: Vec<(Segment, usize, usize)> = many
         .iter()
         .flat_map(|segment| {
             (0..segment.q_len)
@@ -70,29 +79,17 @@ pub fn forward(
             let rows = BLOCK.min(segment.q_len - row);
             let (first, mut weights) = scores(&qs, &ks, segment, (row, rows), head, shape);
             let keys = weights.len() / rows;
-            let mut normalisers = vec![0f32; rows];
-            for (index, (line, normaliser)) in
-                weights.chunks_exact_mut(keys).zip(&mut normalisers).enumerate()
-            {
-                let (from, to) = visible(segment, row + index, shape);
-                *normaliser = softmax(&mut line[from - first..to - first]);
-                line[..from - first].fill(0.0);
-                line[to - first..].fill(0.0);
-            }
-            let mut mixture = vec![0f32; rows * shape.width];
-            product(
+            let seen = seen(segment, (row, rows), first, shape);
+            let normalisers = softmax(&mut weights, &seen, shape.scale);
+            let mixture = new_product(
                 (rows, keys, shape.width),
-                (&mut mixture, View::rows(0, shape.width)),
-                (&weights, View::rows(0, keys)),
-                (&vs, key_view(segment, first, head / shape.group(), shape)),
-                1.0,
-                Merge::Replace,
+                Matrix::rows(&weights, keys),
+                keys_of(&vs, segment, first, head / shape.group(), shape),
+                None,
             );
             (mixture, normalisers)
         })
         .collect();
-    let mut mixed = vec![0f32; tokens * shape.heads * shape.width];
-    let mut normalisers = vec![0f32; tokens * shape.heads];
     for (&(segment, row, head), (mixture, normaliser)) in tasks.iter().zip(&blocks) {
         for (index, (line, value)) in mixture.chunks_exact(shape.width).zip(normaliser).enumerate() {
             let place = (segment.q_start + row + index) * shape.heads + head;
@@ -152,55 +149,41 @@ pub fn backward(
                     let (first_key, mut weights) = scores(&qs, &ks, segment, (row, rows), head, shape);
                     let keys = weights.len() / rows;
                     let first = (segment.q_start + row) * shape.heads + head;
-                    for (index, line) in weights.chunks_exact_mut(keys).enumerate() {
-                        let normaliser = ns[first + index * shape.heads];
-                        let (from, to) = visible(segment, row + index, shape);
-                        let (from, to) = (from - first_key, to - first_key);
-                        line[from..to].iter_mut().for_each(|w| *w = exp(*w - normaliser));
-                        line[..from].fill(0.0);
-                        line[to..].fill(0.0);
-                    }
-                    let rows_view = View::rows(first * width, shape.heads * width);
+                    let stride = shape.heads * width;
+                    // A head's rows close together: each meets several products.
+                    let lines = |values: &[f32]| -> Vec<f32> {
+                        let rows = (0..rows).flat_map(|row| &values[first * width + row * stride..][..width]);
+                        rows.copied().collect()
+                    };
+                    let (q, y, dy) = (lines(&qs), lines(&ys), lines(&dys));
+                    let normalisers: Vec<f32> = (0..rows).map(|row| ns[first + row * shape.heads]).collect();
+                    let seen = seen(segment, (row, rows), first_key, shape);
+                    again(&mut weights, &normalisers, &seen, shape.scale);
+                    let dy_rows = Matrix::rows(&dy, width);
                     product(
                         (keys, rows, width),
-                        (&mut dv, View::rows(first_key * width, width)),
-                        (&weights, View::rows(0, keys).transposed()),
-                        (&dys, rows_view),
-                        1.0,
-                        Merge::Add,
+                        (&mut dv[first_key * width..], width),
+                        Matrix::rows(&weights, keys).transposed(),
+                        dy_rows,
+                        Start::Target,
                     );
-                    let mut slopes = vec![0f32; rows * keys];
-                    product(
-                        (rows, width, keys),
-                        (&mut slopes, View::rows(0, keys)),
-                        (&dys, rows_view),
-                        (&vs, key_view(segment, first_key, kv_head, shape).transposed()),
-                        1.0,
-                        Merge::Replace,
-                    );
-                    for (index, (slope, weight)) in
-                        slopes.chunks_exact_mut(keys).zip(weights.chunks_exact(keys)).enumerate()
-                    {
-                        let place = (first + index * shape.heads) * width;
-                        let (y, dy) = (&ys[place..place + width], &dys[place..place + width]);
-                        let along: f32 = y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
-                        slope.iter_mut().zip(weight).for_each(|(s, w)| *s = w * (*s - along));
-                    }
+                    let values = keys_of(&vs, segment, first_key, kv_head, shape).transposed();
+                    let mut slopes = new_product((rows, width, keys), dy_rows, values, None);
+                    through_softmax(&mut slopes, &weights, &y, &dy, width, shape.scale);
+                    let slope_rows = Matrix::rows(&slopes, keys);
                     product(
                         (rows, keys, width),
-                        (&mut dq, View::rows((row * group + member) * width, group * width)),
-                        (&slopes, View::rows(0, keys)),
-                        (&ks, key_view(segment, first_key, kv_head, shape)),
-                        shape.scale,
-                        Merge::Replace,
+                        (&mut dq[(row * group + member) * width..], group * width),
+                        slope_rows,
+                        keys_of(&ks, segment, first_key, kv_head, shape),
+                        Start::Zero,
                     );
                     product(
                         (keys, rows, width),
-                        (&mut dk, View::rows(first_key * width, width)),
-                        (&slopes, View::rows(0, keys).transposed()),
-                        (&qs, rows_view),
-                        shape.scale,
-                        Merge::Add,
+                        (&mut dk[first_key * width..], width),
+                        slope_rows.transposed(),
+                        Matrix::rows(&q, width),
+                        Start::Target,
                     );
                 }
             }
@@ -237,14 +220,14 @@ fn visible(segment: Segment, row: usize, shape: Heads) -> (usize, usize) {
     (shape.window.map_or(0, |window| end.saturating_sub(window.max(1))), end)
 }
 
-/// A key head's rows of a segment from `first` on.
-fn key_view(segment: Segment, first: usize, kv_head: usize, shape: Heads) -> View {
+/// A key head's rows of a segment from `first` on, of keys or of values.
+fn keys_of(values: &[f32], segment: Segment, first: usize, kv_head: usize, shape: Heads) -> Matrix<'_, f32> {
     let row = shape.kv_heads * shape.width;
-    View::rows((segment.k_start + first) * row + kv_head * shape.width, row)
+    Matrix::rows(&values[(segment.k_start + first) * row + kv_head * shape.width..], row)
 }
 
-/// Scaled products of a block of queries with the keys from the first that its first row sees to the last that its last row sees; not yet
-/// masked. Also which key is the first.
+/// Products of a block of queries with the keys from the first that its first row sees to the last that its last row sees; neither scaled
+/// nor masked. Also which key is the first.
 fn scores(
     qs: &[f32],
     ks: &[f32],
@@ -255,32 +238,73 @@ fn scores(
 ) -> (usize, Vec<f32>) {
     let (first, _) = visible(segment, row, shape);
     let (_, end) = visible(segment, row + rows - 1, shape);
-    let keys = end - first;
     let stride = shape.heads * shape.width;
-    let mut scores = vec![0f32; rows * keys];
-    product(
-        (rows, shape.width, keys),
-        (&mut scores, View::rows(0, keys)),
-        (qs, View::rows((segment.q_start + row) * stride + head * shape.width, stride)),
-        (ks, key_view(segment, first, head / shape.group(), shape).transposed()),
-        shape.scale,
-        Merge::Replace,
+    let query = (segment.q_start + row) * stride + head * shape.width;
+    let scores = new_product(
+        (rows, shape.width, end - first),
+        Matrix::rows(&qs[query..], stride),
+        keys_of(ks, segment, first, head / shape.group(), shape).transposed(),
+        None,
     );
     (first, scores)
 }
 
-/// In place; returns the log of the sum of exponentials.
-fn softmax(line: &mut [f32]) -> f32 {
-    let top = line.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0f32;
-    for value in &mut *line {
-        *value = exp(*value - top);
-        sum += *value;
+/// For each row of a block, which of its keys it sees, counted from the block's first.
+fn seen(segment: Segment, (row, rows): (usize, usize), first: usize, shape: Heads) -> Vec<(usize, usize)> {
+    let of = |row| visible(segment, row, shape);
+    (row..row + rows).map(of).map(|(from, to)| (from - first, to - first)).collect()
+}
+
+wide! {
+    /// A block's scores to weights, in place; returns the log of each row's sum of exponentials.
+    fn softmax(weights: &mut [f32], seen: &[(usize, usize)], scale: f32) -> Vec<f32> {
+        let keys = weights.len() / seen.len();
+        let mut normalisers = Vec::with_capacity(seen.len());
+        for (line, &(from, to)) in weights.chunks_exact_mut(keys).zip(seen) {
+            line[..from].fill(0.0);
+            line[to..].fill(0.0);
+            let line = &mut line[from..to];
+            let top = maximum(line) * scale;
+            for value in &mut *line {
+                *value = exp(*value * scale - top);
+            }
+            let sum = sum(line);
+            let part = 1.0 / sum;
+            for value in line {
+                *value *= part;
+            }
+            normalisers.push(top + sum.ln());
+        }
+        normalisers
     }
-    for value in line {
-        *value /= sum;
+}
+
+wide! {
+    /// A block's scores to the weights that the forward pass had, in place.
+    fn again(weights: &mut [f32], normalisers: &[f32], seen: &[(usize, usize)], scale: f32) {
+        let keys = weights.len() / seen.len();
+        for ((line, normaliser), &(from, to)) in weights.chunks_exact_mut(keys).zip(normalisers).zip(seen) {
+            line[..from].fill(0.0);
+            line[to..].fill(0.0);
+            for value in &mut line[from..to] {
+                *value = exp(*value * scale - normaliser);
+            }
+        }
     }
-    top + sum.ln()
+}
+
+wide! {
+    /// Gradients of a block's weights to those of its products of queries and keys, in place. `y` and `dy` are the block's rows.
+    fn through_softmax(slopes: &mut [f32], weights: &[f32], y: &[f32], dy: &[f32], width: usize, scale: f32) {
+        let keys = slopes.len() * width / y.len();
+        let rows = slopes.chunks_exact_mut(keys).zip(weights.chunks_exact(keys));
+        for ((slopes, weights), (y, dy)) in rows.zip(y.chunks_exact(width).zip(dy.chunks_exact(width))) {
+            let along = dot(y, dy);
+            for (slope, weight) in slopes.iter_mut().zip(weights) {
+                *slope = weight * (*slope - along) * scale;
+            }
+        }
+    }
 }
 
 /// Each segment's rows of all heads as `[heads, rows, d]`, the key heads repeated for their queries.

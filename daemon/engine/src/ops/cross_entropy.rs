@@ -3,18 +3,19 @@
 //! Takes the head's weight, so that full logits of a batch never exist: rows go through in chunks, and where a gradient is wanted it is made
 //! in the same pass.
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
 use super::add::{accumulate, add};
 use super::exp::exp;
 use super::frozen_linear::FrozenLinear;
-use super::host::{HostSlice, on_host};
+use super::host::{HostSlice, change, on_host};
 use super::low_rank;
+use super::simd::{maximum, sum_of, wide};
 use crate::lora::Lora;
 
-/// Logits that may exist at once (floats).
-pub(crate) const LOGITS_AT_ONCE: usize = 4 << 20;
+/// Logits that may exist at once (floats). Each chunk of rows reads the whole head, so there should be a hundred rows in it.
+pub(crate) const LOGITS_AT_ONCE: usize = 16 << 20;
 
 /// What is wanted beside the losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,7 @@ pub fn cross_entropy(
     Ok(CrossEntropy { losses, dhidden, dhead, dpair: da.zip(db) })
 }
 
+/// Losses, and slopes where they are wanted: those may take the logits' memory.
 fn rows_of(
     logits: &Tensor,
     targets: &[u32],
@@ -91,30 +93,26 @@ fn rows_of(
         return composed(logits, targets, factor, gradient);
     }
     let vocab = logits.dim(1)?;
-    let values = HostSlice::new(logits)?;
-    let values = values.read()?;
     if gradient == Gradient::None {
-        let losses = values
-            .par_chunks(vocab)
-            .zip(targets)
-            .map(|(row, target)| normaliser(row) - row[*target as usize]);
+        let values = HostSlice::new(logits)?;
+        let values = values.read()?;
+        let rows = values.par_chunks(vocab).zip(targets);
+        let losses = rows.map(|(row, target)| normaliser(row) - row[*target as usize]);
         return Ok((losses.collect(), None));
     }
-    let mut slopes = vec![0f32; values.len()];
-    let losses = slopes
-        .par_chunks_mut(vocab)
-        .zip(values.par_chunks(vocab))
-        .zip(targets)
-        .map(|((slope, row), target)| {
+    // The slopes take the logits' place: nobody else has them.
+    let losses = change(logits, |values| {
+        let rows = values.par_chunks_mut(vocab).zip(targets);
+        let row = |(row, target): (&mut [f32], &u32)| {
             let normaliser = normaliser(row);
-            for (s, x) in slope.iter_mut().zip(row) {
-                *s = exp(x - normaliser) * factor as f32;
-            }
-            slope[*target as usize] -= factor as f32;
-            normaliser - row[*target as usize]
-        })
-        .collect();
-    Ok((losses, Some(Tensor::from_vec(slopes, logits.dims(), &Device::Cpu)?)))
+            let loss = normaliser - row[*target as usize];
+            slopes(row, normaliser, factor as f32);
+            row[*target as usize] -= factor as f32;
+            loss
+        };
+        rows.map(row).collect()
+    })?;
+    Ok((losses, Some(logits.clone())))
 }
 
 fn composed(
@@ -134,28 +132,27 @@ fn composed(
     Ok((losses, Some(softmax.scatter_add(&index, &minus, 1)?)))
 }
 
-/// The log of the sum of exponentials.
-fn normaliser(row: &[f32]) -> f32 {
-    let top = maximum(row);
-    // Sixteen running sums: vector registers, and a fixed order.
-    let mut lanes = [0f32; 16];
-    let (whole, rest) = row.as_chunks::<16>();
-    for chunk in whole {
-        for (sum, x) in lanes.iter_mut().zip(chunk) {
-            *sum += exp(x - top);
-        }
+wide! {
+    /// The log of the sum of exponentials.
+    fn normaliser(row: &[f32]) -> f32 {
+        let top = maximum(row);
+        top + sum_of(row, |x| exp(x - top)).ln()
     }
-    let rest: f32 = rest.iter().map(|x| exp(x - top)).sum();
-    top + (lanes.iter().sum::<f32>() + rest).ln()
 }
 
-/// NaN anywhere gives NaN: a broken row must not look like a finite loss.
-fn maximum(row: &[f32]) -> f32 {
-    row.iter().copied().fold(f32::NEG_INFINITY, |top, x| if x > top || x.is_nan() { x } else { top })
+wide! {
+    /// Logits to `factor` times their softmax, in place.
+    fn slopes(row: &mut [f32], normaliser: f32, factor: f32) {
+        for x in row {
+            *x = exp(*x - normaliser) * factor;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::ops::gradient_check::{distance, random, slope};
 

@@ -18,3 +18,4 @@ pub mod low_rank;
 pub(crate) mod matmul;
 pub mod rms_norm;
 pub mod rope;
+pub(crate) mod simd;

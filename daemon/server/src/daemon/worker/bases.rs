@@ -20,7 +20,7 @@ use crate::daemon::{faults, memory};
 /// Bases in memory at a time.
 const BASES: usize = 3;
 /// Adapters are small; each version is loaded once.
-const ADAPTERS: usize = 32;
+const ADAPTERS: usize = 64;
 
 pub(super) struct Bases {
     device: Device,

@@ -1,0 +1,125 @@
+//! Attention of a few queries over many keys, as when a token is written behind a long text: a product of matrices would spend its time on
+//! laying out the keys, which are read once.
+//!
+//! Keys are cut into stretches of a fixed length, so that threads share the work and the bits do not depend on their number. Each stretch has its own
+//! maximum and normaliser, and they are joined in order.
+
+use rayon::prelude::*;
+
+use super::super::exp::exp;
+use super::super::simd::{dot, maximum, sum, wide};
+use super::{Heads, Segment, visible};
+
+/// Segments of so many queries or fewer come here.
+pub(super) const MOST_QUERIES: usize = 8;
+/// Keys of a stretch.
+const STRETCH: usize = 256;
+
+/// One query row of one key head, over one stretch of keys.
+#[derive(Clone, Copy)]
+struct Task {
+    segment: Segment,
+    row: usize,
+    kv_head: usize,
+    /// The first key, and how many.
+    keys: (usize, usize),
+}
+
+/// What a stretch gives for the query heads that share its key head.
+struct Partial {
+    tops: Vec<f32>,
+    sums: Vec<f32>,
+    /// Not yet divided by the sums: `[group, d]`.
+    mixture: Vec<f32>,
+}
+
+/// Fills the rows of these segments in `mixed` (`[tokens, heads, d]`) and `normalisers` (`[tokens, heads]`).
+pub(super) fn forward(
+    (qs, ks, vs): (&[f32], &[f32], &[f32]),
+    segments: &[Segment],
+    shape: Heads,
+    (mixed, normalisers): (&mut [f32], &mut [f32]),
+) {
+    let mut tasks = Vec::new();
+    for &segment in segments {
+        for row in 0..segment.q_len {
+            for kv_head in 0..shape.kv_heads {
+                let (from, to) = visible(segment, row, shape);
+                for start in (from..to).step_by(STRETCH) {
+                    let keys = (start, STRETCH.min(to - start));
+                    tasks.push(Task { segment, row, kv_head, keys });
+                }
+            }
+        }
+    }
+    let partials: Vec<Partial> = if tasks.len() > 4 {
+        tasks.par_iter().map(|task| stretch(qs, ks, vs, *task, shape)).collect()
+    } else {
+        tasks.iter().map(|task| stretch(qs, ks, vs, *task, shape)).collect()
+    };
+    let (group, width) = (shape.group(), shape.width);
+    let mut from = 0;
+    while let Some(first) = tasks.get(from) {
+        let same = |task: &&Task| {
+            task.segment == first.segment && task.row == first.row && task.kv_head == first.kv_head
+        };
+        let to = from + tasks[from..].iter().take_while(same).count();
+        let parts = &partials[from..to];
+        for member in 0..group {
+            let place = (first.segment.q_start + first.row) * shape.heads + first.kv_head * group + member;
+            let target = &mut mixed[place * width..][..width];
+            let top = parts.iter().map(|part| part.tops[member]).fold(f32::NEG_INFINITY, f32::max);
+            let mut sum = 0f32;
+            target.fill(0.0);
+            for part in parts {
+                let weight = exp(part.tops[member] - top);
+                sum += weight * part.sums[member];
+                for (y, x) in target.iter_mut().zip(&part.mixture[member * width..][..width]) {
+                    *y += weight * x;
+                }
+            }
+            target.iter_mut().for_each(|y| *y /= sum);
+            normalisers[place] = top + sum.ln();
+        }
+        from = to;
+    }
+}
+
+wide! {
+    fn stretch(qs: &[f32], ks: &[f32], vs: &[f32], task: Task, shape: Heads) -> Partial {
+        let (group, width) = (shape.group(), shape.width);
+        let (start, len) = task.keys;
+        let stride = shape.kv_heads * width;
+        let first_key = (task.segment.k_start + start) * stride + task.kv_head * width;
+        let first_query = ((task.segment.q_start + task.row) * shape.heads + task.kv_head * group) * width;
+        let queries = &qs[first_query..first_query + group * width];
+        let scale = shape.scale;
+        let mut weights = vec![0f32; group * len];
+        for key in 0..len {
+            let line = &ks[first_key + key * stride..][..width];
+            for (member, query) in queries.chunks_exact(width).enumerate() {
+                weights[member * len + key] = dot(query, line) * scale;
+            }
+        }
+        let (mut tops, mut sums) = (Vec::with_capacity(group), Vec::with_capacity(group));
+        for line in weights.chunks_exact_mut(len) {
+            let top = maximum(line);
+            for weight in line.iter_mut() {
+                *weight = exp(*weight - top);
+            }
+            tops.push(top);
+            sums.push(sum(line));
+        }
+        let mut mixture = vec![0f32; group * width];
+        for key in 0..len {
+            let line = &vs[first_key + key * stride..][..width];
+            for (member, target) in mixture.chunks_exact_mut(width).enumerate() {
+                let weight = weights[member * len + key];
+                for (y, x) in target.iter_mut().zip(line) {
+                    *y += weight * x;
+                }
+            }
+        }
+        Partial { tops, sums, mixture }
+    }
+}
