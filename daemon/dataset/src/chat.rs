@@ -54,7 +54,6 @@ impl Role {
     }
 
     /// The role that a message's word means. Some families have words of their own; the message keeps them.
-    #[expect(dead_code, reason = "records with tools are read next")]
     pub(crate) fn of(word: &str) -> Option<Role> {
         match word {
             "ipython" | "function" => Some(Role::Tool),

@@ -2,12 +2,18 @@
 //! findings readable.
 
 use std::collections::{BTreeMap, HashMap, hash_map};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use rayon::prelude::*;
 
 use crate::content::{Content, Example, ExampleId};
-use crate::findings::{Code, Finding, duplicate, too_long};
+use crate::findings::{
+    Code, Finding, duplicate, nothing_learnt, template_leakage, template_refuses, too_long,
+};
 use crate::formats::Found;
-use crate::read::Limits;
+use crate::read::{Limits, Measured};
+use crate::shapes::Shape;
+use crate::title::title;
 
 /// More findings of one code in one file than this are counted, not listed: a log file that is called `.jsonl` should not
 /// bury the rest.
@@ -22,6 +28,7 @@ pub(crate) struct Collector<'a> {
     /// Of the current file.
     counts: BTreeMap<Code, usize>,
     unlisted: BTreeMap<Code, Finding>,
+    shapes: BTreeMap<Shape, usize>,
 }
 
 impl<'a> Collector<'a> {
@@ -33,36 +40,79 @@ impl<'a> Collector<'a> {
             places: HashMap::new(),
             counts: BTreeMap::new(),
             unlisted: BTreeMap::new(),
+            shapes: BTreeMap::new(),
         }
     }
 
     /// Takes what was found in `file`.
     pub(crate) fn add(&mut self, file: &Path, found: Found) {
         match found {
-            Found::Example { content, lines } => self.example(file.to_owned(), content, lines),
+            Found::Example { shape, content, title: given, lines } => {
+                *self.shapes.entry(shape).or_default() += 1;
+                let title = match &content {
+                    Content::Text(text) => title(text, given.as_deref(), file),
+                    _ => None,
+                };
+                self.example(Example { id: content.id(), content, title, file: file.to_owned(), lines });
+            }
             Found::Finding(finding) => self.finding(finding),
         }
     }
 
-    fn example(&mut self, file: PathBuf, content: Content, lines: (usize, usize)) {
-        let id = content.id();
-        match self.places.entry(id) {
+    /// How many records of which shape the current file has so far.
+    pub(crate) fn shapes(&self) -> Vec<(Shape, usize)> {
+        self.shapes.iter().map(|(shape, count)| (*shape, *count)).collect()
+    }
+
+    fn example(&mut self, example: Example) {
+        let Example { id, file, lines, content, .. } = &example;
+        match self.places.entry(*id) {
             hash_map::Entry::Occupied(place) => {
                 if let Some(first) = self.examples.get(*place.get()) {
-                    let finding = duplicate(&file, lines, (&first.file, first.lines.0));
+                    let finding = duplicate(file, *lines, (&first.file, first.lines.0));
                     self.finding(finding);
                 }
                 return;
             }
             hash_map::Entry::Vacant(place) => place.insert(self.examples.len()),
         };
-        if let Some(count_tokens) = self.limits.count_tokens {
-            let tokens = count_tokens(&content);
-            if tokens > self.limits.max_tokens {
-                self.finding(too_long(&file, lines, tokens, self.limits.max_tokens));
-            }
+        if let Some(finding) = template_leakage(file, *lines, content) {
+            self.finding(finding);
         }
-        self.examples.push(Example { id, content, title: None, file, lines });
+        self.examples.push(example);
+    }
+
+    /// Measures all examples, several at a time; what cannot be learnt goes.
+    fn measure(&mut self) -> Vec<Measured> {
+        let Some(measure) = self.limits.measure else { return Vec::new() };
+        let max_tokens = self.limits.max_tokens;
+        let examples = std::mem::take(&mut self.examples);
+        let measured: Vec<_> = examples.par_iter().map(measure).collect();
+        let mut kept = Vec::with_capacity(examples.len());
+        let mut file = None;
+        for (example, measured) in examples.into_iter().zip(measured) {
+            let Example { lines, .. } = example;
+            if file.as_ref().is_some_and(|file| *file != example.file) {
+                self.end_file();
+            }
+            match measured {
+                Err(why) => self.finding(template_refuses(&example.file, lines, &why)),
+                Ok(Measured { tokens, learnt: 0 }) => {
+                    self.finding(nothing_learnt(&example.file, lines, tokens, max_tokens));
+                }
+                Ok(measured) => {
+                    if measured.tokens > max_tokens {
+                        self.finding(too_long(&example.file, lines, measured.tokens, max_tokens));
+                    }
+                    kept.push(measured);
+                    file = Some(example.file.clone());
+                    self.examples.push(example);
+                    continue;
+                }
+            }
+            file = Some(example.file);
+        }
+        kept
     }
 
     pub(crate) fn finding(&mut self, finding: Finding) {
@@ -85,15 +135,17 @@ impl<'a> Collector<'a> {
             self.findings.push(finding);
         }
         self.counts.clear();
+        self.shapes.clear();
     }
 
     /// Examples in the order they came, findings in the order of files and lines.
-    pub(crate) fn finish(mut self) -> (Vec<Example>, Vec<Finding>) {
+    pub(crate) fn finish(mut self) -> (Vec<Example>, Vec<Measured>, Vec<Finding>) {
+        let measured = self.measure();
         self.end_file();
         self.findings.sort_by(|one, other| {
             (&one.file, one.lines, one.code).cmp(&(&other.file, other.lines, other.code))
         });
-        (self.examples, self.findings)
+        (self.examples, measured, self.findings)
     }
 }
 

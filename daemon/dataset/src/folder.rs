@@ -8,7 +8,7 @@ use std::{fs, io};
 use crate::findings::UNSUPPORTED;
 use crate::formats::Format;
 
-/// Whether a save of this file can change the dataset: a `.txt`, `.md` or `.jsonl` file (whatever the case of the ending) that is
+/// Whether a save of this file can change the dataset: a file with an ending that is read (in whatever case) that is
 /// neither hidden nor an editor's temporary file, and lies in no folder that is left alone.
 ///
 /// `path` is relative to the dataset's folder. Of an absolute path only the file's name is judged: the dataset itself may lie
@@ -168,6 +168,11 @@ mod tests {
             "A.TXT",
             "sub/b.md",
             "c.jsonl",
+            "d.ndjson",
+            "e.json",
+            "f.csv",
+            "g.TSV",
+            "h.parquet",
             "~a.txt",
             "#1 soup.md",
             "./a.txt",
@@ -192,7 +197,7 @@ mod tests {
             "a.txt.part",
             "~$a.txt",
             "hotplate.toml",
-            "a.json",
+            "a.yaml",
             ".git/a.txt",
             "sub/.ipynb_checkpoints/a.md",
             "node_modules/x/README.md",

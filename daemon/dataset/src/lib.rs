@@ -12,7 +12,10 @@
 //! - `.txt`, `.md`: one file is one example, or several, separated by lines of three hyphens. A separator at the
 //!   very start or end of a file is only a border. A YAML front matter block at the start of a `.md` file (the
 //!   kind blog engines write) is no example and no part of one.
-//! - `.jsonl`: each line one object with `text`, or `prompt` and `completion`, or `messages`.
+//! - `.jsonl`, `.ndjson`: a record a line. `.json`: a list of records, an object with such a list under `data`, `train` or a like
+//!   name, or one record. `.csv`, `.tsv`: a record a row, the first row names the fields. `.parquet`: a record a row.
+//! - A record's shape is told by its fields ([`Shape`]): `text`, `prompt` with `completion`, `messages` (with `tools`),
+//!   `instruction` with `output` (alpaca), `conversations` (sharegpt).
 //! - UTF-8, with or without a byte order mark, with either kind of line end. Blank lines around a text are not
 //!   part of it.
 //! - Folders are walked to the bottom in sorted order. Hidden files and folders, editors' temporary files and
@@ -29,11 +32,13 @@ mod language;
 mod lines;
 mod read;
 pub mod recipe;
+mod shapes;
 mod sketch;
 mod split;
 mod style;
 #[cfg(test)]
 mod testing;
+mod title;
 mod train_on;
 
 pub use changes::{Changes, changes};
@@ -41,7 +46,9 @@ pub use chat::{Chat, Role, Turn};
 pub use content::{Content, ContentHash, Example, ExampleId};
 pub use findings::{Code, Finding};
 pub use folder::is_dataset_file;
-pub use read::{Dataset, DatasetError, FileStamp, Limits, read, read_one};
+pub use formats::Format;
+pub use read::{Dataset, DatasetError, FileStamp, Limits, Measure, Measured, read, read_one};
+pub use shapes::Shape;
 pub use sketch::Sketch;
 pub use split::{Side, split};
 pub use style::{Style, UnknownStyle};

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::collect::Collector;
-use crate::content::{Content, ContentHash, Example};
+use crate::content::{ContentHash, Example};
 use crate::findings::{Finding, unreadable, unsupported_file};
 use crate::folder::{Listing, list};
-use crate::formats::{Format, Parser};
-use crate::lines::LineCutter;
+use crate::formats::{Format, Parser, parquet};
+use crate::shapes::Shape;
 
 /// What a folder holds, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Dataset {
     pub files: Vec<FileStamp>,
     /// Each content once, in the order of files and lines.
     pub examples: Vec<Example>,
+    /// Of each example in turn, where there was a measure.
+    pub measured: Vec<Measured>,
     /// In the order of files and lines.
     pub findings: Vec<Finding>,
 }
@@ -36,22 +38,37 @@ pub struct FileStamp {
     pub modified: SystemTime,
     /// Of the bytes that were read.
     pub hash: ContentHash,
+    pub format: Format,
+    /// How many records of which shape became examples, or would have but for a duplicate.
+    pub shapes: Vec<(Shape, usize)>,
 }
+
+/// What training makes of an example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Measured {
+    /// Uncut.
+    pub tokens: usize,
+    /// Tokens that carry loss, of those that are not cut off.
+    pub learnt: usize,
+}
+
+/// Measures an example as training will see it, or says why training cannot. Called from several threads.
+pub type Measure<'a> = dyn Fn(&Example) -> Result<Measured, String> + Sync + 'a;
 
 /// How large an example may be.
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {
     /// Longer examples get a finding; the engine cuts them.
     pub max_tokens: usize,
-    /// Counts an example's tokens as training will; without it nothing is too long.
-    pub count_tokens: Option<&'a dyn Fn(&Content) -> usize>,
+    /// Without it nothing is too long.
+    pub measure: Option<&'a Measure<'a>>,
     /// A larger note or JSONL line is left out, and never held in memory as a whole.
     pub max_record_bytes: usize,
 }
 
 impl Default for Limits<'_> {
     fn default() -> Self {
-        Self { max_tokens: usize::MAX, count_tokens: None, max_record_bytes: 8 << 20 }
+        Self { max_tokens: usize::MAX, measure: None, max_record_bytes: 8 << 20 }
     }
 }
 
@@ -97,7 +114,7 @@ pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError>
     let mut stamps = Vec::with_capacity(files.len());
     for path in files {
         match read_file(&folder, &path, limits, &mut collector) {
-            Ok(stamp) => stamps.push(stamp),
+            Ok(stamp) => stamps.push(FileStamp { shapes: collector.shapes(), ..stamp }),
             Err(error) => collector.finding(unreadable(&path, &error)),
         }
         collector.end_file();
@@ -114,8 +131,8 @@ pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError>
         collector.finding(unsupported_file(first, ending, count));
         collector.end_file();
     }
-    let (examples, findings) = collector.finish();
-    Ok(Dataset { folder, files: stamps, examples, findings })
+    let (examples, measured, findings) = collector.finish();
+    Ok(Dataset { folder, files: stamps, examples, measured, findings })
 }
 
 /// Reads the examples of one file; its folder is the dataset's.
@@ -130,9 +147,10 @@ pub fn read_one(file: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetErro
     let mut collector = Collector::new(limits);
     let stamp = read_file(folder, path, limits, &mut collector)
         .map_err(|source| DatasetError::UnreadableFile { file: file.to_owned(), source })?;
+    let stamp = FileStamp { shapes: collector.shapes(), ..stamp };
     collector.end_file();
-    let (examples, findings) = collector.finish();
-    Ok(Dataset { folder: folder.to_owned(), files: vec![stamp], examples, findings })
+    let (examples, measured, findings) = collector.finish();
+    Ok(Dataset { folder: folder.to_owned(), files: vec![stamp], examples, measured, findings })
 }
 
 /// Streams one file through its parser. What was found before an error stays found.
@@ -153,8 +171,7 @@ fn read_file(
     let mut file = File::open(&full_path)?;
     let modified = file.metadata()?.modified()?;
     let mut hasher = blake3::Hasher::new();
-    let mut cutter = LineCutter::new(limits.max_record_bytes);
-    let mut parser = Parser::new(format, path, limits.max_record_bytes);
+    let mut parser = None;
     let mut bytes = 0;
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -167,11 +184,22 @@ fn read_file(
         let chunk = buffer.get(..count).unwrap_or_default();
         bytes += count as u64;
         hasher.update(chunk);
-        cutter.push(chunk, &mut |line| parser.line(line, &mut |found| collector.add(path, found)));
+        if bytes == chunk.len() as u64 {
+            parser = Parser::new(format, path, limits.max_record_bytes, chunk);
+        }
+        if let Some(parser) = &mut parser {
+            parser.push(chunk, &mut |found| collector.add(path, found));
+        }
     }
-    cutter.finish(&mut |line| parser.line(line, &mut |found| collector.add(path, found)));
-    parser.finish(&mut |found| collector.add(path, found));
-    Ok(FileStamp { path: path.to_owned(), bytes, modified, hash: hasher.finalize().into() })
+    let mut add = |found| collector.add(path, found);
+    if format == Format::Parquet {
+        file.rewind()?;
+        parquet::read(path, file, limits.max_record_bytes, &mut add);
+    } else if let Some(parser) = parser.or_else(|| Parser::new(format, path, limits.max_record_bytes, b"")) {
+        parser.finish(&mut add);
+    }
+    let hash = hasher.finalize().into();
+    Ok(FileStamp { path: path.to_owned(), bytes, modified, hash, format, shapes: Vec::new() })
 }
 
 #[cfg(test)]
@@ -300,7 +328,14 @@ mod tests {
                     _ => content.extend_from_slice(pieces[(random.next() % pieces.len() as u64) as usize]),
                 }
             }
-            let dataset = read_files(&[("a.txt", &content), ("b.md", &content), ("c.jsonl", &content)]);
+            let dataset = read_files(&[
+                ("a.txt", &content),
+                ("b.md", &content),
+                ("c.jsonl", &content),
+                ("d.json", &content),
+                ("e.csv", &content),
+                ("f.parquet", &content),
+            ]);
             let lines = content.split(|byte| *byte == b'\n').count();
             for finding in &dataset.findings {
                 let (first, last) = finding.lines;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use expect_test::Expect;
 
+use crate::chat::Turn;
 use crate::content::{Content, Example};
 use crate::findings::Finding;
-use crate::read::{Dataset, Limits, read};
+use crate::read::{Dataset, Limits, Measured, read};
 
 pub(crate) fn text_example(text: &str) -> Example {
     let content = Content::Text(text.to_owned());
@@ -15,12 +16,18 @@ pub(crate) fn text_example(text: &str) -> Example {
 }
 
 /// One token a character, so that a test can count with its fingers.
-pub(crate) fn count_characters(content: &Content) -> usize {
-    match content {
+pub(crate) fn count_characters(example: &Example) -> Result<Measured, String> {
+    let tokens = match &example.content {
         Content::Text(text) => text.chars().count(),
         Content::Completion { prompt, completion } => prompt.chars().count() + completion.chars().count(),
         Content::Chat(chat) => chat.turns.iter().map(|turn| turn.content.chars().count()).sum(),
-    }
+    };
+    let learnt = match &example.content {
+        Content::Text(_) => tokens,
+        Content::Completion { prompt, .. } => 60_usize.saturating_sub(prompt.chars().count()),
+        Content::Chat(chat) => chat.learnt().count(),
+    };
+    Ok(Measured { tokens, learnt })
 }
 
 /// Up to 60 tokens an example and 4000 bytes a record.
@@ -31,7 +38,7 @@ pub(crate) fn read_files(files: &[(&str, &[u8])]) -> Dataset {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    let limits = Limits { max_tokens: 60, count_tokens: Some(&count_characters), max_record_bytes: 4000 };
+    let limits = Limits { max_tokens: 60, measure: Some(&count_characters), max_record_bytes: 4000 };
     read(folder.path(), &limits).unwrap()
 }
 
@@ -48,7 +55,7 @@ pub(crate) fn check_bytes(files: &[(&str, &[u8])], expected: &Expect) {
                 let turns: Vec<_> = chat
                     .turns
                     .iter()
-                    .map(|turn| format!("{}: {:?}", turn.role.name(), turn.content))
+                    .map(|turn| format!("{}: {}", turn.role.name(), shown_turn(turn)))
                     .collect();
                 turns.join(", ")
             }
@@ -65,6 +72,14 @@ pub(crate) fn check_bytes(files: &[(&str, &[u8])], expected: &Expect) {
 pub(crate) fn check(files: &[(&str, &str)], expected: &Expect) {
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
     check_bytes(&files, expected);
+}
+
+/// Its text, or the whole message where it says more.
+fn shown_turn(turn: &Turn) -> String {
+    match &turn.message {
+        None => format!("{:?}", turn.content),
+        Some(message) => serde_json::to_string(message).unwrap(),
+    }
 }
 
 pub(crate) fn line_of(finding: &Finding) -> String {

@@ -144,6 +144,10 @@ mod tests {
             heldout_examples: 1,
             tokens: 30,
             longest_tokens: 12,
+            shortest_tokens: 12,
+            median_tokens: 12,
+            truncated_examples: 0,
+            kinds: Vec::new(),
             findings: vec![Finding {
                 code: "HP003".into(),
                 name: "invalid-json".into(),

@@ -153,6 +153,10 @@ impl Session {
                 heldout_examples: 1,
                 tokens: 20,
                 longest_tokens: 12,
+                shortest_tokens: 12,
+                median_tokens: 12,
+                truncated_examples: 0,
+                kinds: Vec::new(),
                 settings: Vec::new(),
                 listed: Vec::new(),
                 findings: vec![Finding {

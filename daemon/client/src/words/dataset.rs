@@ -1,7 +1,9 @@
 //! What a check found, and what a run would do.
 
 use hotplate_protocol::knobs::{Effective, Source};
-use hotplate_protocol::methods::check::{CheckResult, ExampleState, Finding, ListedExample};
+use hotplate_protocol::methods::check::{
+    CheckResult, ExampleState, FileKind, Finding, ListedExample, ShapeCount,
+};
 use hotplate_protocol::run::{Plan, RunKind};
 
 use serde_json::Value;
@@ -22,19 +24,65 @@ pub fn check_summary(check: &CheckResult) -> String {
     if check.examples < FEWEST {
         found.push_str(
             "\nToo few to train: at least 2 are needed, and 10 or more to learn well. Put texts there: .txt or .md files (one note each, \
-             or several separated by lines of ---), or .jsonl with text, prompt and completion, or messages.",
+             or several separated by lines of ---), or .jsonl, .json, .csv or .parquet with text, prompt and completion, or messages.",
         );
     }
+    let lengths = match check.examples {
+        0 => String::new(),
+        _ => format!(
+            ", {} to {}, half of them up to {}",
+            number(check.shortest_tokens),
+            number(check.longest_tokens),
+            number(check.median_tokens)
+        ),
+    };
+    let cut = match check.truncated_examples {
+        0 => String::new(),
+        some => format!(" The end of {} is cut off.", count(some, "example")),
+    };
+    let kinds = kinds(&check.kinds);
     format!(
-        "{} in {} of {}: {}, the longest {}.\n{} to learn from, {} held out to judge by.{found}",
+        "{} in {} of {}: {}{lengths}.{cut}\n{kinds}{} to learn from, {} held out to judge by.{found}",
         count(check.examples, "example"),
         count(check.files, "file"),
         check.folder.display(),
         count(check.tokens, "token"),
-        number(check.longest_tokens),
         number(check.train_examples),
         number(check.heldout_examples),
     )
+}
+
+/// More files than these are told by their kind, not by their name.
+const MOST_FILES: usize = 12;
+
+/// What was read as what: a line a file, or a line a kind where there are many.
+fn kinds(files: &[FileKind]) -> String {
+    let mut lines: Vec<(String, usize, Vec<ShapeCount>)> = Vec::new();
+    for FileKind { file, format, shapes } in files {
+        let name = if files.len() > MOST_FILES { String::new() } else { format!("{}: ", file.display()) };
+        let name = format!("{name}{format}");
+        let Some((_, count, known)) = lines.iter_mut().find(|(known, ..)| *known == name) else {
+            lines.push((name, 1, shapes.clone()));
+            continue;
+        };
+        *count += 1;
+        for ShapeCount { shape, records } in shapes {
+            match known.iter_mut().find(|known| known.shape == *shape) {
+                Some(known) => known.records += records,
+                None => known.push(ShapeCount { shape: shape.clone(), records: *records }),
+            }
+        }
+    }
+    let line = |(name, files, shapes): (String, usize, Vec<ShapeCount>)| {
+        let files = if files > 1 { format!(" ({})", count(files, "file")) } else { String::new() };
+        let shapes: Vec<String> = shapes
+            .iter()
+            .map(|known| format!("{} of {}", count(known.records, "record"), known.shape))
+            .collect();
+        let shapes = if shapes.is_empty() { "no records".to_owned() } else { shapes.join(", ") };
+        format!("  {name}{files}, {shapes}\n")
+    };
+    lines.into_iter().map(line).collect()
 }
 
 /// `notes.jsonl:19:45`, as editors and terminals make links of.
@@ -203,6 +251,14 @@ mod tests {
             heldout_examples: 0,
             tokens: 1204,
             longest_tokens: 300,
+            shortest_tokens: 300,
+            median_tokens: 300,
+            truncated_examples: 0,
+            kinds: vec![FileKind {
+                file: "shop.jsonl".into(),
+                format: "JSON Lines".into(),
+                shapes: vec![ShapeCount { shape: "messages".into(), records: 1 }],
+            }],
             findings: vec![Finding {
                 code: "HP003".into(),
                 name: "invalid-json".into(),
@@ -217,9 +273,10 @@ mod tests {
             listed: Vec::new(),
         };
         expect![[r"
-            1 example in 2 files of /home/me/notes: 1,204 tokens, the longest 300.
+            1 example in 2 files of /home/me/notes: 1,204 tokens, 300 to 300, half of them up to 300.
+              shop.jsonl: JSON Lines, 1 record of messages
             1 to learn from, 0 held out to judge by. 1 finding to look at.
-            Too few to train: at least 2 are needed, and 10 or more to learn well. Put texts there: .txt or .md files (one note each, or several separated by lines of ---), or .jsonl with text, prompt and completion, or messages.
+            Too few to train: at least 2 are needed, and 10 or more to learn well. Put texts there: .txt or .md files (one note each, or several separated by lines of ---), or .jsonl, .json, .csv or .parquet with text, prompt and completion, or messages.
 
             shop.jsonl:19:45: HP003 invalid-json: expected `,` or `}` (left out)
                 Mend the line or delete it."]]

@@ -4,28 +4,44 @@
 //!
 //! - `text`: learnt as it is;
 //! - `prompt` and `completion`: the completion is learnt;
-//! - `messages`: a list of `{"role": ..., "content": ...}`; what the assistant says is learnt.
+//! - `messages`: a list of `{"role": ..., "content": ...}`, with `tools` perhaps; what the assistant says is learnt;
+//! - `instruction` and `output`, with `input`, `system`, `history` perhaps (alpaca): the output is learnt;
+//! - `conversations`: a list of `{"from": ..., "value": ...}` (sharegpt); what `gpt` says is learnt.
 //!
-//! Where a record has several of them, `messages` goes before `prompt` with `completion`, and that before `text`. Other fields
+//! Where a record has several of them, `messages` goes before `conversations`, then `prompt` with `completion`, `instruction` with
+//! `output`, and `text` last. Other fields
 //! (an id, a date) are welcome and not read. A message that has no `role` or no `content` gets this finding too.
 //!
 //! The record is left out.
 
-use std::path::Path;
-
 use super::{Code, Finding, Rule, shown_list};
+use crate::shapes::Place;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP004",
     name: "missing-field",
-    remedy: "Name the fields \"text\", or \"prompt\" and \"completion\", or \"messages\".",
+    remedy: "Rename the fields to ones that are known: \"text\", or \"prompt\" and \"completion\", or \"messages\".",
     skips: true,
 };
 
+/// Names that people have instead, and what to call them.
+const RENAMES: &[(&[&str], &str)] = &[
+    (&["question", "answer"], "\"question\" to \"prompt\" and \"answer\" to \"completion\""),
+    (&["query", "response"], "\"query\" to \"prompt\" and \"response\" to \"completion\""),
+    (&["input", "output"], "\"input\" to \"prompt\" and \"output\" to \"completion\""),
+    (&["instruction", "response"], "\"response\" to \"output\" (and \"context\" to \"input\")"),
+    (&["content"], "\"content\" to \"text\""),
+];
+
 /// `missing` says what would do; `found` are the names that are there.
-pub(crate) fn missing_field(file: &Path, line: usize, missing: &str, found: &[String]) -> Finding {
-    let message = format!("{missing} is missing; found {}", shown_list(found));
-    Finding::new(Code::MissingField, file, (line, line), message)
+pub(crate) fn missing_field(place: Place<'_>, missing: &str, found: &[String]) -> Finding {
+    let rename =
+        RENAMES.iter().find(|(from, _)| from.iter().all(|name| found.iter().any(|there| there == name)));
+    // Inside a message the names are others.
+    let rename = rename.filter(|_| !missing.contains(" of message "));
+    let hint = rename.map(|(_, hint)| format!("; rename {hint}")).unwrap_or_default();
+    let message = format!("{missing} is missing; found {}{hint}", shown_list(found));
+    Finding::new(Code::MissingField, place.file, place.lines, message)
 }
 
 #[cfg(test)]
@@ -40,7 +56,7 @@ mod tests {
             &[(
                 "a.jsonl",
                 r#"{}
-{"instruction": "Write.", "output": "A note.", "id": 1}
+{"instruction": "Write.", "response": "A note.", "id": 1}
 {"prompt": "Write."}
 {"completion": "A note.", "id": 1}
 {"prompt": "a title", "text": "A note."}
@@ -50,8 +66,8 @@ mod tests {
             )],
             &expect![[r#"
                 a.jsonl:5-5 "A note."
-                a.jsonl:1-1 HP004 missing-field: "text", or "prompt" and "completion", or "messages" is missing; found nothing
-                a.jsonl:2-2 HP004 missing-field: "text", or "prompt" and "completion", or "messages" is missing; found "instruction", "output", "id"
+                a.jsonl:1-1 HP004 missing-field: "text", or "prompt" and "completion", or "messages", or "instruction" and "output", or "conversations" is missing; found nothing
+                a.jsonl:2-2 HP004 missing-field: "output" (beside "instruction") is missing; found "instruction", "response", "id"; rename "response" to "output" (and "context" to "input")
                 a.jsonl:3-3 HP004 missing-field: "completion" (beside "prompt") is missing; found "prompt"
                 a.jsonl:4-4 HP004 missing-field: "prompt" (beside "completion") is missing; found "completion", "id"
                 a.jsonl:6-6 HP004 missing-field: "role" of message 2 is missing; found "from", "content"

@@ -6,12 +6,19 @@ mod bad_recipe;
 mod duplicate;
 mod empty;
 mod invalid_json;
+mod invalid_parquet;
+mod invalid_table;
 mod missing_field;
 mod no_answer;
 mod not_utf8;
+mod nothing_learnt;
+mod preference_data;
 mod record_too_large;
+mod template_leakage;
+mod template_refuses;
 mod too_long;
 mod unknown_role;
+mod unread_list;
 mod unreadable;
 mod unsupported_file;
 mod wrong_type;
@@ -22,12 +29,19 @@ pub use bad_recipe::bad_recipe;
 pub(crate) use duplicate::duplicate;
 pub(crate) use empty::{EmptyPlace, empty};
 pub(crate) use invalid_json::invalid_json;
+pub(crate) use invalid_parquet::invalid_parquet;
+pub(crate) use invalid_table::{TableFault, invalid_table};
 pub(crate) use missing_field::missing_field;
 pub(crate) use no_answer::no_answer;
 pub(crate) use not_utf8::{BadByte, not_utf8};
+pub(crate) use nothing_learnt::nothing_learnt;
+pub(crate) use preference_data::preference_data;
 pub(crate) use record_too_large::record_too_large;
+pub(crate) use template_leakage::template_leakage;
+pub(crate) use template_refuses::template_refuses;
 pub(crate) use too_long::too_long;
 pub(crate) use unknown_role::unknown_role;
+pub(crate) use unread_list::unread_list;
 pub(crate) use unreadable::unreadable;
 pub(crate) use unsupported_file::{UNSUPPORTED, unsupported_file};
 pub(crate) use wrong_type::wrong_type;
@@ -79,6 +93,13 @@ codes! {
     UnknownRole => unknown_role,
     NoAnswer => no_answer,
     BadRecipe => bad_recipe,
+    PreferenceData => preference_data,
+    InvalidTable => invalid_table,
+    UnreadList => unread_list,
+    InvalidParquet => invalid_parquet,
+    NothingLearnt => nothing_learnt,
+    TemplateRefuses => template_refuses,
+    TemplateLeakage => template_leakage,
 }
 
 impl Code {
@@ -154,8 +175,9 @@ mod tests {
     #[test]
     fn every_code_has_its_own_number_name_and_page() {
         for (index, code) in Code::ALL.iter().enumerate() {
-            assert_eq!(code.code(), format!("HP{:03}", index + 1));
-            assert!(Code::ALL[index + 1..].iter().all(|other| other.name() != code.name()));
+            assert!(code.code().len() == 5 && code.code().starts_with("HP"), "{}", code.code());
+            let others = &Code::ALL[index + 1..];
+            assert!(others.iter().all(|other| other.name() != code.name() && other.code() != code.code()));
             let head = format!("//! # {} `{}`\n//!\n", code.code(), code.name());
             assert!(code.source().starts_with(&head), "the page of {} starts otherwise", code.name());
             assert!(!code.remedy().contains('\n') && code.remedy().len() < 120);

@@ -4,9 +4,8 @@
 //!
 //! The record is left out.
 
-use std::path::Path;
-
 use super::{Code, Finding, Rule};
+use crate::shapes::Place;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP012",
@@ -15,13 +14,13 @@ pub(super) const RULE: Rule = Rule {
     skips: true,
 };
 
-pub(crate) fn no_answer(file: &Path, line: usize, messages: usize) -> Finding {
+pub(crate) fn no_answer(place: Place<'_>, messages: usize) -> Finding {
     let message = match messages {
         0 => "the list of messages is empty".to_owned(),
         1 => "the one message is not the assistant's".to_owned(),
         _ => format!("none of the {messages} messages is the assistant's"),
     };
-    Finding::new(Code::NoAnswer, file, (line, line), message)
+    Finding::new(Code::NoAnswer, place.file, place.lines, message)
 }
 
 #[cfg(test)]

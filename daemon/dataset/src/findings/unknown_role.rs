@@ -1,25 +1,25 @@
 //! # HP011 `unknown-role`
 //!
-//! A message has another role than `system`, `user` or `assistant`. Tool calls and developer messages are not learnt yet, and
-//! leaving out one turn would teach answers to questions that nobody asked.
+//! A message has a role that nobody knows. In `messages` these are known: `system`, `developer`, `user`, `assistant`, `tool`, and the
+//! families' own words `ipython`, `function` and `model`; in `conversations`: `human`, `gpt`, `system`, `function_call`,
+//! `observation` and their like. Leaving out one turn would teach answers to questions that nobody asked.
 //!
 //! The record is left out.
 
-use std::path::Path;
-
 use super::{Code, Finding, Rule, shown};
+use crate::shapes::Place;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP011",
     name: "unknown-role",
-    remedy: "Use the roles \"system\", \"user\" and \"assistant\".",
+    remedy: "Use the roles \"system\", \"user\", \"assistant\" and \"tool\".",
     skips: true,
 };
 
 /// `message` counts from 1.
-pub(crate) fn unknown_role(file: &Path, line: usize, message: usize, role: &str) -> Finding {
+pub(crate) fn unknown_role(place: Place<'_>, message: usize, role: &str) -> Finding {
     let message = format!("message {message} has the role {}", shown(role));
-    Finding::new(Code::UnknownRole, file, (line, line), message)
+    Finding::new(Code::UnknownRole, place.file, place.lines, message)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! # HP009 `unsupported-file`
 //!
-//! The folder holds documents of a kind that is not read yet: a word processor's file, a table, a web page. They are left out,
+//! The folder holds documents of a kind that is not read yet: a word processor's file, a spreadsheet, a web page. They are left out,
 //! and silence about it would look like training on them. One finding stands for all files with the same ending and names the
 //! first. Pictures, sound and files of unknown kinds are passed without a word.
 
@@ -11,16 +11,16 @@ use super::{Code, Finding, Rule, shown};
 pub(super) const RULE: Rule = Rule {
     code: "HP009",
     name: "unsupported-file",
-    remedy: "Save the text as .txt, .md or .jsonl, or move the file out of the folder.",
+    remedy: "Save the text as .txt, .md, .jsonl or .csv, or move the file out of the folder.",
     skips: true,
 };
 
 /// Endings of documents and data, lower case.
 #[rustfmt::skip]
 pub(crate) const UNSUPPORTED: &[&str] = &[
-    "adoc", "arrow", "csv", "doc", "docx", "eml", "epub", "fb2", "gz", "htm", "html", "ipynb", "json", "log", "markdown", "mbox",
-    "mdx", "mobi", "ndjson", "numbers", "ods", "odt", "org", "pages", "parquet", "pdf", "rst", "rtf", "srt", "tex",
-    "text", "tsv", "vtt", "wps", "xls", "xlsx", "xml", "yaml", "yml", "zip", "zst",
+    "adoc", "arrow", "doc", "docx", "eml", "epub", "fb2", "gz", "htm", "html", "ipynb", "log", "markdown", "mbox",
+    "mdx", "mobi", "numbers", "ods", "odt", "org", "pages", "pdf", "rst", "rtf", "srt", "tex",
+    "text", "vtt", "wps", "xls", "xlsx", "xml", "yaml", "yml", "zip", "zst",
 ];
 
 /// `count` files end in `.ending`; `first` is one of them.
@@ -44,17 +44,17 @@ mod tests {
     fn one_finding_for_each_ending() {
         check(
             &[
-                ("a.csv", "x,y"),
-                ("b/c.CSV", "x,y"),
+                ("a.xlsx", "PK"),
+                ("b/c.XLSX", "PK"),
                 ("b/letter.docx", "PK"),
                 ("cat.jpg", "JFIF"),
-                (".hidden.json", "{}"),
+                (".hidden.html", ""),
                 ("hotplate.toml", ""),
                 ("note.txt", "a note"),
             ],
             &expect![[r#"
                 note.txt:1-1 "a note"
-                a.csv:1-1 HP009 unsupported-file: ".csv" files are not read yet; there are 2
+                a.xlsx:1-1 HP009 unsupported-file: ".xlsx" files are not read yet; there are 2
                 b/letter.docx:1-1 HP009 unsupported-file: ".docx" files are not read yet
             "#]],
         );

@@ -1,14 +1,13 @@
 //! # HP010 `wrong-type`
 //!
 //! A record, or a field that is read, holds another kind of value than it must: a line that is a list or a bare string, a
-//! `completion` that is a number, a `messages` that is no list, a `content` that is a list of parts (pictures and tools are
+//! `completion` that is a number, a `messages` that is no list, a `content` with a part that is a picture (those are
 //! not learnt yet).
 //!
 //! The record is left out.
 
-use std::path::Path;
-
 use super::{Code, Finding, Rule};
+use crate::shapes::Place;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP010",
@@ -18,9 +17,9 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// `what` must be `expected` and is `found`.
-pub(crate) fn wrong_type(file: &Path, line: usize, what: &str, expected: &str, found: &str) -> Finding {
+pub(crate) fn wrong_type(place: Place<'_>, what: &str, expected: &str, found: &str) -> Finding {
     let message = format!("{what} must be {expected}; this is {found}");
-    Finding::new(Code::WrongType, file, (line, line), message)
+    Finding::new(Code::WrongType, place.file, place.lines, message)
 }
 
 #[cfg(test)]
@@ -40,7 +39,7 @@ mod tests {
 {"prompt": "Write.", "completion": null}
 {"messages": "hello"}
 {"messages": ["hello"]}
-{"messages": [{"role": "assistant", "content": [{"type": "text", "text": "hi"}]}]}
+{"messages": [{"role": "assistant", "content": [{"type": "text", "text": "hi"}, {"type": "image_url"}]}]}
 {"messages": [{"role": true, "content": "hi"}]}
 {"text": "fine", "id": [1, {"deep": 1.5}]}
 "#,
@@ -53,7 +52,7 @@ mod tests {
                 a.jsonl:4-4 HP010 wrong-type: "completion" must be text; this is null
                 a.jsonl:5-5 HP010 wrong-type: "messages" must be a list; this is text
                 a.jsonl:6-6 HP010 wrong-type: message 1 must be an object; this is text
-                a.jsonl:7-7 HP010 wrong-type: "content" of message 1 must be text; this is a list
+                a.jsonl:7-7 HP010 wrong-type: part 2 of "content" of message 1 must be text (pictures and sound are not learnt yet); this is another kind
                 a.jsonl:8-8 HP010 wrong-type: "role" of message 1 must be text; this is a boolean
             "#]],
         );

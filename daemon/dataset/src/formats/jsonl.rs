@@ -3,14 +3,9 @@
 use std::path::Path;
 
 use super::Found;
-use super::record::{ChatFault, Field, Messages, Record};
-use crate::chat::{Chat, Role};
-use crate::content::Content;
-use crate::findings::{
-    BadByte, EmptyPlace, Finding, empty, invalid_json, missing_field, no_answer, not_utf8, record_too_large,
-    unknown_role, wrong_type,
-};
+use crate::findings::{BadByte, EmptyPlace, Finding, empty, invalid_json, not_utf8, record_too_large};
 use crate::lines::{Body, Line};
+use crate::shapes::{self, Place, Shaped};
 
 pub(crate) struct JsonLinesParser<'a> {
     file: &'a Path,
@@ -30,19 +25,10 @@ impl<'a> JsonLinesParser<'a> {
         let found = match line.body {
             Body::TooLong { bytes } => Err(record_too_large(self.file, lines, bytes, self.max_record_bytes)),
             Body::Whole(bytes) if bytes.trim_ascii().is_empty() => return,
-            Body::Whole(bytes) => {
-                match (str::from_utf8(bytes), BadByte::find(line.number, line.offset, bytes)) {
-                    (Ok(text), _) => self.record(line.number, text),
-                    (Err(_), Some(bad_byte)) => Err(not_utf8(self.file, lines, bad_byte)),
-                    (Err(_), None) => return,
-                }
-            }
+            Body::Whole(bytes) => record(Place { file: self.file, lines }, line.offset, bytes),
         };
         self.records += 1;
-        on_found(match found {
-            Ok(content) => Found::Example { content, lines },
-            Err(finding) => Found::Finding(finding),
-        });
+        on_found(Found::of(found, lines));
     }
 
     pub(crate) fn finish(self, on_found: &mut dyn FnMut(Found)) {
@@ -50,63 +36,25 @@ impl<'a> JsonLinesParser<'a> {
             on_found(Found::Finding(empty(self.file, (1, self.last_line.max(1)), EmptyPlace::File)));
         }
     }
+}
 
-    fn record(&self, line: usize, text: &str) -> Result<Content, Finding> {
-        let record: Record =
-            serde_json::from_str(text).map_err(|error| invalid_json(self.file, line, text, &error))?;
-        let content = match record {
-            Record::Other(kind) => {
-                return Err(wrong_type(self.file, line, "a record", "an object", kind));
-            }
-            Record::Object { messages: Some(messages), .. } => self.chat(line, messages)?,
-            Record::Object { prompt: Some(prompt), completion: Some(completion), .. } => {
-                Content::Completion {
-                    prompt: self.text(line, "\"prompt\"", prompt)?,
-                    completion: self.text(line, "\"completion\"", completion)?,
-                }
-            }
-            Record::Object { text: Some(text), .. } => Content::Text(self.text(line, "\"text\"", text)?),
-            Record::Object { prompt, completion, names, .. } => {
-                let missing = match (prompt, completion) {
-                    (Some(_), _) => "\"completion\" (beside \"prompt\")",
-                    (_, Some(_)) => "\"prompt\" (beside \"completion\")",
-                    _ => "\"text\", or \"prompt\" and \"completion\", or \"messages\"",
-                };
-                return Err(missing_field(self.file, line, missing, &names));
-            }
-        };
-        if content.is_empty() {
-            return Err(empty(self.file, (line, line), EmptyPlace::Record));
+/// One record as JSON, which starts at `offset` of the file.
+pub(super) fn record(place: Place<'_>, offset: u64, bytes: &[u8]) -> Result<Shaped, Finding> {
+    match str::from_utf8(bytes) {
+        Ok(text) => {
+            let parsed = serde_json::from_str(text).map_err(|error| invalid_json(place, text, &error))?;
+            shapes::read(parsed, place)
         }
-        Ok(content)
-    }
-
-    fn text(&self, line: usize, what: &str, field: Field) -> Result<String, Finding> {
-        match field {
-            Field::Text(text) => Ok(text),
-            Field::Other(kind) => Err(wrong_type(self.file, line, what, "text", kind)),
-        }
-    }
-
-    fn chat(&self, line: usize, messages: Messages) -> Result<Content, Finding> {
-        match messages {
-            Messages::Turns(turns) if turns.iter().any(|turn| turn.role == Role::Assistant) => {
-                Ok(Content::Chat(Chat::new(turns)))
-            }
-            Messages::Turns(turns) => Err(no_answer(self.file, line, turns.len())),
-            Messages::Other(kind) => Err(wrong_type(self.file, line, "\"messages\"", "a list", kind)),
-            Messages::Fault { message, fault } => Err(match fault {
-                ChatFault::NotAnObject(kind) => {
-                    wrong_type(self.file, line, &format!("message {message}"), "an object", kind)
-                }
-                ChatFault::NotText { field, kind } => {
-                    wrong_type(self.file, line, &format!("\"{field}\" of message {message}"), "text", kind)
-                }
-                ChatFault::Missing { field, names } => {
-                    missing_field(self.file, line, &format!("\"{field}\" of message {message}"), &names)
-                }
-                ChatFault::UnknownRole(role) => unknown_role(self.file, line, message, &role),
-            }),
+        Err(error) => {
+            let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line_start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let line = place.lines.0 + good.iter().filter(|byte| **byte == b'\n').count();
+            let rest = bytes.get(line_start..).unwrap_or_default();
+            let bad_byte = BadByte::find(line, offset + line_start as u64, rest);
+            Err(match bad_byte {
+                Some(bad_byte) => not_utf8(place.file, place.lines, bad_byte),
+                None => empty(place.file, place.lines, EmptyPlace::Record),
+            })
         }
     }
 }
@@ -127,7 +75,7 @@ mod tests {
             &expect![[r#"
                 a.jsonl:1-1 "a\r\nb"
                 a.jsonl:3-3 "p" -> "c"
-                a.jsonl:4-4 assistant: "hi"
+                a.jsonl:4-4 assistant: {"role":"assistant","content":"hi","name":"x"}
             "#]],
         );
     }
@@ -145,7 +93,7 @@ mod tests {
             )],
             &expect![[r#"
                 a.jsonl:2-2 "fine"
-                a.jsonl:1-1, column 1010 HP003 invalid-json: the line ends too early: it ended while parsing a list
+                a.jsonl:1-1, column 136 HP003 invalid-json: not JSON: recursion limit exceeded
                 a.jsonl:3-3, column 17 HP003 invalid-json: not JSON: unexpected end of hex escape
                 a.jsonl:4-4, column 15 HP003 invalid-json: not JSON: trailing characters
                 a.jsonl:5-5, column 14 HP003 invalid-json: not JSON: number out of range

@@ -7,12 +7,14 @@ use super::front_matter::FrontMatter;
 use crate::content::Content;
 use crate::findings::{BadByte, EmptyPlace, empty, not_utf8, record_too_large};
 use crate::lines::{Body, Line};
+use crate::shapes::Shape;
 
 pub(crate) struct TextParser<'a> {
     file: &'a Path,
     max_part_bytes: usize,
     front: FrontMatter,
     had_front_matter: bool,
+    front_title: Option<String>,
     part: Part,
     /// The line of the last separator.
     separator: Option<usize>,
@@ -34,6 +36,8 @@ struct Part {
     bytes_to_last: u64,
     too_large: bool,
     bad_byte: Option<BadByte>,
+    /// What the file's front matter calls it.
+    title: Option<String>,
 }
 
 impl<'a> TextParser<'a> {
@@ -43,6 +47,7 @@ impl<'a> TextParser<'a> {
             max_part_bytes,
             front: if markdown { FrontMatter::Possible } else { FrontMatter::No },
             had_front_matter: false,
+            front_title: None,
             part: Part::default(),
             separator: None,
             had_text: false,
@@ -62,7 +67,7 @@ impl<'a> TextParser<'a> {
         let bare = bytes.trim_ascii_end();
         let separates = bare == b"---";
         if (separates || bare == b"...") && self.front.may_end() {
-            self.part = Part::default();
+            self.part = Part { title: self.front_title.take(), ..Part::default() };
             self.separator = None;
             self.had_front_matter = true;
             self.front = FrontMatter::No;
@@ -77,6 +82,9 @@ impl<'a> TextParser<'a> {
             self.separator = Some(line.number);
         } else {
             self.front = self.front.after(bytes);
+            if self.front != FrontMatter::No && self.front_title.is_none() {
+                self.front_title = title_key(bytes);
+            }
             self.part.add(line, self.max_part_bytes);
         }
     }
@@ -150,10 +158,19 @@ impl Part {
         } else if let Some(bad_byte) = self.bad_byte {
             Found::Finding(not_utf8(file, lines, bad_byte))
         } else {
-            Found::Example { content: Content::Text(without_blank_ends(&self.text).to_owned()), lines }
+            let content = Content::Text(without_blank_ends(&self.text).to_owned());
+            Found::Example { shape: Shape::Text, content, title: self.title, lines }
         });
         true
     }
+}
+
+/// The value of a front matter's `title:`.
+fn title_key(line: &[u8]) -> Option<String> {
+    let value = str::from_utf8(line).ok()?.strip_prefix("title:")?.trim();
+    let quoted = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+    let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 fn is_blank(line: &[u8]) -> bool {

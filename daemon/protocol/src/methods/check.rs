@@ -32,6 +32,16 @@ pub struct CheckResult {
     pub heldout_examples: usize,
     pub tokens: usize,
     pub longest_tokens: usize,
+    #[serde(default)]
+    pub shortest_tokens: usize,
+    #[serde(default)]
+    pub median_tokens: usize,
+    /// Examples whose end is cut off.
+    #[serde(default)]
+    pub truncated_examples: usize,
+    /// What each file was read as, in the order of their paths.
+    #[serde(default)]
+    pub kinds: Vec<FileKind>,
     pub findings: Vec<Finding>,
     /// What a run on this folder would be set to, and where each value comes from; empty where the recipe has a mistake.
     #[serde(default)]
@@ -69,6 +79,24 @@ pub enum ExampleState {
     HeldOut,
     /// A run tried it, and the version before stayed.
     Tried,
+}
+
+/// What a file was read as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileKind {
+    /// Relative to the folder.
+    pub file: PathBuf,
+    /// `Markdown`, `JSON Lines`, `CSV`, ...
+    pub format: String,
+    pub shapes: Vec<ShapeCount>,
+}
+
+/// How many records of a shape there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShapeCount {
+    /// `text`, `prompt+completion`, `messages`, `alpaca` or `sharegpt`.
+    pub shape: String,
+    pub records: usize,
 }
 
 /// One thing that is wrong with one place of the dataset.

@@ -1,11 +1,11 @@
 //! `dataset/check`: reads a folder as training would, and says what it found.
 
 use hotplate_dataset::findings::bad_recipe;
-use hotplate_dataset::{Example, Side, recipe};
+use hotplate_dataset::{Dataset, Example, Side, recipe};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::knobs::Knobs;
 use hotplate_protocol::methods::check::{
-    Check, CheckParams, CheckResult, ExampleState, Finding, ListedExample,
+    Check, CheckParams, CheckResult, ExampleState, FileKind, Finding, ListedExample, ShapeCount,
 };
 use hotplate_protocol::run::{Cause, RunKind};
 
@@ -15,7 +15,7 @@ use crate::daemon::faults;
 use crate::daemon::runs::order::{Named, Order, Target, source};
 use crate::daemon::runs::place::{adapter_of, base_folder, real_folder, recipe_adapter, recipe_base};
 use crate::daemon::runs::prepare::choose_full;
-use crate::daemon::runs::read::{count_tokens, max_tokens, read};
+use crate::daemon::runs::read::{max_tokens, read};
 use crate::daemon::runs::settings::settings_of_a_full_run;
 use crate::daemon::runs::wish::Wish;
 use crate::daemon::store::Manifest;
@@ -50,8 +50,9 @@ impl AtDesk for Check {
             None => Manifest::default(),
         };
         let choice = choose_full(&dataset.examples, &manifest);
-        let tokens: Vec<usize> =
-            dataset.examples.iter().map(|example| count_tokens(&text, &example.content)).collect();
+        let tokens: Vec<usize> = dataset.measured.iter().map(|measured| measured.tokens).collect();
+        let mut sorted = tokens.clone();
+        sorted.sort_unstable();
         let heldout = choice.learns.iter().filter(|(_, side)| *side == Side::HeldOut).count();
         let order = Order {
             target: Target { folder: folder.clone(), adapter },
@@ -75,7 +76,11 @@ impl AtDesk for Check {
             train_examples: choice.train.len(),
             heldout_examples: heldout,
             tokens: tokens.iter().map(|count| (*count).min(longest)).sum(),
-            longest_tokens: tokens.iter().copied().max().unwrap_or(0),
+            longest_tokens: sorted.last().copied().unwrap_or(0),
+            shortest_tokens: sorted.first().copied().unwrap_or(0),
+            median_tokens: sorted.get(sorted.len() / 2).copied().unwrap_or(0),
+            truncated_examples: sorted.iter().filter(|count| **count > longest).count(),
+            kinds: kinds(&dataset),
             settings,
             listed: if params.list { listed(&dataset.examples, &tokens, &manifest) } else { Vec::new() },
             findings: mistakes
@@ -118,4 +123,18 @@ fn listed(examples: &[Example], tokens: &[usize], manifest: &Manifest) -> Vec<Li
         }
     };
     examples.iter().zip(tokens).map(entry).collect()
+}
+
+/// What each file was read as.
+fn kinds(dataset: &Dataset) -> Vec<FileKind> {
+    let files = dataset.files.iter().map(|stamp| FileKind {
+        file: stamp.path.to_string_lossy().into_owned().into(),
+        format: stamp.format.name().to_owned(),
+        shapes: stamp
+            .shapes
+            .iter()
+            .map(|(shape, records)| ShapeCount { shape: shape.name().to_owned(), records: *records })
+            .collect(),
+    });
+    files.collect()
 }

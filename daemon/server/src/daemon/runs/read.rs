@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hotplate_dataset::{Content, Dataset, Limits};
+use hotplate_dataset::{Content, Dataset, Example, Limits, Measured};
 use hotplate_engine::base_text::BaseText;
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_protocol::methods::train::Knobs;
@@ -22,9 +22,18 @@ pub(crate) fn count_tokens(text: &BaseText, content: &Content) -> usize {
     text.encode_example(content, &EncodeOptions::new(usize::MAX)).map_or(0, |sample| sample.tokens.len())
 }
 
+/// What training makes of an example, or why it cannot take it.
+fn measured(text: &BaseText, content: &Content, options: &EncodeOptions) -> Result<Measured, String> {
+    let uncut = EncodeOptions { max_tokens: usize::MAX, ..*options };
+    let sample = text.encode_example(content, &uncut).map_err(|error| error.to_string())?;
+    let learnt = sample.supervised.iter().take(options.max_tokens).filter(|carries| **carries).count();
+    Ok(Measured { tokens: sample.tokens.len(), learnt })
+}
+
 pub(crate) fn read(folder: &Path, text: &BaseText, max_tokens: usize) -> Result<Dataset, RpcError> {
-    let count = |content: &Content| count_tokens(text, content);
-    let limits = Limits { max_tokens, count_tokens: Some(&count), ..Limits::default() };
+    let options = EncodeOptions::new(max_tokens);
+    let measure = |example: &Example| measured(text, &example.content, &options);
+    let limits = Limits { max_tokens, measure: Some(&measure), ..Limits::default() };
     hotplate_dataset::read(folder, &limits).map_err(|error| faults::of_dataset(&error))
 }
 
@@ -47,7 +56,7 @@ pub(crate) fn too_few(dataset: &Dataset) -> RpcError {
     };
     let message = format!(
         "{found}{why}; at least 2 are needed, one to learn and one to judge by, and 10 or more to learn well. Put texts there: .txt or .md \
-         files (one note each, or several separated by lines of ---), or .jsonl with text, prompt and completion, or messages"
+         files (one note each, or several separated by lines of ---), or .jsonl, .json, .csv or .parquet with text, prompt and completion, or messages"
     );
     RpcError::new(ErrorCode::UnusableDataset, message)
 }

@@ -1,0 +1,54 @@
+//! # HP018 `nothing-learnt`
+//!
+//! No token of the example carries loss: its prompt alone fills the longest training item, so that the answer is cut off whole, or
+//! every answer in it is switched off (`"weight": 0`). There is nothing to learn from it, and nothing to judge by.
+//!
+//! The example is left out.
+
+use std::path::Path;
+
+use super::{Code, Finding, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    code: "HP018",
+    name: "nothing-learnt",
+    remedy: "Shorten the prompt, raise --max-tokens, or give the answer weight.",
+    skips: true,
+};
+
+pub(crate) fn nothing_learnt(
+    file: &Path,
+    lines: (usize, usize),
+    tokens: usize,
+    max_tokens: usize,
+) -> Finding {
+    let message = if tokens > max_tokens {
+        format!(
+            "the answer begins behind token {max_tokens}, where the example is cut off, so no token of it carries loss"
+        )
+    } else {
+        "no token of it carries loss".to_owned()
+    };
+    Finding::new(Code::NothingLearnt, file, lines, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    #[test]
+    fn an_answer_beyond_the_limit_and_one_without_weight() {
+        let long = "p".repeat(70);
+        check(
+            &[(
+                "a.jsonl",
+                &format!(
+                    "{{\"prompt\": \"{long}\", \"completion\": \"c\"}}\n{{\"messages\": [{{\"role\": \"assistant\", \"content\": \"a\", \"weight\": 0}}]}}\n"
+                ),
+            )],
+            &expect![""],
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! `.json`: a list of records, an object with such a list under `data`, `train` or a like name, or one record. Many files of this
+//! ending hold one record a line instead; those are read as `.jsonl`.
+
+use std::path::Path;
+
+use serde::de::IgnoredAny;
+
+use super::Found;
+use super::json_cutter::{JsonCutter, Piece};
+use super::jsonl::record;
+use crate::findings::{EmptyPlace, empty, invalid_json, record_too_large, unread_list};
+use crate::shapes::{Parsed, Place};
+
+/// Whether the file goes line by line: its first line is one whole object, and another line follows.
+pub(super) fn is_lines(start: &[u8]) -> bool {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let Some(end) = start.iter().position(|byte| *byte == b'\n') else { return false };
+    let (first, rest) = start.split_at(end);
+    first.starts_with(b"{")
+        && !rest.trim_ascii().is_empty()
+        && serde_json::from_slice::<IgnoredAny>(first).is_ok()
+}
+
+pub(crate) struct JsonParser<'a> {
+    file: &'a Path,
+    max_record_bytes: usize,
+    cutter: JsonCutter,
+    records: usize,
+}
+
+impl<'a> JsonParser<'a> {
+    pub(crate) fn new(file: &'a Path, max_record_bytes: usize) -> Self {
+        Self { file, max_record_bytes, cutter: JsonCutter::new(max_record_bytes), records: 0 }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8], on_found: &mut dyn FnMut(Found)) {
+        let Self { file, max_record_bytes, cutter, records } = self;
+        cutter.push(bytes, &mut |piece| {
+            *records += 1;
+            on_found(found(file, *max_record_bytes, &piece));
+        });
+    }
+
+    pub(crate) fn finish(self, on_found: &mut dyn FnMut(Found)) {
+        let Self { file, max_record_bytes, cutter, mut records } = self;
+        let last_line = cutter.line();
+        cutter.finish(&mut |piece| {
+            records += 1;
+            on_found(found(file, max_record_bytes, &piece));
+        });
+        if records == 0 {
+            on_found(Found::Finding(empty(file, (1, last_line), EmptyPlace::File)));
+        }
+    }
+}
+
+fn found(file: &Path, limit: usize, piece: &Piece<'_>) -> Found {
+    match piece {
+        Piece::Record { lines, offset, bytes } => {
+            Found::of(record(Place { file, lines: *lines }, *offset, bytes), *lines)
+        }
+        Piece::TooLarge { lines, bytes } => Found::Finding(record_too_large(file, *lines, *bytes, limit)),
+        Piece::OtherList { name, lines } => Found::Finding(unread_list(Place { file, lines: *lines }, name)),
+        Piece::Open { lines, offset, bytes } => {
+            let place = Place { file, lines: *lines };
+            // The reader's own words for where it ended; of a list that is not closed, for the list.
+            let text = if bytes.is_empty() { b"[".as_slice() } else { bytes };
+            let parsed = str::from_utf8(text).map(serde_json::from_str::<Parsed>);
+            match parsed {
+                Ok(Err(error)) => Found::Finding(invalid_json(place, &String::from_utf8_lossy(text), &error)),
+                _ => Found::of(record(place, *offset, bytes), *lines),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    #[test]
+    fn the_four_layouts() {
+        check(
+            &[
+                (
+                    "a.json",
+                    "[\n  {\"text\": \"a1\"},\n  {\n    \"prompt\": \"p\",\n    \"completion\": \"c\"\n  }\n]\n",
+                ),
+                ("b.json", "{\"train\": [{\"text\": \"b1\"}, {\"text\": \"b2\"}], \"version\": 3}"),
+                ("c.json", "{\n \"text\": \"c1\"\n}"),
+                ("d.json", "{\"text\": \"d1\"}\n{\"text\": \"d2\"\n{\"text\": \"d3\"}\n"),
+                ("e.ndjson", "{\"text\": \"e1\"}\n"),
+            ],
+            &expect![""],
+        );
+    }
+
+    #[test]
+    fn broken_files_lose_as_little_as_can_be() {
+        check(
+            &[
+                ("a.json", "[{\"text\": \"a1\"},\n{\"text\": \"a2},\n{\"text\": \"a3\"},\n{\"text\": 5}, 7]"),
+                ("b.json", "[{\"text\": \"b1\"},\n{\"text\": \"b"),
+                ("c.json", "[{\"text\": \"c1\"},\n"),
+                ("d.json", ""),
+                ("e.json", "[]"),
+                ("f.json", "not json"),
+                ("g.json", "{\"text\": [\"a\", \"b\"]}"),
+            ],
+            &expect![""],
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! `.parquet`: each row is a record. Only the columns that make examples are read; lists and groups become what they would be in
+//! JSON. A place in such a file is a row, counted from 1.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::{Field, Row};
+use parquet::schema::types::Type;
+use serde_json::{Map, Value};
+
+use super::Found;
+use crate::findings::{EmptyPlace, Finding, empty, invalid_parquet, record_too_large, wrong_type};
+use crate::shapes::{self, Parsed, Place, Record, Shaped};
+
+/// Reads the file to its end, or to where it is broken; that is a finding.
+pub(crate) fn read(file: &Path, opened: File, max_record_bytes: usize, on_found: &mut dyn FnMut(Found)) {
+    let mut row = 0;
+    // The library takes a file with a good table of contents on trust: some contradictory ones make it panic.
+    let outcome = catch_unwind(AssertUnwindSafe(|| rows(file, opened, max_record_bytes, &mut row, on_found)));
+    let why = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(Trouble::Said(finding))) => return on_found(Found::Finding(*finding)),
+        Ok(Err(Trouble::Library(error))) => error.to_string(),
+        Err(_) => "it contradicts itself".to_owned(),
+    };
+    let place = Place { file, lines: (row + 1, row + 1) };
+    on_found(Found::Finding(invalid_parquet(place, &why)));
+}
+
+enum Trouble {
+    Library(parquet::errors::ParquetError),
+    Said(Box<Finding>),
+}
+
+impl From<parquet::errors::ParquetError> for Trouble {
+    fn from(error: parquet::errors::ParquetError) -> Self {
+        Trouble::Library(error)
+    }
+}
+
+/// `row`: rows that are done.
+fn rows(
+    file: &Path,
+    opened: File,
+    max_record_bytes: usize,
+    row: &mut usize,
+    on_found: &mut dyn FnMut(Found),
+) -> Result<(), Trouble> {
+    let reader = SerializedFileReader::new(opened)?;
+    let schema = reader.metadata().file_metadata().schema();
+    let names: Vec<String> = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
+    let first = Place { file, lines: (1, 1) };
+    let mut header = Record::default();
+    names.iter().for_each(|name| header.insert(name.clone(), Value::String(String::new())));
+    if !shapes::is_known(&header) {
+        return Err(Trouble::Said(Box::new(shapes::nothing_known(&header, first))));
+    }
+    let read: Vec<Arc<Type>> =
+        schema.get_fields().iter().filter(|field| Record::is_read(field.name())).cloned().collect();
+    let projection = Type::group_type_builder(schema.name()).with_fields(read).build()?;
+    for each in reader.get_row_iter(Some(projection))? {
+        let each = each?;
+        let place = Place { file, lines: (*row + 1, *row + 1) };
+        on_found(Found::of(record(each, &names, max_record_bytes, place), place.lines));
+        *row += 1;
+    }
+    if *row == 0 {
+        on_found(Found::Finding(empty(file, (1, 1), EmptyPlace::File)));
+    }
+    Ok(())
+}
+
+fn record(row: Row, names: &[String], limit: usize, place: Place<'_>) -> Result<Shaped, Finding> {
+    let mut record = Record::default();
+    let mut bytes = 0;
+    for (name, field) in row.into_columns() {
+        let value = value(field).map_err(|()| {
+            wrong_type(place, &format!("\"{name}\""), "text in UTF-8", "bytes that are none")
+        })?;
+        bytes += size(&value);
+        record.insert(name, unpacked(value));
+    }
+    if bytes > limit {
+        return Err(record_too_large(place.file, place.lines, bytes as u64, limit));
+    }
+    names.iter().for_each(|name| record.note(name.clone()));
+    shapes::read(Parsed::Record(record), place)
+}
+
+/// # Errors
+/// Bytes that are no text.
+fn value(field: Field) -> Result<Value, ()> {
+    Ok(match field {
+        Field::Null => Value::Null,
+        Field::Bool(flag) => Value::Bool(flag),
+        Field::Byte(number) => number.into(),
+        Field::Short(number) => number.into(),
+        Field::Int(number) => number.into(),
+        Field::Long(number) => number.into(),
+        Field::UByte(number) => number.into(),
+        Field::UShort(number) => number.into(),
+        Field::UInt(number) => number.into(),
+        Field::ULong(number) => number.into(),
+        Field::Float(number) => number.into(),
+        Field::Double(number) => number.into(),
+        Field::Str(text) => Value::String(text),
+        Field::Bytes(bytes) => Value::String(String::from_utf8(bytes.data().to_vec()).map_err(|_| ())?),
+        Field::Group(row) => {
+            let columns = row.into_columns().into_iter();
+            let object: Map<String, Value> =
+                columns.map(|(name, field)| Ok((name, value(field)?))).collect::<Result<_, ()>>()?;
+            Value::Object(object)
+        }
+        Field::ListInternal(list) => {
+            let items = list.elements().iter().cloned().map(value);
+            Value::Array(items.collect::<Result<_, ()>>()?)
+        }
+        Field::MapInternal(map) => {
+            let entries = map.entries().iter().map(|(name, field)| {
+                let name = match name {
+                    Field::Str(name) => name.clone(),
+                    other => other.to_string(),
+                };
+                Ok((name, value(field.clone())?))
+            });
+            Value::Object(entries.collect::<Result<_, ()>>()?)
+        }
+        // Dates, times and decimals: as they are written.
+        other => Value::String(other.to_string()),
+    })
+}
+
+/// A group with nothing but nulls is how tables write "not there".
+fn unpacked(value: Value) -> Value {
+    match value {
+        Value::Object(object) if object.values().all(Value::is_null) => Value::Null,
+        value => value,
+    }
+}
+
+/// Bytes of all texts inside.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(object) => object.values().map(size).sum(),
+        _ => 0,
+    }
+}

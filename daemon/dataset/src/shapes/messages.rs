@@ -1,0 +1,164 @@
+//! `{"messages": [{"role": ..., "content": ...}], "tools": [...]}`: a chat as OpenAI and Hugging Face write it.
+//!
+//! Messages keep all their keys, in their order: a template sees `tool_calls`, `name`, `reasoning_content` and whatever else it
+//! asks for. Keys that are null are taken for missing (tables fill gaps so, and templates ask whether a key is there), but for
+//! `content`.
+
+use serde_json::{Map, Value};
+
+use super::{Place, Record, kind};
+use crate::chat::{Chat, Role, Turn};
+use crate::content::Content;
+use crate::findings::{Finding, missing_field, no_answer, unknown_role, wrong_type};
+
+/// The field that holds the messages.
+pub(super) fn list_name(record: &Record) -> Option<&'static str> {
+    ["messages", "conversations", "conversation"].into_iter().find(|name| match record.get(name) {
+        // Whatever it is: what is wrong with it can be said.
+        Some(_) if *name == "messages" => !super::sharegpt::is_list(record, name),
+        Some(Value::Array(messages)) => messages.first().is_some_and(|first| first.get("role").is_some()),
+        _ => false,
+    })
+}
+
+pub(super) fn content(mut record: Record, place: Place<'_>) -> Result<Content, Finding> {
+    let name = list_name(&record).unwrap_or("messages");
+    let tools = tools(&mut record, place)?;
+    let turns = turns(record.take(name), name, place)?;
+    let chat = Chat { turns, tools, context: 0 };
+    if chat.turns.iter().all(|turn| turn.role != Role::Assistant) {
+        return Err(no_answer(place, chat.turns.len()));
+    }
+    Ok(Content::Chat(chat))
+}
+
+/// A list of function descriptions; tables hold it as JSON in a text.
+pub(super) fn tools(record: &mut Record, place: Place<'_>) -> Result<Option<Value>, Finding> {
+    let tools = match record.take("tools") {
+        None => return Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
+        Some(Value::String(text)) => match serde_json::from_str(&text) {
+            Ok(tools) => tools,
+            Err(_) => return Err(wrong_type(place, "\"tools\"", "a list, or a list as JSON", "text")),
+        },
+        Some(tools) => tools,
+    };
+    match tools {
+        Value::Array(tools) if tools.is_empty() => Ok(None),
+        Value::Array(mut tools) => {
+            tools.iter_mut().for_each(without_nulls);
+            Ok(Some(Value::Array(tools)))
+        }
+        Value::Null => Ok(None),
+        other => Err(wrong_type(place, "\"tools\"", "a list", kind(&other))),
+    }
+}
+
+/// All messages of a list; `name` is the field's.
+pub(super) fn turns(list: Option<Value>, name: &str, place: Place<'_>) -> Result<Vec<Turn>, Finding> {
+    let list = match list {
+        // A table's cell.
+        Some(Value::String(text)) => match serde_json::from_str(&text) {
+            Ok(list @ Value::Array(_)) => Some(list),
+            _ => Some(Value::String(text)),
+        },
+        list => list,
+    };
+    match list {
+        Some(Value::Array(messages)) => {
+            messages.into_iter().enumerate().map(|(at, message)| turn(message, at + 1, place)).collect()
+        }
+        other => {
+            let found = other.as_ref().map_or("null", kind);
+            Err(wrong_type(place, &format!("\"{name}\""), "a list", found))
+        }
+    }
+}
+
+/// `number` counts messages from 1.
+fn turn(message: Value, number: usize, place: Place<'_>) -> Result<Turn, Finding> {
+    let mut message = match message {
+        Value::Object(message) => message,
+        other => return Err(wrong_type(place, &format!("message {number}"), "an object", kind(&other))),
+    };
+    let missing = |field: &str, message: &Map<String, Value>| {
+        let names: Vec<String> = message.keys().take(12).cloned().collect();
+        missing_field(place, &format!("\"{field}\" of message {number}"), &names)
+    };
+    let wrong = |field: &str, found: &Value| {
+        wrong_type(place, &format!("\"{field}\" of message {number}"), "text", kind(found))
+    };
+    let word = match message.get("role") {
+        Some(Value::String(word)) => word.as_str(),
+        Some(other) => return Err(wrong("role", other)),
+        None => return Err(missing("role", &message)),
+    };
+    let Some(role) = Role::of(word) else { return Err(unknown_role(place, number, word)) };
+    let own_word = word != role.name();
+    message.iter_mut().filter(|(name, _)| *name != "content").for_each(|(_, value)| without_nulls(value));
+    message.retain(|name, value| name == "content" || !value.is_null());
+    let calls = ["tool_calls", "function_call"].into_iter().any(|name| message.contains_key(name));
+    let content = match message.get("content") {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None if calls => String::new(),
+        Some(Value::Array(parts)) => match joined(parts) {
+            Ok(text) => text,
+            Err(_) if role == Role::Tool => Value::Array(parts.clone()).to_string(),
+            Err(Part::Foreign(part)) => {
+                let what = format!("part {part} of \"content\" of message {number}");
+                return Err(wrong_type(
+                    place,
+                    &what,
+                    "text (pictures and sound are not learnt yet)",
+                    "another kind",
+                ));
+            }
+        },
+        // What a tool answered may be data; some templates write it as JSON themselves.
+        Some(data @ (Value::Object(_) | Value::Number(_) | Value::Bool(_))) if role == Role::Tool => {
+            data.to_string()
+        }
+        Some(other) => return Err(wrong("content", other)),
+        None => return Err(missing("content", &message)),
+    };
+    let plain = !own_word
+        && message.iter().all(|(name, value)| match name.as_str() {
+            "role" => true,
+            "content" => value.is_string(),
+            _ => false,
+        })
+        && message.contains_key("content");
+    Ok(Turn { role, content, message: (!plain).then(|| Box::new(message)) })
+}
+
+enum Part {
+    /// The number of a part, from 1, that is no text.
+    Foreign(usize),
+}
+
+/// The texts of a list of parts, `{"type": "text", "text": "..."}`.
+fn joined(parts: &[Value]) -> Result<String, Part> {
+    let mut texts = Vec::with_capacity(parts.len());
+    for (at, part) in parts.iter().enumerate() {
+        let text = match part {
+            Value::String(text) => Some(text.as_str()),
+            // "output_text" and "input_text" are newer words for the same.
+            Value::Object(part) => part.get("text").and_then(Value::as_str),
+            _ => None,
+        };
+        texts.push(text.ok_or(Part::Foreign(at + 1))?);
+    }
+    Ok(texts.join("\n"))
+}
+
+/// Takes null for missing, to the bottom.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.values_mut().for_each(without_nulls);
+            object.retain(|_, value| !value.is_null());
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
