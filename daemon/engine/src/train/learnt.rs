@@ -36,7 +36,7 @@ impl Learnt {
     ///
     /// # Errors
     /// A tensor operation of the device fails.
-    pub fn named(&self) -> candle_core::Result<Vec<(String, Tensor)>> {
+    pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
         match self {
             Learnt::Base(decoder) => decoder.named_weights(),
             Learnt::Adapter(_) => Ok(self.places().into_iter().map(peft_name).zip(self.tensors()).collect()),
