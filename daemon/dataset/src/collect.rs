@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::content::{Content, Example, ExampleId};
 use crate::findings::{
-    Code, Finding, duplicate, nothing_learnt, template_leakage, template_refuses, too_long,
+    Code, Finding, duplicate, nothing_learnt, null_characters, template_leakage, template_refuses, too_long,
 };
 use crate::formats::Found;
 use crate::read::{Limits, Measured};
@@ -66,6 +66,10 @@ impl<'a> Collector<'a> {
 
     fn example(&mut self, example: Example) {
         let Example { id, file, lines, content, .. } = &example;
+        if let Some(finding) = null_characters(file, *lines, content) {
+            self.finding(finding);
+            return;
+        }
         match self.places.entry(*id) {
             hash_map::Entry::Occupied(place) => {
                 if let Some(first) = self.examples.get(*place.get()) {

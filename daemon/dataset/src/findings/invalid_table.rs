@@ -50,7 +50,15 @@ mod tests {
                 ("b.csv", "text,id,Text\na,1,b\n"),
                 ("c.csv", "text\none\n\"two\nthree\nfour\n"),
             ],
-            &expect![""],
+            &expect![[r#"
+                a.csv:2-2 "a" -> "b"
+                a.csv:5-5 "g" -> "h"
+                c.csv:2-2 "one"
+                a.csv:3-3 HP015 invalid-table: this row has 1 cells; the first row names 2 columns
+                a.csv:4-4 HP015 invalid-table: this row has 3 cells; the first row names 2 columns
+                b.csv:1-1 HP015 invalid-table: two columns are called "text"
+                c.csv:3-6 HP015 invalid-table: a quote that is opened in this row is not closed up to the end of the file
+            "#]],
         );
     }
 }

@@ -12,6 +12,7 @@ mod missing_field;
 mod no_answer;
 mod not_utf8;
 mod nothing_learnt;
+mod null_characters;
 mod preference_data;
 mod record_too_large;
 mod template_leakage;
@@ -35,6 +36,7 @@ pub(crate) use missing_field::missing_field;
 pub(crate) use no_answer::no_answer;
 pub(crate) use not_utf8::{BadByte, not_utf8};
 pub(crate) use nothing_learnt::nothing_learnt;
+pub(crate) use null_characters::null_characters;
 pub(crate) use preference_data::preference_data;
 pub(crate) use record_too_large::record_too_large;
 pub(crate) use template_leakage::template_leakage;
@@ -100,6 +102,7 @@ codes! {
     NothingLearnt => nothing_learnt,
     TemplateRefuses => template_refuses,
     TemplateLeakage => template_leakage,
+    NullCharacters => null_characters,
 }
 
 impl Code {

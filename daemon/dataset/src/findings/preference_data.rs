@@ -39,7 +39,13 @@ mod tests {
 {"prompt": "Write.", "completion": "A note.", "label": "shop"}
 "#,
             )],
-            &expect![""],
+            &expect![[r#"
+                a.jsonl:5-5 "Write." -> "A note."
+                a.jsonl:1-1 HP014 preference-data: "chosen" and "rejected" are a choice between two answers; preferences are not learnt
+                a.jsonl:2-2 HP014 preference-data: "chosen" and "rejected" are a choice between two answers; preferences are not learnt
+                a.jsonl:3-3 HP014 preference-data: "label" says whether the answer is good or bad; preferences are not learnt
+                a.jsonl:4-4 HP014 preference-data: "kto_tag" says whether the answer is good or bad; preferences are not learnt
+            "#]],
         );
     }
 }

@@ -84,7 +84,13 @@ mod tests {
                 ),
                 ("c.txt", "a < b, x << 3, <s>struck</s>, |im_end|, [INSTALL]"),
             ],
-            &expect![""],
+            &expect![[r#"
+                a.txt:1-1 "[INST] Write. [/INST] A note."
+                b.jsonl:1-1 assistant: "Soup.<|im_end|>"
+                c.txt:1-1 "a < b, x << 3, <s>struck</s>, |im_end|, [INSTALL]"
+                a.txt:1-1 HP020 template-leakage: it holds "[INST]", a marker of a chat template
+                b.jsonl:1-1 HP020 template-leakage: it holds "<|im_end|>", a marker of a chat template
+            "#]],
         );
     }
 }

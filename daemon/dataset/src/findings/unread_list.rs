@@ -32,7 +32,12 @@ mod tests {
                 "a.json",
                 "{\"version\": 1,\n \"test\": [\n  {\"text\": \"t\"}],\n \"train\": [\n  {\"text\": \"a\"},\n  {\"text\": \"b\"}],\n \"dev\": [{}]}",
             )],
-            &expect![""],
+            &expect![[r#"
+                a.json:5-5 "a"
+                a.json:6-6 "b"
+                a.json:2-3 HP016 unread-list: the list "test" is not read
+                a.json:7-7 HP016 unread-list: the list "dev" is not read
+            "#]],
         );
     }
 }

@@ -93,7 +93,17 @@ mod tests {
                 ("d.json", "{\"text\": \"d1\"}\n{\"text\": \"d2\"\n{\"text\": \"d3\"}\n"),
                 ("e.ndjson", "{\"text\": \"e1\"}\n"),
             ],
-            &expect![""],
+            &expect![[r#"
+                a.json:2-2 "a1"
+                a.json:3-6 "p" -> "c"
+                b.json:1-1 "b1"
+                b.json:1-1 "b2"
+                c.json:1-3 "c1"
+                d.json:1-1 "d1"
+                d.json:3-3 "d3"
+                e.ndjson:1-1 "e1"
+                d.json:2-2, column 14 HP003 invalid-json: the line ends too early: it ended while parsing an object
+            "#]],
         );
     }
 
@@ -109,7 +119,22 @@ mod tests {
                 ("f.json", "not json"),
                 ("g.json", "{\"text\": [\"a\", \"b\"]}"),
             ],
-            &expect![""],
+            &expect![[r#"
+                a.json:1-1 "a1"
+                a.json:3-3 "a3"
+                b.json:1-1 "b1"
+                c.json:1-1 "c1"
+                a.json:2-2, column 17 HP003 invalid-json: not JSON: control character (\u0000-\u001F) found while parsing a string
+                a.json:4-4 HP010 wrong-type: "text" must be text; this is a number
+                a.json:4-4 HP010 wrong-type: a record must be an object; this is a number
+                b.json:2-2, column 12 HP003 invalid-json: the line ends too early: it ended while parsing a string
+                c.json:1-2, column 2 HP003 invalid-json: the record ends too early: it ended while parsing a list
+                d.json:1-1 HP001 empty: the file has no text
+                e.json:1-1 HP001 empty: the file has no text
+                f.json:1-1, column 2 HP003 invalid-json: not JSON: expected ident
+                f.json:1-1, column 1 HP003 invalid-json: not JSON: expected value
+                g.json:1-1 HP010 wrong-type: "text" must be text; this is a list
+            "#]],
         );
     }
 }

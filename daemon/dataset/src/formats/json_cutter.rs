@@ -159,6 +159,11 @@ impl JsonCutter {
                 b'"' | b'\n' => {
                     self.in_string = false;
                     self.end_string(on_piece);
+                    if byte == b'\n' && self.ends_unquoted() {
+                        self.depth = self.record.depth;
+                        self.end_record(on_piece);
+                        self.object = self.object.take().filter(|_| self.depth > 0);
+                    }
                 }
                 _ => {}
             }
@@ -289,6 +294,13 @@ impl JsonCutter {
         }
     }
 
+    /// Whether the line whose quote is missing closes its record all the same: `{"text": "no end},`.
+    fn ends_unquoted(&self) -> bool {
+        let line = self.record.bytes.trim_ascii_end();
+        let line = line.strip_suffix(b",").unwrap_or(line);
+        self.record.active && self.depth == self.record.depth + 1 && line.ends_with(b"}")
+    }
+
     fn name_byte(&mut self, byte: u8) {
         if let Some(object) = self.object.as_mut().filter(|object| object.in_name)
             && byte != b'"'
@@ -383,6 +395,7 @@ mod tests {
     #[test]
     fn what_is_broken_costs_little() {
         check("[{\"a\": \"x\n},\n{\"b\": 1}]", &["1-2@1 {\"a\": \"x\n}", "3-3@13 {\"b\": 1}"]);
+        check("[{\"a\": \"x},\n{\"b\": 1}]", &["1-1@1 {\"a\": \"x},\n", "2-2@13 {\"b\": 1}"]);
         check("[{\"a\": 1},\n{\"b\": ", &["1-1@1 {\"a\": 1}", "2-2 open {\"b\": "]);
         check("[{\"a\": 1},\n", &["1-1@1 {\"a\": 1}", "1-2 open "]);
         check(&format!("[\"{}\", 2]", "x".repeat(100)), &["1-1 <102 bytes>", "1-1@105 2"]);

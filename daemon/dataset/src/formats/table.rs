@@ -253,7 +253,18 @@ mod tests {
                 ("g.csv", ""),
                 ("h.csv", "messages\n[{'role': 'user'}]\n"),
             ],
-            &expect![""],
+            &expect![[r#"
+                a.csv:2-3 "one, \"quoted\"\nline"
+                a.csv:4-4 "two"
+                b.csv:2-2 "Write" -> " a note, long"
+                c.csv:3-3 "Write" -> "x"
+                c.csv:4-4 "Sum\n1 2" -> "3"
+                d.tsv:2-2 user: "u", assistant: "a"
+                e.csv:1-1 HP001 empty: the file has no text
+                f.csv:1-1 HP004 missing-field: "text", or "prompt" and "completion", or "messages", or "instruction" and "output", or "conversations" is missing; found "name", "body"
+                g.csv:1-1 HP001 empty: the file has no text
+                h.csv:2-2 HP010 wrong-type: "messages" must be a list; this is text
+            "#]],
         );
     }
 
@@ -261,7 +272,12 @@ mod tests {
     fn bytes_that_are_no_text() {
         check_bytes(
             &[("a.csv", b"text\ncaf\xe9\nfine\n"), ("b.csv", b"t\xe9xt\na\n"), ("c.csv", b"text\n\0\0\n")],
-            &expect![""],
+            &expect![[r#"
+                a.csv:3-3 "fine"
+                a.csv:2-2, column 4 HP005 not-utf8: the byte 0xe9 at offset 8, in line 2, is not UTF-8
+                b.csv:1-1, column 2 HP005 not-utf8: the byte 0xe9 at offset 1, in line 1, is not UTF-8
+                c.csv:2-2 HP021 null-characters: it holds characters of the number zero, which no text has
+            "#]],
         );
     }
 }
