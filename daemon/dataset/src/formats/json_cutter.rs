@@ -161,6 +161,7 @@ impl JsonCutter {
                     self.end_string(on_piece);
                     if byte == b'\n' && self.ends_unquoted() {
                         self.depth = self.record.depth;
+                        self.record.bytes.pop();
                         self.end_record(on_piece);
                         self.object = self.object.take().filter(|_| self.depth > 0);
                     }
@@ -395,7 +396,7 @@ mod tests {
     #[test]
     fn what_is_broken_costs_little() {
         check("[{\"a\": \"x\n},\n{\"b\": 1}]", &["1-2@1 {\"a\": \"x\n}", "3-3@13 {\"b\": 1}"]);
-        check("[{\"a\": \"x},\n{\"b\": 1}]", &["1-1@1 {\"a\": \"x},\n", "2-2@13 {\"b\": 1}"]);
+        check("[{\"a\": \"x},\n{\"b\": 1}]", &["1-1@1 {\"a\": \"x},", "2-2@13 {\"b\": 1}"]);
         check("[{\"a\": 1},\n{\"b\": ", &["1-1@1 {\"a\": 1}", "2-2 open {\"b\": "]);
         check("[{\"a\": 1},\n", &["1-1@1 {\"a\": 1}", "1-2 open "]);
         check(&format!("[\"{}\", 2]", "x".repeat(100)), &["1-1 <102 bytes>", "1-1@105 2"]);
