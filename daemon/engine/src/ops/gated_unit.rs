@@ -23,7 +23,7 @@ const GELU_CUBIC: f32 = 0.044_715;
 
 impl Activation {
     /// Both are `x` times a sigmoid: half of 1 + tanh(z) is the sigmoid of 2 z.
-    #[inline(always)]
+    #[inline]
     fn sigmoid(self, x: f32) -> f32 {
         match self {
             Activation::Silu => sigmoid(x),
@@ -32,7 +32,7 @@ impl Activation {
     }
 
     /// The slope of the sigmoid's argument.
-    #[inline(always)]
+    #[inline]
     fn inner_slope(self, x: f32) -> f32 {
         match self {
             Activation::Silu => 1.0,
@@ -79,7 +79,7 @@ pub fn backward(gate: &Tensor, up: &Tensor, dy: &Tensor, activation: Activation)
 }
 
 /// The sigmoid and the activation's slope.
-#[inline(always)]
+#[inline]
 fn slopes(activation: Activation, x: f32) -> (f32, f32) {
     let s = activation.sigmoid(x);
     (s, s * (1.0 + x * (1.0 - s) * activation.inner_slope(x)))
