@@ -188,10 +188,6 @@ class TestRefused:
         save_file(tensors, path, metadata={"format": "pt"})
         self.refused(checkpoint, hotplate, adapter, "lora_B")
 
-    def test_dora(self, checkpoint, hotplate, tmp_path):
-        adapter = made_by_peft(checkpoint("plain"), tmp_path / "dora", r=4, target_modules=["q_proj"], use_dora=True)
-        self.refused(checkpoint, hotplate, adapter, "dora")
-
     def test_whole_modules(self, checkpoint, hotplate, tmp_path):
         config = {"r": 4, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}
         adapter = made_by_peft(checkpoint("plain"), tmp_path / "modules", **config)
