@@ -1,6 +1,6 @@
 """Training on data with real lengths (median 90, longest 512, the first half of each masked) beside peft in f32 and bf16.
 
-    .venv/bin/python tests/compare/train_real.py [--quick] [--runs 3] [--samples 200] [--shapes 135M 0.5B]
+    .venv/bin/python tests/compare/train_real.py [--quick] [--runs 3] [--samples 80] [--shapes 135M 0.5B]
 
 peft gets batches of 4, padded to the longest; we pack. Real tokens are counted, padding is not.
 """
@@ -17,13 +17,13 @@ from side_by_side import (
 
 def main() -> int:
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, help="samples (200; of the larger shape 32, quick 40)")
+    parser.add_argument("--samples", type=int, help="samples (80; of the larger shape 32, quick 40)")
     given = parser.parse_args()
     shapes, runs = chosen(given)
     rows, kept, n = [], {}, given.threads
     for shape in shapes:
         model, data = checkpoint(shape), real_samples(shape)
-        samples = given.samples or (40 if given.quick else 200 if shape == "135M" else 32)
+        samples = given.samples or (40 if given.quick else 80 if shape == "135M" else 32)
         common = ["--model", model, "--data", data, "--limit", samples, "--batch", 4]
         figures = take_turns(
             {
