@@ -83,10 +83,8 @@ impl Reader<'_> {
             let name = format!("{prefix}.{}.{}", linear.parent(), linear.module());
             let (outputs, inputs) = linear.shape(config);
             let weight = self.large(&format!("{name}.weight"), &[outputs, inputs])?;
-            let bias = match config.biased(linear) {
-                true => Some(self.tensor(&format!("{name}.bias"), &[outputs])?),
-                false => None,
-            };
+            let biased = config.biased(linear);
+            let bias = biased.then(|| self.tensor(&format!("{name}.bias"), &[outputs])).transpose()?;
             linears.push((linear, FrozenLinear::new(weight, bias)));
         }
         Ok(Block::new(norms, linears))
