@@ -339,4 +339,6 @@ fn family(object: &Map<String, Value>, file: &Path) -> Result<&'static Family, B
 pub use crate::rope_config::RopeScaling;
 
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod tests;
