@@ -187,6 +187,9 @@ mod tests {
               unwatch   Stop learning from a folder by itself; its adapter stays
               adapters  List the adapters and their versions
               rollback  Let an older version of an adapter answer again
+              export    Write an adapter for other programs
+              import    Take an adapter from elsewhere into the store
+              verify    See whether an adapter still answers as it did when it was trained
               models    List the base models that the daemon knows
               pull      Fetch a base model from the Hugging Face hub
               status    Show what the daemon is doing: base models in memory, runs, watched folders
