@@ -51,7 +51,7 @@ class TestHelp:
             (["trian", "notes"], ["trian", "train"]),
             (["train"], ["FOLDER", "--help"]),
             (["train", "notes", "--epochs", "0"], ["--epochs", "0"]),
-            (["train", "notes", "--lr", "much"], ["--lr", "much"]),
+            (["train", "notes", "--lr", "much"], ["--learning-rate", "much"]),
             (["generate", "--temperature", "-1", "Hi"], ["temperature"]),
             (["generate"], ["PROMPT"]),
             (["train", "notes", "-a", "some/path"], ["some/path"]),

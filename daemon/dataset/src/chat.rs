@@ -131,14 +131,13 @@ impl Turn {
 /// As the message itself.
 impl Serialize for Turn {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.message {
-            Some(message) => message.serialize(serializer),
-            None => {
-                let mut message = serializer.serialize_map(Some(2))?;
-                message.serialize_entry("role", self.role.name())?;
-                message.serialize_entry("content", &self.content)?;
-                message.end()
-            }
+        if let Some(message) = &self.message {
+            message.serialize(serializer)
+        } else {
+            let mut message = serializer.serialize_map(Some(2))?;
+            message.serialize_entry("role", self.role.name())?;
+            message.serialize_entry("content", &self.content)?;
+            message.end()
         }
     }
 }

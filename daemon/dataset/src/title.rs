@@ -80,11 +80,9 @@ fn plain(text: &str) -> Option<String> {
     let mut chars = text.trim().chars().peekable();
     while let Some(char) = chars.next() {
         match char {
-            '*' | '`' => {}
             // `[words](address)` is its words.
-            '[' => {}
             ']' if chars.peek() == Some(&'(') => while chars.next().is_some_and(|char| char != ')') {},
-            ']' => {}
+            '*' | '`' | '[' | ']' => {}
             char if char.is_control() => out.push(' '),
             char => out.push(char),
         }

@@ -43,12 +43,11 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let base = Base::open(&BaseSource::Folder(arguments.base), &Device::Cpu)?;
     let mut settings: TrainSettings = serde_json::from_str(&arguments.settings)?;
-    let start = match &arguments.adapter {
-        Some(folder) => Learnt::Adapter(peft::load(folder, &base.text, &base.device)?),
-        None => {
-            settings.method = Method::Full;
-            Learnt::Base(Box::new(base.decoder.clone()))
-        }
+    let start = if let Some(folder) = &arguments.adapter {
+        Learnt::Adapter(peft::load(folder, &base.text, &base.device)?)
+    } else {
+        settings.method = Method::Full;
+        Learnt::Base(Box::new(base.decoder.clone()))
     };
     let train = std::fs::read_to_string(&arguments.samples)?
         .lines()

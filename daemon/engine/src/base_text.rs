@@ -383,8 +383,7 @@ impl BaseText {
             bos: tokenizer.id("<s>"),
             generation: GenerationDefaults::default(),
             tokenizer: Arc::new(tokenizer),
-            template: template
-                .map(|text| ChatTemplate::compile(text.to_owned(), settings.special_tokens.clone())),
+            template: template.map(|text| ChatTemplate::compile(text, settings.special_tokens.clone())),
             config,
         }
     }

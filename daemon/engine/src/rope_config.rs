@@ -164,7 +164,7 @@ fn turning(rope: &Keys, top: &Keys, defaults: &RopeDefaults) -> Result<usize, St
         return Err(keys.unsupported(KEY, value, "1"));
     }
     let width = (defaults.head_dim as f64 * factor) as usize;
-    if width < 2 || width % 2 != 0 {
+    if width < 2 || !width.is_multiple_of(2) {
         return Err(format!(
             "{}{KEY} is {factor}, which turns {width} of a head's {} values; their number must be even",
             keys.path, defaults.head_dim

@@ -42,7 +42,7 @@ pub(crate) struct ChatTemplate {
 impl ChatTemplate {
     /// # Errors
     /// What is wrong with the template's syntax, in words.
-    pub(crate) fn compile(text: String, special_tokens: BTreeMap<String, String>) -> Result<Self, String> {
+    pub(crate) fn compile(text: &str, special_tokens: BTreeMap<String, String>) -> Result<Self, String> {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         python::add_to(&mut environment);
@@ -53,8 +53,8 @@ impl ChatTemplate {
         environment.set_syntax(syntax.map_err(|error| error.to_string())?);
         let special_tokens =
             special_tokens.into_iter().filter(|(key, _)| SPECIAL_TOKENS.contains(&key.as_str())).collect();
-        let mut template = Self { environment, special_tokens, text: text.clone(), tool_use: false };
-        template.add(NAME, MARKED, &text)?;
+        let mut template = Self { environment, special_tokens, text: text.to_owned(), tool_use: false };
+        template.add(NAME, MARKED, text)?;
         Ok(template)
     }
 
@@ -63,7 +63,7 @@ impl ChatTemplate {
         texts: Texts,
         special_tokens: BTreeMap<String, String>,
     ) -> Result<Self, String> {
-        let mut template = Self::compile(texts.default, special_tokens)?;
+        let mut template = Self::compile(&texts.default, special_tokens)?;
         if let Some(text) = texts.tool_use {
             template.add(TOOL_USE, MARKED_TOOL_USE, &text)?;
             template.tool_use = true;
@@ -351,7 +351,7 @@ mod tests {
 
     fn render(template: &str) -> Result<String, String> {
         let specials = BTreeMap::from([("bos_token".to_owned(), "<s>".to_owned())]);
-        let template = ChatTemplate::compile(template.to_owned(), specials)?;
+        let template = ChatTemplate::compile(template, specials)?;
         template.render(&[turn(Role::User, " Hi <b>\n"), turn(Role::Assistant, "\"好\"")], None, true)
     }
 

@@ -144,13 +144,11 @@ impl Weights {
     /// No such tensor, another shape than asked for, or a type of values that this version does not read.
     pub fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
         let (file, dtype, bytes) = self.bytes(name, shape)?;
-        match to_f32(bytes, dtype) {
-            Some(values) => Ok(Tensor::from_vec(values, shape, device)?),
-            None => {
-                let why =
-                    format!("holds the tensor {name} as {dtype:?}; only F32, F16, BF16 and F64 are read");
-                Err(BaseError::BadConfig { file: file.to_owned(), why })
-            }
+        if let Some(values) = to_f32(bytes, dtype) {
+            Ok(Tensor::from_vec(values, shape, device)?)
+        } else {
+            let why = format!("holds the tensor {name} as {dtype:?}; only F32, F16, BF16 and F64 are read");
+            Err(BaseError::BadConfig { file: file.to_owned(), why })
         }
     }
 
@@ -186,12 +184,11 @@ impl Weights {
         }
         let (start, end) = info.data_offsets;
         let bytes = shard.bytes.as_slice().get(shard.data + start..shard.data + end);
-        match bytes {
-            Some(bytes) => Ok((&shard.file, info.dtype, bytes)),
-            None => {
-                let why = format!("the tensor {name} is cut off");
-                Err(BaseError::CorruptWeights { file: file(), why })
-            }
+        if let Some(bytes) = bytes {
+            Ok((&shard.file, info.dtype, bytes))
+        } else {
+            let why = format!("the tensor {name} is cut off");
+            Err(BaseError::CorruptWeights { file: file(), why })
         }
     }
 

@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn the_tour() {
         let Err(GrammarError::Help { text }) = parse_line("--help") else { panic!("no help") };
-        expect![[r#"
+        expect![[r"
             Keeps base models warm and adapters fresh
 
             Usage: hotplate <COMMAND>
@@ -199,14 +199,14 @@ mod tests {
 
             Options:
               -h, --help     Print help
-              -V, --version  Print version"#]]
+              -V, --version  Print version"]]
         .assert_eq(&text);
     }
 
     #[test]
     fn help_of_train() {
         let Err(GrammarError::Help { text }) = parse_line("train --help") else { panic!("no help") };
-        expect![[r#"
+        expect![[r"
             Teach a base model to write like the texts in a folder
 
             Makes an adapter: a small set of weights beside the base model, which stays as it is. Part of the
@@ -349,7 +349,7 @@ mod tests {
               # First see how long it will take
               hotplate train notes/ --dry-run
               # Another name, three times through the data
-              hotplate train notes/ -a my-voice --epochs 3"#]]
+              hotplate train notes/ -a my-voice --epochs 3"]]
         .assert_eq(&text);
     }
 }

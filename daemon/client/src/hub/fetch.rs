@@ -173,10 +173,9 @@ impl Job<'_> {
         }
         let lock = File::create(&lock_path).map_err(|source| HubError::writing(&lock_path, source))?;
         match lock.try_lock() {
-            Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(HubError::InUse { file: item.file.clone() }),
             // A file system without locks: two pulls at a time are rarer than such a disk.
-            Err(TryLockError::Error(_)) => {}
+            Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         let mut file = OpenOptions::new()
             .read(true)
@@ -312,6 +311,6 @@ fn check(file: &mut File, item: &Planned) -> Result<(), HubError> {
             count => hasher.update(&buffer[..count]),
         }
     }
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hasher.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     if found.eq_ignore_ascii_case(etag) { Ok(()) } else { Err(damaged("its checksum is wrong".to_owned())) }
 }

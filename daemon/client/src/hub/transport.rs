@@ -79,21 +79,19 @@ impl Hub {
         let (response, _) = answer.map_err(|refusal| self.explain(refusal, id, "the list of files"))?;
         let parsed = self.json(response)?;
         let commit = parsed.get("sha").and_then(Value::as_str).map(str::to_owned);
-        let files: Vec<String> = match parsed.get("siblings").and_then(Value::as_array) {
-            Some(siblings) => siblings.iter().filter_map(|file| text(file, "rfilename")).collect(),
-            None => {
-                let tree = format!(
-                    "{}/api/models/{id}/tree/{}?recursive=true",
-                    self.endpoint,
-                    escaped(commit.as_deref().unwrap_or(revision))
-                );
-                let answer = self.request("GET", &tree, None);
-                let (response, _) =
-                    answer.map_err(|refusal| self.explain(refusal, id, "the list of files"))?;
-                let tree = self.json(response)?;
-                let entries = tree.as_array().map(Vec::as_slice).unwrap_or_default();
-                entries.iter().filter_map(|file| text(file, "path")).collect()
-            }
+        let files: Vec<String> = if let Some(siblings) = parsed.get("siblings").and_then(Value::as_array) {
+            siblings.iter().filter_map(|file| text(file, "rfilename")).collect()
+        } else {
+            let tree = format!(
+                "{}/api/models/{id}/tree/{}?recursive=true",
+                self.endpoint,
+                escaped(commit.as_deref().unwrap_or(revision))
+            );
+            let answer = self.request("GET", &tree, None);
+            let (response, _) = answer.map_err(|refusal| self.explain(refusal, id, "the list of files"))?;
+            let tree = self.json(response)?;
+            let entries = tree.as_array().map(Vec::as_slice).unwrap_or_default();
+            entries.iter().filter_map(|file| text(file, "path")).collect()
         };
         // A name becomes a path.
         let plain = |file: &String| {

@@ -34,7 +34,7 @@ pub(super) fn text_files(id: &str, listed: &[String]) -> Result<Vec<String>, Hub
         });
     }
     if !listed.iter().any(|file| is_weights(file)) {
-        return unusable(if listed.iter().any(|file| file.ends_with(".bin") || file.ends_with(".pth")) {
+        return unusable(if listed.iter().any(|file| ending(file, "bin") || ending(file, "pth")) {
             "its weights are not in safetensors; look for a repository that has them so"
         } else if listed.iter().any(|file| ending(file, "gguf")) {
             "it has GGUF files only; pull the repository with the original weights"

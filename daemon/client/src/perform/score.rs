@@ -41,16 +41,14 @@ pub(super) fn score(
 
 fn line(example: &ScoredExample) -> ScoredLine {
     let mut preview = String::new();
-    let mut characters = 0;
     let texts = example.tokens.iter().filter(|token| token.supervised || example.supervised_tokens == 0);
-    for character in texts.flat_map(|token| token.text.chars()) {
-        if characters == PREVIEW {
+    for (at, character) in texts.flat_map(|token| token.text.chars()).enumerate() {
+        if at == PREVIEW {
             preview.push('…');
             break;
         }
         // A table has one line for each.
         preview.push(if character.is_whitespace() || character.is_control() { ' ' } else { character });
-        characters += 1;
     }
     ScoredLine {
         file: example.file.clone(),

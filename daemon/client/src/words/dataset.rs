@@ -295,7 +295,7 @@ mod tests {
             entry("targets", vec!["q_proj", "v_proj"].into(), Source::CommandLine),
             entry("rank_pattern", serde_json::json!({ "q_proj": 32 }), Source::Recipe { line: 4 }),
         ];
-        expect![[r#"
+        expect![[r"
             setting        from                       value
             base           default                    hotplate-tiny
             epochs         chosen for 53 examples     8
@@ -303,7 +303,7 @@ mod tests {
             rank           hotplate.toml:3            8
             alpha          as version 2 has it        16
             targets        command line               q_proj, v_proj
-            rank_pattern   hotplate.toml:4            q_proj = 32"#]]
+            rank_pattern   hotplate.toml:4            q_proj = 32"]]
         .assert_eq(&super::settings(&settings, 53));
         let listed = [ListedExample {
             id: "0".into(),
@@ -315,9 +315,9 @@ mod tests {
             version: Some(2),
             loss: Some(1.234),
         }];
-        expect![[r#"
+        expect![[r"
             example          by     in         loss  tokens
-            a.md:3   learnt  run 4  version 2  1.23     120"#]]
+            a.md:3   learnt  run 4  version 2  1.23     120"]]
         .assert_eq(&examples(&listed));
     }
 

@@ -258,7 +258,7 @@ mod tests {
             model_ttl_seconds: 600.0,
             idle_exit_seconds: 1800.0,
         };
-        expect![[r#"
+        expect![[r"
             Hotplate 0.1.0 has been up for 2 min 5 s (process 77), working on CPU.
             Memory: 120 MB now, 300 MB at most.
             Home: /home/me/.local/share/hotplate
@@ -267,7 +267,7 @@ mod tests {
             Watches /home/me/notes for notes on hotplate-tiny: 59 examples, 3 findings; looks every few seconds, as the system does not tell of saves here.
                 The folder is gone; it is watched again when it comes back.
             Adapter notes: version 3 answers; some of what it learnt is gone. No sign of memorising or forgetting: gap 0.30, drift 0.10.
-            1 client connected; the daemon stays for its watched folders."#]].assert_eq(&super::status(&status));
+            1 client connected; the daemon stays for its watched folders."]].assert_eq(&super::status(&status));
     }
 
     #[test]

@@ -93,14 +93,14 @@ mod tests {
             adapter: Some("notes@2".to_owned()),
             base: "hotplate-tiny".to_owned(),
         };
-        expect![[r#"
+        expect![[r"
             loss  tokens  where      begins with
             4.25      12  a.md:3     A rainy day
             1.00      12  b/c.txt:1  巷口的面馆
                -      12  d.jsonl:9
 
             notes@2 on hotplate-tiny: 2.62 nats a token (perplexity 13.8) over 24 tokens in 3 examples.
-            1 record left out (duplicates, empty or unreadable); hotplate check says which."#]]
+            1 record left out (duplicates, empty or unreadable); hotplate check says which."]]
         .assert_eq(&scored(&lines, &result));
     }
 }

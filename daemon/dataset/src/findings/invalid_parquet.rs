@@ -36,12 +36,12 @@ mod tests {
                 ("c.parquet", b"PAR1\x15\0\x15\0PAR1"),
                 ("d.parquet", b"version https://git-lfs"),
             ],
-            &expect![[r#"
+            &expect![[r"
                 a.parquet:1-1 HP017 invalid-parquet: it cannot be read: EOF: Parquet file too small. Size is 0 but need 8
                 b.parquet:1-1 HP017 invalid-parquet: it cannot be read: EOF: Parquet file too small. Size is 4 but need 8
                 c.parquet:1-1 HP017 invalid-parquet: it cannot be read: EOF: Parquet file too small. Size is 12 but need 1376285
                 d.parquet:1-1 HP017 invalid-parquet: it cannot be read: Parquet error: Invalid Parquet file. Corrupt footer
-            "#]],
+            "]],
         );
     }
 }

@@ -48,10 +48,10 @@ mod tests {
                     "{{\"prompt\": \"{long}\", \"completion\": \"c\"}}\n{{\"messages\": [{{\"role\": \"assistant\", \"content\": \"a\", \"weight\": 0}}]}}\n"
                 ),
             )],
-            &expect![[r#"
+            &expect![[r"
                 a.jsonl:1-1 HP018 nothing-learnt: the answer begins behind token 60, where the example is cut off, so no token of it carries loss
                 a.jsonl:2-2 HP018 nothing-learnt: no token of it carries loss
-            "#]],
+            "]],
         );
     }
 }

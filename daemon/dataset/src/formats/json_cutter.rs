@@ -80,6 +80,7 @@ struct Capture {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each remembers one thing that was seen on the way")]
 struct TopObject {
     holds_records: bool,
     /// The last string at the object's own level: a key, if a colon follows.

@@ -121,7 +121,7 @@ fn split(whole: String, opening: Option<String>, spans: Vec<(usize, usize)>, exa
     let prompt = opening.unwrap_or_else(|| whole[..first].to_owned());
     let shifted = |place: usize| place - first + prompt.len();
     let spans = spans.into_iter().map(|(start, end)| (shifted(start), shifted(end))).collect();
-    Answers { rest, prompt, spans, exact }
+    Answers { prompt, rest, spans, exact }
 }
 
 struct Rendered<'a> {

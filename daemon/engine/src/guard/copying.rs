@@ -195,15 +195,12 @@ impl Automaton {
                     length += 1;
                     break;
                 }
-                match self.states[state].link {
-                    Some(shorter) => {
-                        state = shorter;
-                        length = self.states[shorter].longest;
-                    }
-                    None => {
-                        length = 0;
-                        break;
-                    }
+                if let Some(shorter) = self.states[state].link {
+                    state = shorter;
+                    length = self.states[shorter].longest;
+                } else {
+                    length = 0;
+                    break;
                 }
             }
             if length > 0 && best.is_none_or(|(longest, ..)| length > longest) {

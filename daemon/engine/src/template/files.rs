@@ -44,16 +44,15 @@ pub(crate) fn find(
         };
     }
     let tool_use = named.remove(TOOL_USE);
-    Ok(Some(match named.remove(DEFAULT) {
-        Some(default) => Ok(Texts { default, tool_use }),
-        None => {
-            let names: Vec<&str> =
-                named.keys().map(String::as_str).chain(tool_use.is_some().then_some(TOOL_USE)).collect();
-            Err(format!(
-                "the base has several chat templates ({}) and none of them is named {DEFAULT:?}; name one so",
-                names.join(", ")
-            ))
-        }
+    Ok(Some(if let Some(default) = named.remove(DEFAULT) {
+        Ok(Texts { default, tool_use })
+    } else {
+        let names: Vec<&str> =
+            named.keys().map(String::as_str).chain(tool_use.is_some().then_some(TOOL_USE)).collect();
+        Err(format!(
+            "the base has several chat templates ({}) and none of them is named {DEFAULT:?}; name one so",
+            names.join(", ")
+        ))
     }))
 }
 

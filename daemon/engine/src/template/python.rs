@@ -105,6 +105,7 @@ fn float(value: &Value) -> Option<f64> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands a filter its arguments")]
 fn join(
     value: &Value,
     separator: Option<String>,
@@ -203,9 +204,7 @@ fn quoted(out: &mut String, text: &str) {
 fn own_method(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
     let text = value.as_str()?;
     let first = args.first().and_then(Value::as_str);
-    let Some(first) = first.filter(|first| !first.is_empty() || method.starts_with("remove")) else {
-        return None;
-    };
+    let first = first.filter(|first| !first.is_empty() || method.starts_with("remove"))?;
     let parts = |parts: &[&str]| Value::from(parts.iter().map(|part| Value::from(*part)).collect::<Vec<_>>());
     Some(Ok(match method {
         "removeprefix" => Value::from(text.strip_prefix(first).unwrap_or(text)),

@@ -25,7 +25,7 @@ pub struct FullTrainer {
 
 impl FullTrainer {
     pub fn new(decoder: &Decoder) -> Result<FullTrainer, TrainError> {
-        Ok(FullTrainer { learner: Learner::new(Learnt::of_base(&decoder)?)? })
+        Ok(FullTrainer { learner: Learner::new(Learnt::of_base(decoder)?)? })
     }
 
     pub fn decoder(&self) -> &Decoder {

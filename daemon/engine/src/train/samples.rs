@@ -75,7 +75,7 @@ pub(crate) struct Answers {
     moved: Option<Base>,
     adapter: Option<Arc<crate::lora::Adapter>>,
     current: Option<(Generation, Answer)>,
-    answers: Vec<Answer>,
+    done: Vec<Answer>,
 }
 
 impl Answers {
@@ -90,15 +90,15 @@ impl Answers {
             _ => None,
         };
         let adapter = learnt.and_then(Learnt::adapter).map(|adapter| Arc::new(adapter.clone()));
-        Answers { moved, adapter, current: None, answers: Vec::new() }
+        Answers { moved, adapter, current: None, done: Vec::new() }
     }
 
     /// At most one forward pass; all answers after the last.
     pub(crate) fn step(&mut self, base: &Base, prompts: &Prompts) -> Result<Option<Vec<Answer>>, TrainError> {
         let base = self.moved.as_ref().unwrap_or(base);
         if self.current.is_none() {
-            let Some(prompt) = prompts.tokens.get(self.answers.len()) else {
-                return Ok(Some(std::mem::take(&mut self.answers)));
+            let Some(prompt) = prompts.tokens.get(self.done.len()) else {
+                return Ok(Some(std::mem::take(&mut self.done)));
             };
             let options = SamplingOptions {
                 temperature: 0.0,
@@ -114,7 +114,7 @@ impl Answers {
             GenerationEvent::Delta { text, token_ids } => answer.add(&text, &token_ids),
             GenerationEvent::Done { text, token_ids, .. } => {
                 answer.add(&text, &token_ids);
-                self.answers.push(std::mem::take(answer));
+                self.done.push(std::mem::take(answer));
                 self.current = None;
             }
         }

@@ -141,6 +141,7 @@ impl TrainSettings {
     }
 
     /// The learning rate for another method, where the default's was asked for: full-parameter training takes a tenth of LoRA's.
+    #[must_use]
     pub fn with_method(mut self, method: Method) -> TrainSettings {
         match (self.method, method) {
             (Method::Lora, Method::Full) => self.learning_rate *= FULL_FACTOR,

@@ -156,7 +156,7 @@ impl Trainer {
     /// operation that failed.
     pub fn step(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
         match &mut self.activity {
-            Activity::Between => self.begin(base),
+            Activity::Between => Ok(self.begin(base)),
             Activity::Training(_) => self.train(base),
             Activity::Sampling(..) => self.sample(base),
             Activity::Closing(_) => self.close(base),
@@ -176,14 +176,14 @@ impl Trainer {
     }
 
     /// Chooses what comes next.
-    fn begin(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
+    fn begin(&mut self, base: &Base) -> TrainEvent {
         if let Some(event) = self.announced.take() {
-            return Ok(event);
+            return event;
         }
         let progress = &self.progress;
         self.activity = if let Some(reason) = progress.stopped.filter(|_| progress.counts.sampled) {
             if progress.guard.is_some() {
-                return Ok(TrainEvent::Finished { reason });
+                return TrainEvent::Finished { reason };
             }
             Activity::Closing(Box::new(self.closing(base)))
         } else if progress.base.is_none() {
@@ -193,17 +193,16 @@ impl Trainer {
         } else if !progress.counts.evaluated {
             self.evaluation(Subject::Current)
         } else if !progress.counts.sampled {
-            match &progress.base_answers {
-                None => Activity::Sampling(true, Box::new(Answers::new(base, None))),
-                Some(_) => {
-                    let learnt = Some(&progress.learners[0].learnt);
-                    Activity::Sampling(false, Box::new(Answers::new(base, learnt)))
-                }
+            if progress.base_answers.is_none() {
+                Activity::Sampling(true, Box::new(Answers::new(base, None)))
+            } else {
+                let learnt = Some(&progress.learners[0].learnt);
+                Activity::Sampling(false, Box::new(Answers::new(base, learnt)))
             }
         } else {
             Activity::Training(Box::new(self.next_step()))
         };
-        Ok(TrainEvent::Working)
+        TrainEvent::Working
     }
 
     fn evaluation(&self, subject: Subject) -> Activity {

@@ -88,13 +88,12 @@ pub(super) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let memory_after_load = super::measure::memory();
     let config = base.decoder.config();
     let max_tokens = args.max_tokens.clamp(2, config.context);
-    let (mut train, batch) = match &args.data {
-        Some(path) => (data::read(path, &base.text, max_tokens)?, args.batch),
-        None => {
-            anyhow::ensure!(args.rows > 0 && args.tokens > 1, "at least one row of two tokens is needed");
-            let tokens = args.tokens.min(config.context);
-            (data::random_rows(args.rows, tokens, config.vocab, args.seed), args.rows)
-        }
+    let (mut train, batch) = if let Some(path) = &args.data {
+        (data::read(path, &base.text, max_tokens)?, args.batch)
+    } else {
+        anyhow::ensure!(args.rows > 0 && args.tokens > 1, "at least one row of two tokens is needed");
+        let tokens = args.tokens.min(config.context);
+        (data::random_rows(args.rows, tokens, config.vocab, args.seed), args.rows)
     };
     train.truncate(args.limit.unwrap_or(usize::MAX));
     let examples = train.len();

@@ -206,7 +206,7 @@ impl Daemon {
             }
             Report::ScoredExample { asker, example } => {
                 if let Some(session) = self.sessions.get(&asker.session) {
-                    session.scored(ScoreExampleParams { id: asker.id, example });
+                    session.scored(&ScoreExampleParams { id: asker.id, example });
                 }
             }
             Report::Scored { asker, result } => {

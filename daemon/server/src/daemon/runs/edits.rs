@@ -96,11 +96,14 @@ mod tests {
     fn an_edit_in_its_file_is_known_again() {
         let (old, new) = (example(NOTE, "a.md"), example(&NOTE.replace("six", "half past six"), "a.md"));
         let other = example("Nobody hurries you in the tea house by the river.", "a.md");
-        assert_eq!(found(&[old.clone()], &[new.clone(), other.clone()]), HashMap::from([(new.id, old.id)]));
-        assert!(found(&[old.clone()], &[other]).is_empty(), "another text is no edit");
+        assert_eq!(
+            found(std::slice::from_ref(&old), &[new.clone(), other.clone()]),
+            HashMap::from([(new.id, old.id)])
+        );
+        assert!(found(std::slice::from_ref(&old), &[other]).is_empty(), "another text is no edit");
         let elsewhere = Example { file: "b.md".into(), ..new };
-        assert!(found(&[old.clone()], &[elsewhere]).is_empty(), "nor is one in another file");
-        assert!(found(&[old.clone()], &[old]).is_empty(), "what is still there was not edited");
+        assert!(found(std::slice::from_ref(&old), &[elsewhere]).is_empty(), "nor is one in another file");
+        assert!(found(std::slice::from_ref(&old), std::slice::from_ref(&old)).is_empty(), "what is still there was not edited");
     }
 
     #[test]

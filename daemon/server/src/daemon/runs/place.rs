@@ -57,6 +57,10 @@ pub(crate) fn recipe_adapter(recipe: &Recipe) -> Result<Option<String>, RpcError
     Ok(Some(name.to_owned()))
 }
 
+#[expect(
+    clippy::option_option,
+    reason = "a recipe may name no base, or the embedded one, which has no folder"
+)]
 /// The base that a recipe names, as [`base_folder`] has it. A relative path starts at the recipe's own folder.
 pub(crate) fn recipe_base(recipe: &Recipe, folder: &Path) -> Result<Option<Option<PathBuf>>, RpcError> {
     let Some((setting, name)) = text_of(recipe, "base") else { return Ok(None) };

@@ -148,9 +148,9 @@ impl Session {
         }
     }
 
-    pub(crate) fn scored(&self, params: ScoreExampleParams) {
+    pub(crate) fn scored(&self, params: &ScoreExampleParams) {
         if self.open.contains(&params.id) {
-            self.outbox.send(Message::Notification(Notification::new::<ScoreExample>(&params)));
+            self.outbox.send(Message::Notification(Notification::new::<ScoreExample>(params)));
         }
     }
 

@@ -77,6 +77,7 @@ pub(crate) enum Report {
 }
 
 /// What happened in a run.
+#[expect(clippy::large_enum_variant, reason = "an event lives for one hand-over")]
 pub(crate) enum News {
     /// A step or a note, as clients hear of it.
     Event(RunEvent),

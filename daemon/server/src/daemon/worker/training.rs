@@ -223,7 +223,7 @@ impl Training {
             Ok(Ok(None)) => return (Vec::new(), false),
             Ok(Ok(Some(losses))) => self.losses = losses,
             Ok(Err(error)) => {
-                tracing::warn!(%error, run = self.run.0, "the examples' losses could not be taken")
+                tracing::warn!(%error, run = self.run.0, "the examples' losses could not be taken");
             }
             Err(panic) => {
                 faults::of_panic(&format!("run {}", self.run.0), &*panic);
