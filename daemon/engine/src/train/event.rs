@@ -132,6 +132,11 @@ impl fmt::Display for StopReason {
                  rate of {}",
                 tenth(*learning_rate)
             ),
+            StopReason::Folds { folds, best_step: 0, stopped_at } => write!(
+                f,
+                "stopped at step {stopped_at}: in none of {folds} folds of the examples did learning help the others, so nothing was learnt; more \
+                 examples or a smaller learning rate may help"
+            ),
             StopReason::Folds { folds, best_step, stopped_at } => write!(
                 f,
                 "{folds} folds of the examples did best at step {best_step} (of {stopped_at} tried); trained on all examples for as many \

@@ -103,7 +103,10 @@ mod tests {
         assert!(found(std::slice::from_ref(&old), &[other]).is_empty(), "another text is no edit");
         let elsewhere = Example { file: "b.md".into(), ..new };
         assert!(found(std::slice::from_ref(&old), &[elsewhere]).is_empty(), "nor is one in another file");
-        assert!(found(std::slice::from_ref(&old), std::slice::from_ref(&old)).is_empty(), "what is still there was not edited");
+        assert!(
+            found(std::slice::from_ref(&old), std::slice::from_ref(&old)).is_empty(),
+            "what is still there was not edited"
+        );
     }
 
     #[test]
