@@ -134,8 +134,8 @@ impl fmt::Display for StopReason {
             ),
             StopReason::Folds { folds, best_step: 0, stopped_at } => write!(
                 f,
-                "stopped at step {stopped_at}: in none of {folds} folds of the examples did learning help the others, so nothing was learnt; more \
-                 examples or a smaller learning rate may help"
+                "stopped at step {stopped_at}: over {folds} folds of the examples, no step did better on the fold left out than the start, so nothing was \
+                 learnt; more examples or a smaller learning rate may help"
             ),
             StopReason::Folds { folds, best_step, stopped_at } => write!(
                 f,
