@@ -285,7 +285,7 @@ class TestFormats:
             assert [finding["code"] for finding in checked["findings"]] == []
             assert (checked["examples"], checked["tokens"]) == (1, len(item["tokens"]))
         if chat is None:
-            assert seen[0]["tokens"] == tokenizer(record["text"])["input_ids"] + [2]
+            assert seen[0]["tokens"] == tokenizer(record["text"])["input_ids"] + [tokenizer.eos_token_id]
         else:
             assert (seen[0]["tokens"], seen[0]["supervised"]) == reference(tokenizer, MARKED["llama3"], chat)
         for item in seen[1:]:
@@ -307,9 +307,10 @@ class TestFormats:
             path.write_bytes(whole[:cut])
             checked = shared_hotplate.json("check", tmp_path)
             assert [finding["name"] for finding in checked["findings"]] == ["invalid-parquet"], cut
-        damaged = bytearray(whole)
-        damaged[len(whole) // 3 : len(whole) // 3 + 400] = b"\xff" * 400
-        path.write_bytes(damaged)
+        path.write_bytes(whole)
+        texts = pyarrow.parquet.read_metadata(path).row_group(1).column(0)
+        start, size = texts.dictionary_page_offset or texts.data_page_offset, texts.total_compressed_size
+        path.write_bytes(whole[:start] + b"\xff" * size + whole[start + size :])
         checked = shared_hotplate.json("check", tmp_path)
         names = {finding["name"] for finding in checked["findings"]}
         assert checked["examples"] < 500 and names and names <= {"invalid-parquet", "duplicate", "wrong-type"}, names
