@@ -80,7 +80,7 @@ class TestFolder:
         (tmp_path / "a.txt").write_text("A fine note.\n---\nA fine note.\n---\n\n---\nAnother.\n")
         (tmp_path / "b.jsonl").write_bytes(
             b'{"text": "fine"}\n{"text" "no colon"}\n{"words": 1}\n{"text": "caf\xe9"}\n{"text": 5}\n'
-            b'{"messages": [{"role": "tool", "content": "x"}]}\n{"messages": [{"role": "user", "content": "x"}]}\n'
+            b'{"messages": [{"role": "narrator", "content": "x"}]}\n{"messages": [{"role": "user", "content": "x"}]}\n'
         )
         (tmp_path / "c.txt").write_text("word " * 5000)
         (tmp_path / "d.docx").write_bytes(b"PK")
@@ -229,7 +229,7 @@ class TestBase:
             {"num_hidden_layers": 1 << 40},
             {"vocab_size": 1 << 60},
             {"head_dim": 15},
-            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0}},
+            {"rope_parameters": {"rope_type": "spiral", "rope_theta": 10000.0, "factor": 4.0}},
             {"hidden_act": "gelu"},
         ],
         ids=lambda values: "-".join(values),
