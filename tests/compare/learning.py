@@ -187,14 +187,20 @@ def saves(language: str, per_save: int) -> tuple[float, float]:
     finally:
         hotplate.close()
     kept = [result for result in results if result["event"] == "finished"]
-    tokens = sum(result.get("tokens", 0) for result in kept)
+    # Also what was learnt in vain.
+    tokens = sum(result["tokens"] for result in results)
+    seconds = sum(result["seconds"] for result in results)
     last = kept[-1]["heldout_loss"] if kept else start["heldout_loss"]
     print(f"\n| {language}: {len(notes)} notes, {first} at first, {SAVES} saves of {per_save} | held-out loss | tokens |\n|---|---|---|")
     print(f"| base | {full['base_heldout_loss']:.4f} | |")
     print(f"| first run | {start['heldout_loss']:.4f} | {start['tokens']} |")
     print(f"| {len(kept)} of {SAVES} saves swapped in, all together | {last:.4f} | {tokens} |")
     print(f"| full retrain | {full['heldout_loss']:.4f} | {full['tokens']} |")
-    print(f"\nloss {last / full['heldout_loss']:.3f}, compute {tokens / full['tokens']:.2f} of a full retrain", flush=True)
+    print(
+        f"\nloss {last / full['heldout_loss']:.3f}, compute {tokens / full['tokens']:.2f} of a full retrain, time with evaluations and samples"
+        f" {seconds / full['seconds']:.2f} of its",
+        flush=True,
+    )
     return last / full["heldout_loss"], tokens / full["tokens"]
 
 
@@ -213,7 +219,7 @@ def runs_ended(hotplate: Hotplate) -> list[dict]:
     finally:
         store.close()
     events = [(run, json.loads(last)) for run, last in rows]
-    return [{"run": run} | event.get("result", {}) | {"event": event["event"]} for run, event in events]
+    return [{"run": run} | event | event.get("result", {}) for run, event in events]
 
 
 def ended_since(hotplate: Hotplate, known: int) -> list[dict]:

@@ -190,6 +190,11 @@ impl BaseText {
         self.template.as_ref().and_then(|template| template.as_ref().ok()).map(ChatTemplate::text)
     }
 
+    /// Whether it has a chat template that can be used.
+    pub fn chats(&self) -> bool {
+        self.has_template().unwrap_or(false)
+    }
+
     /// Whether messages go through a template.
     pub(crate) fn has_template(&self) -> Result<bool, BaseError> {
         match &self.template {

@@ -29,6 +29,14 @@ pub fn use_threads(threads: usize) -> Result<(), rayon::ThreadPoolBuildError> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()
 }
 
+/// Runs a piece of work on a thread of the pool: the present one's, or else the common one.
+///
+/// A step is thousands of short loops. From a thread outside, each of them would be handed over and waited for, at the cost of two wake-ups;
+/// from a thread of the pool, a loop begins where it stands.
+pub(crate) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
+}
+
 /// # Errors
 /// A device that is asked for by name and missing; `Auto` always finds one.
 pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {

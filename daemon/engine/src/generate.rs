@@ -9,6 +9,7 @@ use candle_core::DType;
 use crate::base::Base;
 use crate::decoder::{Batch, KvCache};
 use crate::detokenize::DetokenizeStream;
+use crate::device::in_pool;
 use crate::lora::Adapter;
 use crate::sampling::{Sampler, SamplingOptions};
 
@@ -105,6 +106,10 @@ impl Generation {
 
     /// At most one forward pass. After `Done`, a further step answers `Done` again, without text.
     pub fn step(&mut self, base: &Base) -> Result<GenerationEvent, GenerateError> {
+        in_pool(|| self.advance(base))
+    }
+
+    fn advance(&mut self, base: &Base) -> Result<GenerationEvent, GenerateError> {
         let written = self.tokens.len() - self.prompt_len;
         if written >= self.options.max_tokens || self.tokens.len() >= self.context {
             return self.done(Finish::Length, Vec::new());

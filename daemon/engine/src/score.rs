@@ -6,6 +6,7 @@
 use candle_core::{Result, Tensor};
 
 use crate::decoder::{Batch, Decoder};
+use crate::device::in_pool;
 use crate::layered::LayeredForward;
 use crate::lora::Adapter;
 use crate::ops::cross_entropy::{Gradient, LOGITS_AT_ONCE, cross_entropy};
@@ -94,6 +95,10 @@ impl Scoring {
 
     /// About one layer of work.
     pub fn step(&mut self, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<ScoreEvent> {
+        in_pool(|| self.advance(decoder, adapter))
+    }
+
+    fn advance(&mut self, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<ScoreEvent> {
         let Some(mut row) = self.row.take() else {
             if self.next == self.samples.len() {
                 return Ok(ScoreEvent::Done);

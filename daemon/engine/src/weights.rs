@@ -51,6 +51,13 @@ struct Shard {
     data: usize,
 }
 
+/// Where a tensor lies.
+struct Part<'a> {
+    shard: &'a Shard,
+    dtype: Dtype,
+    bytes: &'a [u8],
+}
+
 #[derive(Debug)]
 enum Bytes {
     Embedded(&'static [u8]),
@@ -62,6 +69,23 @@ impl Bytes {
         match self {
             Bytes::Embedded(bytes) => bytes,
             Bytes::Mapped(map) => map,
+        }
+    }
+
+    /// A part was copied out: its pages need not be held in this process any longer, or a base would take its size twice while it is
+    /// loaded. Whoever reads them again gets them again.
+    fn copied(&self, part: &[u8]) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = self
+            && let Some(start) = (part.as_ptr().addr()).checked_sub(map.as_ptr().addr())
+        {
+            #[expect(unsafe_code, reason = "advice about memory is unsafe where the memory could be written")]
+            // SAFETY: the map is of a file and only read: what is dropped is read from the file again.
+            let advised =
+                unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, part.len()) };
+            if let Err(error) = advised {
+                tracing::debug!(%error, "the pages of a weight stay");
+            }
         }
     }
 }
@@ -143,12 +167,13 @@ impl Weights {
     /// # Errors
     /// No such tensor, another shape than asked for, or a type of values that this version does not read.
     pub fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
-        let (file, dtype, bytes) = self.bytes(name, shape)?;
+        let Part { shard, dtype, bytes } = self.part(name, shape)?;
         if let Some(values) = to_f32(bytes, dtype) {
+            shard.bytes.copied(bytes);
             Ok(Tensor::from_vec(values, shape, device)?)
         } else {
             let why = format!("holds the tensor {name} as {dtype:?}; only F32, F16, BF16 and F64 are read");
-            Err(BaseError::BadConfig { file: file.to_owned(), why })
+            Err(BaseError::BadConfig { file: shard.file.clone(), why })
         }
     }
 
@@ -158,22 +183,23 @@ impl Weights {
     /// # Errors
     /// As there.
     pub(crate) fn stored(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
-        let (_, dtype, bytes) = self.bytes(name, shape)?;
-        match dtype {
+        let Part { shard, dtype, bytes } = self.part(name, shape)?;
+        let tensor = match dtype {
             Dtype::BF16 if device.is_cpu() => {
                 let values = convert(bytes, half::bf16::ZERO, half::bf16::from_le_bytes);
-                Ok(Tensor::from_vec(values, shape, device)?)
+                Tensor::from_vec(values, shape, device)?
             }
             Dtype::F16 if device.is_cpu() => {
                 let values = convert(bytes, half::f16::ZERO, half::f16::from_le_bytes);
-                Ok(Tensor::from_vec(values, shape, device)?)
+                Tensor::from_vec(values, shape, device)?
             }
-            _ => self.tensor(name, shape, device),
-        }
+            _ => return self.tensor(name, shape, device),
+        };
+        shard.bytes.copied(bytes);
+        Ok(tensor)
     }
 
-    /// A tensor's file, type and bytes.
-    fn bytes(&self, name: &str, shape: &[usize]) -> Result<(&Path, Dtype, &[u8]), BaseError> {
+    fn part(&self, name: &str, shape: &[usize]) -> Result<Part<'_>, BaseError> {
         let missing = || BaseError::MissingTensor { name: name.to_owned(), file: self.main.clone() };
         let shard = &self.shards[*self.places.get(name).ok_or_else(missing)?];
         let info = shard.header.info(name).ok_or_else(missing)?;
@@ -185,7 +211,7 @@ impl Weights {
         let (start, end) = info.data_offsets;
         let bytes = shard.bytes.as_slice().get(shard.data + start..shard.data + end);
         if let Some(bytes) = bytes {
-            Ok((&shard.file, info.dtype, bytes))
+            Ok(Part { shard, dtype: info.dtype, bytes })
         } else {
             let why = format!("the tensor {name} is cut off");
             Err(BaseError::CorruptWeights { file: file(), why })

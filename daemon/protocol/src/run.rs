@@ -128,6 +128,9 @@ pub enum RunEvent {
         reason: String,
         heldout_loss_before: f64,
         heldout_loss_after: f64,
+        /// That were trained on, in vain.
+        #[serde(default)]
+        tokens: usize,
         seconds: f64,
         #[serde(default)]
         guard: Option<Guard>,

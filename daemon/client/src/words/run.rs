@@ -41,7 +41,7 @@ pub fn event(event: &RunEvent) -> Option<String> {
         RunEvent::Sampled { step, samples } => samples_of(*step, samples),
         RunEvent::Note { text } => text.clone(),
         RunEvent::Finished { result } => finished(result),
-        RunEvent::Kept { reason, heldout_loss_before, heldout_loss_after, seconds, guard: signs } => format!(
+        RunEvent::Kept { reason, heldout_loss_before, heldout_loss_after, seconds, guard: signs, .. } => format!(
             "The version before stays in use: {reason} (held-out loss {} before, {} after; {}).{}",
             loss(*heldout_loss_before),
             loss(*heldout_loss_after),
@@ -110,7 +110,14 @@ fn finished(result: &RunResult) -> String {
         0 => "On texts it has not seen".to_owned(),
         folds => format!("On texts it had not seen, in the mean of {folds} parts"),
     };
-    let signs = result.guard.as_ref().map(|signs| format!("\n{}", guard(signs))).unwrap_or_default();
+    // A run that was stopped because it began to memorise keeps what was before that.
+    let signs = result.guard.as_ref().map(|signs| match (&result.reason, signs.verdict) {
+        (Some(_), GuardVerdict::Fine) => {
+            format!("\nWhat is kept shows {}", with_figures("no sign of memorising or forgetting", signs))
+        }
+        _ => format!("\n{}", guard(signs)),
+    });
+    let signs = signs.unwrap_or_default();
     let end = match &result.reason {
         Some(reason) => reason.clone(),
         None => format!("the best state was that of step {}", number(result.best_step)),
@@ -138,6 +145,10 @@ pub fn guard(guard: &Guard) -> String {
         GuardVerdict::Drifting => "It forgets: it has moved far from what the base model knew",
         GuardVerdict::GapWide => "It knows its training texts much better than texts it has not seen",
     };
+    with_figures(sentence, guard)
+}
+
+fn with_figures(sentence: &str, guard: &Guard) -> String {
     let figures = [
         guard.gap.map(|gap| format!("gap {gap:.2}")),
         guard.copy_rate.map(|rate| format!("{:.0} % copied", 100.0 * rate)),
@@ -271,7 +282,10 @@ mod tests {
         let text = event(&RunEvent::Finished { result }).unwrap();
         assert!(text.contains("in the mean of 5 parts: loss 4.00 → 2.40"), "{text}");
         assert!(text.contains("8.2 s; stopped at step 42: it began to memorise.\n"), "{text}");
-        assert!(text.contains("\nNo sign of memorising"), "{text}");
+        assert!(
+            text.contains("\nWhat is kept shows no sign of memorising or forgetting: gap 0.31"),
+            "{text}"
+        );
         let samples =
             vec![SamplePair { prompt: "A note.".into(), base: "One\ntwo".into(), mine: "Three".into() }];
         expect![[r"

@@ -73,7 +73,7 @@ impl NeutralDrawing {
             prompts.push(tokens);
         }
         // Half and half: a chat base lives in its template, but should not forget how to write either.
-        if text.has_template().unwrap_or(false) {
+        if text.chats() {
             for question in QUESTIONS {
                 prompts.extend(text.prompt(question, false).ok());
             }

@@ -152,8 +152,11 @@ pub fn backward(
                     let stride = shape.heads * width;
                     // A head's rows close together: each meets several products.
                     let lines = |values: &[f32]| -> Vec<f32> {
-                        let rows = (0..rows).flat_map(|row| &values[first * width + row * stride..][..width]);
-                        rows.copied().collect()
+                        let mut close = Vec::with_capacity(rows * width);
+                        for row in 0..rows {
+                            close.extend_from_slice(&values[first * width + row * stride..][..width]);
+                        }
+                        close
                     };
                     let (q, y, dy) = (lines(&qs), lines(&ys), lines(&dys));
                     let normalisers: Vec<f32> = (0..rows).map(|row| ns[first + row * shape.heads]).collect();

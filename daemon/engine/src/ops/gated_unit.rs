@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::exp::exp;
 use super::host::{HostSlice, on_host};
+use super::simd::wide;
 
 const VALUES_PER_TASK: usize = 8192;
 
@@ -23,7 +24,7 @@ const GELU_CUBIC: f32 = 0.044_715;
 
 impl Activation {
     /// Both are `x` times a sigmoid: half of 1 + tanh(z) is the sigmoid of 2 z.
-    #[inline]
+    #[inline(always)]
     fn sigmoid(self, x: f32) -> f32 {
         match self {
             Activation::Silu => sigmoid(x),
@@ -32,7 +33,7 @@ impl Activation {
     }
 
     /// The slope of the sigmoid's argument.
-    #[inline]
+    #[inline(always)]
     fn inner_slope(self, x: f32) -> f32 {
         match self {
             Activation::Silu => 1.0,
@@ -46,25 +47,30 @@ pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Ten
     if !on_host(gate) {
         return composed_sigmoid(gate, activation)? * (gate * up)?;
     }
-    // One loop for each activation: the choice must not stand inside.
-    match activation {
-        Activation::Silu => forward_with(gate, up, |x| Activation::Silu.sigmoid(x)),
-        Activation::GeluTanh => forward_with(gate, up, |x| Activation::GeluTanh.sigmoid(x)),
-    }
-}
-
-fn forward_with(gate: &Tensor, up: &Tensor, sigmoid: impl Fn(f32) -> f32 + Sync) -> Result<Tensor> {
     let (gates, ups) = (HostSlice::new(gate)?, HostSlice::new(up)?);
     let (gates, ups) = (gates.read()?, ups.read()?);
     let mut ys = vec![0f32; gates.len()];
     ys.par_chunks_mut(VALUES_PER_TASK)
         .zip(gates.par_chunks(VALUES_PER_TASK).zip(ups.par_chunks(VALUES_PER_TASK)))
-        .for_each(|(ys, (gates, ups))| {
-            for ((y, g), u) in ys.iter_mut().zip(gates).zip(ups) {
-                *y = g * sigmoid(*g) * u;
-            }
-        });
+        .for_each(|(ys, (gates, ups))| activate(ys, gates, ups, activation));
     Tensor::from_vec(ys, gate.dims(), gate.device())
+}
+
+wide! {
+    fn activate(ys: &mut [f32], gates: &[f32], ups: &[f32], activation: Activation) {
+        // One loop for each activation: the choice must not stand inside.
+        match activation {
+            Activation::Silu => units(ys, gates, ups, Activation::Silu),
+            Activation::GeluTanh => units(ys, gates, ups, Activation::GeluTanh),
+        }
+    }
+}
+
+#[inline(always)]
+fn units(ys: &mut [f32], gates: &[f32], ups: &[f32], activation: Activation) {
+    for ((y, g), u) in ys.iter_mut().zip(gates).zip(ups) {
+        *y = g * activation.sigmoid(*g) * u;
+    }
 }
 
 /// `(dgate, dup)` for `dy`.
@@ -72,25 +78,6 @@ pub fn backward(gate: &Tensor, up: &Tensor, dy: &Tensor, activation: Activation)
     if !on_host(gate) {
         return composed_backward(gate, up, dy, activation);
     }
-    match activation {
-        Activation::Silu => backward_with(gate, up, dy, |x| slopes(Activation::Silu, x)),
-        Activation::GeluTanh => backward_with(gate, up, dy, |x| slopes(Activation::GeluTanh, x)),
-    }
-}
-
-/// The sigmoid and the activation's slope.
-#[inline]
-fn slopes(activation: Activation, x: f32) -> (f32, f32) {
-    let s = activation.sigmoid(x);
-    (s, s * (1.0 + x * (1.0 - s) * activation.inner_slope(x)))
-}
-
-fn backward_with(
-    gate: &Tensor,
-    up: &Tensor,
-    dy: &Tensor,
-    slopes: impl Fn(f32) -> (f32, f32) + Sync,
-) -> Result<(Tensor, Tensor)> {
     let (gates, ups, dys) = (HostSlice::new(gate)?, HostSlice::new(up)?, HostSlice::new(dy)?);
     let (gates, ups, dys) = (gates.read()?, ups.read()?, dys.read()?);
     let (mut dgates, mut dups) = (vec![0f32; gates.len()], vec![0f32; gates.len()]);
@@ -98,17 +85,45 @@ fn backward_with(
         .par_chunks(VALUES_PER_TASK)
         .zip(ups.par_chunks(VALUES_PER_TASK))
         .zip(dys.par_chunks(VALUES_PER_TASK));
-    dgates.par_chunks_mut(VALUES_PER_TASK).zip(dups.par_chunks_mut(VALUES_PER_TASK)).zip(inputs).for_each(
-        |((dgates, dups), ((gates, ups), dys))| {
-            for ((((dg, du), g), u), dy) in dgates.iter_mut().zip(dups).zip(gates).zip(ups).zip(dys) {
-                let (s, slope) = slopes(*g);
-                *du = dy * g * s;
-                *dg = dy * u * slope;
-            }
-        },
-    );
+    dgates
+        .par_chunks_mut(VALUES_PER_TASK)
+        .zip(dups.par_chunks_mut(VALUES_PER_TASK))
+        .zip(inputs)
+        .for_each(|((dgates, dups), ((gates, ups), dys))| slopes(dgates, dups, gates, ups, dys, activation));
     let tensor = |values| Tensor::from_vec(values, gate.dims(), gate.device());
     Ok((tensor(dgates)?, tensor(dups)?))
+}
+
+wide! {
+    fn slopes(
+        dgates: &mut [f32],
+        dups: &mut [f32],
+        gates: &[f32],
+        ups: &[f32],
+        dys: &[f32],
+        activation: Activation,
+    ) {
+        match activation {
+            Activation::Silu => unit_slopes(dgates, dups, gates, ups, dys, Activation::Silu),
+            Activation::GeluTanh => unit_slopes(dgates, dups, gates, ups, dys, Activation::GeluTanh),
+        }
+    }
+}
+
+#[inline(always)]
+fn unit_slopes(
+    dgates: &mut [f32],
+    dups: &mut [f32],
+    gates: &[f32],
+    ups: &[f32],
+    dys: &[f32],
+    activation: Activation,
+) {
+    for ((((dg, du), g), u), dy) in dgates.iter_mut().zip(dups).zip(gates).zip(ups).zip(dys) {
+        let s = activation.sigmoid(*g);
+        *du = dy * g * s;
+        *dg = dy * u * (s * (1.0 + g * (1.0 - s) * activation.inner_slope(*g)));
+    }
 }
 
 fn composed_sigmoid(gate: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -139,6 +154,7 @@ fn composed_backward(
     Ok((((dy * up)? * slope)?, dup))
 }
 
+#[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }

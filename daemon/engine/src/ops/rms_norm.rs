@@ -4,6 +4,7 @@ use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
 use super::host::{HostSlice, on_host};
+use super::simd::{dot, dot_weighted, wide};
 
 /// Rows that one task takes: fixed, so that sums have the same order whatever the number of threads.
 const ROWS_PER_TASK: usize = 16;
@@ -17,14 +18,8 @@ pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let (xs, ws) = (HostSlice::new(x)?, HostSlice::new(weight)?);
     let (xs, ws) = (xs.read()?, ws.read()?);
     let mut ys = vec![0f32; xs.len()];
-    ys.par_chunks_mut(n * ROWS_PER_TASK).zip(xs.par_chunks(n * ROWS_PER_TASK)).for_each(|(ys, xs)| {
-        for (y, x) in ys.chunks_exact_mut(n).zip(xs.chunks_exact(n)) {
-            let inverse = inverse_rms(x, eps);
-            for ((y, x), w) in y.iter_mut().zip(x).zip(ws.iter()) {
-                *y = x * inverse * w;
-            }
-        }
-    });
+    let rows = n * ROWS_PER_TASK;
+    ys.par_chunks_mut(rows).zip(xs.par_chunks(rows)).for_each(|(ys, xs)| normalise(ys, xs, &ws, eps as f32));
     Tensor::from_vec(ys, x.dims(), x.device())
 }
 
@@ -43,19 +38,11 @@ pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Te
     let (xs, ws, dys) = (HostSlice::new(x)?, HostSlice::new(weight)?, HostSlice::new(dy)?);
     let (xs, ws, dys) = (xs.read()?, ws.read()?, dys.read()?);
     let mut dxs = vec![0f32; xs.len()];
-    let chunk = n * ROWS_PER_TASK;
-    dxs.par_chunks_mut(chunk).zip(xs.par_chunks(chunk)).zip(dys.par_chunks(chunk)).for_each(
-        |((dxs, xs), dys)| {
-            for ((dx, x), dy) in dxs.chunks_exact_mut(n).zip(xs.chunks_exact(n)).zip(dys.chunks_exact(n)) {
-                let inverse = inverse_rms(x, eps);
-                let along: f32 = lane_sum(n, |i| x[i] * dy[i] * ws[i]);
-                let pull = along * inverse * inverse * inverse / n as f32;
-                for (((dx, x), dy), w) in dx.iter_mut().zip(x).zip(dy).zip(ws.iter()) {
-                    *dx = dy * w * inverse - x * pull;
-                }
-            }
-        },
-    );
+    let rows = n * ROWS_PER_TASK;
+    dxs.par_chunks_mut(rows)
+        .zip(xs.par_chunks(rows))
+        .zip(dys.par_chunks(rows))
+        .for_each(|((dxs, xs), dys)| slopes(dxs, xs, dys, &ws, eps as f32));
     Tensor::from_vec(dxs, x.dims(), x.device())
 }
 
@@ -74,22 +61,35 @@ pub(crate) fn weight_gradient(x: &Tensor, eps: f64, dy: &Tensor) -> Result<Tenso
     (x.broadcast_mul(&inverse)? * dy)?.sum(0)
 }
 
-fn inverse_rms(x: &[f32], eps: f64) -> f32 {
-    let mean = lane_sum(x.len(), |i| x[i] * x[i]) / x.len() as f32;
-    1.0 / (mean + eps as f32).sqrt()
-}
-
-/// A sum in sixteen running parts: the compiler may use vector registers, and the order is fixed.
-fn lane_sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
-    let mut lanes = [0f32; 16];
-    let whole = n - n % 16;
-    for start in (0..whole).step_by(16) {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum += term(start + lane);
+wide! {
+    /// Whole rows, as long as the weight.
+    fn normalise(ys: &mut [f32], xs: &[f32], weight: &[f32], eps: f32) {
+        let n = weight.len();
+        for (y, x) in ys.chunks_exact_mut(n).zip(xs.chunks_exact(n)) {
+            let inverse = inverse_rms(x, eps);
+            for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+                *y = x * inverse * w;
+            }
         }
     }
-    let rest: f32 = (whole..n).map(term).sum();
-    lanes.iter().sum::<f32>() + rest
+}
+
+wide! {
+    fn slopes(dxs: &mut [f32], xs: &[f32], dys: &[f32], weight: &[f32], eps: f32) {
+        let n = weight.len();
+        for ((dx, x), dy) in dxs.chunks_exact_mut(n).zip(xs.chunks_exact(n)).zip(dys.chunks_exact(n)) {
+            let inverse = inverse_rms(x, eps);
+            let pull = dot_weighted(x, dy, weight) * inverse * inverse * inverse / n as f32;
+            for (((dx, x), dy), w) in dx.iter_mut().zip(x).zip(dy).zip(weight) {
+                *dx = dy * w * inverse - x * pull;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt()
 }
 
 #[cfg(test)]

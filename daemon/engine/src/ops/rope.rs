@@ -5,6 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::host::{HostSlice, on_host};
+use super::simd::wide;
 
 /// Cosines and sines of each token's angles, `[tokens, width/2]` each; made once per batch, shared by all layers that turn alike.
 #[derive(Debug, Clone)]
@@ -67,19 +68,29 @@ fn rotate(x: &Tensor, table: &RopeTable, turn: Turn) -> Result<Tensor> {
         .zip(xs.par_chunks(row))
         .zip(cos.par_chunks(half).zip(sin.par_chunks(half)))
         .with_min_len(16)
-        .for_each(|((ys, xs), (cos, sin))| {
-            for (y, x) in ys.chunks_exact_mut(d).zip(xs.chunks_exact(d)) {
-                let (y_low, y_high) = y.split_at_mut(half);
-                let (x_low, x_high) = x.split_at(half);
-                let (y_high, x_high) = (&mut y_high[..half], &x_high[..half]);
-                for i in 0..half {
-                    let s = if turn == Turn::Forward { sin[i] } else { -sin[i] };
-                    y_low[i] = x_low[i] * cos[i] - x_high[i] * s;
-                    y_high[i] = x_high[i] * cos[i] + x_low[i] * s;
-                }
-            }
+        .for_each(|((ys, xs), (cos, sin))| match turn {
+            Turn::Forward => turn_heads(ys, xs, d, cos, sin, 1.0),
+            Turn::Back => turn_heads(ys, xs, d, cos, sin, -1.0),
         });
     Tensor::from_vec(ys, x.dims(), x.device())
+}
+
+wide! {
+    /// One token's heads, `d` values each. `sense`: 1 forward, -1 back.
+    fn turn_heads(ys: &mut [f32], xs: &[f32], d: usize, cos: &[f32], sin: &[f32], sense: f32) {
+        let half = cos.len();
+        for (y, x) in ys.chunks_exact_mut(d).zip(xs.chunks_exact(d)) {
+            let (y_low, y_high) = y.split_at_mut(half);
+            let (x_low, x_high) = x.split_at(half);
+            let outputs = y_low.iter_mut().zip(y_high);
+            let inputs = x_low.iter().zip(x_high).zip(cos.iter().zip(sin));
+            for ((y_low, y_high), ((x_low, x_high), (c, s))) in outputs.zip(inputs) {
+                let s = s * sense;
+                *y_low = x_low * c - x_high * s;
+                *y_high = x_high * c + x_low * s;
+            }
+        }
+    }
 }
 
 fn composed(x: &Tensor, table: &RopeTable, turn: Turn) -> Result<Tensor> {

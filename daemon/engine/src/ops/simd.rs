@@ -58,6 +58,22 @@ pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
     total(lanes) + rest
 }
 
+/// The sum of `left * right * weights`.
+#[inline(always)]
+pub(crate) fn dot_weighted(left: &[f32], right: &[f32], weights: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (whole_left, rest_left) = left.as_chunks::<LANES>();
+    let (whole_right, rest_right) = right.as_chunks::<LANES>();
+    let (whole_weights, rest_weights) = weights.as_chunks::<LANES>();
+    for ((left, right), weights) in whole_left.iter().zip(whole_right).zip(whole_weights) {
+        for (((sum, l), r), w) in lanes.iter_mut().zip(left).zip(right).zip(weights) {
+            *sum += l * r * w;
+        }
+    }
+    let rest = rest_left.iter().zip(rest_right).zip(rest_weights);
+    total(lanes) + rest.map(|((l, r), w)| l * r * w).sum::<f32>()
+}
+
 #[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
     sum_of(values, |x| x)
@@ -113,6 +129,8 @@ mod tests {
             let values: Vec<f32> = (0..len).map(|index| (index as f32 * 0.7).sin()).collect();
             let plain: f64 = values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
             assert!((f64::from(dot(&values, &values)) - plain).abs() < 1e-5);
+            let halves = vec![0.5; len];
+            assert!((f64::from(dot_weighted(&values, &halves, &values)) - plain / 2.0).abs() < 1e-5);
             let top = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert_eq!(maximum(&values).to_bits(), top.to_bits());
         }

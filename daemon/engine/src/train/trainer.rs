@@ -17,6 +17,7 @@ use super::samples::{Answer, Answers, Prompts};
 use super::start::{check_data, divide, initial};
 use super::{TrainError, TrainSettings, closing};
 use crate::base::Base;
+use crate::device::in_pool;
 use crate::golden;
 use crate::guard::{GuardFigures, NeutralSamples, Verdict, copying::copying};
 use crate::ops::dropout::Dropout;
@@ -155,6 +156,10 @@ impl Trainer {
     /// Loss or gradients that are no longer numbers, or a loss that went far up, before anything better than the start was found; a tensor
     /// operation that failed.
     pub fn step(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
+        in_pool(|| self.advance(base))
+    }
+
+    fn advance(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
         match &mut self.activity {
             Activity::Between => Ok(self.begin(base)),
             Activity::Training(_) => self.train(base),

@@ -14,7 +14,7 @@ use crate::daemon::desk::Desk;
 use crate::daemon::faults;
 use crate::daemon::runs::order::{Named, Order, Target, source};
 use crate::daemon::runs::place::{adapter_of, base_folder, real_folder, recipe_adapter, recipe_base};
-use crate::daemon::runs::prepare::choose_full;
+use crate::daemon::runs::prepare::{choose_full, options};
 use crate::daemon::runs::read::{max_tokens, read};
 use crate::daemon::runs::settings::settings_of_a_full_run;
 use crate::daemon::runs::wish::Wish;
@@ -43,7 +43,7 @@ impl AtDesk for Check {
         let wish = Wish::new(&Knobs::default(), recipe)?;
         let text = desk.texts.open(&source(base.as_deref())).map_err(|error| faults::of_base(&error))?;
         let longest = max_tokens(&text, &wish.knobs);
-        let dataset = read(&folder, &text, longest)?;
+        let dataset = read(&folder, &text, &options(&wish.knobs, longest))?;
         // The sides that were given in earlier runs of this folder stay.
         let manifest = match row {
             Some(row) => store.manifest(&Target { folder: folder.clone(), adapter: row.name })?,

@@ -12,7 +12,7 @@ use hotplate_protocol::knobs::Method;
 use super::edits::edits;
 use super::order::source;
 use super::place::{recipe_adapter, recipe_base};
-use super::prepare::{check_base, state_of};
+use super::prepare::{check_base, options, state_of};
 use super::read::{max_tokens, read, too_few};
 use super::wish::{Wish, recipe_of};
 use crate::daemon::desk::Desk;
@@ -50,7 +50,7 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
     }
     let wish = Wish::in_folder(&watch.knobs, &watch.target.folder);
     let knobs = wish.as_ref().map_or(&watch.knobs, |wish| &wish.knobs);
-    let dataset = read(&watch.target.folder, &text, max_tokens(&text, knobs))?;
+    let dataset = read(&watch.target.folder, &text, &options(knobs, max_tokens(&text, knobs)))?;
     let manifest = store.manifest(&watch.target)?;
     let new: HashSet<ExampleId> = changes(&manifest.rows, &dataset.examples).added.into_iter().collect();
     let edited: HashSet<ExampleId> = edits(&manifest, &dataset.examples, &new).into_values().collect();

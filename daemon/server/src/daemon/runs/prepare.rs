@@ -252,7 +252,7 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
     }
     let wish = Wish::in_folder(&order.knobs, &order.target.folder)?;
     let longest = max_tokens(&text, &wish.knobs);
-    let dataset = read(&order.target.folder, &text, longest)?;
+    let dataset = read(&order.target.folder, &text, &options(&wish.knobs, longest))?;
     let manifest = store.manifest(&order.target)?;
     let mut start = None;
     let choice = match order.kind {
@@ -277,7 +277,10 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
             };
             start = Some(row.current);
             let chain = lineage(&store.versions(&row.name)?, row.current);
-            let tokens = |example: &Example| super::read::count_tokens(&text, &example.content).min(longest);
+            let measured = dataset.examples.iter().map(|example| example.id).zip(&dataset.measured);
+            let lengths: HashMap<ExampleId, usize> =
+                measured.map(|(id, measured)| (id, measured.tokens.min(longest))).collect();
+            let tokens = |example: &Example| lengths.get(&example.id).copied().unwrap_or(0);
             let share = wish.knobs.replay.unwrap_or(REPLAY);
             match choose_incremental(&dataset.examples, &manifest, &chain, row.current, share, &tokens) {
                 Some(choice) if choice.train.len() == choice.replay => {

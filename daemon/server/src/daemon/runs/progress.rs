@@ -122,6 +122,7 @@ impl Daemon {
                     reason,
                     heldout_loss_before: figures.start.all,
                     heldout_loss_after: figures.best.all,
+                    tokens: outcome.tokens,
                     seconds,
                     guard: Some(signs),
                 };

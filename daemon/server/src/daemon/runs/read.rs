@@ -17,11 +17,6 @@ pub(crate) fn max_tokens(text: &BaseText, knobs: &Knobs) -> usize {
     knobs.max_tokens.unwrap_or(MOST_TOKENS).min(text.config.context).max(2)
 }
 
-/// Tokens of an example as training would have them, uncut. What cannot be encoded is found when it is used.
-pub(crate) fn count_tokens(text: &BaseText, content: &Content) -> usize {
-    text.encode_example(content, &EncodeOptions::new(usize::MAX)).map_or(0, |sample| sample.tokens.len())
-}
-
 /// What training makes of an example, or why it cannot take it.
 fn measured(text: &BaseText, content: &Content, options: &EncodeOptions) -> Result<Measured, String> {
     let uncut = EncodeOptions { max_tokens: usize::MAX, ..*options };
@@ -30,10 +25,10 @@ fn measured(text: &BaseText, content: &Content, options: &EncodeOptions) -> Resu
     Ok(Measured { tokens: sample.tokens.len(), learnt })
 }
 
-pub(crate) fn read(folder: &Path, text: &BaseText, max_tokens: usize) -> Result<Dataset, RpcError> {
-    let options = EncodeOptions::new(max_tokens);
-    let measure = |example: &Example| measured(text, &example.content, &options);
-    let limits = Limits { max_tokens, measure: Some(&measure), ..Limits::default() };
+/// All examples of a folder that these options leave something to learn of.
+pub(crate) fn read(folder: &Path, text: &BaseText, options: &EncodeOptions) -> Result<Dataset, RpcError> {
+    let measure = |example: &Example| measured(text, &example.content, options);
+    let limits = Limits { max_tokens: options.max_tokens, measure: Some(&measure), ..Limits::default() };
     hotplate_dataset::read(folder, &limits).map_err(|error| faults::of_dataset(&error))
 }
 

@@ -173,6 +173,9 @@ pub(super) fn holding(
     }
 }
 
+/// What an instruction would be put into is missing.
+const PLAIN_ALL_THE_SAME: &str = "plain (this base has no chat template, so instruct has no effect)";
+
 /// What a plan or a check shows: base, adapter, then every knob.
 pub(crate) fn effective(
     order: &Order,
@@ -196,6 +199,12 @@ pub(crate) fn effective(
         entry("adapter", &order.target.adapter, order.named.adapter),
     ];
     all.extend(wish.effective(holding, start.map(|version| (version, OF_THE_VERSION))));
+    if holding.style == Some(Style::Instruct)
+        && !text.chats()
+        && let Some(style) = all.iter_mut().find(|entry| entry.key == "style")
+    {
+        style.value = Value::String(PLAIN_ALL_THE_SAME.to_owned());
+    }
     all
 }
 

@@ -13,6 +13,7 @@ use hotplate_engine::train::{
     Trainer,
 };
 use hotplate_protocol::RpcError;
+use hotplate_protocol::knobs::Style;
 use hotplate_protocol::run::{RunEvent, RunId, SamplePair};
 use rayon::ThreadPool;
 
@@ -112,6 +113,13 @@ impl Training {
             },
         };
         let mut trainer = trainer.map_err(|error| faults::of_training(&error))?;
+        if job.style == Some(Style::Instruct) && !base.text.chats() {
+            let text = format!(
+                "style = \"instruct\" needs a chat template, and {} has none: the texts are learnt as they are",
+                base.text.name
+            );
+            report(Report::Training { run, news: note(text) });
+        }
         let neutral_known = neutral.is_some();
         if let Some(samples) = neutral {
             trainer.set_neutral(Arc::new(samples));
