@@ -43,13 +43,14 @@ class Conformance(jupyter_kernel_test.KernelTests):
     completion_samples = [
         {"text": "%tr", "matches": {"train"}},
         {"text": "%%ge", "matches": {"generate"}},
+        {"text": "%us", "matches": {"use"}},
         {"text": "%check no", "matches": {"notes/"}},
         {"text": "%generate --max", "matches": {"--max-tokens"}},
         {"text": "%nonsense ", "matches": set()},
     ]
     complete_code_samples = ["", "# a comment", "%check notes/", "%train notes/ --epochs 3\n%status", "%train --help"]
     incomplete_code_samples = ["%%generate -a notes", "%%generate\nWrite a note", "%train notes/ \\"]
-    invalid_code_samples = ["%nonsense", "%train", "%generate 'open", "%%train notes/\n"]
+    invalid_code_samples = ["%nonsense", "%train", "%generate 'open", "%%nonsense notes/\n"]
     code_inspect_sample = "%train"
 
     code_execute_result = [{"code": "# one"}, {"code": "# another one"}, {"code": "%help check"}]
@@ -171,16 +172,47 @@ def test_an_interrupt_cancels_generation(kernel):
     assert reply["status"] == "ok" and text_of(output).strip()
 
 
-def test_an_interrupt_cancels_a_run(kernel):
+def test_an_interrupt_ends_the_showing_and_cancel_ends_the_run(kernel, home: Hotplate):
     identity = kernel.client.execute("%train notes/ -a interrupted --max-steps 5000 --epochs 2000 --seed 1")
     kernel.until("update_display_data", identity)
     kernel.interrupt()
     reply, output = kernel.rest(identity)
-    assert reply["ename"] == "Cancelled", reply
-    assert "cancelled" in output[-2]["content"]["data"]["text/plain"]
+    assert reply["ename"] == "Interrupted" and "%attach" in reply["evalue"], reply
+    assert [run["adapter"] for run in home.json("status")["runs"]] == ["interrupted"]
+
+    identity = kernel.client.execute("%attach")
+    kernel.until("display_data", identity)
+    shown = kernel.until("update_display_data", identity)
+    assert "Training interrupted" in shown["content"]["data"]["text/plain"], shown
+    kernel.interrupt()
+    assert kernel.rest(identity)[0]["ename"] == "Interrupted"
+
+    reply, output = kernel.run("%cancel")
+    assert reply["status"] == "ok" and "was cancelled" in output[0]["content"]["data"]["text/plain"]
+    assert home.json("status")["runs"] == []
+    assert kernel.run("%cancel")[0]["ename"] == "NoRun"
     _, output = kernel.run("%adapters --json")
     names = [adapter["name"] for adapter in json.loads(text_of(output))["adapters"]]
     assert "interrupted" not in names
+
+
+def test_texts_of_a_cell_are_learnt_by_the_watch(kernel, tmp_path: Path):
+    folder = write_notes(tmp_path / "cells")
+    assert kernel.run(f"%train '{folder}' --max-steps 20 --seed 1", timeout=180)[0]["status"] == "ok"
+    assert kernel.run(f"%watch '{folder}'")[0]["status"] == "ok"
+    texts = "\n---\n".join(f"The bakery at number {number} sells {number} kinds of bread, and I like {what} best." for number, what in enumerate(["rye", "spelt", "maize", "oat", "plait", "rolls"], 3))
+    reply, output = kernel.run(f"%%examples '{folder}'\n{texts}", timeout=180)
+    assert reply["status"] == "ok", reply
+    assert (folder / "cell-1.md").read_text() == texts + "\n"
+    assert "6 texts written" in output[0]["content"]["data"]["text/plain"]
+    assert "cell-1.md was saved" in output[-1]["content"]["data"]["text/plain"], output[-1]
+    kernel.run(f"%unwatch '{folder}'")
+
+    reply, output = kernel.run("%use cells\n%compare --seed 1 --max-tokens 12 'Write a note.'\n%generate --n 2 --seed 1 --max-tokens 8 'Write a note.'")
+    assert reply["status"] == "ok", reply
+    compared = [message["content"]["data"]["text/plain"] for message in output if "no measurement" in str(message)]
+    assert compared and "cells@" in compared[-1]
+    assert "2 of 2 (seed 2" in output[-1]["content"]["data"]["text/plain"]
 
 
 def test_a_restart_costs_no_run(kernel, home: Hotplate):

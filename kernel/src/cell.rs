@@ -1,20 +1,72 @@
-//! What is in a cell: command lines (`%train notes/`), or a text to continue (`%%generate` and the rest of the cell).
+//! What is in a cell: command lines (`%train notes/`), or a command and its text (`%%generate` and the rest of the cell).
 //!
 //! Owns the cell's outer form; the words of a command are the business of the shared grammar.
 
-use hotplate_client::command::{self, Command, GrammarError};
+use hotplate_client::command::GrammarError;
 use jupyter_protocol::IsCompleteReply;
+
+use crate::task::{self, TaskProblem};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cell {
     /// Blank lines and comments only.
     Empty,
     Commands(Vec<Line>),
-    /// The first line's options, and the prompt below it.
-    Generate {
+    /// The first line's options, and the text below it.
+    Text {
+        command: TextCommand,
         head: Line,
-        prompt: String,
+        text: String,
     },
+}
+
+/// The commands that take the rest of their cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextCommand {
+    /// The text is the prompt.
+    Generate,
+    /// Each line is a prompt.
+    Compare,
+    /// The text is what is to be learnt, and becomes a file.
+    Examples,
+    /// The text is looked at as if it were a file.
+    Check,
+    /// The text holds settings, as in hotplate.toml.
+    Train,
+}
+
+impl TextCommand {
+    pub(crate) const ALL: [TextCommand; 5] = [
+        TextCommand::Generate,
+        TextCommand::Compare,
+        TextCommand::Examples,
+        TextCommand::Check,
+        TextCommand::Train,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            TextCommand::Generate => "generate",
+            TextCommand::Compare => "compare",
+            TextCommand::Examples => "examples",
+            TextCommand::Check => "check",
+            TextCommand::Train => "train",
+        }
+    }
+
+    fn of_name(name: &str) -> Option<TextCommand> {
+        Self::ALL.into_iter().find(|command| command.name() == name)
+    }
+
+    /// What the text is, where the command is nothing without one.
+    fn wants(self) -> Option<&'static str> {
+        match self {
+            TextCommand::Generate => Some("prompt"),
+            TextCommand::Compare => Some("prompt (one a line)"),
+            TextCommand::Examples => Some("text to learn"),
+            TextCommand::Check | TextCommand::Train => None,
+        }
+    }
 }
 
 /// A command line, without its `%`. A line that ends in a backslash goes on in the next one.
@@ -32,17 +84,15 @@ pub(crate) enum CellProblem {
     )]
     RustCells,
     #[error(
-        "line {line} does not start with %, but others do; write commands as %train FOLDER, comments as # text, and give a prompt a cell of its own that starts with %%generate"
+        "line {line} does not start with %, but others do; write commands as %train FOLDER, comments as # text, and give a text a cell of its own that starts with %%generate or %%examples FOLDER"
     )]
     Mixed { line: usize },
-    #[error("%%{name} is not known; only %%generate takes the rest of the cell (try %{name})")]
-    UnknownCellCommand { name: String },
-    #[error(
-        "%%generate in line {line} must be the first line of its cell: everything below it is the prompt"
-    )]
-    GenerateNotFirst { line: usize },
-    #[error("%%generate has no prompt; write it below, in the same cell")]
-    NoPrompt,
+    #[error("%%{name} is not known; the commands that take the rest of the cell are {known} (try %{name})")]
+    UnknownCellCommand { name: String, known: String },
+    #[error("%%{name} in line {line} must be the first line of its cell: everything below it is its text")]
+    NotFirst { name: &'static str, line: usize },
+    #[error("%%{name} has no {wants}; write it below, in the same cell")]
+    NoText { name: &'static str, wants: &'static str },
 }
 
 impl Cell {
@@ -70,18 +120,22 @@ impl Cell {
             }
             if let Some(head) = trimmed.strip_prefix("%%") {
                 let name = head.split_whitespace().next().unwrap_or_default();
-                if name != "generate" {
-                    return Err(CellProblem::UnknownCellCommand { name: name.to_owned() });
-                }
+                let Some(command) = TextCommand::of_name(name) else {
+                    let known = TextCommand::ALL.map(|command| format!("%%{}", command.name())).join(", ");
+                    return Err(CellProblem::UnknownCellCommand { name: name.to_owned(), known });
+                };
+                let name = command.name();
                 if !commands.is_empty() || other.is_some() {
-                    return Err(CellProblem::GenerateNotFirst { line: number });
+                    return Err(CellProblem::NotFirst { name, line: number });
                 }
-                let prompt = code.get(offset..).unwrap_or_default().trim_end_matches(['\n', '\r']);
-                if prompt.trim().is_empty() {
-                    return Err(CellProblem::NoPrompt);
+                let text = code.get(offset..).unwrap_or_default().trim_end_matches(['\n', '\r']);
+                // Whoever asks for help has nothing to write yet.
+                let asks = head.split_whitespace().any(|word| word == "--help" || word == "-h");
+                if let Some(wants) = command.wants().filter(|_| text.trim().is_empty() && !asks) {
+                    return Err(CellProblem::NoText { name, wants });
                 }
                 let head = Line { number, text: head.trim().to_owned() };
-                return Ok(Cell::Generate { head, prompt: prompt.to_owned() });
+                return Ok(Cell::Text { command, head, text: text.to_owned() });
             }
             match trimmed.strip_prefix('%') {
                 Some(text) => {
@@ -114,28 +168,6 @@ fn ends_in_backslash(line: &str) -> bool {
     line.chars().rev().take_while(|character| *character == '\\').count() % 2 == 1
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HeadProblem {
-    #[error(transparent)]
-    Grammar(#[from] GrammarError),
-    #[error(
-        "the prompt of %%generate is what stands below its first line; {0:?} in the first line is no option"
-    )]
-    PromptInHead(String),
-}
-
-/// The command of a `%%generate` cell. The prompt is taken as it is, whatever characters are in it.
-pub(crate) fn generate_command(head: &str, prompt: &str) -> Result<Command, HeadProblem> {
-    let mut words = shlex::split(head).ok_or(GrammarError::OpenQuote)?;
-    words.extend(["--".to_owned(), prompt.to_owned()]);
-    match command::parse_words(&words)? {
-        Command::Generate(args) if args.prompt.len() > 1 => {
-            Err(HeadProblem::PromptInHead(args.prompt.first().cloned().unwrap_or_default()))
-        }
-        command => Ok(command),
-    }
-}
-
 /// For consoles, which ask at each Enter whether the person is done.
 pub(crate) fn is_complete(code: &str) -> IsCompleteReply {
     match Cell::parse(code) {
@@ -148,23 +180,24 @@ pub(crate) fn is_complete(code: &str) -> IsCompleteReply {
             // The grammar's lines end at the line's end, so an open quote cannot be closed below.
             let good = lines.iter().all(|line| {
                 matches!(
-                    command::parse_line(&line.text),
-                    Ok(_) | Err(GrammarError::Help { .. } | GrammarError::Version { .. })
+                    task::of_line(&line.text),
+                    Ok(_)
+                        | Err(TaskProblem::Grammar(GrammarError::Help { .. } | GrammarError::Version { .. }))
                 )
             });
             if good { IsCompleteReply::complete() } else { IsCompleteReply::invalid() }
         }
-        Ok(Cell::Generate { head, prompt }) => {
-            if generate_command(&head.text, &prompt).is_err() {
+        Ok(Cell::Text { command, head, text }) => {
+            if task::of_text(command, &head.text, &text).is_err() {
                 IsCompleteReply::invalid()
             } else if code.ends_with('\n') {
                 IsCompleteReply::complete()
             } else {
-                // A prompt may have more lines; an empty one ends it, as IPython has it.
+                // A text may have more lines; an empty one ends it, as IPython has it.
                 IsCompleteReply::incomplete(String::new())
             }
         }
-        Err(CellProblem::NoPrompt) => IsCompleteReply::incomplete(String::new()),
+        Err(CellProblem::NoText { .. }) => IsCompleteReply::incomplete(String::new()),
         Err(CellProblem::RustCells) => IsCompleteReply::unknown(),
         Err(_) => IsCompleteReply::invalid(),
     }
@@ -200,12 +233,10 @@ mod tests {
     #[test]
     fn a_prompt_is_the_rest_of_the_cell_as_it_is() {
         let cell = Cell::parse("# note\n%%generate -a notes\n%not a command\n  面包\\ \"\n\n").unwrap();
-        let Cell::Generate { head, prompt } = cell else { panic!("{cell:?}") };
+        let Cell::Text { command, head, text } = cell else { panic!("{cell:?}") };
+        assert_eq!(command, TextCommand::Generate);
         assert_eq!((head.number, head.text.as_str()), (2, "generate -a notes"));
-        assert_eq!(prompt, "%not a command\n  面包\\ \"");
-        let Ok(Command::Generate(args)) = generate_command(&head.text, &prompt) else { panic!("no command") };
-        assert_eq!(args.prompt, [prompt]);
-        assert_eq!(args.adapter.adapter.as_deref(), Some("notes"));
+        assert_eq!(text, "%not a command\n  面包\\ \"");
     }
 
     #[test]
@@ -215,25 +246,20 @@ mod tests {
         assert_eq!(problem("#[derive(Debug)]\nstruct X;"), CellProblem::RustCells);
         assert_eq!(problem("%status\nlet x = 1;"), CellProblem::Mixed { line: 2 });
         assert_eq!(problem("let x = 1;\n%status"), CellProblem::Mixed { line: 1 });
-        assert_eq!(problem("%%train x\ny"), CellProblem::UnknownCellCommand { name: "train".into() });
-        assert_eq!(problem("%%"), CellProblem::UnknownCellCommand { name: String::new() });
-        assert_eq!(problem("%status\n%%generate\nx"), CellProblem::GenerateNotFirst { line: 2 });
-        assert_eq!(problem("%%generate -a x\n  \n"), CellProblem::NoPrompt);
+        for (code, unknown) in [("%%nonsense x\ny", "nonsense"), ("%%", "")] {
+            let CellProblem::UnknownCellCommand { name, known } = problem(code) else { panic!("{code}") };
+            assert_eq!(name, unknown);
+            assert!(known.starts_with("%%generate, %%compare"), "{known}");
+        }
+        assert_eq!(problem("%status\n%%generate\nx"), CellProblem::NotFirst { name: "generate", line: 2 });
+        assert_eq!(
+            problem("%%generate -a x\n  \n"),
+            CellProblem::NoText { name: "generate", wants: "prompt" }
+        );
+        assert!(Cell::parse("%%generate --help").is_ok());
+        assert!(Cell::parse("%%train notes/").is_ok(), "settings may be left out");
         assert_eq!(Cell::parse(""), Ok(Cell::Empty));
         assert_eq!(Cell::parse("\n# nothing yet\n"), Ok(Cell::Empty));
-    }
-
-    #[test]
-    fn the_head_takes_options_only() {
-        assert!(
-            matches!(generate_command("generate -a x hello", "p"), Err(HeadProblem::PromptInHead(word)) if word == "hello")
-        );
-        assert!(matches!(generate_command("generate --nonsense", "p"), Err(HeadProblem::Grammar(_))));
-        assert!(matches!(
-            generate_command("generate 'open", "p"),
-            Err(HeadProblem::Grammar(GrammarError::OpenQuote))
-        ));
-        assert!(generate_command("generate --stop '\n'", "-- p").is_ok());
     }
 
     #[test]
@@ -253,6 +279,9 @@ mod tests {
         check("%nonsense", IsCompleteReplyStatus::Invalid);
         check("%generate don't", IsCompleteReplyStatus::Invalid);
         check("%%train\nx", IsCompleteReplyStatus::Invalid);
+        check("%%train notes/\nepochs = 3\n", IsCompleteReplyStatus::Complete);
+        check("%%examples notes/", IsCompleteReplyStatus::Incomplete);
+        check("%use notes", IsCompleteReplyStatus::Complete);
         check("let x = 1;", IsCompleteReplyStatus::Unknown);
     }
 }

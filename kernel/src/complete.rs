@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use hotplate_client::command;
 use jupyter_protocol::CompleteReply;
 
+use crate::cell::TextCommand;
+use crate::command;
 use crate::daemon::Daemon;
 use crate::notebook_words::command_names;
 
@@ -36,7 +37,7 @@ pub(crate) fn complete(
     let line_start = before.iter().rposition(|character| *character == '\n').map_or(0, |at| at + 1);
     let line: String = before.get(line_start..).unwrap_or_default().iter().collect();
     let earlier: String = before.get(..line_start).unwrap_or_default().iter().collect();
-    if is_prompt(&earlier) {
+    if is_text(&earlier) {
         return reply(cursor, cursor, Vec::new());
     }
 
@@ -46,14 +47,15 @@ pub(crate) fn complete(
         // An empty line: everything that a line can begin with.
         0 if blank == line.chars().count() => {
             let commands = command_names().into_iter().map(|name| format!("%{name}"));
-            reply(cursor, cursor, commands.chain(["%%generate".to_owned()]).collect())
+            let texts = TextCommand::ALL.map(|command| format!("%%{}", command.name()));
+            reply(cursor, cursor, commands.chain(texts).collect())
         }
         1 | 2 => {
             let skipped = line_start + blank + signs;
             let text: String = line.chars().skip(blank + signs).collect();
             let (start, mut matches) = in_command(&text, folder, adapters);
             if signs == 2 && start == 0 {
-                matches.retain(|name| name == "generate");
+                matches.retain(|name| TextCommand::ALL.iter().any(|command| command.name() == name));
             }
             reply(skipped + start, cursor, matches)
         }
@@ -66,14 +68,14 @@ fn reply(start: usize, end: usize, mut matches: Vec<String>) -> CompleteReply {
     CompleteReply { matches, cursor_start: start, cursor_end: end, ..CompleteReply::default() }
 }
 
-/// Whether what follows these lines is a prompt.
-fn is_prompt(earlier: &str) -> bool {
-    earlier.lines().any(|line| line.trim_start().starts_with("%%generate"))
+/// Whether what follows these lines is a command's text.
+fn is_text(earlier: &str) -> bool {
+    earlier.lines().any(|line| line.trim_start().starts_with("%%"))
 }
 
 /// Where the word at the end of `text` starts, in characters, and what it could be.
 fn in_command(text: &str, folder: &Path, adapters: &mut impl AdapterNames) -> (usize, Vec<String>) {
-    let found = command::complete(text, text.chars().count());
+    let found = command::complete(text);
     let word: String = text.chars().skip(found.start).collect();
     if !found.matches.is_empty() || word.starts_with('-') {
         return (found.start, found.matches);
@@ -84,10 +86,11 @@ fn in_command(text: &str, folder: &Path, adapters: &mut impl AdapterNames) -> (u
     let fitting = |names: Vec<String>| names.into_iter().filter(|name| name.starts_with(&word)).collect();
     let matches = match wanted(earlier) {
         Wanted::Nothing => Vec::new(),
-        Wanted::Folder => folders(folder, &word),
+        Wanted::Folder => paths(folder, &word, Kind::Folders),
+        Wanted::File => paths(folder, &word, Kind::Files),
         Wanted::Base => {
             let mut bases: Vec<String> = fitting(vec!["hotplate-tiny".to_owned()]);
-            bases.extend(folders(folder, &word));
+            bases.extend(paths(folder, &word, Kind::Folders));
             bases
         }
         Wanted::Adapter => fitting(adapters.names()),
@@ -99,6 +102,8 @@ fn in_command(text: &str, folder: &Path, adapters: &mut impl AdapterNames) -> (u
 enum Wanted {
     Nothing,
     Folder,
+    /// Or a folder.
+    File,
     Base,
     Adapter,
     Command,
@@ -108,18 +113,30 @@ enum Wanted {
 fn wanted(earlier: &[&str]) -> Wanted {
     let (Some(name), Some(last)) = (earlier.first(), earlier.last()) else { return Wanted::Nothing };
     match (*name, *last) {
-        (_, "-a" | "--adapter") | ("rollback", "rollback") | ("export", "export") | ("verify", "verify") => {
-            Wanted::Adapter
-        }
+        (_, "-a" | "--adapter")
+        | (
+            "rollback" | "export" | "verify" | "use" | "attach" | "cancel",
+            "rollback" | "export" | "verify" | "use" | "attach" | "cancel",
+        ) => Wanted::Adapter,
         (_, "--base") => Wanted::Base,
         ("help", "help") => Wanted::Command,
-        ("check" | "train" | "watch" | "unwatch", _) => Wanted::Folder,
+        ("score", _) => Wanted::File,
+        (_, "--out" | "-o") | ("import" | "check" | "train" | "watch" | "unwatch" | "examples", _) => {
+            Wanted::Folder
+        }
         _ => Wanted::Nothing,
     }
 }
 
-/// Folders that begin with `typed`, each with a closing slash. Hidden ones only where a dot was typed.
-fn folders(here: &Path, typed: &str) -> Vec<String> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Folders,
+    /// And the folders on the way to them.
+    Files,
+}
+
+/// Paths that begin with `typed`; folders have a closing slash. Hidden ones only where a dot was typed.
+fn paths(here: &Path, typed: &str, kind: Kind) -> Vec<String> {
     let (parent, start) = match typed.rfind('/') {
         Some(slash) => typed.split_at(slash + 1),
         None => ("", typed),
@@ -127,10 +144,16 @@ fn folders(here: &Path, typed: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(here.join(parent)) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .filter_map(Result::ok)
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.starts_with(start) && (start.starts_with('.') || !name.starts_with('.')))
-        .map(|name| quoted(&format!("{parent}{name}/")))
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let fits = name.starts_with(start) && (start.starts_with('.') || !name.starts_with('.'));
+            let closing = match entry.path().is_dir() {
+                true => "/",
+                false if kind == Kind::Files => "",
+                false => return None,
+            };
+            fits.then(|| quoted(&format!("{parent}{name}{closing}")))
+        })
         .collect();
     names.sort_unstable();
     names
@@ -174,7 +197,9 @@ mod tests {
         check("%tr|", 1, &["train"]);
         check("# 面包\n  %che|", 8, &["check"]);
         check("%%ge|", 2, &["generate"]);
-        check("%%tr|", 2, &[]);
+        check("%%tr|", 2, &["train"]);
+        check("%%st|", 2, &[]);
+        check("%us|", 1, &["use"]);
         check("%train notes --ep|ochs 3", 13, &["--epochs"]);
         check("%%generate 面包 --top-|", 14, &["--top-p", "--top-k"]);
         check("%help ro|", 6, &["rollback"]);
@@ -187,6 +212,11 @@ mod tests {
         check("%train notes/|", 7, &["notes/summer/"]);
         check("%train .|", 7, &[".hidden/"]);
         check("%train nowhere/|", 7, &[]);
+        check("%score no|", 7, &["note.txt", "notes/"]);
+        check("%%examples no|", 11, &["notes/"]);
+        check("%export notes --out n|", 20, &["'new ones/'", "notes/"]);
+        check("%use 面|", 5, &["面包店"]);
+        check("%attach no|", 8, &["notes"]);
         check("%generate -a |", 13, &["notes", "面包店"]);
         check("%generate -a 面|", 13, &["面包店"]);
         check("%rollback no|", 10, &["notes"]);

@@ -29,6 +29,18 @@ pub(crate) enum DaemonError {
     NoProgram { kernel_folder: PathBuf },
 }
 
+impl DaemonError {
+    /// What a program can tell errors apart by.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            DaemonError::Home(_) => "NoHome",
+            DaemonError::NoProgram { .. } | DaemonError::NoSuchProgram { .. } => "NoProgram",
+            DaemonError::Connect(ConnectError::Mismatch(_)) => "ProtocolMismatch",
+            DaemonError::Connect(_) => "NoDaemon",
+        }
+    }
+}
+
 pub(crate) struct Daemon {
     connection: Option<Connection>,
 }

@@ -1,8 +1,9 @@
 //! Help for what stands at the cursor: the command of its line.
 
-use hotplate_client::command::{GrammarError, parse_line};
+use hotplate_client::command::GrammarError;
 use jupyter_protocol::{InspectReply, MediaType};
 
+use crate::command::parse_line;
 use crate::notebook_words::{command_names, in_notebook, overview};
 
 /// `cursor` counts characters. A command's help is shown wherever in its line the cursor is.

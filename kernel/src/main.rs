@@ -4,6 +4,8 @@
 
 mod answers;
 mod cell;
+mod chosen;
+mod command;
 mod complete;
 mod connection;
 mod control;
@@ -19,8 +21,12 @@ mod serve;
 mod session;
 mod show;
 mod sockets;
+mod stdin;
 mod stream_batch;
+mod task;
+mod text_cells;
 mod wire;
+mod write_examples;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

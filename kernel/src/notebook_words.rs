@@ -1,11 +1,16 @@
 //! The shared sentences speak of a shell (`hotplate train`); in a notebook the same command is `%train`.
 
-use hotplate_client::command;
+use crate::command;
 
 /// Ends the list of commands.
 const CELLS: &str = "\n\nIn a cell:
   Several commands run in order, until one fails; # begins a comment.
-  %%generate [OPTIONS] in the first line takes the rest of the cell as its prompt.";
+  With %% in the first line, a command takes the rest of the cell:
+  %%generate [OPTIONS]       the prompt
+  %%compare [OPTIONS]        prompts, one a line
+  %%examples FOLDER          texts to learn, divided by lines of ---; they become a new file there
+  %%check                    texts, looked at as if they were a file
+  %%train FOLDER [OPTIONS]   settings as in hotplate.toml, or none";
 
 /// The grammar's list of commands, as it is used in a notebook.
 pub(crate) fn overview(help: &str) -> String {
@@ -48,7 +53,7 @@ pub(crate) fn in_notebook(text: &str) -> String {
 }
 
 pub(crate) fn command_names() -> Vec<String> {
-    command::complete("", 0).matches
+    command::names()
 }
 
 #[cfg(test)]

@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
-use hotplate_client::command::{self, Command, GrammarError};
+use hotplate_client::command::{Command, GrammarError, folder_in};
 use hotplate_client::{
     CallError, Canceller, ConnectError, Connection, PerformError, Shown, perform, perform::logs,
     perform::pull,
 };
 
-use crate::cell::{Cell, CellProblem, HeadProblem, Line, generate_command};
+use crate::cell::{Cell, CellProblem, Line};
+use crate::chosen::Chosen;
 use crate::daemon::{Daemon, DaemonError};
 use crate::notebook_words::{in_notebook, overview};
 use crate::show::{Painter, Screen};
+use crate::stdin::{Answer, Stdin};
+use crate::task::{self, Task, TaskProblem};
+use crate::text_cells::{self, TextCellError};
 
 /// An error as Jupyter has it: a name to catch it by, what went wrong and what to do, and where it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,39 +52,29 @@ impl CellError {
     }
 }
 
-pub(crate) fn run_cell(
-    code: &str,
-    daemon: &mut Daemon,
-    folder: &Path,
-    screen: &Screen,
-    canceller: &Canceller,
-) -> Result<(), CellError> {
-    let mut runner = Runner { daemon, folder, screen, canceller };
+/// What a cell runs with.
+pub(crate) struct Runner<'a> {
+    pub daemon: &'a mut Daemon,
+    pub chosen: &'a mut Chosen,
+    /// Relative paths start here.
+    pub folder: &'a Path,
+    pub screen: &'a Screen,
+    pub canceller: &'a Canceller,
+    /// `None`: nobody can be asked.
+    pub stdin: Option<Stdin<'a>>,
+}
+
+pub(crate) fn run_cell(code: &str, mut runner: Runner<'_>) -> Result<(), CellError> {
     match Cell::parse(code).map_err(|error| problem(&error))? {
         Cell::Empty => Ok(()),
-        Cell::Generate { head, prompt } => {
-            let command = match generate_command(&head.text, &prompt) {
-                Ok(command) => command,
-                Err(HeadProblem::Grammar(error)) => {
-                    return runner.explain(&error).map_err(|error| error.at(&head, "%%", 0));
-                }
-                Err(error @ HeadProblem::PromptInHead(_)) => {
-                    return Err(CellError::new("Usage", &error.to_string()).at(&head, "%%", 0));
-                }
-            };
-            runner.run(&command).map_err(|error| error.at(&head, "%%", 0))
+        Cell::Text { command, head, text } => {
+            let task = task::of_text(command, &head.text, &text);
+            runner.run_task(task, head.number).map_err(|error| error.at(&head, "%%", 0))
         }
         Cell::Commands(lines) => {
             for (done, line) in lines.iter().enumerate() {
-                let outcome = match command::parse_line(&line.text) {
-                    Ok(Command::Generate(args)) if args.wants_stdin() => Err(CellError::new(
-                        "Usage",
-                        "a notebook has no standard input; write %%generate in the first line of a cell and the prompt below it",
-                    )),
-                    Ok(command) => runner.run(&command),
-                    Err(error) => runner.explain(&error),
-                };
-                outcome.map_err(|error| error.at(line, "%", done))?;
+                let task = task::of_line(&line.text);
+                runner.run_task(task, line.number).map_err(|error| error.at(line, "%", done))?;
             }
             Ok(())
         }
@@ -95,14 +89,68 @@ fn problem(problem: &CellProblem) -> CellError {
     CellError::new(name, &problem.to_string())
 }
 
-struct Runner<'a> {
-    daemon: &'a mut Daemon,
-    folder: &'a Path,
-    screen: &'a Screen,
-    canceller: &'a Canceller,
-}
-
 impl Runner<'_> {
+    /// `line` is where the command stands in its cell.
+    fn run_task(&mut self, task: Result<Task, TaskProblem>, line: usize) -> Result<(), CellError> {
+        match task {
+            Err(TaskProblem::Grammar(error)) => self.explain(&error),
+            Err(error) => Err(CellError::new("Usage", &error.to_string())),
+            Ok(Task::Client(mut command)) => {
+                self.chosen.fill_in(&mut command);
+                self.agreed(&command)?;
+                self.run(&command)
+            }
+            Ok(Task::Use(args)) => self.with_painter(false, |runner, painter| {
+                Ok(text_cells::choose(runner.chosen, runner.daemon, &args, runner.folder, painter)?)
+            }),
+            Ok(Task::CheckText { mut args, text }) => {
+                self.chosen.fill_in_base(&mut args.base);
+                self.with_painter(args.output.json, |runner, painter| {
+                    let connection = runner.daemon.connection()?;
+                    Ok(text_cells::check(&connection, args, &text, line, runner.canceller, painter)?)
+                })
+            }
+            Ok(Task::WriteExamples { args, text }) => self.with_painter(false, |runner, painter| {
+                let folder = folder_in(runner.folder, &args.folder);
+                let watched = if args.detach { None } else { text_cells::watched(runner.daemon, &folder) };
+                let outcome =
+                    text_cells::examples(watched.as_ref(), &folder, &args, &text, runner.canceller, painter);
+                if watched.is_some() {
+                    // This session has been told to send every run's events.
+                    runner.daemon.hang_up();
+                }
+                Ok(outcome?)
+            }),
+        }
+    }
+
+    /// What cannot be undone is asked for first, where somebody can be asked.
+    fn agreed(&self, command: &Command) -> Result<(), CellError> {
+        let (Some(stdin), Command::Export(args)) = (&self.stdin, command) else { return Ok(()) };
+        let out = folder_in(self.folder, &args.out);
+        if !args.force || !out.exists() {
+            return Ok(());
+        }
+        match stdin.ask(&format!("{} is there. Replace it? [y/N] ", out.display())) {
+            Answer::Text(answer) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
+            Answer::Text(_) => {
+                Err(CellError::new("NotAgreed", "nothing was replaced, as you did not say yes"))
+            }
+            Answer::Interrupted => Err(CellError::new("Cancelled", "interrupted; nothing was replaced")),
+        }
+    }
+
+    fn with_painter(
+        &mut self,
+        json: bool,
+        work: impl FnOnce(&mut Self, &mut Painter<'_>) -> Result<(), Failure>,
+    ) -> Result<(), CellError> {
+        let mut painter = Painter::new(self.screen, json);
+        let outcome = work(self, &mut painter);
+        painter.finish();
+        outcome.map_err(|failure| failure.explained(self.canceller))
+    }
+
     /// Help is an answer; everything else that is no command is an error.
     fn explain(&self, error: &GrammarError) -> Result<(), CellError> {
         match error {
@@ -125,7 +173,7 @@ impl Runner<'_> {
         if leaves_the_session(command, &outcome) {
             self.daemon.hang_up();
         }
-        outcome.map_err(|failure| failure.explained())
+        outcome.map_err(|failure| failure.explained(self.canceller))
     }
 
     fn perform(&mut self, command: &Command, painter: &mut Painter<'_>) -> Result<(), Failure> {
@@ -161,12 +209,18 @@ impl Runner<'_> {
 
 /// Whether the next command needs a new session: this one's is broken, or has been told to send every run's events.
 fn leaves_the_session(command: &Command, outcome: &Result<(), Failure>) -> bool {
-    match (command, outcome) {
-        (Command::Stop(_), Ok(())) => true,
-        (Command::Watch(args), _) if args.follow => true,
-        (_, Err(Failure::Perform(PerformError::Call(error)))) => !matches!(error, CallError::Refused(_)),
-        _ => false,
-    }
+    let broken = matches!(
+        outcome,
+        Err(Failure::Perform(PerformError::Call(error))) if !matches!(error, CallError::Refused(_))
+    );
+    // A run that nobody looks at any more still sends its events to the session that began or joined it.
+    broken
+        || match (command, outcome) {
+            (Command::Stop(_), Ok(())) | (_, Err(Failure::Perform(PerformError::RunGoesOn { .. }))) => true,
+            (Command::Watch(args), _) => args.follow,
+            (Command::Train(args), Ok(())) => args.detach,
+            _ => false,
+        }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -175,13 +229,17 @@ enum Failure {
     Daemon(#[from] DaemonError),
     #[error(transparent)]
     Perform(#[from] PerformError),
+    #[error(transparent)]
+    TextCell(#[from] TextCellError),
 }
 
 impl Failure {
-    fn explained(&self) -> CellError {
+    fn explained(&self, canceller: &Canceller) -> CellError {
         let name = self.name();
         let message = match name.as_str() {
-            "Cancelled" => "interrupted; the command was cancelled".to_owned(),
+            "Cancelled" if canceller.is_cancelled() => "interrupted; the command was cancelled".to_owned(),
+            // By somebody else, or by another cell.
+            "Cancelled" => "the run was cancelled; it made no version".to_owned(),
             _ => self.to_string(),
         };
         CellError::new(&name, &message)
@@ -189,26 +247,29 @@ impl Failure {
 
     /// What a program can tell errors apart by.
     fn name(&self) -> String {
-        let name = match self {
-            Failure::Daemon(DaemonError::Home(_)) => "NoHome",
-            Failure::Daemon(DaemonError::NoProgram { .. } | DaemonError::NoSuchProgram { .. }) => "NoProgram",
-            Failure::Daemon(DaemonError::Connect(ConnectError::Mismatch(_))) => "ProtocolMismatch",
-            Failure::Daemon(DaemonError::Connect(_)) => "NoDaemon",
-            Failure::Perform(error) => match error {
-                // The protocol's closed list of errors; its names are the variants' own.
-                PerformError::Call(CallError::Refused(refused)) => return format!("{:?}", refused.code),
-                PerformError::Call(CallError::Disconnected { .. } | CallError::Unreadable { .. }) => {
-                    "Disconnected"
-                }
-                PerformError::Call(CallError::Cancelled) | PerformError::Cancelled => "Cancelled",
-                PerformError::RunFailed { .. } => "RunFailed",
-                PerformError::Hub(_) => "Hub",
-                PerformError::NotVerified { .. } => "NotVerified",
-                PerformError::NameIsAPath { .. } => "Usage",
-                PerformError::NoLog { .. } | PerformError::UnreadableLog { .. } => "NoLog",
-                PerformError::StillRunning { .. } => "StillRunning",
-            },
-        };
-        name.to_owned()
+        match self {
+            Failure::Daemon(error) => error.name().to_owned(),
+            Failure::TextCell(error) => error.name(),
+            Failure::Perform(error) => perform_error_name(error),
+        }
     }
+}
+
+/// What a program can tell the errors of commands apart by.
+pub(crate) fn perform_error_name(error: &PerformError) -> String {
+    let name = match error {
+        // The protocol's closed list of errors; its names are the variants' own.
+        PerformError::Call(CallError::Refused(refused)) => return format!("{:?}", refused.code),
+        PerformError::Call(CallError::Disconnected { .. } | CallError::Unreadable { .. }) => "Disconnected",
+        PerformError::Call(CallError::Cancelled) | PerformError::Cancelled => "Cancelled",
+        PerformError::RunFailed { .. } => "RunFailed",
+        PerformError::RunGoesOn { .. } => "Interrupted",
+        PerformError::NoRun => "NoRun",
+        PerformError::Hub(_) => "Hub",
+        PerformError::NotVerified { .. } => "NotVerified",
+        PerformError::NameIsAPath { .. } | PerformError::NothingToCompare => "Usage",
+        PerformError::NoLog { .. } | PerformError::UnreadableLog { .. } => "NoLog",
+        PerformError::StillRunning { .. } => "StillRunning",
+    };
+    name.to_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hotplate_client::Canceller;
+use hotplate_client::{Canceller, Thrown};
 
 /// Shared by the thread that runs cells and the one that answers the control channel.
 #[derive(Clone, Default)]
@@ -18,7 +18,8 @@ pub(crate) struct Turn<'a> {
 
 impl Running {
     pub(crate) fn begin(&self) -> Turn<'_> {
-        let canceller = Canceller::new();
+        // A display is not worth a run: `%cancel` is there for that.
+        let canceller = Canceller::that(Thrown::EndsTheShowing);
         *self.lock() = Some(canceller.clone());
         Turn { running: self, canceller }
     }

@@ -46,6 +46,7 @@ pub(crate) fn serve(connection_file: &Path) -> Result<(), ServeError> {
     let (ending, end) = crossbeam_channel::unbounded();
     let (shell, shell_requests) = crossbeam_channel::unbounded();
     let (control, control_requests) = crossbeam_channel::unbounded();
+    let (stdin, answers) = crossbeam_channel::unbounded();
     let running = Running::default();
 
     interrupts_by_signal(&running)?;
@@ -57,12 +58,12 @@ pub(crate) fn serve(connection_file: &Path) -> Result<(), ServeError> {
     })?;
     spawn("heartbeat", move || sockets::echo(&heartbeat))?;
     let sockets_ended = run_sockets(
-        SocketThread::new(bound, Encoder::new(signer), Inbox { shell, control }),
+        SocketThread::new(bound, Encoder::new(signer), Inbox { shell, control, stdin }),
         ending.clone(),
     )?;
     let controlling = Control { outbox: outbox.clone(), running: running.clone(), ending: ending.clone() };
     spawn("control", move || controlling.serve(&control_requests))?;
-    let session = Session::new(outbox.clone(), running, ending, folder);
+    let session = Session::new(outbox.clone(), answers, running, ending, folder);
     spawn("shell", move || session.serve(&shell_requests))?;
 
     // Every sender lives as long as its thread, so this waits for a real ending.

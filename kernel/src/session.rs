@@ -16,22 +16,26 @@ use jupyter_protocol::{
 
 use crate::answers;
 use crate::cell;
+use crate::chosen::Chosen;
 use crate::complete::complete;
 use crate::control::{self, Ending};
 use crate::daemon::Daemon;
 use crate::history::History;
 use crate::inspect::inspect;
-use crate::run_cell::{CellError, run_cell};
+use crate::run_cell::{CellError, Runner, run_cell};
 use crate::running::Running;
 use crate::show::Screen;
 use crate::sockets::Outbox;
+use crate::stdin::Stdin;
 use crate::wire::{Outgoing, Request};
 
 pub(crate) struct Session {
     outbox: Outbox,
+    answers: Receiver<Request>,
     running: Running,
     ending: Sender<Ending>,
     daemon: Daemon,
+    chosen: Chosen,
     history: History,
     /// Relative paths in cells start here: the notebook's folder.
     folder: PathBuf,
@@ -42,10 +46,27 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(outbox: Outbox, running: Running, ending: Sender<Ending>, folder: PathBuf) -> Session {
+    pub(crate) fn new(
+        outbox: Outbox,
+        answers: Receiver<Request>,
+        running: Running,
+        ending: Sender<Ending>,
+        folder: PathBuf,
+    ) -> Session {
         let daemon = Daemon::new();
         let history = History::in_file(Daemon::history_file());
-        Session { outbox, running, ending, daemon, history, folder, count: 0, aborted_until: None }
+        Session {
+            outbox,
+            answers,
+            running,
+            ending,
+            daemon,
+            chosen: Chosen::default(),
+            history,
+            folder,
+            count: 0,
+            aborted_until: None,
+        }
     }
 
     pub(crate) fn serve(mut self, requests: &Receiver<Request>) {
@@ -114,7 +135,21 @@ impl Session {
             let turn = self.running.begin();
             // A panic is a fault of ours, and still ends the cell as an error does.
             catch_unwind(AssertUnwindSafe(|| {
-                run_cell(&execute.code, &mut self.daemon, &self.folder, &screen, &turn.canceller)
+                let stdin = execute.allow_stdin.then_some(Stdin {
+                    outbox: &self.outbox,
+                    replies: &self.answers,
+                    request,
+                    canceller: &turn.canceller,
+                });
+                let runner = Runner {
+                    daemon: &mut self.daemon,
+                    chosen: &mut self.chosen,
+                    folder: &self.folder,
+                    screen: &screen,
+                    canceller: &turn.canceller,
+                    stdin,
+                };
+                run_cell(&execute.code, runner)
             }))
             .unwrap_or_else(|_| Err(CellError::internal()))
         };

@@ -54,6 +54,7 @@ enum Channel {
     Shell,
     Control,
     Iopub,
+    Stdin,
 }
 
 impl Outbox {
@@ -63,6 +64,10 @@ impl Outbox {
 
     pub(crate) fn control(&self, message: Outgoing) {
         self.put(Outbound::Send(Channel::Control, message));
+    }
+
+    pub(crate) fn stdin(&self, message: Outgoing) {
+        self.put(Outbound::Send(Channel::Stdin, message));
     }
 
     pub(crate) fn publish(&self, parent: Option<Parent>, content: impl Into<JupyterMessageContent>) {
@@ -92,6 +97,8 @@ impl Outbox {
 pub(crate) struct Inbox {
     pub shell: Sender<Request>,
     pub control: Sender<Request>,
+    /// Answers to what was asked.
+    pub stdin: Sender<Request>,
 }
 
 /// The bound sockets, before their thread starts.
@@ -211,8 +218,7 @@ impl SocketThread {
                 self.read_requests(&self.sockets.shell, &self.inbox.shell);
             }
             if stdin {
-                // Nothing here asks for input: an answer is to a kernel that was restarted.
-                while receive(&self.sockets.stdin).is_some() {}
+                self.read_requests(&self.sockets.stdin, &self.inbox.stdin);
             }
             if let Flow::End = self.send_queued() {
                 return Ok(());
@@ -326,6 +332,7 @@ impl SocketThread {
             Channel::Shell => &self.sockets.shell,
             Channel::Control => &self.sockets.control,
             Channel::Iopub => &self.sockets.iopub,
+            Channel::Stdin => &self.sockets.stdin,
         };
         let kind = message.content.message_type().to_owned();
         match self.encoder.encode(message) {

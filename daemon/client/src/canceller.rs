@@ -4,9 +4,20 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// What becomes of a run that was being shown when its switch is thrown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Thrown {
+    /// It is cancelled, as by Ctrl-C in a shell.
+    #[default]
+    EndsTheRun,
+    /// It goes on in the daemon; only the showing ends, as in a notebook.
+    EndsTheShowing,
+}
+
 /// Clones are the same switch. Once thrown it stays thrown: use a new one for each command.
 #[derive(Clone, Default)]
 pub struct Canceller {
+    thrown: Thrown,
     state: Arc<Mutex<State>>,
 }
 
@@ -29,6 +40,14 @@ pub(crate) struct Registration<'a> {
 impl Canceller {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub fn that(thrown: Thrown) -> Self {
+        Self { thrown, ..Self::default() }
+    }
+
+    pub(crate) fn thrown(&self) -> Thrown {
+        self.thrown
     }
 
     /// Asks whatever is in flight under this canceller to end. Returns at once.

@@ -13,10 +13,10 @@ pub mod perform;
 mod shown;
 pub mod words;
 
-pub use canceller::Canceller;
+pub use canceller::{Canceller, Thrown};
 pub use connection::{CallError, ConnectError, Connection, Spawn, address};
 pub use home::{HOME_VARIABLE, Home, HomeError};
 pub use hotplate_protocol as protocol;
 pub use hotplate_protocol::methods::initialize::PeerInfo;
 pub use perform::{PerformError, perform};
-pub use shown::{ScoredLine, Shown};
+pub use shown::{AnswerPair, ScoredLine, Shown};

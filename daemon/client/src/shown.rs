@@ -29,6 +29,18 @@ pub enum Shown {
     Delta(String),
     /// The end of what the deltas brought, and its figures.
     Generated(GenerateResult),
+    /// One of several texts on the same prompt: which, of how many.
+    Variant {
+        number: usize,
+        of: usize,
+        result: GenerateResult,
+    },
+    /// One prompt, answered twice: which, of how many.
+    Compared {
+        number: usize,
+        of: usize,
+        pair: AnswerPair,
+    },
     /// One example of a `score`, in the order of files and lines; for programs.
     ScoredExample(ScoredExample),
     /// The end of a `score`, worst example first; for people.
@@ -47,6 +59,10 @@ pub enum Shown {
     Pulled(Fetched),
     Watching(WatchStatus),
     Unwatched(PathBuf),
+    /// Somebody ended this run.
+    RunCancelled {
+        run: RunId,
+    },
     RolledBack(AdapterInfo),
     Exported(ExportResult),
     Imported(AdapterInfo),
@@ -69,6 +85,14 @@ pub struct ScoredLine {
     pub preview: String,
 }
 
+/// What the base and the adapter made of the same prompt.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AnswerPair {
+    pub prompt: String,
+    pub base: GenerateResult,
+    pub mine: GenerateResult,
+}
+
 impl Shown {
     /// What `--json` prints for it, on one line.
     ///
@@ -82,7 +106,8 @@ impl Shown {
             }
             Shown::Run { run, event } => with("run", value(run), value(event)),
             Shown::Delta(text) => json!({ "delta": text }),
-            Shown::Generated(result) => value(result),
+            Shown::Generated(result) | Shown::Variant { result, .. } => value(result),
+            Shown::Compared { pair, .. } => value(pair),
             Shown::ScoredExample(example) => value(example),
             Shown::Scored { result, .. } => with("event", json!("summary"), value(result)),
             Shown::Status(status) => with("running", json!(true), value(status)),
@@ -108,6 +133,7 @@ impl Shown {
                 "fetched_bytes": fetched.fetched_bytes,
             }),
             Shown::Watching(watch) => with("event", json!("watching"), value(watch)),
+            Shown::RunCancelled { run } => json!({ "cancelled": run }),
             Shown::Unwatched(folder) => json!({ "unwatched": folder }),
             Shown::RolledBack(adapter) | Shown::Imported(adapter) => value(adapter),
             Shown::Exported(result) => value(result),

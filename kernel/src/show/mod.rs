@@ -2,24 +2,23 @@
 //!
 //! Owns the screen of one cell. Knows neither requests nor the daemon.
 
+mod answers;
 mod curve;
 mod html;
+mod live;
 mod tables;
 mod training;
 
-use std::time::{Duration, Instant};
-
-use hotplate_client::Shown;
+use hotplate_client::protocol::methods::generate::GenerateResult;
 use hotplate_client::protocol::run::{RunEvent, RunId};
+use hotplate_client::{AnswerPair, Shown};
 use jupyter_protocol::{DisplayData, Media, MediaType, StreamContent, Transient, UpdateDisplayData};
 
 use crate::notebook_words::in_notebook;
 use crate::sockets::Outbox;
 use crate::wire::Parent;
+use live::Live;
 use training::Training;
-
-/// At most five updates a second: more cannot be seen, and each one is drawn anew.
-const UPDATE_EVERY: Duration = Duration::from_millis(200);
 
 /// One thing in two forms; a front end shows the richest that it can.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,24 +70,31 @@ pub(crate) struct Painter<'a> {
     screen: &'a Screen,
     json: bool,
     runs: Vec<LiveRun>,
-    /// The display of a model that is being fetched, and when it was drawn last.
-    pulling: Option<(String, Instant)>,
+    /// What is gathered in one display while the command goes on.
+    live: Option<Live>,
+    variants: Vec<GenerateResult>,
+    pairs: Vec<AnswerPair>,
     /// The stream's last line has no end yet.
     in_line: bool,
 }
 
 struct LiveRun {
     run: RunId,
-    display: String,
+    live: Live,
     training: Training,
-    updated: Instant,
-    /// Something happened since the last update.
-    stale: bool,
 }
 
 impl<'a> Painter<'a> {
     pub(crate) fn new(screen: &'a Screen, json: bool) -> Painter<'a> {
-        Painter { screen, json, runs: Vec::new(), pulling: None, in_line: false }
+        Painter {
+            screen,
+            json,
+            runs: Vec::new(),
+            live: None,
+            variants: Vec::new(),
+            pairs: Vec::new(),
+            in_line: false,
+        }
     }
 
     pub(crate) fn show(&mut self, shown: &Shown) {
@@ -109,7 +115,21 @@ impl<'a> Painter<'a> {
             Shown::Generated(_) => self.end_line(),
             Shown::LogLine(line) => self.screen.stdout(&format!("{line}\n")),
             Shown::Run { run, event } => self.run(*run, event),
-            Shown::Pulling(_) | Shown::Pulled(_) => self.pull(shown),
+            Shown::Variant { of, result, .. } => {
+                self.variants.push(result.clone());
+                let last = self.variants.len() == *of;
+                self.gather("texts", answers::variants(&self.variants, *of), last);
+            }
+            Shown::Compared { of, pair, .. } => {
+                self.pairs.push(pair.clone());
+                let last = self.pairs.len() == *of;
+                self.gather("comparison", answers::pairs(&self.pairs, *of), last);
+            }
+            Shown::Pulling(_) | Shown::Pulled(_) => {
+                if let Some(bundle) = tables::bundle(shown) {
+                    self.gather("pull", bundle, matches!(shown, Shown::Pulled(_)));
+                }
+            }
             other => {
                 if let Some(bundle) = tables::bundle(other) {
                     self.screen.display(bundle);
@@ -118,33 +138,24 @@ impl<'a> Painter<'a> {
         }
     }
 
-    /// One display from the first byte to the last.
-    fn pull(&mut self, shown: &Shown) {
-        let Some(bundle) = tables::bundle(shown) else { return };
-        let now = Instant::now();
-        match &mut self.pulling {
-            Some((_, drawn))
-                if matches!(shown, Shown::Pulling(_)) && now.duration_since(*drawn) < UPDATE_EVERY => {}
-            Some((display, drawn)) => {
-                self.screen.update(display, bundle);
-                *drawn = now;
-            }
-            None => {
-                let display = format!("hotplate-pull-{}", uuid::Uuid::new_v4());
-                self.screen.display_as(&display, bundle);
-                self.pulling = Some((display, now));
-            }
+    /// Something that a cell says by itself.
+    pub(crate) fn sentence(&self, text: &str) {
+        self.screen.display(Bundle { text: text.to_owned(), html: html::lines(text) });
+    }
+
+    /// One display from the first piece to the last.
+    fn gather(&mut self, what: &str, bundle: Bundle, last: bool) {
+        match &mut self.live {
+            Some(live) => live.draw(self.screen, || bundle, last),
+            None => self.live = Some(Live::begin(self.screen, what, bundle)),
         }
     }
 
     /// When the command is over, however it ended: what was held back is shown.
     pub(crate) fn finish(&mut self) {
         self.end_line();
-        for live in &mut self.runs {
-            if live.stale {
-                self.screen.update(&live.display, live.training.bundle());
-                live.stale = false;
-            }
+        for live in self.runs.iter_mut().map(|run| &mut run.live).chain(&mut self.live) {
+            live.finish(self.screen);
         }
     }
 
@@ -155,21 +166,15 @@ impl<'a> Painter<'a> {
     }
 
     fn run(&mut self, run: RunId, event: &RunEvent) {
-        let now = Instant::now();
-        let Some(live) = self.runs.iter_mut().find(|live| live.run == run) else {
-            let mut training = Training::default();
-            training.apply(event);
-            let display = format!("hotplate-run-{}-{}", run.0, uuid::Uuid::new_v4());
-            self.screen.display_as(&display, training.bundle());
-            self.runs.push(LiveRun { run, display, training, updated: now, stale: false });
+        if let Some(known) = self.runs.iter_mut().find(|known| known.run == run) {
+            known.training.apply(event);
+            let training = &known.training;
+            known.live.draw(self.screen, || training.bundle(), event.is_last());
             return;
-        };
-        live.training.apply(event);
-        live.stale = true;
-        if event.is_last() || now.duration_since(live.updated) >= UPDATE_EVERY {
-            self.screen.update(&live.display, live.training.bundle());
-            live.updated = now;
-            live.stale = false;
         }
+        let mut training = Training::default();
+        training.apply(event);
+        let live = Live::begin(self.screen, &format!("run-{}", run.0), training.bundle());
+        self.runs.push(LiveRun { run, live, training });
     }
 }

@@ -8,6 +8,7 @@ use super::curve::Curve;
 use super::html;
 
 const TEXT_WIDTH: usize = 40;
+const GETTING_READY: &str = "getting ready";
 
 #[derive(Debug, Default)]
 pub(super) struct Training {
@@ -34,11 +35,15 @@ impl Training {
     pub(super) fn apply(&mut self, event: &RunEvent) {
         let sentence = words::event(event).unwrap_or_default();
         match event {
-            RunEvent::Queued { .. } => self.now = sentence,
+            // A run's first event: what was known of it is told again from the start.
+            RunEvent::Queued { .. } => {
+                let now = if sentence.is_empty() { GETTING_READY.to_owned() } else { sentence };
+                *self = Training { now, ..Training::default() };
+            }
             RunEvent::Started { plan, .. } => {
                 self.title = sentence;
                 self.steps = plan.steps;
-                self.now = String::from("getting ready");
+                GETTING_READY.clone_into(&mut self.now);
             }
             RunEvent::Step { step, steps, loss, .. } => {
                 self.step = *step;

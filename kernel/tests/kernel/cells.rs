@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::fake_daemon::FakeDaemon;
 use crate::front_end::{FrontEnd, Kernel, Message};
 
-fn stream(outputs: &[Message]) -> String {
+pub(crate) fn stream(outputs: &[Message]) -> String {
     outputs
         .iter()
         .map(|message| {
@@ -21,7 +21,7 @@ fn stream(outputs: &[Message]) -> String {
 }
 
 /// A cell that must fail: exactly one error, the same one as in the reply. Gives the output before it and the reply.
-fn failure(front_end: &mut FrontEnd, code: &str) -> (Vec<Message>, Value) {
+pub(crate) fn failure(front_end: &mut FrontEnd, code: &str) -> (Vec<Message>, Value) {
     let id = front_end.execute(code);
     let (mut outputs, reply) = front_end.outcome(&id, code);
     let error = outputs.pop().expect("an error");
@@ -228,14 +228,14 @@ fn a_run_is_one_live_display() {
     assert!(!html.contains("<script") && !html.contains("<style"));
 }
 
-fn interrupt(front_end: &mut FrontEnd) -> String {
+pub(crate) fn interrupt(front_end: &mut FrontEnd) -> String {
     let id = front_end.send_control("interrupt_request", &json!({}));
     assert_eq!(front_end.control("interrupt_reply", &id).content, json!({"status": "ok"}));
     id
 }
 
 /// All that comes on iopub until the cell is idle, without the control channel's own states.
-fn rest_of_cell(front_end: &mut FrontEnd, cell: &str) -> Vec<Message> {
+pub(crate) fn rest_of_cell(front_end: &mut FrontEnd, cell: &str) -> Vec<Message> {
     let mut outputs = Vec::new();
     loop {
         let message = front_end.next_iopub();
@@ -274,25 +274,6 @@ fn an_interrupt_cancels_the_command_and_nothing_else() {
     assert!(outputs.iter().all(|message| !message.content.to_string().contains("%train")), "%help has run");
     assert_eq!(front_end.shell("execute_reply", &id).content["ename"], "Cancelled");
     assert!(stream(&front_end.run("%generate short")).contains("short"));
-}
-
-#[test]
-fn an_interrupt_cancels_a_run() {
-    let kernel = Kernel::start();
-    let daemon = FakeDaemon::start(&kernel.home());
-    let mut front_end = kernel.front_end();
-    let id = front_end.execute("%train notes");
-    front_end.busy(&id);
-    front_end.iopub("execute_input");
-    front_end.iopub("display_data");
-    front_end.iopub("display_data");
-    interrupt(&mut front_end);
-    let outputs = rest_of_cell(&mut front_end, &id);
-    assert_eq!(daemon.run_cancelled.load(Ordering::SeqCst), 1);
-    let [.., last, error] = &outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!((error.kind(), &error.content["ename"]), ("error", &json!("Cancelled")));
-    assert!(last.content["data"]["text/plain"].as_str().unwrap().contains("cancelled"), "{last:?}");
-    assert_eq!(front_end.shell("execute_reply", &id).content["status"], "error");
 }
 
 #[test]

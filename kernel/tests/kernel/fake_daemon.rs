@@ -16,7 +16,11 @@ use hotplate_protocol::methods::check::{Check, CheckParams, CheckResult, Finding
 use hotplate_protocol::methods::generate::{FinishReason, Generate, GenerateParams, GenerateResult};
 use hotplate_protocol::methods::initialize::{Agreed, Initialize, InitializeResult, PeerInfo};
 use hotplate_protocol::methods::models::Models;
+use hotplate_protocol::methods::run_attach::{AttachParams, AttachRun};
 use hotplate_protocol::methods::run_cancel::CancelRun;
+use hotplate_protocol::methods::status::{
+    RunState, RunStatus, Status, StatusResult, WatchMethod, WatchStatus,
+};
 use hotplate_protocol::methods::train::{Train, TrainResult};
 use hotplate_protocol::notifications::{
     Cancel, GenerateDelta, GenerateDeltaParams, RunEventNotification, RunEventParams,
@@ -30,12 +34,16 @@ use serde_json::json;
 
 const TOKEN_TIME: Duration = Duration::from_millis(5);
 const RUN: RunId = RunId(7);
+const STEPS: usize = 150;
 
 /// Listens in a home. Asked to generate "forever", it writes until it is cancelled; asked for models, it breaks the
 /// connection.
 pub(crate) struct FakeDaemon {
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) run_cancelled: Arc<AtomicUsize>,
+    /// The seeds that texts were asked for with, in order.
+    pub(crate) asked: Arc<Mutex<Vec<GenerateParams>>>,
+    watched: Arc<Mutex<Option<PathBuf>>>,
     socket: PathBuf,
 }
 
@@ -44,6 +52,10 @@ struct Session {
     out: Arc<Mutex<UnixStream>>,
     cancelled: Arc<Mutex<Vec<Id>>>,
     run_cancelled: Arc<AtomicUsize>,
+    asked: Arc<Mutex<Vec<GenerateParams>>>,
+    watched: Arc<Mutex<Option<PathBuf>>>,
+    /// What has happened in the run, for those who come later.
+    past: Arc<Mutex<Vec<RunEvent>>>,
 }
 
 impl FakeDaemon {
@@ -52,20 +64,36 @@ impl FakeDaemon {
         let listener = UnixListener::bind(&socket).unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let run_cancelled = Arc::new(AtomicUsize::new(0));
-        let (counting, cancelling) = (Arc::clone(&connections), Arc::clone(&run_cancelled));
+        let asked = Arc::<Mutex<Vec<GenerateParams>>>::default();
+        let watched = Arc::<Mutex<Option<PathBuf>>>::default();
+        let fresh = {
+            let (run_cancelled, asked, watched) =
+                (Arc::clone(&run_cancelled), Arc::clone(&asked), Arc::clone(&watched));
+            let past = Arc::<Mutex<Vec<RunEvent>>>::default();
+            move |stream: &UnixStream| Session {
+                out: Arc::new(Mutex::new(stream.try_clone().unwrap())),
+                cancelled: Arc::default(),
+                run_cancelled: Arc::clone(&run_cancelled),
+                asked: Arc::clone(&asked),
+                watched: Arc::clone(&watched),
+                past: Arc::clone(&past),
+            }
+        };
+        let counting = Arc::clone(&connections);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 counting.fetch_add(1, Ordering::SeqCst);
-                let session = Session {
-                    out: Arc::new(Mutex::new(stream.try_clone().unwrap())),
-                    cancelled: Arc::default(),
-                    run_cancelled: Arc::clone(&cancelling),
-                };
+                let session = fresh(&stream);
                 thread::spawn(move || session.serve(stream));
             }
         });
-        FakeDaemon { connections, run_cancelled, socket }
+        FakeDaemon { connections, run_cancelled, asked, watched, socket }
+    }
+
+    /// From now on this folder counts as watched.
+    pub(crate) fn watch(&self, folder: &Path) {
+        *self.watched.lock().unwrap() = Some(folder.canonicalize().unwrap());
     }
 }
 
@@ -129,6 +157,8 @@ impl Session {
             Generate::METHOD => self.generate(id, serde_json::from_value(params).unwrap()),
             Adapters::METHOD => self.reply::<Adapters>(id, &vec![adapter("notes"), adapter("面包店")]),
             Train::METHOD => self.train(id),
+            Status::METHOD => self.status(id),
+            AttachRun::METHOD => self.attach(id, serde_json::from_value(params).unwrap()),
             CancelRun::METHOD => {
                 self.run_cancelled.fetch_add(1, Ordering::SeqCst);
                 self.reply::<CancelRun>(id, &Nothing {});
@@ -174,6 +204,7 @@ impl Session {
     }
 
     fn generate(&self, id: Id, params: GenerateParams) {
+        self.asked.lock().unwrap().push(params.clone());
         let forever = params.prompt.contains("forever");
         let pieces: Vec<String> = params
             .prompt
@@ -197,8 +228,8 @@ impl Session {
                 token_ids: vec![1; pieces.len()],
                 finish_reason: FinishReason::Length,
                 prompt_tokens: 1,
-                seed: 5,
-                adapter: params.adapter,
+                seed: params.sampling.seed.unwrap_or(5),
+                adapter: params.adapter.filter(|_| !params.base_alone),
                 base: "hotplate-tiny".into(),
                 first_token_ms: 1.0,
                 tokens_per_second: 200.0,
@@ -206,13 +237,94 @@ impl Session {
         );
     }
 
-    /// 150 steps in about a second and a half.
+    fn status(&self, id: Id) {
+        let running = self.past.lock().unwrap().last().is_some_and(|event| !event.is_last());
+        let run = RunStatus {
+            run: RUN,
+            kind: RunKind::Full,
+            folder: "/notes".into(),
+            adapter: "notes".into(),
+            cause: Cause::Asked,
+            state: RunState::Running,
+            step: 1,
+            steps: STEPS,
+            loss: None,
+        };
+        let watch = |folder: &PathBuf| WatchStatus {
+            folder: folder.clone(),
+            base: "hotplate-tiny".into(),
+            adapter: "notes".into(),
+            method: WatchMethod::Native,
+            examples: 2,
+            findings: 0,
+            problem: None,
+        };
+        self.reply::<Status>(
+            id,
+            &StatusResult {
+                version: "0".into(),
+                pid: 1,
+                home: "/home".into(),
+                uptime_seconds: 1.0,
+                device: "cpu".into(),
+                rss_bytes: 1,
+                peak_rss_bytes: 1,
+                sessions: 1,
+                models: Vec::new(),
+                runs: if running { vec![run] } else { Vec::new() },
+                watches: self.watched.lock().unwrap().iter().map(watch).collect(),
+                adapters: Vec::new(),
+                generating: 0,
+                model_ttl_seconds: 1.0,
+                idle_exit_seconds: 1.0,
+            },
+        );
+    }
+
+    /// The run from its beginning; or, without a number, what the next new file in the watched folder begins.
+    fn attach(&self, id: Id, params: AttachParams) {
+        self.reply::<AttachRun>(id, &Nothing {});
+        if params.run.is_some() {
+            let mut told = 0;
+            loop {
+                let event = self.past.lock().unwrap().get(told).cloned();
+                let Some(event) = event else {
+                    thread::sleep(Duration::from_millis(5));
+                    continue;
+                };
+                told += 1;
+                let last = event.is_last();
+                self.notify::<RunEventNotification>(&RunEventParams { run: RUN, event });
+                if last {
+                    return;
+                }
+            }
+        }
+        let watched = self.watched.lock().unwrap().clone().unwrap();
+        let files = || std::fs::read_dir(&watched).unwrap().count();
+        let before = files();
+        for _ in 0..500 {
+            if files() > before {
+                return self.run(&Cause::Saved { files: vec!["cell-1.md".into()] });
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn train(&self, id: Id) {
-        const STEPS: usize = 150;
         self.reply::<Train>(id, &TrainResult { run: RUN, plan: plan(STEPS) });
-        let send = |event| self.notify::<RunEventNotification>(&RunEventParams { run: RUN, event });
+        self.run(&Cause::Asked);
+    }
+
+    /// 150 steps in about a second and a half.
+    fn run(&self, cause: &Cause) {
+        self.past.lock().unwrap().clear();
+        let send = |event: RunEvent| {
+            self.past.lock().unwrap().push(event.clone());
+            self.notify::<RunEventNotification>(&RunEventParams { run: RUN, event });
+        };
         send(RunEvent::Queued { position: 0 });
-        send(RunEvent::Started { plan: plan(STEPS), cause: Cause::Asked });
+        send(RunEvent::Started { plan: plan(STEPS), cause: cause.clone() });
         send(RunEvent::Evaluated { step: 0, heldout_loss: 5.0, best: true });
         for step in 1..=STEPS {
             if self.run_cancelled.load(Ordering::SeqCst) > 0 {
@@ -231,32 +343,34 @@ impl Session {
             });
         }
         send(RunEvent::Evaluated { step: STEPS, heldout_loss: 3.0, best: true });
-        send(RunEvent::Finished {
-            result: RunResult {
-                run: RUN,
-                kind: RunKind::Full,
-                adapter: "notes".into(),
-                version: 1,
-                path: "/a/notes/1".into(),
-                base_heldout_loss: 5.0,
-                heldout_loss_before: 5.0,
-                heldout_loss: 3.0,
-                new_heldout_loss_before: None,
-                new_heldout_loss_after: None,
-                train_loss: 2.0,
-                train_examples: 1,
-                heldout_examples: 1,
-                best_step: STEPS,
-                steps: STEPS,
-                tokens: 1000,
-                tokens_per_second: 1000.0,
-                seconds: 1.5,
-                save_to_swap_seconds: None,
-                guard: None,
-                reason: None,
-                folds: 0,
-            },
-        });
+        send(RunEvent::Finished { result: result() });
+    }
+}
+
+fn result() -> RunResult {
+    RunResult {
+        run: RUN,
+        kind: RunKind::Full,
+        adapter: "notes".into(),
+        version: 1,
+        path: "/a/notes/1".into(),
+        base_heldout_loss: 5.0,
+        heldout_loss_before: 5.0,
+        heldout_loss: 3.0,
+        new_heldout_loss_before: None,
+        new_heldout_loss_after: None,
+        train_loss: 2.0,
+        train_examples: 1,
+        heldout_examples: 1,
+        best_step: STEPS,
+        steps: STEPS,
+        tokens: 1000,
+        tokens_per_second: 1000.0,
+        seconds: 1.5,
+        save_to_swap_seconds: None,
+        guard: None,
+        reason: None,
+        folds: 0,
     }
 }
 

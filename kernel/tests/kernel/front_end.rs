@@ -85,6 +85,11 @@ impl Kernel {
         self.folder.path().join("home")
     }
 
+    /// Its current folder: that of the notebook.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -234,6 +239,18 @@ impl FrontEnd {
 
     pub(crate) fn control(&self, kind: &str, parent: &str) -> Message {
         expect(receive(&self.control, PATIENCE), kind, parent)
+    }
+
+    /// What the kernel asks of this front end while it runs the cell.
+    pub(crate) fn question(&self, cell: &str) -> Message {
+        expect(receive(&self.stdin, PATIENCE), "input_request", cell)
+    }
+
+    pub(crate) fn answer(&self, question: &Message, value: &str) {
+        let (_, mut frames) = self.frames("input_reply", json!({ "value": value }).to_string().as_bytes());
+        frames[3] = question.header.to_string().into_bytes();
+        frames[1] = sign(&frames[2..]);
+        self.stdin.send_multipart(frames, 0).unwrap();
     }
 
     pub(crate) fn next_iopub(&mut self) -> Message {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod cells;
+mod commands;
 mod fake_daemon;
 mod front_end;
 mod life;

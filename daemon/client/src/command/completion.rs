@@ -1,7 +1,10 @@
 //! What could stand at the cursor: command names and options. Paths are added by the front end, which knows where
 //! it is.
 
-use super::parse::grammar;
+use clap::Subcommand;
+
+use super::Command;
+use super::parse::grammar_of;
 
 /// `matches` may each replace the characters from `start` to `end`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,13 +16,18 @@ pub struct Completions {
 
 /// Positions count characters, as notebooks do. What lies behind the cursor is not looked at.
 pub fn complete(line: &str, cursor_chars: usize) -> Completions {
+    complete_as::<Command>(line, cursor_chars)
+}
+
+/// [`complete`] for a front end with commands of its own beside these.
+pub fn complete_as<Action: Subcommand>(line: &str, cursor_chars: usize) -> Completions {
     let before: String = line.chars().take(cursor_chars).collect();
     let end = before.chars().count();
     let word = before.rsplit(char::is_whitespace).next().unwrap_or_default();
     let start = end - word.chars().count();
     let earlier: Vec<&str> = before[..before.len() - word.len()].split_whitespace().collect();
 
-    let grammar = grammar();
+    let grammar = grammar_of::<Action>();
     let mut matches: Vec<String> = match earlier.first() {
         None => grammar.get_subcommands().map(|command| command.get_name().to_owned()).collect(),
         // Behind `--` everything is text.
@@ -37,6 +45,7 @@ fn options(command: &clap::Command) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse::grammar;
     use super::*;
 
     fn check(line: &str, start: usize, expected: &[&str]) {

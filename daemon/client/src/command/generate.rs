@@ -12,6 +12,7 @@ use super::{AdapterArg, BaseArg, OutputArgs, SamplingArgs};
 #[command(after_help = example!(
     "Write like the texts in notes/", "hotplate generate -a notes \"Write a short note about a bakery.\"";
     "The same text again: the likeliest token each time", "hotplate generate -a notes --temperature 0 \"A rainy day\"";
+    "Four texts to choose from", "hotplate generate -a notes --n 4 \"Write a short note about a bakery.\"";
     "Take the prompt from a file", "hotplate generate -a notes - < prompt.txt"
 ))]
 pub struct GenerateArgs {
@@ -25,6 +26,9 @@ pub struct GenerateArgs {
     /// Continue the prompt as it is, without the base model's chat template
     #[arg(long)]
     pub raw: bool,
+    /// Texts to write, one after the other; with --seed, each has the next one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub n: u64,
     #[command(flatten)]
     pub output: OutputArgs,
     // Last, because its heading holds for everything behind it.

@@ -3,7 +3,10 @@
 //! Owns words, options, their ranges and their help. What a command does is in [`perform`](crate::perform()).
 
 mod adapters;
+mod attach;
+mod cancel;
 mod check;
+mod compare;
 mod completion;
 mod example;
 mod export;
@@ -18,6 +21,7 @@ mod parse;
 mod place;
 mod pull;
 mod rollback;
+mod run_name;
 mod sampling;
 mod score;
 mod status;
@@ -30,8 +34,11 @@ mod watch;
 use clap::Subcommand;
 
 pub use adapters::AdaptersArgs;
+pub use attach::AttachArgs;
+pub use cancel::CancelArgs;
 pub use check::CheckArgs;
-pub use completion::{Completions, complete};
+pub use compare::CompareArgs;
+pub use completion::{Completions, complete, complete_as};
 pub use export::{ExportArgs, ExportTo};
 pub use generate::GenerateArgs;
 pub use import::ImportArgs;
@@ -39,11 +46,12 @@ pub use knobs::KnobArgs;
 pub use logs::LogsArgs;
 pub use models::ModelsArgs;
 pub use output::OutputArgs;
-pub use parse::{GrammarError, parse_line, parse_words};
+pub use parse::{GrammarError, parse_line, parse_line_as, parse_words, parse_words_as};
 pub(crate) use place::looks_like_a_path;
 pub use place::{AdapterArg, BaseArg, adapter_or_folder, base_or_folder, folder_in};
 pub use pull::PullArgs;
 pub use rollback::RollbackArgs;
+pub use run_name::RunName;
 pub use sampling::SamplingArgs;
 pub use score::ScoreArgs;
 pub use status::StatusArgs;
@@ -59,9 +67,12 @@ pub enum Command {
     Check(CheckArgs),
     Train(TrainArgs),
     Generate(GenerateArgs),
+    Compare(CompareArgs),
     Score(ScoreArgs),
     Watch(WatchArgs),
     Unwatch(UnwatchArgs),
+    Attach(AttachArgs),
+    Cancel(CancelArgs),
     Adapters(AdaptersArgs),
     Rollback(RollbackArgs),
     Export(ExportArgs),
@@ -81,9 +92,12 @@ impl Command {
             Command::Check(args) => args.output.json,
             Command::Train(args) => args.output.json,
             Command::Generate(args) => args.output.json,
+            Command::Compare(args) => args.output.json,
             Command::Score(args) => args.output.json,
             Command::Watch(args) => args.output.json,
             Command::Unwatch(args) => args.output.json,
+            Command::Attach(args) => args.output.json,
+            Command::Cancel(args) => args.output.json,
             Command::Adapters(args) => args.output.json,
             Command::Rollback(args) => args.output.json,
             Command::Export(args) => args.output.json,

@@ -1,16 +1,16 @@
 //! From words to a [`Command`], for front ends other than the shell.
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::Command;
 
 #[derive(Parser)]
 #[command(name = "hotplate", version, about = "Keeps base models warm and adapters fresh")]
 #[command(disable_help_subcommand = false, subcommand_required = true)]
-struct Line {
+struct Line<Action: Subcommand> {
     #[command(subcommand)]
-    command: Command,
+    action: Action,
 }
 
 /// Why a line is no command; or that it asked for help, which ends it just as well.
@@ -31,18 +31,33 @@ pub enum GrammarError {
 
 /// Words as a shell would hand them over, the command's name first.
 pub fn parse_words(words: &[String]) -> Result<Command, GrammarError> {
-    let words = std::iter::once("hotplate").chain(words.iter().map(String::as_str));
-    let matches = grammar().try_get_matches_from(words).map_err(|error| explain(&error))?;
-    Line::from_arg_matches(&matches).map(|line| line.command).map_err(|error| explain(&error))
+    parse_words_as(words)
 }
 
 /// A line as a person types it, with quotes as in a shell.
 pub fn parse_line(line: &str) -> Result<Command, GrammarError> {
-    parse_words(&shlex::split(line).ok_or(GrammarError::OpenQuote)?)
+    parse_line_as(line)
 }
 
+/// [`parse_words`] for a front end with commands of its own beside these.
+pub fn parse_words_as<Action: Subcommand>(words: &[String]) -> Result<Action, GrammarError> {
+    let words = std::iter::once("hotplate").chain(words.iter().map(String::as_str));
+    let matches = grammar_of::<Action>().try_get_matches_from(words).map_err(|error| explain(&error))?;
+    Line::from_arg_matches(&matches).map(|line| line.action).map_err(|error| explain(&error))
+}
+
+/// [`parse_line`] for a front end with commands of its own beside these.
+pub fn parse_line_as<Action: Subcommand>(line: &str) -> Result<Action, GrammarError> {
+    parse_words_as(&shlex::split(line).ok_or(GrammarError::OpenQuote)?)
+}
+
+#[cfg(test)]
 pub(super) fn grammar() -> clap::Command {
-    Line::command().term_width(100)
+    grammar_of::<Command>()
+}
+
+pub(super) fn grammar_of<Action: Subcommand>() -> clap::Command {
+    Line::<Action>::command().term_width(100)
 }
 
 fn explain(error: &clap::Error) -> GrammarError {
@@ -182,9 +197,12 @@ mod tests {
               check     Look at a folder of texts and say what is wrong with it, without training
               train     Teach a base model to write like the texts in a folder
               generate  Let the model write, with an adapter or without
+              compare   Let the base model and an adapter answer the same, side by side
               score     Say how likely the model finds your texts, with an adapter or without
               watch     Learn from a folder again whenever a file in it is saved
               unwatch   Stop learning from a folder by itself; its adapter stays
+              attach    Show a run again, from its beginning: the whole curve, then what happens
+              cancel    End a run early; it makes no version, and the version before stays in use
               adapters  List the adapters and their versions
               rollback  Let an older version of an adapter answer again
               export    Write an adapter for other programs

@@ -96,6 +96,7 @@ fn prompt() -> GenerateParams {
         base: None,
         raw: false,
         sampling: Sampling::default(),
+        ..GenerateParams::default()
     }
 }
 

@@ -3,9 +3,11 @@
 //! Owns the order of requests. Knows neither colours nor cells.
 
 mod adapter_files;
+mod compare;
 mod logs;
 mod pull;
 mod run;
+mod runs;
 mod score;
 mod stop;
 
@@ -33,6 +35,7 @@ use crate::shown::Shown;
 pub use logs::logs;
 pub use pull::pull;
 pub use run::follow;
+pub use runs::{attach_to_all, follow_save};
 
 /// Why a command did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,15 @@ pub enum PerformError {
     Cancelled,
     #[error("{error}")]
     RunFailed { run: RunId, error: String },
+    /// The showing was ended, and the run was not.
+    #[error(
+        "the showing ended, and run {} goes on: hotplate attach {} shows it again, hotplate cancel {} ends it", run.0, run.0, run.0
+    )]
+    RunGoesOn { run: RunId },
+    #[error("no run is in progress; hotplate attach RUN shows one that is over, by its number")]
+    NoRun,
+    #[error("name the adapter that is compared with its base: -a NAME (hotplate adapters lists them)")]
+    NothingToCompare,
     #[error("{adapter} no longer answers as it did when it was trained")]
     NotVerified { adapter: String },
     #[error("the adapter's name {name:?} looks like a path; give a plain name, for example: -a {suggestion}")]
@@ -71,7 +83,7 @@ impl From<CallError> for PerformError {
 
 /// Does what `command` asks for. Relative paths start at `folder`. `show` is called in order, as things happen.
 ///
-/// When `canceller` is thrown, a run that this command started is cancelled, text that is being written ends, and
+/// When `canceller` is thrown, a run that this command started is cancelled (or goes on, see [`Thrown`](crate::Thrown)), text that is being written ends, and
 /// the result is [`PerformError::Cancelled`]; commands that only look on (`logs -f`, `watch --follow`) end well.
 pub fn perform(
     connection: &Connection,
@@ -84,9 +96,12 @@ pub fn perform(
         Command::Check(args) => check(connection, args, folder, canceller, show),
         Command::Train(args) => run::train(connection, args, folder, canceller, show),
         Command::Generate(args) => generate(connection, args, folder, canceller, show),
+        Command::Compare(args) => compare::compare(connection, args, folder, canceller, show),
         Command::Score(args) => score::score(connection, args, folder, canceller, show),
         Command::Watch(args) => run::watch(connection, args, folder, canceller, show),
         Command::Unwatch(args) => unwatch(connection, args, folder, canceller, show),
+        Command::Attach(args) => runs::attach(connection, args, canceller, show),
+        Command::Cancel(args) => runs::cancel(connection, args, canceller, show),
         Command::Rollback(args) => rollback(connection, args, canceller, show),
         Command::Pull(args) => pull(args, canceller, show),
         Command::Export(args) => adapter_files::export(connection, args, folder, canceller, show),
@@ -135,13 +150,24 @@ fn generate(
     canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let params = GenerateParams {
+    let mut params = GenerateParams {
         prompt: args.prompt_text(),
         adapter: args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter)),
         base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        base_alone: false,
         raw: args.raw,
         sampling: args.sampling.to_sampling(),
     };
+    if args.n > 1 {
+        let first = params.sampling.seed;
+        for number in 1..=args.n {
+            // What the seed of the whole was counts on: the same command gives the same texts.
+            params.sampling.seed = first.map(|seed| seed.wrapping_add(number - 1));
+            let result = connection.call_with::<Generate>(&params, canceller, &mut |_| {})?;
+            show(Shown::Variant { number: number as usize, of: args.n as usize, result });
+        }
+        return Ok(());
+    }
     let result = connection.call_with::<Generate>(&params, canceller, &mut |notification| {
         // What cannot be read is not lost: the result holds all of the text.
         if let Some(Ok(delta)) = notification.parse::<GenerateDelta>() {

@@ -12,7 +12,7 @@ use hotplate_protocol::notifications::{RunEventNotification, RunEventParams};
 use hotplate_protocol::run::{RunEvent, RunId};
 
 use super::PerformError;
-use crate::canceller::Canceller;
+use crate::canceller::{Canceller, Thrown};
 use crate::command::{BaseArg, KnobArgs, TrainArgs, WatchArgs, base_or_folder, folder_in, looks_like_a_path};
 use crate::connection::{CallError, Connection};
 use crate::shown::Shown;
@@ -41,8 +41,8 @@ pub(super) fn train(
     follow(connection, started.run, canceller, show)
 }
 
-/// Shows the events of a run that this session started or attached to, until its last. Throwing the canceller cancels
-/// the run.
+/// Shows the events of a run that this session started or attached to, until its last. What throwing the canceller means for
+/// the run is the canceller's to say.
 pub fn follow(
     connection: &Connection,
     run: RunId,
@@ -51,7 +51,12 @@ pub fn follow(
 ) -> Result<(), PerformError> {
     loop {
         let event = match next_event(connection, canceller) {
-            Err(CallError::Cancelled) => return cancel(connection, run, show),
+            Err(CallError::Cancelled) => {
+                return match canceller.thrown() {
+                    Thrown::EndsTheRun => cancel(connection, run, show),
+                    Thrown::EndsTheShowing => Err(PerformError::RunGoesOn { run }),
+                };
+            }
             Err(error) => return Err(error.into()),
             Ok(params) if params.run != run => continue,
             Ok(params) => params.event,
@@ -115,7 +120,10 @@ pub(super) fn watch(
 }
 
 /// The next run event; what else may come is passed over.
-fn next_event(connection: &Connection, canceller: &Canceller) -> Result<RunEventParams, CallError> {
+pub(super) fn next_event(
+    connection: &Connection,
+    canceller: &Canceller,
+) -> Result<RunEventParams, CallError> {
     loop {
         if let Some(params) = run_event(&connection.next_notification(canceller)?) {
             return Ok(params);
@@ -124,7 +132,7 @@ fn next_event(connection: &Connection, canceller: &Canceller) -> Result<RunEvent
 }
 
 /// `None` for other notifications and for events that only a newer protocol knows.
-fn run_event(notification: &Notification) -> Option<RunEventParams> {
+pub(super) fn run_event(notification: &Notification) -> Option<RunEventParams> {
     notification.parse::<RunEventNotification>()?.ok()
 }
 

@@ -44,10 +44,11 @@ pub fn status(status: &StatusResult) -> String {
     for run in &status.runs {
         lines.push(match run.state {
             RunState::Queued => {
-                format!("Waits: a run of {} from {}.", run.adapter, run.folder.display())
+                format!("Waits: run {} of {} from {}.", run.run.0, run.adapter, run.folder.display())
             }
             RunState::Running => format!(
-                "Runs: {} from {}, {}; step {} of {}{}.",
+                "Runs: run {} of {} from {}, {}; step {} of {}{}.",
+                run.run.0,
                 run.adapter,
                 run.folder.display(),
                 cause(&run.cause),
@@ -263,7 +264,7 @@ mod tests {
             Memory: 120 MB now, 300 MB at most.
             Home: /home/me/.local/share/hotplate
             In memory: hotplate-tiny, 20 MB, unused for 12 s (leaves memory after 10 min).
-            Runs: notes from /home/me/notes, as you asked; step 12 of 112, loss 3.22.
+            Runs: run 1 of notes from /home/me/notes, as you asked; step 12 of 112, loss 3.22.
             Watches /home/me/notes for notes on hotplate-tiny: 59 examples, 3 findings; looks every few seconds, as the system does not tell of saves here.
                 The folder is gone; it is watched again when it comes back.
             Adapter notes: version 3 answers; some of what it learnt is gone. No sign of memorising or forgetting: gap 0.30, drift 0.10.

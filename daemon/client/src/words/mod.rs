@@ -4,6 +4,7 @@
 //! colourful the place is where it is read.
 
 mod adapter_files;
+mod answers;
 mod dataset;
 mod figures;
 mod lists;
@@ -13,6 +14,7 @@ mod score;
 mod table;
 
 pub use adapter_files::{exported, imported, verified};
+pub use answers::{COMPARED, about_pair, author, compared, length, variant};
 pub use dataset::{check_summary, examples, finding_place, findings, plan, settings};
 pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
 pub use lists::{adapters, models, rolled_back, status, watching};
@@ -40,6 +42,8 @@ pub fn shown(shown: &Shown) -> Option<String> {
         Shown::Run { event: what, .. } => return event(what),
         Shown::Delta(text) => text.clone(),
         Shown::Generated(result) => generated(result),
+        Shown::Variant { number, of, result } => variant(*number, *of, result),
+        Shown::Compared { number, of, pair } => compared(*number, *of, pair),
         Shown::ScoredExample(_) => return None,
         Shown::Scored { lines, result } => scored(lines, result),
         Shown::Status(what) => status(what),
@@ -54,6 +58,9 @@ pub fn shown(shown: &Shown) -> Option<String> {
         Shown::Watching(what) => watching(what),
         Shown::Unwatched(folder) => {
             format!("No longer watching {}. Its adapter stays.", folder.display())
+        }
+        Shown::RunCancelled { run } => {
+            format!("Run {} was cancelled; it made no version, and the one before stays in use.", run.0)
         }
         Shown::RolledBack(adapter) => rolled_back(adapter),
         Shown::Exported(result) => exported(result),

@@ -8,7 +8,7 @@ super::method!(
     Generate, "generate/start", GenerateParams, GenerateResult
 );
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GenerateParams {
     pub prompt: String,
     /// A name in the store (its current version; `name@3` for another one) or a PEFT folder, absolute.
@@ -17,6 +17,9 @@ pub struct GenerateParams {
     /// A Hugging Face folder, absolute; `None`: the adapter's own base, else the embedded one.
     #[serde(default)]
     pub base: Option<String>,
+    /// Let the adapter's base answer, without the adapter: the other side of a comparison.
+    #[serde(default)]
+    pub base_alone: bool,
     /// Feed the prompt as it is, without the base's chat template.
     #[serde(default)]
     pub raw: bool,

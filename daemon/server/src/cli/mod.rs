@@ -82,7 +82,13 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
         }
         connection => connection.map_err(anyhow::Error::new)?,
     };
-    Ok(perform(&connection, &command, &folder, &canceller, &mut show)?)
+    let outcome = perform(&connection, &command, &folder, &canceller, &mut show);
+    if let Err(goes_on @ PerformError::RunGoesOn { .. }) = &outcome {
+        // Not an error: the person has seen enough, and wants to know what becomes of the run.
+        let _ = writeln!(io::stderr(), "{goes_on}");
+        return Err(Ending::Interrupted);
+    }
+    Ok(outcome?)
 }
 
 /// The program that can be the daemon: this one.

@@ -4,8 +4,9 @@
 use std::io::{self, Write};
 
 use hotplate_client::protocol::methods::check::{CheckResult, Finding};
+use hotplate_client::protocol::methods::generate::GenerateResult;
 use hotplate_client::protocol::run::{RunEvent, SamplePair};
-use hotplate_client::{Shown, words};
+use hotplate_client::{AnswerPair, Shown, words};
 
 use super::columns::{side_by_side, wrap};
 use super::progress::{BarWords, RunProgress};
@@ -13,6 +14,8 @@ use super::pull::PullProgress;
 use super::style::{FAINT, GOOD, HEADING, PLACE, WARNING, paint, with_heading};
 
 const CURVE_WIDTH: usize = 48;
+/// Two columns of text are hard to read beyond it.
+const WIDEST: usize = 120;
 
 pub(crate) struct Terminal {
     progress: RunProgress,
@@ -50,6 +53,7 @@ impl Terminal {
                 self.at_line_start = true;
                 self.aside(&words::generated(result))
             }
+            Shown::Compared { number, of, pair } => self.out(&compared(*number, *of, pair)),
             Shown::Pulling(progress) => {
                 self.pull.show(progress);
                 Ok(())
@@ -124,9 +128,25 @@ impl Terminal {
     }
 }
 
+/// Two answers to one prompt beside each other.
+fn compared(number: usize, of: usize, pair: &AnswerPair) -> String {
+    let width = terminal_size::terminal_size_of(io::stdout()).map_or(80, |(width, _)| usize::from(width.0));
+    let mut text = format!("{}\n", paint(HEADING, wrap(&pair.prompt, width).join("\n")));
+    let title = |answer: &GenerateResult| format!("{} ({})", words::author(answer), words::length(answer));
+    let (base, mine) = (title(&pair.base), title(&pair.mine));
+    let answers = [pair.base.text.as_str(), pair.mine.text.as_str()];
+    text.push_str(&side_by_side([&base, &mine], answers, width.clamp(40, WIDEST)).join("\n"));
+    if let Some(remark) = words::about_pair(pair) {
+        text.push_str(&format!("\n{remark}"));
+    }
+    if number == of {
+        text.push_str(&format!("\n{}", paint(FAINT, words::COMPARED)));
+    }
+    text
+}
+
 /// What the base and the adapter make of each prompt, beside each other.
 fn sampled(step: usize, samples: &[SamplePair]) -> String {
-    const WIDEST: usize = 120;
     let width = terminal_size::terminal_size_of(io::stdout()).map_or(80, |(width, _)| usize::from(width.0));
     let mut text = paint(FAINT, format_args!("step {}", words::number(step)));
     for SamplePair { prompt, base, mine } in samples {

@@ -35,6 +35,19 @@ pub(crate) fn pick_adapter(
     }
 }
 
+/// The base that would answer for `adapter`, without it: also where its version is a whole model of its own.
+pub(crate) fn pick_base(
+    daemon: &Daemon,
+    base: Option<&str>,
+    adapter: Option<&str>,
+) -> Result<BaseSource, RpcError> {
+    if let (None, Some(Wanted::Name { name, .. })) = (base, adapter.map(names::parse).transpose()?) {
+        return Ok(source(known(&daemon.store, name)?.base_folder.as_deref()));
+    }
+    let (base, adapter) = pick(daemon, base, adapter)?;
+    Ok(base.source(adapter.as_ref()))
+}
+
 fn pick_from(
     store: &Store,
     desk: &Desk,

@@ -286,6 +286,7 @@ impl Play<'_> {
                 repetition_penalty: Some(1.1),
                 ..Sampling::default()
             },
+            ..GenerateParams::default()
         };
         let begun = Instant::now();
         let mut first_piece = None;

@@ -19,7 +19,14 @@ fn refused(daemon: &TestDaemon, params: &TrainParams) -> RpcError {
 fn generate(daemon: &TestDaemon, adapter: Option<String>, base: Option<String>) -> RpcError {
     let prompt = "Well now".to_owned();
     let sampling = Sampling { max_tokens: Some(2), ..Sampling::default() };
-    daemon.client().refusal::<Generate>(&GenerateParams { prompt, adapter, base, raw: true, sampling })
+    daemon.client().refusal::<Generate>(&GenerateParams {
+        prompt,
+        adapter,
+        base,
+        raw: true,
+        sampling,
+        ..GenerateParams::default()
+    })
 }
 
 #[test]

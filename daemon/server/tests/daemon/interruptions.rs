@@ -16,6 +16,7 @@ fn answer_of(daemon: &TestDaemon, adapter: &str) -> Vec<u32> {
         base: None,
         raw: true,
         sampling: Sampling { temperature: Some(0.0), max_tokens: Some(16), ..Sampling::default() },
+        ..GenerateParams::default()
     };
     daemon.client().call::<Generate>(&params).token_ids
 }

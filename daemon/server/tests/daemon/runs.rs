@@ -19,6 +19,7 @@ fn greedy(adapter: &str) -> GenerateParams {
         base: None,
         raw: true,
         sampling: Sampling { temperature: Some(0.0), max_tokens: Some(24), ..Sampling::default() },
+        ..GenerateParams::default()
     }
 }
 

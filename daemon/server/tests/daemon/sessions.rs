@@ -166,6 +166,7 @@ fn the_same_seed_writes_the_same_text_and_the_pieces_are_the_whole() {
         base: Some(daemon.base()),
         raw: true,
         sampling: Sampling { seed: Some(7), max_tokens: Some(40), ..Sampling::default() },
+        ..GenerateParams::default()
     };
     let mut pieces = String::new();
     let canceller = hotplate_client::Canceller::new();
@@ -209,6 +210,7 @@ fn an_unused_base_leaves_memory() {
         base: Some(daemon.base()),
         raw: true,
         sampling: Sampling { max_tokens: Some(1), ..Sampling::default() },
+        ..GenerateParams::default()
     };
     client.call::<Generate>(&params);
     let models = client.status().models;

@@ -6,10 +6,10 @@ use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
-use crate::daemon::pick::{label_of_whole, pick};
+use crate::daemon::pick::{label_of_whole, pick, pick_base};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
-use crate::daemon::worker::{Command, GenerateJob};
+use crate::daemon::worker::{BaseChoice, Command, GenerateJob};
 
 /// Answers in progress in the whole daemon: each holds a cache in memory.
 const GENERATIONS: usize = 128;
@@ -26,8 +26,14 @@ impl Later for Generate {
             let message = format!("{GENERATIONS} answers are being written; try again in a moment");
             return Err(RpcError::new(ErrorCode::Busy, message));
         }
-        let (base, adapter) = pick(daemon, params.base.as_deref(), params.adapter.as_deref())?;
-        let label = if adapter.is_none() { label_of_whole(daemon, params.adapter.as_deref()) } else { None };
+        let (base, adapter) = (params.base.as_deref(), params.adapter.as_deref());
+        let (base, adapter, label) = if params.base_alone {
+            (BaseChoice::Given(pick_base(daemon, base, adapter)?), None, None)
+        } else {
+            let (base, picked) = pick(daemon, base, adapter)?;
+            let label = if picked.is_none() { label_of_whole(daemon, adapter) } else { None };
+            (base, picked, label)
+        };
         daemon.generating.insert(asker.clone());
         daemon.worker.send(Command::Generate(Box::new(GenerateJob {
             asker: asker.clone(),

@@ -1,0 +1,21 @@
+//! `attach [RUN]`
+
+use clap::Args;
+
+use super::example::example;
+use super::{OutputArgs, RunName};
+
+/// Show a run again, from its beginning: the whole curve, then what happens
+///
+/// A run belongs to the daemon, so it goes on when a terminal or a notebook is closed. Ctrl-C ends the showing, not the run.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = example!(
+    "The run in progress; where there is none, the last one that made a version", "hotplate attach";
+    "A certain one, also when it is over", "hotplate attach 7"
+))]
+pub struct AttachArgs {
+    /// A run's number, or the name of the adapter that is being taught [default: the run in progress]
+    pub run: Option<RunName>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}

@@ -1,0 +1,33 @@
+//! `compare PROMPT...`
+
+use clap::Args;
+
+use super::example::example;
+use super::{AdapterArg, BaseArg, OutputArgs, SamplingArgs};
+
+/// Let the base model and an adapter answer the same, side by side
+///
+/// Both get the same prompt, the same settings and the same seed. One answer each is a taste and no measurement: what an
+/// adapter has learnt on the whole is said by score.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = example!(
+    "What the notes have changed", "hotplate compare -a notes \"Write a short note about a bakery.\"";
+    "Several prompts, the likeliest token each time", "hotplate compare -a notes --temperature 0 \"A rainy day\" \"A tea house\""
+))]
+pub struct CompareArgs {
+    /// What to write about; each argument is a prompt of its own, so put it in quotation marks
+    #[arg(required = true, value_name = "PROMPT")]
+    pub prompts: Vec<String>,
+    #[command(flatten)]
+    pub adapter: AdapterArg,
+    #[command(flatten)]
+    pub base: BaseArg,
+    /// Continue the prompts as they are, without the base model's chat template
+    #[arg(long)]
+    pub raw: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    // Last, because its heading holds for everything behind it.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}

@@ -1,0 +1,220 @@
+//! What cells can do beside the shared commands: texts in cells, runs that are left and found again, questions.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use crate::cells::{failure, interrupt, rest_of_cell, stream};
+use crate::fake_daemon::FakeDaemon;
+use crate::front_end::{Kernel, Message};
+
+fn plain(message: &Message) -> &str {
+    message.content["data"]["text/plain"].as_str().unwrap()
+}
+
+fn html(message: &Message) -> &str {
+    message.content["data"]["text/html"].as_str().unwrap()
+}
+
+#[test]
+fn an_interrupt_ends_the_showing_and_the_run_is_found_again() {
+    let kernel = Kernel::start();
+    let daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    let id = front_end.execute("%train notes");
+    front_end.busy(&id);
+    front_end.iopub("execute_input");
+    front_end.iopub("display_data");
+    front_end.iopub("display_data");
+    interrupt(&mut front_end);
+    let outputs = rest_of_cell(&mut front_end, &id);
+    let error = outputs.last().unwrap();
+    assert_eq!((error.kind(), &error.content["ename"]), ("error", &json!("Interrupted")));
+    let said = error.content["evalue"].as_str().unwrap();
+    assert!(said.contains("run 7 goes on: %attach 7") && said.contains("%cancel 7"), "{said}");
+    assert_eq!(front_end.shell("execute_reply", &id).content["status"], "error");
+    assert_eq!(daemon.run_cancelled.load(Ordering::SeqCst), 0);
+
+    // All of it, from its first event to its last.
+    let outputs = front_end.run("%attach");
+    assert_eq!(outputs[0].kind(), "display_data");
+    let last = outputs.last().unwrap();
+    assert!(plain(last).contains("notes version 1 is ready"), "{}", plain(last));
+    assert!(html(last).contains("cx=\"44.0\""), "the first evaluation is in the curve");
+    assert_eq!(daemon.run_cancelled.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_run_is_cancelled_by_its_own_command() {
+    let kernel = Kernel::start();
+    let daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    let (_, reply) = failure(&mut front_end, "%cancel");
+    assert_eq!(reply["ename"], "NoRun");
+    front_end.run("%train notes --detach");
+    let outputs = front_end.run("%cancel");
+    assert_eq!(daemon.run_cancelled.load(Ordering::SeqCst), 1);
+    assert!(plain(&outputs[0]).contains("Run 7 was cancelled"), "{}", plain(&outputs[0]));
+    let outputs = front_end.run("%attach 7");
+    assert!(plain(outputs.last().unwrap()).contains("cancelled"));
+}
+
+#[test]
+fn a_cells_texts_become_a_file() {
+    let kernel = Kernel::start();
+    let mut front_end = kernel.front_end();
+    let code = "%%examples notes/\nOne.\n---\nTwo <b>.\n";
+    let outputs = front_end.run(code);
+    assert_eq!(outputs.len(), 1);
+    assert!(plain(&outputs[0]).starts_with("2 texts written to notes/cell-1.md"), "{}", plain(&outputs[0]));
+    let file = kernel.folder().join("notes/cell-1.md");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "One.\n---\nTwo <b>.\n");
+    assert!(plain(&front_end.run(code)[0]).contains("already in notes/cell-1.md"));
+    fs::write(kernel.folder().join("notes/mine.md"), "mine").unwrap();
+    let (_, reply) = failure(&mut front_end, "%%examples notes/ --file mine.md\nOther.");
+    assert_eq!(reply["ename"], "NotWritten");
+    assert!(reply["evalue"].as_str().unwrap().contains("not overwritten"), "{reply}");
+    assert_eq!(fs::read_to_string(kernel.folder().join("notes/mine.md")).unwrap(), "mine");
+    let (_, reply) = failure(&mut front_end, "%%examples notes/\n \n");
+    assert_eq!(reply["ename"], "Usage");
+}
+
+#[test]
+fn what_a_watched_folder_learns_is_shown_below_the_cell() {
+    let kernel = Kernel::start();
+    let daemon = FakeDaemon::start(&kernel.home());
+    daemon.watch(&kernel.folder().join("notes"));
+    let mut front_end = kernel.front_end();
+    let outputs = front_end.run("%%examples notes/\nOne.");
+    let (written, run) = outputs.split_first().unwrap();
+    assert!(plain(written).contains("is watched: it is learnt now"), "{}", plain(written));
+    assert_eq!(run[0].kind(), "display_data");
+    assert!(run[1..].iter().all(|update| update.kind() == "update_display_data"));
+    let last = plain(run.last().unwrap());
+    assert!(last.contains("cell-1.md was saved") && last.contains("version 1 is ready"), "{last}");
+    // Who does not want to look comes back at once.
+    let outputs = front_end.run("%%examples notes/ --detach\nTwo.");
+    assert_eq!(outputs.len(), 1);
+}
+
+#[test]
+fn texts_are_looked_at_without_a_folder() {
+    let kernel = Kernel::start();
+    let _daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    let outputs = front_end.run("%%check\nA note.\n---\nAnother.");
+    assert!(plain(&outputs[0]).contains("of this cell"), "{}", plain(&outputs[0]));
+    assert_eq!(fs::read_dir(kernel.folder().join("notes")).unwrap().count(), 0);
+    let (_, reply) = failure(&mut front_end, "%%check notes/\nA note.");
+    assert!(reply["evalue"].as_str().unwrap().contains("%check notes/"), "{reply}");
+}
+
+#[test]
+fn settings_below_a_train_cell() {
+    let kernel = Kernel::start();
+    let _daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    let outputs = front_end.run("%%train notes/\nepochs = 3\n");
+    assert!(plain(outputs.last().unwrap()).contains("version 1 is ready"));
+    let (_, reply) = failure(&mut front_end, "%%train notes/\nepochs = no\n");
+    assert_eq!(reply["ename"], "Usage");
+    let (_, reply) = failure(&mut front_end, "%%train notes/\nepoch = 3\n");
+    assert!(reply["evalue"].as_str().unwrap().contains("--epochs"), "{reply}");
+}
+
+#[test]
+fn several_texts_are_one_table_and_a_comparison_is_another() {
+    let kernel = Kernel::start();
+    let daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    let outputs = front_end.run("%generate --n 4 --seed 7 '<i>tea</i> '");
+    assert!(outputs[1..].iter().all(|update| update.kind() == "update_display_data"));
+    let last = outputs.last().unwrap();
+    assert!(html(last).contains("<table") && html(last).contains("&lt;i&gt;tea"), "{}", html(last));
+    assert!(!html(last).contains("<i>"));
+    assert!(plain(last).contains("4 of 4 (seed 10;"), "{}", plain(last));
+    let seeds: Vec<_> = daemon.asked.lock().unwrap().drain(..).map(|asked| asked.sampling.seed).collect();
+    assert_eq!(seeds, [Some(7), Some(8), Some(9), Some(10)]);
+
+    let outputs = front_end.run("%compare -a notes 'A bakery.' 'A tea house.'");
+    let last = outputs.last().unwrap();
+    assert!(
+        html(last).contains("base: hotplate-tiny") && html(last).contains("mine: notes"),
+        "{}",
+        html(last)
+    );
+    assert!(plain(last).contains("no measurement") && plain(last).contains("%score"), "{}", plain(last));
+    let asked: Vec<_> = daemon.asked.lock().unwrap().drain(..).collect();
+    assert_eq!(asked.iter().map(|asked| asked.base_alone).collect::<Vec<_>>(), [true, false, true, false]);
+    assert!(asked.chunks(2).all(|pair| pair[1].sampling.seed == Some(5)), "both sides have one seed");
+    let (_, reply) = failure(&mut front_end, "%compare 'A bakery.'");
+    assert!(reply["evalue"].as_str().unwrap().contains("-a NAME"), "{reply}");
+}
+
+#[test]
+fn what_is_chosen_holds_for_the_next_cells() {
+    let kernel = Kernel::start();
+    let daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    assert!(plain(&front_end.run("%use")[0]).contains("Nothing is chosen"));
+    assert!(plain(&front_end.run("%use notes@1")[0]).contains("notes@1"));
+    front_end.run("%generate hello ");
+    front_end.run("%%compare\nA bakery. ");
+    front_end.run("%generate -a 面包店 hello ");
+    front_end.run("%use --nothing\n%generate hello ");
+    let asked: Vec<_> = daemon.asked.lock().unwrap().drain(..).map(|asked| asked.adapter).collect();
+    let some = |name: &str| Some(name.to_owned());
+    assert_eq!(asked, [some("notes@1"), some("notes@1"), some("notes@1"), some("面包店"), None]);
+    let (_, reply) = failure(&mut front_end, "%use nobody");
+    assert_eq!(reply["ename"], "UnusableAdapter");
+    assert!(reply["evalue"].as_str().unwrap().contains("there are: notes, 面包店"), "{reply}");
+}
+
+/// Sends a cell that replaces an export, to a front end that can be asked or not.
+fn replace(front_end: &crate::front_end::FrontEnd, allow_stdin: bool) -> (String, &'static str) {
+    let code = "%export notes --out notes --force";
+    let content = json!({"code": code, "silent": false, "store_history": true, "user_expressions": {},
+        "allow_stdin": allow_stdin, "stop_on_error": true});
+    (front_end.send("execute_request", &content), code)
+}
+
+#[test]
+fn replacing_something_is_asked_for_where_somebody_can_be_asked() {
+    let kernel = Kernel::start();
+    let _daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    // The fake knows no exports: that it is asked at all is the yes.
+    for (answer, ename) in [("y", "MethodNotFound"), ("", "NotAgreed"), ("no", "NotAgreed")] {
+        let (id, code) = replace(&front_end, true);
+        let question = front_end.question(&id);
+        assert!(question.content["prompt"].as_str().unwrap().contains("Replace it? [y/N]"), "{question:?}");
+        assert_eq!(question.content["password"], false);
+        front_end.answer(&question, answer);
+        assert_eq!(front_end.outcome(&id, code).1["ename"], ename, "{answer:?}");
+    }
+    let (id, code) = replace(&front_end, false);
+    assert_eq!(front_end.outcome(&id, code).1["ename"], "MethodNotFound", "nobody can be asked");
+}
+
+#[test]
+fn an_interrupt_ends_a_question() {
+    let kernel = Kernel::start();
+    let _daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    let (id, _) = replace(&front_end, true);
+    let question = front_end.question(&id);
+    front_end.busy(&id);
+    front_end.iopub("execute_input");
+    interrupt(&mut front_end);
+    let outputs = rest_of_cell(&mut front_end, &id);
+    assert_eq!(outputs.last().unwrap().content["ename"], "Cancelled");
+    assert_eq!(front_end.shell("execute_reply", &id).content["ename"], "Cancelled");
+    // An answer that comes too late is nobody's, and not the next question's.
+    front_end.answer(&question, "y");
+    assert!(stream(&front_end.run("%help")).contains("%train"));
+    let (id, code) = replace(&front_end, true);
+    let question = front_end.question(&id);
+    front_end.answer(&question, "n");
+    assert_eq!(front_end.outcome(&id, code).1["ename"], "NotAgreed");
+}
