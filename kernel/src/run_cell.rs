@@ -27,12 +27,12 @@ pub(crate) struct CellError {
 
 impl CellError {
     fn new(name: &str, message: &str) -> CellError {
-        let message = in_notebook(message);
+        let message = shortened(&in_notebook(message), LONGEST_MESSAGE);
         CellError { name: name.to_owned(), traceback: vec![format!("{name}: {message}")], message }
     }
 
     fn at(mut self, line: &Line, sign: &str, done: usize) -> CellError {
-        let text = line.text.lines().next().unwrap_or_default();
+        let text = shortened(line.text.lines().next().unwrap_or_default(), LONGEST_LINE);
         self.traceback.push(format!("  in line {} of the cell: {sign}{text}", line.number));
         if done > 0 {
             self.traceback.push(format!(
@@ -49,6 +49,18 @@ impl CellError {
             "Internal",
             "the kernel has a fault, and could not run this cell; its log (standard error) says where",
         )
+    }
+}
+
+/// Of a message in characters: one that repeats a cell of megabytes says nothing.
+const LONGEST_MESSAGE: usize = 4000;
+/// Of a line that is quoted.
+const LONGEST_LINE: usize = 200;
+
+fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

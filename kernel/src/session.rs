@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -38,7 +39,7 @@ pub(crate) struct Session {
     chosen: Chosen,
     history: History,
     /// Relative paths in cells start here: the notebook's folder.
-    folder: PathBuf,
+    folder: Arc<Path>,
     /// Of the last cell that was stored.
     count: usize,
     /// After an error: cells that had arrived by then are not run.
@@ -63,7 +64,7 @@ impl Session {
             daemon,
             chosen: Chosen::default(),
             history,
-            folder,
+            folder: folder.into(),
             count: 0,
             aborted_until: None,
         }
@@ -130,7 +131,7 @@ impl Session {
             let input = ExecuteInput { code: execute.code.clone(), execution_count: self.count() };
             self.outbox.publish(Some(parent.clone()), input);
         }
-        let screen = Screen::new(self.outbox.clone(), parent.clone());
+        let screen = Screen::new(self.outbox.clone(), parent.clone(), Arc::clone(&self.folder));
         let outcome = {
             let turn = self.running.begin();
             // A panic is a fault of ours, and still ends the cell as an error does.

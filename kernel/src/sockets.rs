@@ -23,6 +23,8 @@ const IOPUB_HIGH_WATER: i32 = 100_000;
 const LINGER_MS: i32 = 1000;
 /// Messages taken from one socket before the others get their turn.
 const TURN: usize = 64;
+/// Between two tries to reach a stdin socket that has not connected.
+const ASK_AGAIN_MS: i64 = 20;
 const BELL: &str = "inproc://bell";
 
 #[derive(Debug, thiserror::Error)]
@@ -179,6 +181,8 @@ pub(crate) struct SocketThread {
     /// Requests in progress, by their published busy and idle messages.
     busy: usize,
     had_subscriber: bool,
+    /// A question to a front end whose stdin socket has not connected yet.
+    question: Option<Vec<Vec<u8>>>,
 }
 
 enum Flow {
@@ -195,6 +199,7 @@ impl SocketThread {
             streams: StreamBatch::default(),
             busy: 0,
             had_subscriber: false,
+            question: None,
         }
     }
 
@@ -223,6 +228,7 @@ impl SocketThread {
             if let Flow::End = self.send_queued() {
                 return Ok(());
             }
+            self.ask_again();
             if self.streams.patience(Instant::now()).is_some_and(|patience| patience.is_zero()) {
                 self.flush_streams();
             }
@@ -232,8 +238,11 @@ impl SocketThread {
     /// Which of control, shell, iopub and stdin can be read.
     fn wait(&self) -> Result<(bool, bool, bool, bool), zmq::Error> {
         // Rounded up, so that the loop doesn't spin through the last millisecond.
-        let timeout =
+        let mut timeout =
             self.streams.patience(Instant::now()).map_or(-1, |patience| patience.as_millis() as i64 + 1);
+        if self.question.is_some() {
+            timeout = if timeout < 0 { ASK_AGAIN_MS } else { timeout.min(ASK_AGAIN_MS) };
+        }
         let sockets = &self.sockets;
         let mut items = [&sockets.control, &sockets.shell, &sockets.iopub, &sockets.stdin, &sockets.bell]
             .map(|socket| socket.as_poll_item(zmq::POLLIN));
@@ -327,7 +336,15 @@ impl SocketThread {
         }
     }
 
-    fn send(&self, channel: Channel, message: Outgoing) {
+    /// Front ends connect their sockets one after the other, and a cell may come in on the first.
+    fn ask_again(&mut self) {
+        let Some(parts) = &self.question else { return };
+        if send(&self.sockets.stdin, parts) != Err(zmq::Error::EHOSTUNREACH) {
+            self.question = None;
+        }
+    }
+
+    fn send(&mut self, channel: Channel, message: Outgoing) {
         let socket = match channel {
             Channel::Shell => &self.sockets.shell,
             Channel::Control => &self.sockets.control,
@@ -337,7 +354,10 @@ impl SocketThread {
         let kind = message.content.message_type().to_owned();
         match self.encoder.encode(message) {
             Ok(parts) => {
-                if let Err(error) = send(socket, &parts) {
+                let sent = send(socket, &parts);
+                if channel == Channel::Stdin {
+                    self.question = (sent == Err(zmq::Error::EHOSTUNREACH)).then_some(parts);
+                } else if let Err(error) = sent {
                     tracing::warn!(kind, ?channel, "cannot send a message: {error}");
                 }
             }

@@ -102,6 +102,8 @@ pub(crate) fn check(
     let outcome = perform(connection, &command, folder.path(), canceller, &mut |mut shown| {
         if let Shown::Checked(check) = &mut shown {
             check.folder = PathBuf::from("this cell");
+            // They would be those of the folder that the texts go to.
+            check.settings.clear();
         }
         painter.show(&shown);
     });

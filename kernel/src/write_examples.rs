@@ -125,11 +125,16 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// JSON lines only where each line is an object: a text may well begin with a brace.
+    /// JSON lines only where one is an object and all look like one: a text may well begin with a brace, and a record may have
+    /// a slip in it, which a check will find.
     pub(crate) fn of(text: &str) -> Form {
-        let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
+        let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
         let is_object = |line: &str| serde_json::from_str::<serde_json::Map<_, _>>(line).is_ok();
-        if lines.peek().is_some() && lines.all(is_object) { Form::JsonLines } else { Form::Markdown }
+        if lines().any(is_object) && lines().all(|line| line.starts_with('{')) {
+            Form::JsonLines
+        } else {
+            Form::Markdown
+        }
     }
 
     pub(crate) fn extension(self) -> &'static str {
@@ -197,6 +202,7 @@ mod tests {
     fn lines_of_json_and_texts_that_only_look_like_it() {
         assert_eq!(Form::of("{\"text\": \"a\"}\n\n{\"text\": \"b\"}"), Form::JsonLines);
         assert_eq!(Form::JsonLines.texts("{\"text\": \"a\"}\n\n{\"text\": \"b\"}"), 2);
+        assert_eq!(Form::of("{\"text\": \"a\"}\n{\"text\": \"b"), Form::JsonLines);
         assert_eq!(Form::of("{not json}"), Form::Markdown);
         assert_eq!(Form::of("{\"text\": \"a\"}\nand more"), Form::Markdown);
         assert_eq!(Form::Markdown.texts("---\n\n---\n a \n---\n"), 1);

@@ -45,6 +45,13 @@ pub(super) fn heading(text: &str) -> String {
 
 /// Rows under headers, all of it plain text.
 pub(super) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let escaped = |row: &Vec<String>| row.iter().map(|cell| escape(cell)).collect();
+    let headers: Vec<String> = headers.iter().map(|header| escape(header)).collect();
+    table_of(&headers, &rows.iter().map(escaped).collect::<Vec<Vec<String>>>())
+}
+
+/// Rows under headers, all of it HTML of ours.
+pub(super) fn table_of(headers: &[String], rows: &[Vec<String>]) -> String {
     let mut html = String::from("<table style=\"border-collapse:collapse;text-align:left\"><thead><tr>");
     for header in headers {
         cell(&mut html, "th", header);
@@ -61,13 +68,44 @@ pub(super) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     html
 }
 
-fn cell(html: &mut String, tag: &str, text: &str) {
+fn cell(html: &mut String, tag: &str, inside: &str) {
     // Writing to a string cannot fail.
     let _ = write!(
         html,
-        "<{tag} style=\"text-align:left;vertical-align:top;padding:.2em .8em .2em 0\">{}</{tag}>",
-        escape(text)
+        "<{tag} style=\"text-align:left;vertical-align:top;white-space:pre-wrap;padding:.2em .8em .2em 0\">{inside}</{tag}>"
     );
+}
+
+/// A table in plain words, its columns kept.
+pub(super) fn text_table(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<pre style=\"margin:.4em 0;overflow-x:auto;background:none;color:inherit\">{}</pre>",
+        escape(text)
+    )
+}
+
+/// Something that is there for those who want it.
+pub(super) fn folded(title: &str, inside: &str) -> String {
+    format!("<details style=\"margin:.4em 0\"><summary>{}</summary>{inside}</details>", escape(title))
+}
+
+/// A link to a file below the notebook.
+pub(super) fn link(path: &str, fragment: &str, text: &str) -> String {
+    let mut target = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                target.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(target, "%{byte:02X}");
+            }
+        }
+    }
+    format!("<a href=\"{target}#{fragment}\">{}</a>", escape(text))
 }
 
 /// A bar that is `share` (0 to 1) full.

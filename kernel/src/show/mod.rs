@@ -3,11 +3,16 @@
 //! Owns the screen of one cell. Knows neither requests nor the daemon.
 
 mod answers;
+mod check;
 mod curve;
 mod html;
 mod live;
 mod tables;
 mod training;
+mod versions;
+
+use std::path::Path;
+use std::sync::Arc;
 
 use hotplate_client::protocol::methods::generate::GenerateResult;
 use hotplate_client::protocol::run::{RunEvent, RunId};
@@ -39,11 +44,13 @@ impl Bundle {
 pub(crate) struct Screen {
     outbox: Outbox,
     parent: Parent,
+    /// The notebook's folder.
+    here: Arc<Path>,
 }
 
 impl Screen {
-    pub(crate) fn new(outbox: Outbox, parent: Parent) -> Screen {
-        Screen { outbox, parent }
+    pub(crate) fn new(outbox: Outbox, parent: Parent, here: Arc<Path>) -> Screen {
+        Screen { outbox, parent, here }
     }
 
     pub(crate) fn stdout(&self, text: &str) {
@@ -126,12 +133,12 @@ impl<'a> Painter<'a> {
                 self.gather("comparison", answers::pairs(&self.pairs, *of), last);
             }
             Shown::Pulling(_) | Shown::Pulled(_) => {
-                if let Some(bundle) = tables::bundle(shown) {
+                if let Some(bundle) = tables::bundle(shown, &self.screen.here) {
                     self.gather("pull", bundle, matches!(shown, Shown::Pulled(_)));
                 }
             }
             other => {
-                if let Some(bundle) = tables::bundle(other) {
+                if let Some(bundle) = tables::bundle(other, &self.screen.here) {
                     self.screen.display(bundle);
                 }
             }

@@ -1,20 +1,27 @@
 //! Results that are lists, as HTML. Their text twins are in `hotplate-client`'s words.
 
-use hotplate_client::protocol::methods::adapters::AdapterInfo;
-use hotplate_client::protocol::methods::check::CheckResult;
+use std::path::Path;
+
 use hotplate_client::protocol::methods::models::ModelInfo;
+use hotplate_client::protocol::methods::score::ScoreResult;
 use hotplate_client::protocol::methods::status::{RunState, StatusResult};
 use hotplate_client::protocol::run::Plan;
-use hotplate_client::{Shown, words};
+use hotplate_client::{ScoredLine, Shown, words};
 
 use super::Bundle;
+use super::check::check;
 use super::html;
+use super::versions::adapters;
 
-/// A display for everything that is not live. `None`: there is nothing to say.
-pub(super) fn bundle(shown: &Shown) -> Option<Bundle> {
+/// More rows would bury the worst ones; `--json` has all.
+const MOST_SCORES: usize = 40;
+
+/// A display for everything that is not live. `None`: there is nothing to say. `here` is the notebook's folder.
+pub(super) fn bundle(shown: &Shown, here: &Path) -> Option<Bundle> {
     let text = words::shown(shown)?;
     let html = match shown {
-        Shown::Checked(result) => check(result),
+        Shown::Checked(result) => check(result, here),
+        Shown::Scored { lines, result } => scored(lines, result),
         Shown::Planned(result) => plan(result),
         Shown::Status(result) => status(result),
         Shown::Adapters(list) if !list.is_empty() => adapters(list),
@@ -24,38 +31,35 @@ pub(super) fn bundle(shown: &Shown) -> Option<Bundle> {
     Some(Bundle { text, html })
 }
 
-fn check(check: &CheckResult) -> String {
-    let summary = html::lines(&words::check_summary(check));
-    let rest = plain_table(&words::examples(&check.listed))
-        + &plain_table(&words::settings(&check.settings, check.train_examples));
-    if check.findings.is_empty() {
-        return summary + &rest;
-    }
-    let rows: Vec<Vec<String>> = check
-        .findings
+/// The texts that are known least, and the sum of all.
+fn scored(lines: &[ScoredLine], result: &ScoreResult) -> String {
+    let rows: Vec<Vec<String>> = lines
         .iter()
-        .map(|finding| {
+        .take(MOST_SCORES)
+        .map(|line| {
             vec![
-                words::finding_place(finding),
-                format!("{} {}", finding.code, finding.name),
-                finding.message.clone(),
-                finding.remedy.clone(),
-                if finding.skipped { "left out" } else { "used" }.to_owned(),
+                line.loss.map_or_else(|| "-".to_owned(), words::loss),
+                words::number(line.supervised_tokens),
+                format!("{}:{}", line.file.display(), line.line),
+                line.preview.clone(),
             ]
         })
         .collect();
-    summary + &html::table(&["where", "finding", "what it says", "what to do", "in training"], &rows) + &rest
-}
-
-/// The lines of a table in plain words, as preformatted text.
-fn plain_table(text: &str) -> String {
-    if text.is_empty() { String::new() } else { html::lines(text) }
+    let table = html::table(&["loss", "tokens", "where", "begins with"], &rows);
+    html::lines(&words::scored(&[], result))
+        + &html::folded("Text by text, those that it knows least first", &table)
 }
 
 fn plan(plan: &Plan) -> String {
     let text = words::plan(plan);
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    html::heading(first) + &html::lines(rest)
+    let settings = words::settings(&plan.settings, plan.train_examples);
+    let settings = if settings.is_empty() {
+        settings
+    } else {
+        html::folded("Every setting, and where it comes from", &html::text_table(&settings))
+    };
+    html::heading(first) + &html::lines(rest) + &settings
 }
 
 fn status(status: &StatusResult) -> String {
@@ -84,33 +88,6 @@ fn status(status: &StatusResult) -> String {
     html
 }
 
-fn adapters(list: &[AdapterInfo]) -> String {
-    let mut rows = Vec::new();
-    for adapter in list {
-        for version in &adapter.versions {
-            let current = version.version == adapter.current;
-            rows.push(vec![
-                adapter.name.clone(),
-                version.version.to_string(),
-                match (current, adapter.stale) {
-                    (true, true) => "answers; stale: train it again".to_owned(),
-                    (true, false) => "answers".to_owned(),
-                    (false, _) => String::new(),
-                },
-                adapter.base.clone(),
-                format!("{} → {}", words::loss(version.base_heldout_loss), words::loss(version.heldout_loss)),
-                version.guard.as_ref().map_or("", words::guard_word).to_owned(),
-                words::number(version.examples),
-                version.created.clone(),
-            ]);
-        }
-    }
-    html::table(
-        &["adapter", "version", "", "base model", "held-out loss", "guard", "examples", "made (UTC)"],
-        &rows,
-    )
-}
-
 fn models(list: &[ModelInfo]) -> String {
     let rows: Vec<Vec<String>> = list
         .iter()
@@ -130,7 +107,7 @@ fn models(list: &[ModelInfo]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hotplate_client::protocol::methods::check::Finding;
+    use hotplate_client::protocol::methods::check::{CheckResult, Finding};
 
     use super::*;
 
@@ -161,15 +138,15 @@ mod tests {
             settings: Vec::new(),
             listed: Vec::new(),
         };
-        let Bundle { text, html } = bundle(&Shown::Checked(check)).unwrap();
+        let Bundle { text, html } = bundle(&Shown::Checked(check), Path::new("/")).unwrap();
         assert!(text.contains("a<b>.jsonl:19:4"), "{text}");
-        assert!(html.contains("<table") && html.contains("a&lt;b&gt;.jsonl:19:4"), "{html}");
+        assert!(html.contains("<table") && html.contains("a&lt;b&gt;.jsonl:19:4</a>"), "{html}");
         assert!(html.contains("HP003 invalid-json") && html.contains("left out"), "{html}");
     }
 
     #[test]
     fn empty_lists_are_sentences() {
-        let Bundle { text, html } = bundle(&Shown::Adapters(Vec::new())).unwrap();
+        let Bundle { text, html } = bundle(&Shown::Adapters(Vec::new()), Path::new("/")).unwrap();
         assert!(text.contains("No adapters yet"), "{text}");
         assert!(html.contains("No adapters yet") && !html.contains("<table"), "{html}");
     }

@@ -14,7 +14,9 @@ use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionInfo};
 use hotplate_protocol::methods::check::{Check, CheckParams, CheckResult, Finding};
 use hotplate_protocol::methods::generate::{FinishReason, Generate, GenerateParams, GenerateResult};
-use hotplate_protocol::methods::initialize::{Agreed, Initialize, InitializeResult, PeerInfo};
+use hotplate_protocol::methods::initialize::{
+    Agreed, Initialize, InitializeResult, Mismatch, PeerInfo, ProtocolRange,
+};
 use hotplate_protocol::methods::models::Models;
 use hotplate_protocol::methods::run_attach::{AttachParams, AttachRun};
 use hotplate_protocol::methods::run_cancel::CancelRun;
@@ -56,10 +58,26 @@ struct Session {
     watched: Arc<Mutex<Option<PathBuf>>>,
     /// What has happened in the run, for those who come later.
     past: Arc<Mutex<Vec<RunEvent>>>,
+    speaks: Speaks,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Speaks {
+    Ours,
+    Another,
 }
 
 impl FakeDaemon {
     pub(crate) fn start(home: &Path) -> FakeDaemon {
+        FakeDaemon::speaking(home, Speaks::Ours)
+    }
+
+    /// It refuses every session, as a daemon of another version does.
+    pub(crate) fn start_of_another_version(home: &Path) -> FakeDaemon {
+        FakeDaemon::speaking(home, Speaks::Another)
+    }
+
+    fn speaking(home: &Path, speaks: Speaks) -> FakeDaemon {
         let socket = home.join("daemon.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -77,6 +95,7 @@ impl FakeDaemon {
                 asked: Arc::clone(&asked),
                 watched: Arc::clone(&watched),
                 past: Arc::clone(&past),
+                speaks,
             }
         };
         let counting = Arc::clone(&connections);
@@ -145,6 +164,18 @@ impl Session {
 
     fn answer(&self, Request { id, method, params }: Request) {
         match method.as_str() {
+            Initialize::METHOD if self.speaks == Speaks::Another => {
+                let range = |version| ProtocolRange { min: version, max: version };
+                let mismatch = Mismatch {
+                    daemon: range(99),
+                    client: range(1),
+                    daemon_version: "9.9".into(),
+                    remedy: "restart it with: hotplate stop".into(),
+                };
+                let mut error = RpcError::new(ErrorCode::ProtocolMismatch, "other versions");
+                error.data = Some(serde_json::to_value(mismatch).unwrap());
+                self.send(&Message::Response(Response::failed(Some(id), error)));
+            }
             Initialize::METHOD => self.reply::<Initialize>(
                 id,
                 &InitializeResult {

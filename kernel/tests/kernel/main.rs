@@ -9,3 +9,4 @@ mod fake_daemon;
 mod front_end;
 mod life;
 mod messages;
+mod strict;

@@ -199,7 +199,7 @@ pub fn plan(plan: &Plan) -> String {
     };
     let mut findings = match plan.findings {
         0 => String::new(),
-        findings => format!("\n{} on the way: see them with check.", count(findings, "finding")),
+        findings => format!("\n{} on the way: see them with hotplate check.", count(findings, "finding")),
     };
     if let Some(problem) = &plan.problem {
         findings.push_str("\nIt cannot start: ");
@@ -352,7 +352,7 @@ mod tests {
             At most 112 steps, 8 passes through 3,412 tokens; stops earlier when it gets no better.
             About 25 s; 181 MB of memory beside the base model.
             Learning rate 0.001, rank 16, alpha 16: 294,912 weights to train.
-            3 findings on the way: see them with check."]]
+            3 findings on the way: see them with hotplate check."]]
         .assert_eq(&plan(&what));
         what.kind = RunKind::Incremental;
         what.replay_examples = 40;

@@ -4,7 +4,7 @@ use hotplate_protocol::methods::adapters::AdapterInfo;
 use hotplate_protocol::methods::models::ModelInfo;
 use hotplate_protocol::methods::status::{RunState, StatusResult, WatchMethod, WatchStatus};
 
-use super::figures::{bytes, count, duration, loss, number};
+use super::figures::{bytes, count, duration, loss, number, sparkline};
 use super::run::{cause, guard, guard_word};
 use super::table::table;
 
@@ -102,10 +102,13 @@ pub fn watching(watch: &WatchStatus) -> String {
     )
 }
 
-/// A table of the adapters at their current versions.
+/// Characters of a curve.
+const HISTORY_WIDTH: usize = 40;
+
+/// A table of the adapters at their current versions, and how each came about.
 pub fn adapters(adapters: &[AdapterInfo]) -> String {
     if adapters.is_empty() {
-        return "No adapters yet. Make one: train FOLDER".to_owned();
+        return "No adapters yet. Make one: hotplate train FOLDER".to_owned();
     }
     let rows: Vec<Vec<String>> = adapters
         .iter()
@@ -132,6 +135,13 @@ pub fn adapters(adapters: &[AdapterInfo]) -> String {
         &["adapter", "version", "base model", "held-out loss", "guard", "examples", "made (UTC)", ""],
         &rows,
     );
+    for adapter in adapters.iter().filter(|adapter| adapter.versions.len() > 1) {
+        let losses: Vec<f64> = adapter.versions.iter().map(|version| version.heldout_loss).collect();
+        text.push_str(&format!("\n{} by version: {}", adapter.name, sparkline(&losses, HISTORY_WIDTH)));
+        if let [first, .., last] = losses.as_slice() {
+            text.push_str(&format!("  held-out loss {} → {}", loss(*first), loss(*last)));
+        }
+    }
     if adapters.iter().any(|adapter| adapter.stale) {
         text.push_str(
             "\nstale: some of what it learnt is gone from its folder; train it again to forget it.",
@@ -141,7 +151,7 @@ pub fn adapters(adapters: &[AdapterInfo]) -> String {
 }
 
 /// `2026-01-31T09:15:00Z` as `2026-01-31 09:15`; anything else as it is.
-fn day_and_minute(created: &str) -> String {
+pub fn day_and_minute(created: &str) -> String {
     match (created.get(..10), created.get(10..11), created.get(11..16)) {
         (Some(day), Some("T"), Some(minute)) => format!("{day} {minute}"),
         _ => created.to_owned(),
@@ -154,7 +164,7 @@ pub fn rolled_back(adapter: &AdapterInfo) -> String {
     let back = if newest == adapter.current {
         String::new()
     } else {
-        format!(" Forward again: rollback {} --to {newest}", adapter.name)
+        format!(" Forward again: hotplate rollback {} --to {newest}", adapter.name)
     };
     format!("{} answers with version {} now.{back}", adapter.name, adapter.current)
 }
@@ -299,9 +309,10 @@ mod tests {
         expect![[r"
             adapter  version  base model     held-out loss  guard  examples        made (UTC)
             notes     1 of 2  hotplate-tiny    4.00 → 2.00               53  2026-01-31 09:15  stale
+            notes by version: ▅▅  held-out loss 2.00 → 2.00
             stale: some of what it learnt is gone from its folder; train it again to forget it."]]
         .assert_eq(&adapters(std::slice::from_ref(&adapter)));
-        expect!["notes answers with version 1 now. Forward again: rollback notes --to 2"]
+        expect!["notes answers with version 1 now. Forward again: hotplate rollback notes --to 2"]
             .assert_eq(&rolled_back(&adapter));
         expect![[r"
             base model     architecture      weights  in memory  adapters  place

@@ -17,7 +17,7 @@ pub use adapter_files::{exported, imported, verified};
 pub use answers::{COMPARED, about_pair, author, compared, length, variant};
 pub use dataset::{check_summary, examples, finding_place, findings, plan, settings};
 pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
-pub use lists::{adapters, models, rolled_back, status, watching};
+pub use lists::{adapters, day_and_minute, models, rolled_back, status, watching};
 pub use pull::{pulled, pulling};
 pub use run::{cause, event, gain, generated, guard, guard_word};
 pub use score::scored;

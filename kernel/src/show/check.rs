@@ -1,0 +1,79 @@
+//! What a check found: sentences, findings with links to their places, and the settings where somebody wants to see them.
+
+use std::path::Path;
+
+use hotplate_client::protocol::methods::check::{CheckResult, Finding};
+use hotplate_client::words;
+
+use super::html;
+
+/// `here` is the notebook's folder: links start there.
+pub(super) fn check(check: &CheckResult, here: &Path) -> String {
+    let mut html = html::lines(&words::check_summary(check));
+    if !check.findings.is_empty() {
+        let rows: Vec<Vec<String>> = check
+            .findings
+            .iter()
+            .map(|finding| {
+                vec![
+                    place(&check.folder, finding, here),
+                    html::escape(&format!("{} {}", finding.code, finding.name)),
+                    html::escape(&finding.message),
+                    html::escape(&finding.remedy),
+                    html::escape(if finding.skipped { "left out" } else { "used" }),
+                ]
+            })
+            .collect();
+        html += &html::table_of(
+            &["where", "finding", "what it says", "what to do", "in training"].map(html::escape),
+            &rows,
+        );
+    }
+    html += &html::text_table(&words::examples(&check.listed));
+    let settings = words::settings(&check.settings, check.train_examples);
+    if !settings.is_empty() {
+        html += &html::folded("What a run would be set to", &html::text_table(&settings));
+    }
+    html
+}
+
+/// The place as a link that JupyterLab opens at the line, where the file lies below the notebook.
+fn place(folder: &Path, finding: &Finding, here: &Path) -> String {
+    let text = words::finding_place(finding);
+    let file = folder.join(&finding.file);
+    match file.strip_prefix(here) {
+        // JupyterLab counts lines from 0 there.
+        Ok(below) => {
+            html::link(&below.to_string_lossy(), &format!("line={}", finding.lines.0.max(1) - 1), &text)
+        }
+        Err(_) => html::escape(&text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_links_below_the_notebook_only() {
+        let finding = Finding {
+            code: "HP003".into(),
+            name: "invalid-json".into(),
+            file: "a b/<x>\"#?.jsonl".into(),
+            lines: (19, 19),
+            column: Some(4),
+            message: "m".into(),
+            remedy: "r".into(),
+            skipped: true,
+        };
+        let link = place(Path::new("/work/notes"), &finding, Path::new("/work"));
+        assert_eq!(
+            link,
+            "<a href=\"notes/a%20b/%3Cx%3E%22%23%3F.jsonl#line=18\">a b/&lt;x&gt;&quot;#?.jsonl:19:4</a>"
+        );
+        let elsewhere = place(Path::new("/other"), &finding, Path::new("/work"));
+        assert!(!elsewhere.contains("href"), "{elsewhere}");
+        let cell = place(Path::new("this cell"), &finding, Path::new("/work"));
+        assert!(!cell.contains("href"), "{cell}");
+    }
+}
