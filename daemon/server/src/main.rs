@@ -1,5 +1,7 @@
 //! The binary: the daemon, and the command line that talks to it.
 
+#[cfg(unix)]
+mod allocator;
 mod bench;
 mod cli;
 mod daemon;

@@ -41,13 +41,15 @@ pub fn event(event: &RunEvent) -> Option<String> {
         RunEvent::Sampled { step, samples } => samples_of(*step, samples),
         RunEvent::Note { text } => text.clone(),
         RunEvent::Finished { result } => finished(result),
-        RunEvent::Kept { reason, heldout_loss_before, heldout_loss_after, seconds, guard: signs, .. } => format!(
-            "The version before stays in use: {reason} (held-out loss {} before, {} after; {}).{}",
-            loss(*heldout_loss_before),
-            loss(*heldout_loss_after),
-            duration(*seconds),
-            signs.as_ref().map(|signs| format!("\n{}", guard(signs))).unwrap_or_default()
-        ),
+        RunEvent::Kept { reason, heldout_loss_before, heldout_loss_after, seconds, guard: signs, .. } => {
+            format!(
+                "The version before stays in use: {reason} (held-out loss {} before, {} after; {}).{}",
+                loss(*heldout_loss_before),
+                loss(*heldout_loss_after),
+                duration(*seconds),
+                signs.as_ref().map(|signs| format!("\n{}", guard(signs))).unwrap_or_default()
+            )
+        }
         RunEvent::Failed { error } => format!("The run failed: {error}"),
         RunEvent::Cancelled => "The run was cancelled; it made no version.".to_owned(),
     })
