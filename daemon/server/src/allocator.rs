@@ -9,10 +9,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What was freed goes back to the system within half a minute, also while nothing is allocated: an idle daemon should be small. Sooner, and
 /// also large tensors at once as is jemalloc's habit, it would go back and come again in each step.
+#[cfg(target_os = "linux")]
 const OPTIONS: &[u8] =
     b"thp:always,metadata_thp:auto,narenas:2,oversize_threshold:0,dirty_decay_ms:30000,muzzy_decay_ms:0,background_thread:true\0";
 
-/// jemalloc reads this symbol before the first allocation, a pointer to its options.
+/// jemalloc reads this symbol before the first allocation, a pointer to its options. Elsewhere it would complain of those that are Linux's own.
+#[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "a symbol of this name is what jemalloc asks the linker for")]
 // SAFETY: nothing else has this name; the type is the `const char *` that jemalloc declares, and the text ends with a zero.
 #[unsafe(export_name = "_rjem_malloc_conf")]
