@@ -1,14 +1,17 @@
-//! What could stand at the cursor: commands and options from the shared grammar; folders and adapters from here.
+//! What could stand at the cursor: commands and options from the shared grammar; folders and adapters from here; Rust from the
+//! program that runs it.
 
 use std::fs;
 use std::path::Path;
 
 use jupyter_protocol::CompleteReply;
+use serde_json::{Value, json};
 
-use crate::cell::TextCommand;
+use crate::cell::{TextCommand, rust_at};
 use crate::command;
 use crate::daemon::Daemon;
 use crate::notebook_words::command_names;
+use crate::rust::{Completions, Rust};
 
 /// More would be no help.
 const MAX_MATCHES: usize = 200;
@@ -24,13 +27,39 @@ impl AdapterNames for Daemon {
     }
 }
 
+/// Where completions of Rust come from; positions count bytes.
+pub(crate) trait RustCompletions {
+    fn completions(&mut self, code: &str, position: usize) -> Completions;
+}
+
+impl RustCompletions for Rust {
+    fn completions(&mut self, code: &str, position: usize) -> Completions {
+        self.complete(code, position)
+    }
+}
+
 /// `cursor` and the reply's positions count characters (Unicode code points).
 pub(crate) fn complete(
     code: &str,
     cursor: usize,
     folder: &Path,
     adapters: &mut impl AdapterNames,
+    rust: &mut impl RustCompletions,
 ) -> CompleteReply {
+    if let Some((piece, position)) = rust_at(code, cursor) {
+        let found = rust.completions(&piece.text, position);
+        let in_characters = |at: usize| {
+            let before = code.get(..piece.offset + at).unwrap_or_default();
+            before.chars().count()
+        };
+        let kinds = found.matches.iter().take(MAX_MATCHES);
+        let kinds: Vec<Value> =
+            kinds.map(|found| json!({ "text": found.text, "type": found.kind })).collect();
+        let matches = found.matches.into_iter().map(|found| found.text).collect();
+        let mut reply = reply(in_characters(found.start), in_characters(found.end), matches);
+        reply.metadata.insert("_jupyter_types_experimental".to_owned(), Value::from(kinds));
+        return reply;
+    }
     let code: Vec<char> = code.chars().collect();
     let cursor = cursor.min(code.len());
     let before = code.get(..cursor).unwrap_or_default();
@@ -47,7 +76,7 @@ pub(crate) fn complete(
         // An empty line: everything that a line can begin with.
         0 if blank == line.chars().count() => {
             let commands = command_names().into_iter().map(|name| format!("%{name}"));
-            let texts = TextCommand::ALL.map(|command| format!("%%{}", command.name()));
+            let texts = TextCommand::names().map(|name| format!("%%{name}"));
             reply(cursor, cursor, commands.chain(texts).collect())
         }
         1 | 2 => {
@@ -55,7 +84,15 @@ pub(crate) fn complete(
             let text: String = line.chars().skip(blank + signs).collect();
             let (start, mut matches) = in_command(&text, folder, adapters);
             if signs == 2 && start == 0 {
-                matches.retain(|name| TextCommand::ALL.iter().any(|command| command.name() == name));
+                matches.retain(|name| TextCommand::names().any(|known| known == name));
+                // The one that the grammar does not know.
+                matches.extend(
+                    TextCommand::names()
+                        .filter(|name| !text.is_empty() && name.starts_with(&text))
+                        .map(str::to_owned),
+                );
+                matches.sort_unstable();
+                matches.dedup();
             }
             reply(skipped + start, cursor, matches)
         }
@@ -170,12 +207,24 @@ fn quoted(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rust::Completion;
 
     struct Two;
 
     impl AdapterNames for Two {
         fn names(&mut self) -> Vec<String> {
             vec!["notes".to_owned(), "面包店".to_owned()]
+        }
+    }
+
+    struct Methods;
+
+    impl RustCompletions for Methods {
+        fn completions(&mut self, code: &str, position: usize) -> Completions {
+            let start = code[..position].rfind('.').map_or(position, |dot| dot + 1);
+            let matches =
+                ["push", "pop"].map(|text| Completion { text: text.into(), kind: "function".into() });
+            Completions { start, end: position, matches: matches.into() }
         }
     }
 
@@ -187,7 +236,7 @@ mod tests {
         }
         fs::write(here.path().join("note.txt"), "").unwrap();
         let cursor = code.chars().position(|character| character == '|').unwrap();
-        let reply = complete(&code.replace('|', ""), cursor, here.path(), &mut Two);
+        let reply = complete(&code.replace('|', ""), cursor, here.path(), &mut Two, &mut Methods);
         assert_eq!(reply.matches, expected, "{code}");
         assert_eq!((reply.cursor_start, reply.cursor_end), (start, cursor), "{code}");
     }
@@ -197,6 +246,7 @@ mod tests {
         check("%tr|", 1, &["train"]);
         check("# 面包\n  %che|", 8, &["check"]);
         check("%%ge|", 2, &["generate"]);
+        check("%%ru|", 2, &["rust"]);
         check("%%tr|", 2, &["train"]);
         check("%%st|", 2, &[]);
         check("%us|", 1, &["use"]);
@@ -224,16 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn rust_in_characters() {
+        check("%status\nlet 面 = 包.p|;", 18, &["push", "pop"]);
+    }
+
+    #[test]
     fn nothing_to_offer() {
         check("%%generate -a x\n%tr|", 19, &[]);
-        check("let x = tr|", 10, &[]);
         check("%generate Write |", 16, &[]);
         check("%%%tr|", 5, &[]);
     }
 
     #[test]
     fn an_empty_line_offers_every_command() {
-        let reply = complete("", 99, Path::new("."), &mut Two);
+        let reply = complete("", 99, Path::new("."), &mut Two, &mut Methods);
         assert!(reply.matches.contains(&"%train".to_owned()));
         assert!(reply.matches.contains(&"%%generate".to_owned()));
     }

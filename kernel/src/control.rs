@@ -4,11 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use hotplate_client::Canceller;
 use jupyter_protocol::{InterruptReply, JupyterMessageContent, ReplyStatus, ShutdownReply, Status};
 
 use crate::answers;
-use crate::running::Running;
+use crate::running::{Interruptible, Running};
 use crate::sockets::Outbox;
 use crate::wire::{Outgoing, Request};
 
@@ -35,7 +34,7 @@ const SHUTDOWN_MAY_FOLLOW: Duration = Duration::from_millis(150);
 
 /// An interrupt that was asked for and not carried out yet.
 struct Interrupt {
-    canceller: Canceller,
+    cell: Interruptible,
     due: Instant,
 }
 
@@ -50,8 +49,8 @@ impl Control {
             let request = match received {
                 Ok(request) => request,
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Some(Interrupt { canceller, .. }) = interrupt.take() {
-                        canceller.cancel();
+                    if let Some(Interrupt { cell, .. }) = interrupt.take() {
+                        cell.interrupt();
                     }
                     continue;
                 }
@@ -62,8 +61,8 @@ impl Control {
                 Ok(JupyterMessageContent::InterruptRequest(_)) => {
                     let due = Instant::now() + SHUTDOWN_MAY_FOLLOW;
                     // A second one does not put off the first.
-                    interrupt = interrupt
-                        .or_else(|| self.running.current().map(|canceller| Interrupt { canceller, due }));
+                    interrupt =
+                        interrupt.or_else(|| self.running.current().map(|cell| Interrupt { cell, due }));
                 }
                 Ok(JupyterMessageContent::ShutdownRequest(_)) => {
                     interrupt = None;

@@ -1,13 +1,22 @@
-//! Help for what stands at the cursor: the command of its line.
+//! Help for what stands at the cursor: the command of its line, or a name in Rust.
 
 use hotplate_client::command::GrammarError;
-use jupyter_protocol::{InspectReply, MediaType};
+use jupyter_protocol::{InspectReply, Media, MediaType};
 
+use crate::cell::rust_at;
 use crate::command::parse_line;
 use crate::notebook_words::{command_names, in_notebook, overview};
+use crate::rust::{Docs, Rust};
 
 /// `cursor` counts characters. A command's help is shown wherever in its line the cursor is.
-pub(crate) fn inspect(code: &str, cursor: usize) -> InspectReply {
+pub(crate) fn inspect(code: &str, cursor: usize, rust: &mut Rust) -> InspectReply {
+    if let Some((piece, position)) = rust_at(code, cursor) {
+        let Some(Docs { text, html }) = rust.inspect(&piece.text, position) else {
+            return InspectReply::default();
+        };
+        let data = Media::new(vec![MediaType::Plain(text), MediaType::Html(html)]);
+        return InspectReply { found: true, data, ..InspectReply::default() };
+    }
     let help = line_at(code, cursor).and_then(|line| help_for(&line));
     match help {
         Some(text) => {
@@ -50,7 +59,7 @@ mod tests {
     use super::*;
 
     fn plain(code: &str, cursor: usize) -> Option<String> {
-        let reply = inspect(code, cursor);
+        let reply = inspect(code, cursor, &mut Rust::default());
         assert_eq!(reply.found, !reply.data.content.is_empty());
         reply.data.content.into_iter().find_map(|media| match media {
             MediaType::Plain(text) => Some(text),
@@ -71,7 +80,7 @@ mod tests {
 
     #[test]
     fn nothing_to_say() {
-        for (code, cursor) in [("", 0), ("", 99), ("let x = 1;", 3), ("%nonsense", 2), ("text\n", 5)] {
+        for (code, cursor) in [("", 0), ("", 99), ("# text", 3), ("%nonsense", 2), ("text\n", 5)] {
             assert_eq!(plain(code, cursor), None, "{code:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Runs a cell: its commands in order, until one fails.
+//! Runs a cell: its commands and pieces of Rust in order, until one fails.
 
 use std::path::Path;
 
@@ -8,10 +8,16 @@ use hotplate_client::{
     perform::pull,
 };
 
-use crate::cell::{Cell, CellProblem, Line};
+use jupyter_protocol::{ExecutionCount, Payload};
+
+use crate::cell::{Cell, CellProblem, Code, Line, Piece};
 use crate::chosen::Chosen;
 use crate::daemon::{Daemon, DaemonError};
 use crate::notebook_words::{in_notebook, overview};
+use crate::run_rust::RustHost;
+use crate::running::Turn;
+use crate::rust::source::{self, Flaw};
+use crate::rust::{Rust, RustFailure, Words};
 use crate::show::{Painter, Screen};
 use crate::stdin::{Answer, Stdin};
 use crate::task::{self, Task, TaskProblem};
@@ -26,7 +32,7 @@ pub(crate) struct CellError {
 }
 
 impl CellError {
-    fn new(name: &str, message: &str) -> CellError {
+    pub(crate) fn new(name: &str, message: &str) -> CellError {
         let message = shortened(&in_notebook(message), LONGEST_MESSAGE);
         CellError { name: name.to_owned(), traceback: vec![format!("{name}: {message}")], message }
     }
@@ -34,14 +40,41 @@ impl CellError {
     fn at(mut self, line: &Line, sign: &str, done: usize) -> CellError {
         let text = shortened(line.text.lines().next().unwrap_or_default(), LONGEST_LINE);
         self.traceback.push(format!("  in line {} of the cell: {sign}{text}", line.number));
+        self.after(done)
+    }
+
+    /// Of a piece of Rust, whose lines are named already.
+    fn after(mut self, done: usize) -> CellError {
         if done > 0 {
             self.traceback.push(format!(
                 "  {} before it {} done.",
-                hotplate_client::words::count(done, "command"),
+                hotplate_client::words::count(done, "piece"),
                 if done == 1 { "is" } else { "are" }
             ));
         }
         self
+    }
+
+    fn of_rust(failure: &RustFailure) -> CellError {
+        let Words { name, message, details, whole } = failure.words();
+        // Not `in_notebook`: what the person's own code says is left as it is.
+        let title = (!whole).then(|| format!("{name}: {message}"));
+        CellError { name: name.to_owned(), message, traceback: title.into_iter().chain(details).collect() }
+    }
+
+    fn in_source(code: &Code, flaw: Flaw) -> CellError {
+        let before = code.text.get(..flaw.at).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        let number = code.number + before.matches('\n').count();
+        let column = before.get(line_start..).unwrap_or_default().chars().count();
+        let line = code.text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let message = flaw.kind.message().to_owned();
+        let (width, blank) = (number.to_string().len(), "");
+        let report = format!(
+            "error: {message}\n{blank:width$}--> line {number}, column {}\n{blank:width$} |\n{number} | {line}\n{blank:width$} | {blank:column$}^",
+            column + 1
+        );
+        CellError { name: "CompileError".to_owned(), message, traceback: vec![report] }
     }
 
     pub(crate) fn internal() -> CellError {
@@ -71,39 +104,55 @@ pub(crate) struct Runner<'a> {
     /// Relative paths start here.
     pub folder: &'a Path,
     pub screen: &'a Screen,
-    pub canceller: &'a Canceller,
+    pub turn: &'a Turn<'a>,
     /// `None`: nobody can be asked.
     pub stdin: Option<Stdin<'a>>,
-}
-
-pub(crate) fn run_cell(code: &str, mut runner: Runner<'_>) -> Result<(), CellError> {
-    match Cell::parse(code).map_err(|error| problem(&error))? {
-        Cell::Empty => Ok(()),
-        Cell::Text { command, head, text } => {
-            let task = task::of_text(command, &head.text, &text);
-            runner.run_task(task, head.number).map_err(|error| error.at(&head, "%%", 0))
-        }
-        Cell::Commands(lines) => {
-            for (done, line) in lines.iter().enumerate() {
-                let task = task::of_line(&line.text);
-                runner.run_task(task, line.number).map_err(|error| error.at(line, "%", done))?;
-            }
-            Ok(())
-        }
-    }
+    /// The cell's number, for its value; a silent cell shows none.
+    pub count: Option<ExecutionCount>,
+    /// Goes with the reply.
+    pub payload: Vec<Payload>,
 }
 
 fn problem(problem: &CellProblem) -> CellError {
-    let name = match problem {
-        CellProblem::RustCells => "RustCells",
-        _ => "Usage",
-    };
-    CellError::new(name, &problem.to_string())
+    CellError::new("Usage", &problem.to_string())
 }
 
 impl Runner<'_> {
+    pub(crate) fn run_cell(&mut self, code: &str, rust: &mut Rust) -> Result<(), CellError> {
+        match Cell::parse(code).map_err(|error| problem(&error))? {
+            Cell::Empty => Ok(()),
+            Cell::Text { command, head, text } => {
+                let task = task::of_text(command, &head.text, &text);
+                self.run_task(task, head.number).map_err(|error| error.at(&head, "%%", 0))
+            }
+            Cell::Pieces(pieces) => {
+                for (done, piece) in pieces.iter().enumerate() {
+                    match piece {
+                        Piece::Command(line) => {
+                            let task = task::of_line(&line.text);
+                            self.run_task(task, line.number).map_err(|error| error.at(line, "%", done))?;
+                        }
+                        Piece::Rust(code) => self.run_rust(code, rust).map_err(|error| error.after(done))?,
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn run_rust(&mut self, code: &Code, rust: &mut Rust) -> Result<(), CellError> {
+        if let Some(flaw) = source::flaw(&code.text) {
+            return Err(CellError::in_source(code, flaw));
+        }
+        let mut host = RustHost::new(self, code.number);
+        let value =
+            rust.run(&code.text, code.number, &mut host).map_err(|failure| CellError::of_rust(&failure))?;
+        host.show_value(&value);
+        Ok(())
+    }
+
     /// `line` is where the command stands in its cell.
-    fn run_task(&mut self, task: Result<Task, TaskProblem>, line: usize) -> Result<(), CellError> {
+    pub(crate) fn run_task(&mut self, task: Result<Task, TaskProblem>, line: usize) -> Result<(), CellError> {
         match task {
             Err(TaskProblem::Grammar(error)) => self.explain(&error),
             Err(error) => Err(CellError::new("Usage", &error.to_string())),
@@ -119,14 +168,20 @@ impl Runner<'_> {
                 self.chosen.fill_in_base(&mut args.base);
                 self.with_painter(args.output.json, |runner, painter| {
                     let connection = runner.daemon.connection()?;
-                    Ok(text_cells::check(&connection, args, &text, line, runner.canceller, painter)?)
+                    Ok(text_cells::check(&connection, args, &text, line, &runner.turn.canceller, painter)?)
                 })
             }
             Ok(Task::WriteExamples { args, text }) => self.with_painter(false, |runner, painter| {
                 let folder = folder_in(runner.folder, &args.folder);
                 let watched = if args.detach { None } else { text_cells::watched(runner.daemon, &folder) };
-                let outcome =
-                    text_cells::examples(watched.as_ref(), &folder, &args, &text, runner.canceller, painter);
+                let outcome = text_cells::examples(
+                    watched.as_ref(),
+                    &folder,
+                    &args,
+                    &text,
+                    &runner.turn.canceller,
+                    painter,
+                );
                 if watched.is_some() {
                     // This session has been told to send every run's events.
                     runner.daemon.hang_up();
@@ -160,7 +215,7 @@ impl Runner<'_> {
         let mut painter = Painter::new(self.screen, json);
         let outcome = work(self, &mut painter);
         painter.finish();
-        outcome.map_err(|failure| failure.explained(self.canceller))
+        outcome.map_err(|failure| failure.explained(&self.turn.canceller))
     }
 
     /// Help is an answer; everything else that is no command is an error.
@@ -180,23 +235,32 @@ impl Runner<'_> {
 
     fn run(&mut self, command: &Command) -> Result<(), CellError> {
         let mut painter = Painter::new(self.screen, command.json());
-        let outcome = self.perform(command, &mut painter);
+        let outcome = self.run_quietly(command, &mut |shown| painter.show(&shown));
         painter.finish();
+        outcome
+    }
+
+    /// Gives the results to `show` and to nobody else.
+    pub(crate) fn run_quietly(
+        &mut self,
+        command: &Command,
+        show: &mut impl FnMut(Shown),
+    ) -> Result<(), CellError> {
+        let outcome = self.perform(command, show);
         if leaves_the_session(command, &outcome) {
             self.daemon.hang_up();
         }
-        outcome.map_err(|failure| failure.explained(self.canceller))
+        outcome.map_err(|failure| failure.explained(&self.turn.canceller))
     }
 
-    fn perform(&mut self, command: &Command, painter: &mut Painter<'_>) -> Result<(), Failure> {
-        let mut show = |shown: Shown| painter.show(&shown);
+    fn perform(&mut self, command: &Command, show: &mut impl FnMut(Shown)) -> Result<(), Failure> {
         // These four make sense without a daemon, and must not start one.
         let connection = match command {
             Command::Logs(args) => {
                 let home = Daemon::home().map_err(DaemonError::from)?;
-                return Ok(logs(&home, args, self.canceller, &mut show)?);
+                return Ok(logs(&home, args, &self.turn.canceller, show)?);
             }
-            Command::Pull(args) => return Ok(pull(args, self.canceller, &mut show)?),
+            Command::Pull(args) => return Ok(pull(args, &self.turn.canceller, show)?),
             Command::Status(_) | Command::Stop(_) => {
                 let Some(connection) = self.running()? else {
                     let home = Daemon::home().map_err(DaemonError::from)?;
@@ -207,7 +271,7 @@ impl Runner<'_> {
             }
             _ => self.daemon.connection()?,
         };
-        Ok(perform(&connection, command, self.folder, self.canceller, &mut show)?)
+        Ok(perform(&connection, command, self.folder, &self.turn.canceller, show)?)
     }
 
     fn running(&mut self) -> Result<Option<Connection>, DaemonError> {

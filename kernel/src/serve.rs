@@ -121,8 +121,8 @@ fn interrupts_by_signal(running: &Running) -> std::io::Result<()> {
     let running = running.clone();
     spawn("signals", move || {
         for _ in signals.forever() {
-            if let Some(canceller) = running.current() {
-                canceller.cancel();
+            if let Some(cell) = running.current() {
+                cell.interrupt();
             }
         }
     })

@@ -12,7 +12,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender};
 use jupyter_protocol::{
     CommClose, CommInfoReply, ErrorOutput, ExecuteInput, ExecuteReply, ExecuteRequest, ExecutionCount,
-    ExpressionResult, JupyterMessageContent, ReplyError, ReplyStatus, Status,
+    ExpressionResult, JupyterMessageContent, Payload, ReplyError, ReplyStatus, Status,
 };
 
 use crate::answers;
@@ -23,8 +23,9 @@ use crate::control::{self, Ending};
 use crate::daemon::Daemon;
 use crate::history::History;
 use crate::inspect::inspect;
-use crate::run_cell::{CellError, Runner, run_cell};
+use crate::run_cell::{CellError, Runner};
 use crate::running::Running;
+use crate::rust::Rust;
 use crate::show::Screen;
 use crate::sockets::Outbox;
 use crate::stdin::Stdin;
@@ -37,6 +38,7 @@ pub(crate) struct Session {
     ending: Sender<Ending>,
     daemon: Daemon,
     chosen: Chosen,
+    rust: Rust,
     history: History,
     /// Relative paths in cells start here: the notebook's folder.
     folder: Arc<Path>,
@@ -63,6 +65,7 @@ impl Session {
             ending,
             daemon,
             chosen: Chosen::default(),
+            rust: Rust::default(),
             history,
             folder: folder.into(),
             count: 0,
@@ -96,9 +99,11 @@ impl Session {
             JupyterMessageContent::KernelInfoRequest(_) => answers::kernel_info(),
             JupyterMessageContent::ExecuteRequest(execute) => self.execute(request, execute).into(),
             JupyterMessageContent::CompleteRequest(asked) => {
-                complete(&asked.code, asked.cursor_pos, &self.folder, &mut self.daemon).into()
+                complete(&asked.code, asked.cursor_pos, &self.folder, &mut self.daemon, &mut self.rust).into()
             }
-            JupyterMessageContent::InspectRequest(asked) => inspect(&asked.code, asked.cursor_pos).into(),
+            JupyterMessageContent::InspectRequest(asked) => {
+                inspect(&asked.code, asked.cursor_pos, &mut self.rust).into()
+            }
             JupyterMessageContent::IsCompleteRequest(asked) => cell::is_complete(&asked.code).into(),
             JupyterMessageContent::HistoryRequest(asked) => self.history.answer(asked).into(),
             JupyterMessageContent::CommInfoRequest(_) => CommInfoReply::default().into(),
@@ -120,7 +125,7 @@ impl Session {
 
     fn execute(&mut self, request: &Request, execute: &ExecuteRequest) -> ExecuteReply {
         if self.aborted_until.is_some_and(|until| request.arrived <= until) {
-            return self.reply(ReplyStatus::Aborted, execute, None);
+            return self.reply(ReplyStatus::Aborted, execute, Vec::new(), None);
         }
         let parent = request.parent.clone();
         if execute.store_history && !execute.silent {
@@ -142,20 +147,22 @@ impl Session {
                     request,
                     canceller: &turn.canceller,
                 });
-                let runner = Runner {
+                let mut runner = Runner {
                     daemon: &mut self.daemon,
                     chosen: &mut self.chosen,
                     folder: &self.folder,
                     screen: &screen,
-                    canceller: &turn.canceller,
+                    turn: &turn,
                     stdin,
+                    count: (!execute.silent).then_some(ExecutionCount::new(self.count)),
+                    payload: Vec::new(),
                 };
-                run_cell(&execute.code, runner)
+                runner.run_cell(&execute.code, &mut self.rust).map(|()| runner.payload)
             }))
             .unwrap_or_else(|_| Err(CellError::internal()))
         };
         match outcome {
-            Ok(()) => self.reply(ReplyStatus::Ok, execute, None),
+            Ok(payload) => self.reply(ReplyStatus::Ok, execute, payload, None),
             Err(error) => {
                 let CellError { name, message, traceback } = error;
                 self.outbox.publish(
@@ -171,7 +178,7 @@ impl Session {
                     self.aborted_until = Some(Instant::now());
                 }
                 let error = ReplyError { ename: name, evalue: message, traceback };
-                self.reply(ReplyStatus::Error, execute, Some(Box::new(error)))
+                self.reply(ReplyStatus::Error, execute, Vec::new(), Some(Box::new(error)))
             }
         }
     }
@@ -180,6 +187,7 @@ impl Session {
         &self,
         status: ReplyStatus,
         execute: &ExecuteRequest,
+        payload: Vec<Payload>,
         error: Option<Box<ReplyError>>,
     ) -> ExecuteReply {
         let expressions = execute.user_expressions.iter().flatten().map(|(name, _)| {
@@ -193,7 +201,7 @@ impl Session {
         ExecuteReply {
             status,
             execution_count: self.count(),
-            payload: Vec::new(),
+            payload,
             // The message specification wants an object; `None` would be null.
             user_expressions: Some(expressions.collect::<HashMap<_, _>>()),
             error,

@@ -29,9 +29,14 @@ pub(crate) enum Answer {
 
 impl Stdin<'_> {
     pub(crate) fn ask(&self, prompt: &str) -> Answer {
+        self.ask_for(prompt, false)
+    }
+
+    /// `secret`: what is typed is not shown.
+    pub(crate) fn ask_for(&self, prompt: &str, secret: bool) -> Answer {
         // Answers to questions that nobody waits for any more.
         while self.replies.try_recv().is_ok() {}
-        let question = InputRequest { prompt: prompt.to_owned(), password: false };
+        let question = InputRequest { prompt: prompt.to_owned(), password: secret };
         self.outbox.stdin(Outgoing::reply(self.request, question));
         loop {
             match self.replies.recv_timeout(LOOK_EVERY) {

@@ -3,6 +3,7 @@
 //! Owns the screen of one cell. Knows neither requests nor the daemon.
 
 mod answers;
+mod cell_media;
 mod check;
 mod curve;
 mod html;
@@ -17,11 +18,14 @@ use std::sync::Arc;
 use hotplate_client::protocol::methods::generate::GenerateResult;
 use hotplate_client::protocol::run::{RunEvent, RunId};
 use hotplate_client::{AnswerPair, Shown};
-use jupyter_protocol::{DisplayData, Media, MediaType, StreamContent, Transient, UpdateDisplayData};
+use jupyter_protocol::{
+    DisplayData, JupyterMessageContent, Media, MediaType, StreamContent, Transient, UpdateDisplayData,
+};
 
 use crate::notebook_words::in_notebook;
 use crate::sockets::Outbox;
 use crate::wire::Parent;
+pub(crate) use cell_media::media;
 use live::Live;
 use training::Training;
 
@@ -55,6 +59,14 @@ impl Screen {
 
     pub(crate) fn stdout(&self, text: &str) {
         self.outbox.publish(Some(self.parent.clone()), StreamContent::stdout(text));
+    }
+
+    pub(crate) fn stderr(&self, text: &str) {
+        self.outbox.publish(Some(self.parent.clone()), StreamContent::stderr(text));
+    }
+
+    pub(crate) fn publish(&self, content: impl Into<JupyterMessageContent>) {
+        self.outbox.publish(Some(self.parent.clone()), content);
     }
 
     fn display(&self, bundle: Bundle) {

@@ -129,10 +129,8 @@ fn mistakes_are_named_with_their_place() {
         }
         assert!(!said.contains("\u{1b}["));
     };
-    check("let x = 1;", "RustCells", &["%help"]);
     check("%train", "Usage", &["FOLDER", "line 1", "%train"]);
-    check("%help check\n\n%trian notes", "Usage", &["trian", "line 3", "1 command"]);
-    check("%status\nx", "Usage", &["line 2"]);
+    check("%help check\n\n%trian notes", "Usage", &["trian", "line 3", "1 piece"]);
     check("%%generate", "Usage", &["prompt"]);
     check("%%generate hello\nx", "Usage", &["hello"]);
     check("%generate -", "Usage", &["%%generate"]);

@@ -12,7 +12,9 @@ use std::time::Duration;
 use hotplate_protocol::knobs::Method;
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionInfo};
-use hotplate_protocol::methods::check::{Check, CheckParams, CheckResult, Finding};
+use hotplate_protocol::methods::check::{
+    Check, CheckParams, CheckResult, ExampleState, Finding, ListedExample,
+};
 use hotplate_protocol::methods::generate::{FinishReason, Generate, GenerateParams, GenerateResult};
 use hotplate_protocol::methods::initialize::{
     Agreed, Initialize, InitializeResult, Mismatch, PeerInfo, ProtocolRange,
@@ -198,7 +200,7 @@ impl Session {
         }
     }
 
-    fn check(&self, id: Id, CheckParams { folder, .. }: CheckParams) {
+    fn check(&self, id: Id, CheckParams { folder, list, .. }: CheckParams) {
         if !folder.is_dir() {
             let message =
                 format!("there is no folder {}; see what is there with: hotplate status", folder.display());
@@ -219,7 +221,7 @@ impl Session {
                 truncated_examples: 0,
                 kinds: Vec::new(),
                 settings: Vec::new(),
-                listed: Vec::new(),
+                listed: if list { vec![example()] } else { Vec::new() },
                 findings: vec![Finding {
                     code: "HP001".into(),
                     name: "empty".into(),
@@ -428,6 +430,19 @@ fn plan(steps: usize) -> Plan {
         settings: Vec::new(),
         folds: 0,
         problem: None,
+    }
+}
+
+fn example() -> ListedExample {
+    ListedExample {
+        id: "a1".into(),
+        file: "面包.txt".into(),
+        lines: (2, 3),
+        tokens: 12,
+        state: ExampleState::Learnt,
+        run: Some(RUN),
+        version: Some(1),
+        loss: None,
     }
 }
 

@@ -23,6 +23,7 @@ const KEY: &str = "a key of 面包";
 pub(crate) struct Kernel {
     child: Child,
     folder: tempfile::TempDir,
+    is_killed: bool,
 }
 
 pub(crate) struct FrontEnd {
@@ -32,6 +33,7 @@ pub(crate) struct FrontEnd {
     stdin: zmq::Socket,
     heartbeat: zmq::Socket,
     session: String,
+    pub(crate) patience: Duration,
     /// Read from iopub and not asked for yet.
     waiting: VecDeque<Message>,
     _context: zmq::Context,
@@ -64,7 +66,7 @@ impl Kernel {
         let folder = tempfile::Builder::new().prefix("hp").tempdir_in("/tmp").unwrap();
         let mut file = std::fs::File::create(folder.path().join("connection.json")).unwrap();
         file.write_all(connection(folder.path()).to_string().as_bytes()).unwrap();
-        std::fs::create_dir(folder.path().join("home")).unwrap();
+        std::fs::create_dir_all(folder.path().join("home/temporary")).unwrap();
         std::fs::create_dir(folder.path().join("notes")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_hotplate-kernel"))
             .arg("run")
@@ -72,13 +74,14 @@ impl Kernel {
             .current_dir(folder.path())
             .env("HOTPLATE_HOME", folder.path().join("home"))
             .env("HOTPLATE_BIN", folder.path().join("no such program"))
+            .env("TMPDIR", folder.path().join("home/temporary"))
             .env_remove("JPY_PARENT_PID")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Kernel { child, folder }
+        Kernel { child, folder, is_killed: false }
     }
 
     pub(crate) fn home(&self) -> std::path::PathBuf {
@@ -119,6 +122,13 @@ impl Kernel {
         }
     }
 
+    /// Without a word before.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.is_killed = true;
+    }
+
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -127,7 +137,7 @@ impl Kernel {
 impl Drop for Kernel {
     fn drop(&mut self) {
         if let Ok(Some(status)) = self.child.try_wait() {
-            assert_eq!(status.signal(), None, "the kernel died");
+            assert!(self.is_killed || status.signal().is_none(), "the kernel died");
             return;
         }
         let _ = self.child.kill();
@@ -178,6 +188,7 @@ impl FrontEnd {
             control: socket(zmq::DEALER, 4),
             heartbeat: socket(zmq::REQ, 5),
             session,
+            patience: PATIENCE,
             waiting: VecDeque::new(),
             _context: context,
         }
@@ -234,7 +245,7 @@ impl FrontEnd {
     }
 
     pub(crate) fn shell(&self, kind: &str, parent: &str) -> Message {
-        expect(receive(&self.shell, PATIENCE), kind, parent)
+        expect(receive(&self.shell, self.patience), kind, parent)
     }
 
     pub(crate) fn control(&self, kind: &str, parent: &str) -> Message {
@@ -243,7 +254,7 @@ impl FrontEnd {
 
     /// What the kernel asks of this front end while it runs the cell.
     pub(crate) fn question(&self, cell: &str) -> Message {
-        expect(receive(&self.stdin, PATIENCE), "input_request", cell)
+        expect(receive(&self.stdin, self.patience), "input_request", cell)
     }
 
     pub(crate) fn answer(&self, question: &Message, value: &str) {
@@ -254,7 +265,7 @@ impl FrontEnd {
     }
 
     pub(crate) fn next_iopub(&mut self) -> Message {
-        self.waiting.pop_front().or_else(|| receive(&self.iopub, PATIENCE)).expect("nothing on iopub")
+        self.waiting.pop_front().or_else(|| receive(&self.iopub, self.patience)).expect("nothing on iopub")
     }
 
     /// The next message on iopub must be of this kind.

@@ -9,4 +9,6 @@ mod fake_daemon;
 mod front_end;
 mod life;
 mod messages;
+#[cfg(feature = "rust-cells")]
+mod rust_cells;
 mod strict;
