@@ -58,8 +58,10 @@ impl CellError {
     fn of_rust(failure: &RustFailure) -> CellError {
         let Words { name, message, details, whole } = failure.words();
         // Not `in_notebook`: what the person's own code says is left as it is.
+        let message = shortened(&message, LONGEST_MESSAGE);
         let title = (!whole).then(|| format!("{name}: {message}"));
-        CellError { name: name.to_owned(), message, traceback: title.into_iter().chain(details).collect() }
+        let details = details.iter().map(|line| shortened(line, LONGEST_MESSAGE));
+        CellError { name: name.to_owned(), traceback: title.into_iter().chain(details).collect(), message }
     }
 
     fn in_source(code: &Code, flaw: Flaw) -> CellError {
@@ -68,10 +70,11 @@ impl CellError {
         let number = code.number + before.matches('\n').count();
         let column = before.get(line_start..).unwrap_or_default().chars().count();
         let line = code.text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let (line, indent) = source::window(line, column);
         let message = flaw.kind.message().to_owned();
         let (width, blank) = (number.to_string().len(), "");
         let report = format!(
-            "error: {message}\n{blank:width$}--> line {number}, column {}\n{blank:width$} |\n{number} | {line}\n{blank:width$} | {blank:column$}^",
+            "error: {message}\n{blank:width$}--> line {number}, column {}\n{blank:width$} |\n{number} | {line}\n{blank:width$} | {blank:indent$}^",
             column + 1
         );
         CellError { name: "CompileError".to_owned(), message, traceback: vec![report] }

@@ -145,6 +145,20 @@ fn is_open_text(kind: TokenKind) -> bool {
     )
 }
 
+/// What is quoted of a line at most, in characters.
+const WINDOW: usize = 160;
+
+/// The part of a long line around a column (from 0), and the column's place in it.
+pub(crate) fn window(line: &str, column: usize) -> (String, usize) {
+    if line.chars().nth(WINDOW).is_none() {
+        return (line.to_owned(), column);
+    }
+    let skipped = column.saturating_sub(WINDOW / 2);
+    let shown: String = line.chars().skip(skipped).take(WINDOW).collect();
+    let before = if skipped > 0 { "… " } else { "" };
+    (format!("{before}{shown} …"), column - skipped + before.chars().count())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +185,15 @@ mod tests {
         ] {
             assert_eq!(shape(code), expected, "{code:?}");
         }
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        assert_eq!(window("short", 3), ("short".to_owned(), 3));
+        let line = format!("{}面{}", "a".repeat(500), "b".repeat(500));
+        let (shown, column) = window(&line, 500);
+        assert_eq!(shown.chars().nth(column), Some('面'));
+        assert!(shown.chars().count() < 170);
     }
 
     #[test]

@@ -210,6 +210,10 @@ fn what_cells_ruin_is_named_and_replaced() {
     assert!(stream(&outputs).lines().map(str::to_owned).eq(lines), "lines are lost");
     assert!(outputs.len() < 2000, "{} messages", outputs.len());
 
+    let (_, reply) = failure(&mut front_end, &"x".repeat(5 << 20));
+    assert_eq!(reply["ename"], "CompileError");
+    assert!(reply.to_string().len() < 20_000, "an error of {} bytes", reply.to_string().len());
+
     for (code, how) in [
         ("std::process::exit(3)", "exit code 3"),
         ("unsafe { *(8 as *mut i32) = 1 };", "segmentation fault"),

@@ -138,7 +138,6 @@ fn cells_of_megabytes() {
     let mut front_end = kernel.front_end();
     let long = "x".repeat(5 << 20);
     for (code, ename) in [
-        (long.clone(), "RustCells"),
         (format!("%{long}"), "Usage"),
         (format!("%train notes --{long}"), "Usage"),
         ("%nonsense\n".repeat(500_000), "Usage"),

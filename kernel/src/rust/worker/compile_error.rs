@@ -2,6 +2,11 @@
 
 use evcxr::CompilationError;
 
+use crate::source::window;
+
+/// In characters; so long a name says nothing any more.
+const LONGEST_UNDERLINE: usize = 80;
+
 /// A place and what is said about it; lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mark {
@@ -78,15 +83,14 @@ fn one(title: &str, mut marks: Vec<Mark>, notes: Vec<String>, lines: &[&str], fi
     let mut shown = None;
     for mark in &marks {
         let line = lines.get(mark.line - 1).copied().unwrap_or_default();
-        if shown.replace(mark.line) != Some(mark.line) {
+        let (line, column) = window(line, mark.from - 1);
+        if shown.as_ref() != Some(&(mark.line, line.clone())) {
             text += &format!("\n{:>width$} | {line}", in_cell(mark.line));
+            shown = Some((mark.line, line.clone()));
         }
-        let indent: String = line
-            .chars()
-            .take(mark.from - 1)
-            .map(|character| if character == '\t' { '\t' } else { ' ' })
-            .collect();
-        let sign = if mark.primary { "^" } else { "-" }.repeat(mark.to - mark.from);
+        let indent: String =
+            line.chars().take(column).map(|character| if character == '\t' { '\t' } else { ' ' }).collect();
+        let sign = if mark.primary { "^" } else { "-" }.repeat((mark.to - mark.from).min(LONGEST_UNDERLINE));
         text += format!("\n{:width$} | {indent}{sign} {}", "", mark.label).trim_end();
     }
     for note in notes {

@@ -22,6 +22,9 @@ mod run_code;
 #[path = "../said.rs"]
 mod said;
 mod serve;
+#[path = "../source.rs"]
+#[expect(dead_code, reason = "only quoting is needed here")]
+mod source;
 mod toolchain;
 
 use std::path::Path;
