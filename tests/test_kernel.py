@@ -48,18 +48,24 @@ class Conformance(jupyter_kernel_test.KernelTests):
         {"text": "%generate --max", "matches": {"--max-tokens"}},
         {"text": "%nonsense ", "matches": set()},
     ]
-    complete_code_samples = ["", "# a comment", "%check notes/", "%train notes/ --epochs 3\n%status", "%train --help"]
-    incomplete_code_samples = ["%%generate -a notes", "%%generate\nWrite a note", "%train notes/ \\"]
-    invalid_code_samples = ["%nonsense", "%train", "%generate 'open", "%%nonsense notes/\n"]
+    complete_code_samples = ["", "# a comment", "%check notes/", "%train notes/ --epochs 3\n%status", "%train --help", "1 + 1"]
+    incomplete_code_samples = ["%%generate -a notes", "%%generate\nWrite a note", "%train notes/ \\", "fn f() {", 'println!("']
+    invalid_code_samples = ["%nonsense", "%train", "%generate 'open", "%%nonsense notes/\n", "f(1))"]
     code_inspect_sample = "%train"
 
-    code_execute_result = [{"code": "# one"}, {"code": "# another one"}, {"code": "%help check"}]
-    code_history_pattern = "# an*"
+    code_hello_world = 'println!("hello, world")'
+    code_stderr = 'eprintln!("oh")'
+    code_page_something = 'hotplate::page("a long text")'
+    code_clear_output = "hotplate::clear_output(false)"
+    code_execute_result = [{"code": "6 * 7", "result": "42"}, {"code": "6 * 8", "result": "48"}]
+    code_history_pattern = "6 ?*7"
     supported_history_operations = ("tail", "range", "search")
-    # Commands show things; no cell has a value. The samples above are the history's.
-    test_execute_result = None
-    # These wait for cells in a language of their own.
-    test_execute_stdout = test_execute_stderr = test_pager = test_clear_output = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # The first Rust cell starts a compiler, which takes longer than a test waits.
+        cls.kc.execute_interactive("1", timeout=120)
 
 
 class Welcome(jupyter_kernel_test.IopubWelcomeTests):

@@ -32,7 +32,14 @@ impl<'a, 'b> RustHost<'a, 'b> {
         let Some(execution_count) = self.runner.count.filter(|_| !is_nothing) else { return };
         let forms = value.iter().map(|(mime, data)| (mime.as_str(), data.as_bytes()));
         let data = media(forms);
-        self.runner.screen.publish(ExecuteResult { execution_count, data, ..ExecuteResult::default() });
+        // Left out, it would be null, and the message specification wants an object.
+        let transient = Some(Transient { display_id: None });
+        self.runner.screen.publish(ExecuteResult {
+            execution_count,
+            data,
+            transient,
+            ..ExecuteResult::default()
+        });
     }
 
     /// The texts that the model wrote. Nothing is shown.

@@ -103,3 +103,18 @@ fn a_taken_port_and_a_bad_file_are_named() {
     let bad = said("{");
     assert!(bad.contains("connection.json"), "{bad}");
 }
+
+#[test]
+fn the_kernel_is_small_and_links_no_tensors() {
+    let size = std::fs::metadata(env!("CARGO_BIN_EXE_hotplate-kernel")).unwrap().len();
+    assert!(size < 10_000_000, "{size} bytes");
+    let cargo = std::env::var("CARGO").unwrap_or("cargo".to_owned());
+    let tree = Command::new(cargo)
+        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--package", "hotplate-kernel"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let crates = String::from_utf8(tree.stdout).unwrap();
+    assert!(crates.contains("zmq ") && !crates.contains("candle"), "{crates}");
+}

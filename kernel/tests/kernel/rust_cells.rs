@@ -26,6 +26,7 @@ fn value(front_end: &mut FrontEnd, code: &str) -> String {
     let [result] = &outputs[..] else { panic!("{code}: {outputs:?}") };
     assert_eq!(result.kind(), "execute_result", "{code}");
     assert!(result.content["execution_count"].as_u64().unwrap() > 0);
+    assert_eq!(result.content["transient"], json!({}));
     result.content["data"]["text/plain"].as_str().unwrap().to_owned()
 }
 
