@@ -14,7 +14,9 @@ from queue import Empty
 
 import jupyter_kernel_test
 import pytest
+import zmq
 from jupyter_client.manager import start_new_kernel
+from jupyter_client.session import Session
 
 from hotplate_process import REPOSITORY, Hotplate, built, wait_until
 from notebook_home import notebook_home
@@ -250,6 +252,48 @@ def test_saving_a_folder_is_watched_from_a_cell(kernel, tmp_path: Path):
     assert "watched-in-a-cell" in output[0]["content"]["data"]["text/plain"]
     reply, _ = kernel.run(f"%unwatch '{tmp_path}/watched'")
     assert reply["status"] == "ok"
+
+
+def test_a_second_client_that_subscribes_late(kernel):
+    """pyzmq's and VS Code's way: ask first, subscribe when everything else stands; several sockets on each channel."""
+    info = kernel.manager.get_connection_info()
+    session = Session(key=info["key"])
+    context = zmq.Context()
+    address = lambda channel: f"tcp://{info['ip']}:{info[channel + '_port']}"
+    shells = [context.socket(zmq.DEALER) for _ in range(2)]
+    for shell in shells:
+        shell.connect(address("shell"))
+        session.send(shell, "kernel_info_request", {})
+
+    def receive(socket) -> dict:
+        assert socket.poll(10_000), "nothing came"
+        _, frames = session.feed_identities(socket.recv_multipart())
+        return session.deserialize(frames)
+
+    for shell in shells:
+        assert receive(shell)["content"]["status"] == "ok"
+    iopubs = []
+    for _ in range(2):
+        iopub = context.socket(zmq.SUB)
+        iopub.subscribe(b"")
+        iopub.connect(address("iopub"))
+        iopubs.append(iopub)
+        first = receive(iopub)
+        assert first["msg_type"] == "iopub_welcome", first
+        assert receive(iopub)["content"]["execution_state"] == "idle"
+    content = {"code": "%help check", "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}
+    request = session.send(shells[1], "execute_request", content)
+    reply = receive(shells[1])
+    assert (reply["msg_type"], reply["parent_header"]["msg_id"]) == ("execute_reply", request["header"]["msg_id"])
+    assert not shells[0].poll(100), "a reply went to a socket that has not asked"
+    for iopub in iopubs:
+        seen = []
+        while "idle" not in seen:
+            message = receive(iopub)
+            if message["parent_header"].get("msg_id") == request["header"]["msg_id"]:
+                seen.append(message["content"].get("execution_state", message["msg_type"]))
+        assert seen == ["busy", "execute_input", "stream", "idle"]
+    context.destroy(linger=0)
 
 
 def test_no_process_stays_behind(kernel):

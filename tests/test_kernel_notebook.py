@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import nbformat
@@ -13,7 +14,9 @@ from nbclient.exceptions import CellExecutionError
 from hotplate_process import REPOSITORY, Hotplate
 from notebook_home import notebook_home
 
-TOUR = REPOSITORY / "tests" / "notebook_tour.ipynb"
+KERNELSPEC = json.loads((REPOSITORY / "kernelspec" / "tour.ipynb").read_text())["metadata"]
+# What a person is promised.
+LONGEST = 240
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,44 +34,42 @@ def outputs(cell) -> list[dict]:
     return cell["outputs"]
 
 
-def test_the_tour(home: Hotplate):
-    notebook = nbformat.read(TOUR, as_version=4)
-    execute(notebook)
-    cells = {cell["source"].split()[0] + str(index): cell for index, cell in enumerate(notebook.cells) if cell["cell_type"] == "code"}
-    check, plan, train, before, after, lists = cells.values()
-
-    (checked,) = outputs(check)
-    assert "24 examples" in checked["data"]["text/plain"] and "text/html" in checked["data"]
-    (planned,) = outputs(plan)
-    assert "memory" in planned["data"]["text/plain"]
-
-    shown = outputs(train)
-    assert [output["output_type"] for output in shown] == ["display_data", "display_data"], "updates replace, not add"
-    end = shown[1]["data"]
-    assert "notes version 1 is ready" in end["text/plain"]
-    assert "<svg" in end["text/html"] and "width:100.0%" in end["text/html"]
-
-    written = []
-    for cell in (before, after):
-        streams = outputs(cell)
-        assert {(stream["output_type"], stream["name"]) for stream in streams} == {("stream", "stdout")}
-        written.append("".join(stream["text"] for stream in streams))
-        assert written[-1].strip()
-    assert written[0] != written[1], "the adapter changes nothing"
-
-    adapters, models, status = outputs(lists)
-    assert "notes" in adapters["data"]["text/plain"] and "<table" in adapters["data"]["text/html"]
-    assert "hotplate-tiny" in models["data"]["text/plain"]
-    assert "Home:" in status["data"]["text/plain"]
+@pytest.mark.parametrize("name", ["tour.ipynb", "tour.zh.ipynb"])
+def test_the_tour(name: str, home: Hotplate):
+    notebook = nbformat.read(REPOSITORY / "kernelspec" / name, as_version=4)
     nbformat.validate(notebook)
+    start = time.monotonic()
+    execute(notebook)
+    assert time.monotonic() - start < LONGEST
+    cells = [(cell["source"], outputs(cell)) for cell in notebook.cells if cell["cell_type"] == "code"]
+    assert all(shown for _, shown in cells)
+
+    def cell(begin: str) -> list[dict]:
+        return next(shown for source, shown in cells if source.startswith(begin))
+
+    folder = "tour-notes" if name == "tour.ipynb" else "tour-notes-zh"
+    texts = lambda shown: [output["data"]["text/plain"] for output in shown if "data" in output]
+    assert "1 finding" in texts(cell("%check"))[0], "the broken record"
+    assert "cell.jsonl:3" in texts(cell("%%check"))[0]
+    assert f"{folder} version 1 is ready" in texts(cell("%%train"))[1]
+    html = cell("%%train")[1]["data"]["text/html"]
+    assert "<svg" in html and "width:100.0%" in html
+    (compared,) = texts(cell("%%compare"))
+    assert f"{folder}@1" in compared and "no measurement" in compared
+    assert "4 of 4 (seed 4" in texts(cell("%generate --n 4"))[0]
+    saved = texts(next(shown for source, shown in cells if "night-market" in source))
+    assert f"{folder} version 2 is ready" in saved[-1]
+    assert f"{folder} by version" in texts(cell("%adapters"))[0]
+    assert "version 1 now" in texts(cell("%rollback"))[0]
+    assert (Path.cwd() / ("tour-adapter" if name == "tour.ipynb" else "tour-adapter-zh") / "adapter_config.json").is_file()
     # The kernel and the command line see the same daemon.
-    assert [adapter["name"] for adapter in home.json("adapters")["adapters"]] == ["notes"]
+    assert folder in [adapter["name"] for adapter in home.json("adapters")["adapters"]]
 
 
 def test_a_notebook_stops_at_its_first_error():
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(source) for source in ["%help", "%check nowhere/", "%status"]],
-        metadata=json.loads(TOUR.read_text())["metadata"],
+        metadata=KERNELSPEC,
     )
     with pytest.raises(CellExecutionError, match="nowhere"):
         execute(notebook)

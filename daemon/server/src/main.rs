@@ -6,6 +6,7 @@ mod bench;
 mod cli;
 mod daemon;
 mod demo;
+mod lab;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let ended = match line.action {
         Action::Client(command) => cli::run(command),
         Action::Demo(args) => demo::run(&args),
+        Action::Lab(args) => lab::run(&args),
         Action::Bench(args) => bench::run(&args),
         Action::Daemon(_) => daemon::run().map_err(Ending::Failed),
     };

@@ -119,8 +119,8 @@ impl Curve {
         }
         let _ = write!(
             svg,
-            "<text x=\"{LEFT}\" y=\"12\" style=\"fill:{ACCENT}\">— loss on what it learns</text>\
-             <text x=\"{}\" y=\"12\" style=\"fill:{SECOND}\">- - loss on texts it has not seen</text></svg>",
+            "<text x=\"{LEFT}\" y=\"12\" fill=\"currentColor\"><tspan style=\"fill:{ACCENT}\">— </tspan>loss on what it learns</text>\
+             <text x=\"{}\" y=\"12\" fill=\"currentColor\"><tspan style=\"fill:{SECOND}\">- - </tspan>loss on texts it has not seen</text></svg>",
             LEFT + 170.0
         );
         svg

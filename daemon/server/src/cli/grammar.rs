@@ -1,16 +1,18 @@
-//! The words behind `hotplate` in a shell: the commands that every front end has, and the three that only a shell
-//! has.
+//! The words behind `hotplate` in a shell: the commands that every front end has, and those that only a shell has.
 
 use clap::{Args, Parser, Subcommand};
 use hotplate_client::command::Command;
 
 use crate::bench::BenchArgs;
 use crate::demo::DemoArgs;
+use crate::lab::LabArgs;
 
 /// Keeps base models warm and adapters fresh: save a file, and the model writes a little more like you
 #[derive(Parser)]
 #[command(name = "hotplate", version, arg_required_else_help = true)]
-#[command(after_help = "Start here:\n  hotplate demo\n\nEach command explains itself: hotplate train --help")]
+#[command(
+    after_help = "Start here:\n  hotplate demo\n  hotplate lab\n\nEach command explains itself: hotplate train --help"
+)]
 pub(crate) struct Line {
     #[command(subcommand)]
     pub(crate) action: Action,
@@ -20,6 +22,7 @@ pub(crate) struct Line {
 #[expect(clippy::large_enum_variant, reason = "there is one of them, and it lives for a moment")]
 pub(crate) enum Action {
     Demo(DemoArgs),
+    Lab(LabArgs),
     #[command(flatten)]
     Client(Command),
     Bench(BenchArgs),

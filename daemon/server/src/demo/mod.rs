@@ -23,7 +23,8 @@ use samples::Samples;
 use score::Score;
 use speaker::Speaker;
 use stage::Stage;
-use tongue::{Part, Tongue};
+use tongue::Part;
+pub(crate) use tongue::Tongue;
 
 /// See the whole path in two minutes: check, train, save a file, and the model follows
 ///
