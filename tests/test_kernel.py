@@ -267,8 +267,10 @@ def test_a_second_client_that_subscribes_late(kernel):
 
     def receive(socket) -> dict:
         assert socket.poll(10_000), "nothing came"
-        _, frames = session.feed_identities(socket.recv_multipart())
-        return session.deserialize(frames)
+        # One of its own: a session takes the same broadcast, read from a second socket, for a replay.
+        reader = Session(key=info["key"])
+        _, frames = reader.feed_identities(socket.recv_multipart())
+        return reader.deserialize(frames)
 
     for shell in shells:
         assert receive(shell)["content"]["status"] == "ok"

@@ -12,6 +12,22 @@ pub(crate) enum CellCommand {
     Client(Command),
     Examples(ExamplesArgs),
     Use(UseArgs),
+    Clear(ClearArgs),
+}
+
+/// Take away what the cell has shown so far
+///
+/// For a cell of several commands of which only the last is worth looking at.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "Examples:
+  # Only what is there in the end
+  %train notes/
+  %clear
+  %adapters")]
+pub(crate) struct ClearArgs {
+    /// Leave it until there is something new in its place
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Put the texts below it into a folder, as a new file of examples

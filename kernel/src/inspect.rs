@@ -43,7 +43,7 @@ fn help_for(line: &str) -> Option<String> {
 }
 
 /// The grammar's own help; with an empty name, the list of commands. `None`: there is no such command.
-fn help(name: &str) -> Option<String> {
+pub(crate) fn help(name: &str) -> Option<String> {
     if !name.is_empty() && !command_names().iter().any(|known| known == name) {
         return None;
     }

@@ -8,7 +8,7 @@ use hotplate_client::{
     perform::pull,
 };
 
-use jupyter_protocol::{ExecutionCount, Payload};
+use jupyter_protocol::{ClearOutput, ExecutionCount, MediaType, Payload};
 
 use crate::cell::{Cell, CellProblem, Code, Line, Piece};
 use crate::chosen::Chosen;
@@ -167,6 +167,14 @@ impl Runner<'_> {
             Ok(Task::Use(args)) => self.with_painter(false, |runner, painter| {
                 Ok(text_cells::choose(runner.chosen, runner.daemon, &args, runner.folder, painter)?)
             }),
+            Ok(Task::Clear(args)) => {
+                self.screen.publish(ClearOutput { wait: args.wait });
+                Ok(())
+            }
+            Ok(Task::Page(help)) => {
+                self.payload.push(Payload::Page { data: MediaType::Plain(help).into(), start: 0 });
+                Ok(())
+            }
             Ok(Task::CheckText { mut args, text }) => {
                 self.chosen.fill_in_base(&mut args.base);
                 self.with_painter(args.output.json, |runner, painter| {

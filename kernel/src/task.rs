@@ -4,13 +4,17 @@ use hotplate_client::command::{CheckArgs, Command, GrammarError};
 use toml::de::{DeTable, DeValue};
 
 use crate::cell::TextCommand;
-use crate::command::{CellCommand, ExamplesArgs, UseArgs, parse_line, parse_words};
+use crate::command::{CellCommand, ClearArgs, ExamplesArgs, UseArgs, parse_line, parse_words};
+use crate::inspect;
 
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one of them, and it lives for a moment")]
 pub(crate) enum Task {
     Client(Command),
     Use(UseArgs),
+    Clear(ClearArgs),
+    /// Help, beside the cell and not in it.
+    Page(String),
     WriteExamples {
         args: ExamplesArgs,
         text: String,
@@ -46,10 +50,14 @@ pub(crate) enum TaskProblem {
 
 /// `text` is what stands behind the `%`.
 pub(crate) fn of_line(text: &str) -> Result<Task, TaskProblem> {
+    if let Some(help) = text.strip_suffix('?').and_then(inspect::help) {
+        return Ok(Task::Page(help));
+    }
     match parse_line(text)? {
         CellCommand::Client(Command::Generate(args)) if args.wants_stdin() => Err(TaskProblem::NoStdin),
         CellCommand::Client(command) => Ok(Task::Client(command)),
         CellCommand::Use(args) => Ok(Task::Use(args)),
+        CellCommand::Clear(args) => Ok(Task::Clear(args)),
         CellCommand::Examples(args) => Err(TaskProblem::NoExamples(args.folder.display().to_string())),
     }
 }
@@ -93,6 +101,7 @@ pub(crate) fn of_text(command: TextCommand, head: &str, text: &str) -> Result<Ta
             CellCommand::Client(command) => Ok(Task::Client(command)),
             CellCommand::Examples(args) => Ok(Task::WriteExamples { args, text: text.to_owned() }),
             CellCommand::Use(args) => Ok(Task::Use(args)),
+            CellCommand::Clear(args) => Ok(Task::Clear(args)),
         },
     }
 }
@@ -218,5 +227,8 @@ mod tests {
         ));
         assert!(matches!(of_line("examples notes/"), Err(TaskProblem::NoExamples(_))));
         assert!(matches!(of_line("generate -"), Err(TaskProblem::NoStdin)));
+        assert!(matches!(of_line("train?"), Ok(Task::Page(help)) if help.contains("Usage: %train")));
+        assert!(matches!(of_line("?"), Ok(Task::Page(help)) if help.contains("%train")));
+        assert!(matches!(of_line("generate why?"), Ok(Task::Client(Command::Generate(_)))));
     }
 }

@@ -218,3 +218,19 @@ fn an_interrupt_ends_a_question() {
     front_end.answer(&question, "n");
     assert_eq!(front_end.outcome(&id, code).1["ename"], "NotAgreed");
 }
+
+#[test]
+fn help_beside_the_cell_and_a_cell_cleared() {
+    let kernel = Kernel::start();
+    let mut front_end = kernel.front_end();
+    let id = front_end.execute("%train?");
+    let (outputs, reply) = front_end.outcome(&id, "%train?");
+    assert!(outputs.is_empty(), "{outputs:?}");
+    assert_eq!((&reply["payload"][0]["source"], &reply["payload"][0]["start"]), (&json!("page"), &json!(0)));
+    assert!(reply["payload"][0]["data"]["text/plain"].as_str().unwrap().contains("Usage: %train"));
+
+    let outputs = front_end.run("%help check\n%clear --wait\n%help train");
+    let kinds: Vec<&str> = outputs.iter().map(Message::kind).collect();
+    assert_eq!(kinds, ["stream", "clear_output", "stream"]);
+    assert_eq!(outputs[1].content, json!({"wait": true}));
+}

@@ -70,6 +70,7 @@ fn open(args: &LabArgs) -> anyhow::Result<()> {
 
     let mut command = jupyter.command();
     command.arg(laid.name()).current_dir(&folder).env("HOTPLATE_BIN", this_program()?);
+    command.env("JUPYTER_CONFIG_PATH", settings(&home)?);
     if args.no_browser {
         command.arg("--no-browser");
     }
@@ -109,6 +110,23 @@ fn kernel_program() -> anyhow::Result<PathBuf> {
             beside.display()
         )
     })
+}
+
+/// JupyterLab opens .jsonl in a viewer that takes one JSON value and fails on the second line; a finding's link should lead into
+/// the editor. A default of ours, below whatever the person has set, and only where JupyterLab is started from here.
+const SETTINGS: &str =
+    r#"{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"jsonl": "Editor"}}}"#;
+
+/// Where JupyterLab looks for settings: ours first, then what was there.
+fn settings(home: &Home) -> anyhow::Result<OsString> {
+    let folder = home.root().join("jupyter-settings");
+    let file = folder.join("labconfig/default_setting_overrides.json");
+    std::fs::create_dir_all(folder.join("labconfig"))
+        .and_then(|()| std::fs::write(&file, SETTINGS))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let before = env::var_os("JUPYTER_CONFIG_PATH").unwrap_or_default();
+    let all = std::iter::once(folder).chain(env::split_paths(&before));
+    env::join_paths(all).context("the path of Hotplate's folder has a colon in it")
 }
 
 fn install_kernel(kernel: &Path, jupyter: &Jupyter) -> anyhow::Result<()> {
