@@ -30,6 +30,7 @@ pub(crate) struct Words {
     pub whole: bool,
 }
 
+const OFFLINE: &str = "Rust cells are offline until a cell says otherwise: `:offline 0` in a line above lets cargo fetch crates.";
 const ALL_LOST: &str = "all variables, functions and dependencies of Rust cells are lost; the next Rust cell starts anew, so run the earlier ones again";
 
 impl RustFailure {
@@ -72,7 +73,11 @@ fn of_cell(failure: &Failure) -> Words {
     let words = |name, message: String| Words { name, message, details: Vec::new(), whole: false };
     match failure {
         Failure::Compile { message, report } => {
-            Words { name: "CompileError", message: message.clone(), details: report.clone(), whole: true }
+            let mut details = report.clone();
+            if message.contains("--offline") {
+                details.push(OFFLINE.to_owned());
+            }
+            Words { name: "CompileError", message: message.clone(), details, whole: true }
         }
         Failure::Panicked { message, place } => {
             let details = place.iter().map(|place| format!("  at {place}")).collect();

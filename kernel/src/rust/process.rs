@@ -16,6 +16,8 @@ use super::said::{Asked, Said};
 pub(crate) const PROGRAM_VARIABLE: &str = "HOTPLATE_RUST_CELLS_BIN";
 /// Where evcxr builds; it would take a folder of its own, and leave it behind when it is killed.
 const EVCXR_FOLDER: &str = "EVCXR_TMPDIR";
+/// Where rust-analyzer looks for the standard library's sources first. The other program puts them there.
+const SOURCES: &str = "RUST_SRC_PATH";
 /// What has been said and not been taken yet. Whoever says more has to wait.
 const WAITING: usize = 64;
 /// A program that does not end by itself within this time is killed.
@@ -48,6 +50,9 @@ impl Process {
         let program = find_program()?;
         let folder = env::temp_dir().join(format!("hotplate-rust-{}", uuid::Uuid::new_v4().simple()));
         let mut command = Command::new(program);
+        if env::var_os(SOURCES).is_none() {
+            command.env(SOURCES, folder.join("library"));
+        }
         command
             .arg("serve")
             .arg(&folder)

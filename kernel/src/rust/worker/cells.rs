@@ -28,6 +28,7 @@ impl Cells {
     /// Takes seconds: evcxr compiles something to see whether that works.
     pub(crate) fn start(folder: &Path, kernel: Kernel) -> Result<Cells, StartProblem> {
         toolchain::check()?;
+        toolchain::link_sources(folder).map_err(|error| StartProblem::Other(error.to_string()))?;
         let helper = helper_crate::write(folder).map_err(|error| StartProblem::Other(error.to_string()))?;
         let program = std::env::current_exe().map_err(|error| StartProblem::Other(error.to_string()))?;
         let mut between = std::process::Command::new(program);
