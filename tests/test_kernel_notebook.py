@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
 
 from hotplate_process import REPOSITORY, Hotplate
 from notebook_home import notebook_home
@@ -62,6 +63,9 @@ def test_the_tour(name: str, home: Hotplate):
     assert f"{folder} by version" in texts(cell("%adapters"))[0]
     assert "version 1 now" in texts(cell("%rollback"))[0]
     assert (Path.cwd() / ("tour-adapter" if name == "tour.ipynb" else "tour-adapter-zh") / "adapter_config.json").is_file()
+    # The same as a page that is handed on, without a kernel or JupyterLab behind it.
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    assert page.count("<polyline") >= 6 and "held-out loss by version" in page
     # The kernel and the command line see the same daemon.
     assert folder in [adapter["name"] for adapter in home.json("adapters")["adapters"]]
 
