@@ -286,7 +286,8 @@ fn a_second_interrupt_ends_the_program() {
     front_end.busy(&id);
     front_end.iopub("execute_input");
     interrupt(&mut front_end);
-    thread::sleep(Duration::from_millis(500));
+    // Two at once would be one.
+    thread::sleep(Duration::from_millis(1500));
     interrupt(&mut front_end);
     let outputs = rest_of_cell(&mut front_end, &id);
     let error = outputs.last().unwrap();
