@@ -594,22 +594,21 @@ impl BlockBackward<'_> {
     /// Through a linear layer whose input was `x`.
     fn unproject(&mut self, linear: Linear, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let layer = self.decoder.blocks[self.layer].linear(linear);
-        let dx = layer.backward(dy)?;
         match self.learner {
             Learner::Weights => {
                 self.slots.push((Slot::Weight(linear), FrozenLinear::weight_gradient(x, dy)?));
                 if layer.bias().is_some() {
                     self.slots.push((Slot::Bias(linear), dy.sum(0)?));
                 }
-                Ok(dx)
+                layer.backward(dy)
             }
             Learner::Adapter(pairs) => match (pairs.get(linear), &self.kept.thin[linear as usize]) {
                 (Some(pair), Some(thin)) => {
                     let gradients = match self.context.dropout_of(self.layer, linear) {
-                        None => low_rank::backward_added(dx, x, thin, dy, pair)?,
+                        None => low_rank::adapted_backward(layer, x, thin, dy, pair)?,
                         Some(dropout) => {
                             let inner = low_rank::backward(&dropout.apply(x)?, thin, dy, pair)?;
-                            let dx = add(&dx, &dropout.apply(&inner.dx)?)?;
+                            let dx = add(&layer.backward(dy)?, &dropout.apply(&inner.dx)?)?;
                             low_rank::LowRankGradients { dx, ..inner }
                         }
                     };
@@ -617,7 +616,7 @@ impl BlockBackward<'_> {
                     self.slots.push((Slot::LoraB(linear), gradients.db));
                     Ok(gradients.dx)
                 }
-                _ => Ok(dx),
+                _ => layer.backward(dy),
             },
         }
     }

@@ -9,9 +9,8 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor};
 
-use super::add::add;
-use super::host::{HostSlice, on_host};
-use super::matmul::{self, Matrix, Start, Stored};
+use super::host::{HostRead, HostSlice, on_host};
+use super::matmul::{self, Extra, Matrix, Order, Stored};
 
 #[derive(Debug, Clone)]
 pub struct FrozenLinear {
@@ -53,63 +52,87 @@ impl FrozenLinear {
 
     /// `x: [tokens, in]` to `[tokens, out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_part(x, 0..self.outputs())
+        self.multiply(x, 0..self.outputs(), None)
     }
 
     /// The outputs of `range` alone, `[tokens, range]`.
     pub fn forward_part(&self, x: &Tensor, range: Range<usize>) -> Result<Tensor> {
+        self.multiply(x, range, None)
+    }
+
+    /// `forward(x) + thin b^T` in one pass over the result: `thin: [tokens, r]`, `b: [out, r]`.
+    pub(crate) fn forward_adapted(&self, x: &Tensor, thin: &Tensor, b: &Tensor) -> Result<Tensor> {
+        self.multiply(x, 0..self.outputs(), Some((thin, b)))
+    }
+
+    fn multiply(
+        &self,
+        x: &Tensor,
+        range: Range<usize>,
+        beside: Option<(&Tensor, &Tensor)>,
+    ) -> Result<Tensor> {
         let outputs = range.len();
         let weight = self.weight.narrow(0, range.start, outputs)?;
         let bias = self.bias.as_ref().map(|bias| bias.narrow(0, range.start, outputs)).transpose()?;
         if !self.kernels_apply(x) {
-            let y = x.matmul(&weight.to_dtype(x.dtype())?.t()?)?;
+            let mut y = x.matmul(&weight.to_dtype(x.dtype())?.t()?)?;
+            if let Some((thin, b)) = beside {
+                y = y.add(&thin.matmul(&b.t()?)?)?;
+            }
             return match bias {
                 Some(bias) => y.broadcast_add(&bias),
                 None => Ok(y),
             };
         }
         let (rows, inputs) = self.check(x, self.inputs())?;
-        let x = HostSlice::new(x)?;
-        let x = x.read()?;
-        let bias = bias.as_ref().map(HostSlice::new).transpose()?;
-        let bias = bias.as_ref().map(HostSlice::read).transpose()?;
-        let y =
-            with_values(&weight, Forward { x: &x, shape: (rows, inputs, outputs), bias: bias.as_deref() })?;
+        let beside = beside.map(|(thin, b)| Beside::new(thin, b, (rows, outputs), 0)).transpose()?;
+        let beside = beside.as_ref().map(Beside::read).transpose()?;
+        let (x, bias) = (HostSlice::new(x)?, bias.as_ref().map(HostSlice::new).transpose()?);
+        let (x, bias) = (x.read()?, bias.as_ref().map(HostSlice::read).transpose()?);
+        let extra = beside.as_ref().map(|beside| beside.extra(Order::Columns));
+        let shape = (rows, inputs, outputs);
+        let y = with_values(&weight, Forward { x: &x, shape, extra, bias: bias.as_deref() })?;
         Tensor::from_vec(y, (rows, outputs), weight.device())
-    }
-
-    /// `onto + forward(x)` in one pass over the result, `onto: [tokens, out]`.
-    pub fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
-        if self.bias.is_some() || !self.kernels_apply(x) || !on_host(onto) {
-            return add(onto, &self.forward(x)?);
-        }
-        let (rows, inputs) = self.check(x, self.inputs())?;
-        let outputs = self.outputs();
-        if onto.dims() != [rows, outputs] {
-            candle_core::bail!("{rows} rows of {outputs} cannot be added to a shape of {:?}", onto.dims());
-        }
-        let (x, onto) = (HostSlice::new(x)?, HostSlice::new(onto)?);
-        let (x, mut y) = (x.read()?, onto.read()?.to_vec());
-        with_values(&self.weight, Onto { y: &mut y, x: &x, shape: (rows, inputs, outputs) })?;
-        Tensor::from_vec(y, (rows, outputs), self.weight.device())
     }
 
     /// `dy: [tokens, out]` to `dx: [tokens, in]`.
     pub fn backward(&self, dy: &Tensor) -> Result<Tensor> {
-        self.backward_part(dy, 0..self.outputs())
+        self.multiply_back(dy, 0..self.outputs(), None)
     }
 
     /// What the outputs of `range` alone give: `dy: [tokens, range]` to `[tokens, in]`.
     pub fn backward_part(&self, dy: &Tensor, range: Range<usize>) -> Result<Tensor> {
+        self.multiply_back(dy, range, None)
+    }
+
+    /// `backward(dy) + dthin a` in one pass over the result: `dthin: [tokens, r]`, `a: [r, in]`.
+    pub(crate) fn backward_adapted(&self, dy: &Tensor, dthin: &Tensor, a: &Tensor) -> Result<Tensor> {
+        self.multiply_back(dy, 0..self.outputs(), Some((dthin, a)))
+    }
+
+    fn multiply_back(
+        &self,
+        dy: &Tensor,
+        range: Range<usize>,
+        beside: Option<(&Tensor, &Tensor)>,
+    ) -> Result<Tensor> {
         let outputs = range.len();
         let weight = self.weight.narrow(0, range.start, outputs)?;
         if !self.kernels_apply(dy) {
-            return dy.matmul(&weight.to_dtype(dy.dtype())?);
+            let dx = dy.matmul(&weight.to_dtype(dy.dtype())?)?;
+            return match beside {
+                Some((dthin, a)) => dx.add(&dthin.matmul(a)?),
+                None => Ok(dx),
+            };
         }
         let (rows, _) = self.check(dy, outputs)?;
         let inputs = self.inputs();
+        let beside = beside.map(|(dthin, a)| Beside::new(dthin, a, (rows, inputs), 1)).transpose()?;
+        let beside = beside.as_ref().map(Beside::read).transpose()?;
         let dy = HostSlice::new(dy)?;
-        let dx = with_values(&weight, Backward { dy: &dy.read()?, shape: (rows, outputs, inputs) })?;
+        let extra = beside.as_ref().map(|beside| beside.extra(Order::Rows));
+        let shape = (rows, outputs, inputs);
+        let dx = with_values(&weight, Backward { dy: &dy.read()?, shape, extra })?;
         Tensor::from_vec(dx, (rows, inputs), weight.device())
     }
 
@@ -157,6 +180,51 @@ impl FrozenLinear {
     }
 }
 
+/// A thin product beside the layer's own: `[rows, r]` and a factor that is `columns` long in dimension `along`, `r` in the other one.
+struct Beside {
+    rank: usize,
+    columns: usize,
+    thin: HostSlice,
+    factor: HostSlice,
+}
+
+struct BesideRead<'a> {
+    rank: usize,
+    columns: usize,
+    thin: HostRead<'a>,
+    factor: HostRead<'a>,
+}
+
+impl Beside {
+    fn new(thin: &Tensor, factor: &Tensor, (rows, columns): (usize, usize), along: usize) -> Result<Self> {
+        let rank = thin.dim(1)?;
+        let fits = if along == 0 { [columns, rank] } else { [rank, columns] };
+        if thin.dim(0)? != rows || factor.dims() != fits {
+            let (thin, factor) = (thin.dims(), factor.dims());
+            candle_core::bail!(
+                "factors of shapes {thin:?} and {factor:?} do not fit {rows} rows of {columns}"
+            );
+        }
+        Ok(Self { rank, columns, thin: HostSlice::new(thin)?, factor: HostSlice::new(factor)? })
+    }
+
+    fn read(&self) -> Result<BesideRead<'_>> {
+        let (rank, columns) = (self.rank, self.columns);
+        Ok(BesideRead { rank, columns, thin: self.thin.read()?, factor: self.factor.read()? })
+    }
+}
+
+impl BesideRead<'_> {
+    /// `order`: how the factor lies, seen as `[r, columns]`.
+    fn extra(&self, order: Order) -> Extra<'_> {
+        let right = match order {
+            Order::Rows => Matrix::rows(&self.factor, self.columns),
+            Order::Columns => Matrix::rows(&self.factor, self.rank).transposed(),
+        };
+        Extra { inner: self.rank, left: Matrix::rows(&self.thin, self.rank), right }
+    }
+}
+
 /// What is done with a weight's values, whatever their type.
 trait Work {
     type Output;
@@ -181,6 +249,7 @@ fn with_values<W: Work>(weight: &Tensor, work: W) -> Result<W::Output> {
 struct Forward<'a> {
     x: &'a [f32],
     shape: (usize, usize, usize),
+    extra: Option<Extra<'a>>,
     bias: Option<&'a [f32]>,
 }
 
@@ -190,25 +259,7 @@ impl Work for Forward<'_> {
     fn run<E: Stored>(self, weight: &[E]) -> Vec<f32> {
         let inputs = self.shape.1;
         let right = Matrix::rows(weight, inputs).transposed();
-        matmul::new_product(self.shape, Matrix::rows(self.x, inputs), right, self.bias)
-    }
-}
-
-/// `y += x W^T`
-struct Onto<'a> {
-    y: &'a mut [f32],
-    x: &'a [f32],
-    shape: (usize, usize, usize),
-}
-
-impl Work for Onto<'_> {
-    type Output = ();
-
-    fn run<E: Stored>(self, weight: &[E]) {
-        let (_, inputs, outputs) = self.shape;
-        let right = Matrix::rows(weight, inputs).transposed();
-        let left = Matrix::rows(self.x, inputs);
-        matmul::product(self.shape, (self.y, outputs), left, right, Start::Target);
+        matmul::new_product_with(self.shape, Matrix::rows(self.x, inputs), right, self.extra, self.bias)
     }
 }
 
@@ -216,6 +267,7 @@ impl Work for Onto<'_> {
 struct Backward<'a> {
     dy: &'a [f32],
     shape: (usize, usize, usize),
+    extra: Option<Extra<'a>>,
 }
 
 impl Work for Backward<'_> {
@@ -224,7 +276,7 @@ impl Work for Backward<'_> {
     fn run<E: Stored>(self, weight: &[E]) -> Vec<f32> {
         let (_, outputs, inputs) = self.shape;
         let left = Matrix::rows(self.dy, outputs);
-        matmul::new_product(self.shape, left, Matrix::rows(weight, inputs), None)
+        matmul::new_product_with(self.shape, left, Matrix::rows(weight, inputs), self.extra, None)
     }
 }
 
@@ -257,11 +309,15 @@ mod tests {
                 assert!(distance(&layer.forward(&x).unwrap(), &y) < 1e-5);
                 let part = layer.forward_part(&x, 11..46).unwrap();
                 assert!(distance(&part, &y.narrow(1, 11, 35).unwrap()) < 1e-5);
-                let onto = layer.forward_onto(&x, &dy).unwrap();
-                assert!(distance(&onto, &(&dy + &y).unwrap()) < 1e-5);
-                let plain = FrozenLinear::new(layer.weight().clone(), None);
-                let onto = plain.forward_onto(&x, &dy).unwrap();
-                assert!(distance(&onto, &(&dy + plain.forward(&x).unwrap()).unwrap()) < 1e-5);
+                for rank in [1, 16, 70] {
+                    let (thin, a, b) =
+                        (random(&[tokens, rank], 5), random(&[rank, 33], 6), random(&[70, rank], 7));
+                    let beside = thin.matmul(&b.t().unwrap()).unwrap();
+                    let adapted = layer.forward_adapted(&x, &thin, &b).unwrap();
+                    assert!(distance(&adapted, &(&y + beside).unwrap()) < 1e-5);
+                    let dx = (dy.matmul(&w).unwrap() + thin.matmul(&a).unwrap()).unwrap();
+                    assert!(distance(&layer.backward_adapted(&dy, &thin, &a).unwrap(), &dx) < 1e-5);
+                }
                 assert!(distance(&layer.backward(&dy).unwrap(), &dy.matmul(&w).unwrap()) < 1e-5);
                 let narrow = dy.narrow(1, 11, 35).unwrap();
                 let part = layer.backward_part(&narrow, 11..46).unwrap();
@@ -290,7 +346,11 @@ mod tests {
     fn shapes_that_do_not_fit_are_errors() {
         let layer = FrozenLinear::new(random(&[3, 7], 1), None);
         assert!(layer.forward(&random(&[2, 6], 1)).is_err());
-        assert!(layer.forward_onto(&random(&[2, 7], 1), &random(&[3, 2], 1)).is_err());
+        let (thin, b) = (random(&[2, 2], 1), random(&[3, 2], 1));
+        assert!(layer.forward_adapted(&random(&[2, 7], 1), &thin, &b).is_ok());
+        assert!(layer.forward_adapted(&random(&[2, 7], 1), &random(&[1, 2], 1), &b).is_err());
+        assert!(layer.forward_adapted(&random(&[2, 7], 1), &thin, &random(&[7, 2], 1)).is_err());
+        assert!(layer.backward_adapted(&random(&[2, 3], 1), &thin, &b).is_err());
         assert!(layer.backward(&random(&[2, 7], 1)).is_err());
         assert!(layer.forward_part(&random(&[2, 7], 1), 2..4).is_err());
         assert!(FrozenLinear::weight_gradient(&random(&[2, 7], 1), &random(&[3, 3], 1)).is_err());

@@ -5,25 +5,22 @@ use candle_core::{Device, Result, Tensor};
 use super::add::add;
 use super::frozen_linear::FrozenLinear;
 use super::host::{HostSlice, change, on_host};
-use super::matmul::{Matrix, Start, new_product, product};
+use super::matmul::{Matrix, new_product};
 use crate::lora::Lora;
 
-/// A frozen layer's output with its pair, where it has one, and what backward needs of the pair.
+/// A frozen layer's output with its pair, where it has one, and what backward needs of the pair: `s * x A^T`, `[tokens, r]`.
 pub fn adapted(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result<(Tensor, Option<Tensor>)> {
-    let y = linear.forward(x)?;
-    let Some(pair) = pair else { return Ok((y, None)) };
-    if pair.dora.is_none() && on_host(x) {
-        let thin = thin(x, pair)?;
-        add_thin(&y, &thin, pair)?;
-        return Ok((y, Some(thin)));
-    }
-    let (addition, thin) = forward(x, pair)?;
-    let Some(dora) = &pair.dora else { return Ok((add(&y, &addition)?, Some(thin))) };
+    let Some(pair) = pair else { return Ok((linear.forward(x)?, None)) };
+    let thin = thin(x, &pair.a.t()?, pair.scale)?;
+    let Some(dora) = &pair.dora else {
+        return Ok((linear.forward_adapted(x, &thin, &pair.b)?, Some(thin)));
+    };
+    let y = linear.forward_adapted(x, &thin, &pair.b)?;
     let factor = dora.of_linear(pair, || Ok(linear.weight().clone()))?;
     // The bias is not part of what is brought to length.
     let y = match linear.bias() {
-        Some(bias) => y.broadcast_sub(bias)?.add(&addition)?.broadcast_mul(&factor)?.broadcast_add(bias)?,
-        None => add(&y, &addition)?.broadcast_mul(&factor)?,
+        Some(bias) => y.broadcast_sub(bias)?.broadcast_mul(&factor)?.broadcast_add(bias)?,
+        None => y.broadcast_mul(&factor)?,
     };
     Ok((y, Some(thin)))
 }
@@ -61,51 +58,55 @@ pub fn embedding_backward(
     Ok((columns.index_add(tokens, &dthin, 0)?.t()?.contiguous()?, db))
 }
 
-/// Returns the addition to the layer's output `[tokens, out]` and what backward needs: `x A^T`, `[tokens, r]`.
+/// Returns the addition to the layer's output `[tokens, out]` and what backward needs: `s * x A^T`, `[tokens, r]`.
 pub fn forward(x: &Tensor, pair: &Lora) -> Result<(Tensor, Tensor)> {
-    if on_host(x) {
-        let thin = thin(x, pair)?;
-        let y = Tensor::zeros((x.dim(0)?, pair.b.dim(0)?), x.dtype(), x.device())?;
-        add_thin(&y, &thin, pair)?;
-        return Ok((y, thin));
-    }
-    let thin = x.matmul(&pair.a.t()?)?;
-    // The scale goes onto the thin side: r columns instead of `out`.
-    let y = (&thin * pair.scale)?.matmul(&pair.b.t()?)?;
-    Ok((y, thin))
+    let thin = thin(x, &pair.a.t()?, pair.scale)?;
+    // The scale is on the thin side already: r columns instead of `out`.
+    Ok((product(&thin, &pair.b.t()?)?, thin))
 }
 
-/// `x A^T`.
-fn thin(x: &Tensor, pair: &Lora) -> Result<Tensor> {
-    let ((rows, inputs), (rank, width)) = (x.dims2()?, pair.a.dims2()?);
-    if width != inputs {
-        candle_core::bail!("a pair for {width} inputs was given {inputs}");
+/// `scale * x factor`, with a `factor` of few columns.
+fn thin(x: &Tensor, factor: &Tensor, scale: f64) -> Result<Tensor> {
+    let thin = product(x, factor)?;
+    if !on_host(&thin) {
+        return thin * scale;
     }
-    let (x, a) = (HostSlice::new(x)?, HostSlice::new(&pair.a)?);
-    let (x, a) = (x.read()?, a.read()?);
-    let a = Matrix::rows(&a, inputs).transposed();
-    let thin = new_product((rows, inputs, rank), Matrix::rows(&x, inputs), a, None);
-    Tensor::from_vec(thin, (rows, rank), &Device::Cpu)
+    change(&thin, |values| values.iter_mut().for_each(|value| *value *= scale as f32))?;
+    Ok(thin)
 }
 
-/// `y += s * thin B^T`, where `y` lies: it was just made and nobody else has it.
-fn add_thin(y: &Tensor, thin: &Tensor, pair: &Lora) -> Result<()> {
-    let ((rows, rank), (outputs, width)) = (thin.dims2()?, pair.b.dims2()?);
-    if width != rank || y.dims() != [rows, outputs] {
-        candle_core::bail!("a pair of shape {:?} cannot be added to {:?}", pair.b.dims(), y.dims());
+/// `left: [m, k]` times `right: [k, n]`, each of them contiguous or the transposition of what is.
+fn product(left: &Tensor, right: &Tensor) -> Result<Tensor> {
+    if !on_host(left) || !on_host(right) {
+        return left.matmul(right);
     }
-    let scaled = scaled(thin, pair.scale)?;
-    let b = HostSlice::new(&pair.b)?;
-    let b = b.read()?;
-    let b = Matrix::rows(&b, rank).transposed();
-    change(y, |y| {
-        product((rows, rank, outputs), (y, outputs), Matrix::rows(&scaled, rank), b, Start::Target);
-    })
+    let ((rows, inner), (height, columns)) = (left.dims2()?, right.dims2()?);
+    if height != inner {
+        candle_core::bail!("matrices of shapes {:?} and {:?} do not fit", left.dims(), right.dims());
+    }
+    let (left, right) = (Lying::new(left)?, Lying::new(right)?);
+    let (left_values, right_values) = (left.slice.read()?, right.slice.read()?);
+    let (left, right) = (left.matrix(&left_values, rows, inner), right.matrix(&right_values, inner, columns));
+    let values = new_product((rows, inner, columns), left, right, None);
+    Tensor::from_vec(values, (rows, columns), &Device::Cpu)
 }
 
-fn scaled(thin: &Tensor, scale: f64) -> Result<Vec<f32>> {
-    let thin = HostSlice::new(thin)?;
-    Ok(thin.read()?.iter().map(|value| value * scale as f32).collect())
+/// A matrix's memory without a copy, where rows or columns are close together.
+struct Lying {
+    slice: HostSlice,
+    transposed: bool,
+}
+
+impl Lying {
+    fn new(matrix: &Tensor) -> Result<Self> {
+        let transposed = !matrix.is_contiguous() && matrix.t()?.is_contiguous();
+        let slice = if transposed { HostSlice::new(&matrix.t()?)? } else { HostSlice::new(matrix)? };
+        Ok(Self { slice, transposed })
+    }
+
+    fn matrix<'a>(&self, values: &'a [f32], rows: usize, columns: usize) -> Matrix<'a, f32> {
+        if self.transposed { Matrix::rows(values, rows).transposed() } else { Matrix::rows(values, columns) }
+    }
 }
 
 /// Gradients of the factors and of the input.
@@ -118,63 +119,33 @@ pub struct LowRankGradients {
     pub dx: Tensor,
 }
 
+/// The way back of [`forward`]; `thin` is what it returned.
 pub fn backward(x: &Tensor, thin: &Tensor, dy: &Tensor, pair: &Lora) -> Result<LowRankGradients> {
-    if !on_host(x) {
-        let dthin = (dy.matmul(&pair.b)? * pair.scale)?;
-        return Ok(LowRankGradients {
-            da: dthin.t()?.matmul(x)?,
-            db: dy.t()?.matmul(&(thin * pair.scale)?)?,
-            dx: dthin.matmul(&pair.a)?,
-        });
-    }
-    backward_onto(x.zeros_like()?, x, thin, dy, pair)
+    let dthin = self::thin(dy, &pair.b, pair.scale)?;
+    let dx = product(&dthin, &pair.a)?;
+    let (da, db) = factors(x, thin, dy, &dthin)?;
+    Ok(LowRankGradients { da, db, dx })
 }
 
-/// [`backward`] with `dx` added to the input's gradient. Its memory is taken: it was just made and nobody else has it.
-pub fn backward_added(
-    dx: Tensor,
+/// The way back of [`adapted`], without DoRA: `dx` is the layer's and the pair's together.
+pub fn adapted_backward(
+    linear: &FrozenLinear,
     x: &Tensor,
     thin: &Tensor,
     dy: &Tensor,
     pair: &Lora,
 ) -> Result<LowRankGradients> {
-    if on_host(x) {
-        return backward_onto(dx, x, thin, dy, pair);
-    }
-    let inner = backward(x, thin, dy, pair)?;
-    Ok(LowRankGradients { dx: add(&dx, &inner.dx)?, ..inner })
+    let dthin = self::thin(dy, &pair.b, pair.scale)?;
+    let dx = linear.backward_adapted(dy, &dthin, &pair.a)?;
+    let (da, db) = factors(x, thin, dy, &dthin)?;
+    Ok(LowRankGradients { da, db, dx })
 }
 
-fn backward_onto(
-    dx: Tensor,
-    x: &Tensor,
-    thin: &Tensor,
-    dy: &Tensor,
-    pair: &Lora,
-) -> Result<LowRankGradients> {
-    let ((rows, inputs), (outputs, rank)) = (x.dims2()?, pair.b.dims2()?);
-    let fits = dy.dims() == [rows, outputs] && thin.dims() == [rows, rank] && pair.a.dims() == [rank, inputs];
-    if !fits || dx.dims() != x.dims() {
-        candle_core::bail!(
-            "gradients of shape {:?} do not fit a pair of shape {:?}",
-            dy.dims(),
-            pair.b.dims()
-        );
-    }
-    let thin = scaled(thin, pair.scale)?;
-    let [x, dy, a, b] = [x, dy, &pair.a, &pair.b].map(HostSlice::new);
-    let (x, dy, a, b) = (x?, dy?, a?, b?);
-    let (x, dy, a, b) = (x.read()?, dy.read()?, a.read()?, b.read()?);
-    let dy = Matrix::rows(&dy, outputs);
-    let mut dthin = new_product((rows, outputs, rank), dy, Matrix::rows(&b, rank), None);
-    dthin.iter_mut().for_each(|value| *value *= pair.scale as f32);
-    let dthin = Matrix::rows(&dthin, rank);
-    let da = new_product((rank, rows, inputs), dthin.transposed(), Matrix::rows(&x, inputs), None);
-    let db = new_product((outputs, rows, rank), dy.transposed(), Matrix::rows(&thin, rank), None);
-    let a = Matrix::rows(&a, inputs);
-    change(&dx, |dx| product((rows, rank, inputs), (dx, inputs), dthin, a, Start::Target))?;
-    let tensor = |values, rows, columns| Tensor::from_vec(values, (rows, columns), &Device::Cpu);
-    Ok(LowRankGradients { da: tensor(da, rank, inputs)?, db: tensor(db, outputs, rank)?, dx })
+/// `da: [r, in]` and `db: [out, r]`.
+fn factors(x: &Tensor, thin: &Tensor, dy: &Tensor, dthin: &Tensor) -> Result<(Tensor, Tensor)> {
+    // The long side is the left one in both: a thin right side stays in the first cache.
+    let da = product(&x.t()?, dthin)?.t()?.contiguous()?;
+    Ok((da, product(&dy.t()?, thin)?))
 }
 
 #[cfg(test)]
@@ -192,10 +163,10 @@ mod tests {
         slope(&x, &gradients.dx, &dy, |x| Ok(forward(x, &pair(&a, &b))?.0));
         slope(&a, &gradients.da, &dy, |a| Ok(forward(&x, &pair(a, &b))?.0));
         slope(&b, &gradients.db, &dy, |b| Ok(forward(&x, &pair(&a, b))?.0));
-        let before = random(&[5, 6], 5);
-        let sum = (&before + &gradients.dx).unwrap();
-        let added = backward_added(before, &x, &thin, &dy, &pair(&a, &b)).unwrap();
-        assert!(distance(&added.dx, &sum) < 1e-5 && distance(&added.db, &gradients.db) == 0.0);
+        let layer = FrozenLinear::new(random(&[4, 6], 5), None);
+        let sum = (layer.backward(&dy).unwrap() + &gradients.dx).unwrap();
+        let both = adapted_backward(&layer, &x, &thin, &dy, &pair(&a, &b)).unwrap();
+        assert!(distance(&both.dx, &sum) < 1e-5 && distance(&both.db, &gradients.db) == 0.0);
     }
 
     #[test]

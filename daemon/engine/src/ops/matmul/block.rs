@@ -30,10 +30,18 @@ pub(super) struct Sizes {
     block: usize,
 }
 
+/// From so many columns on, laying out the left side pays for itself.
+const PACKED_FROM: usize = 64;
+/// Inner length that the second product may have: it is laid out behind the first one's last stretch.
+pub(super) const EXTRA_DEPTH: usize = 64;
+/// Registers are written whole, so that the last one reaches behind what was asked for.
+const SPILL: usize = 16;
+/// Tiles that are laid out together where neighbours in memory are neighbours in a column: they fill whole registers.
+const COLUMN_TILES: usize = 4;
+/// Places of the inner length in a turn of the innermost loop.
+const UNROLLED: usize = 4;
 /// Rows whose starts are a multiple of so many bytes apart fight for one place of the cache.
 const CONFLICT: usize = 1024;
-/// Keeps the rows of a copy from that.
-const GAP: usize = 16;
 
 pub(super) const AVX2: Sizes = Sizes { rows: 6, columns: 16, depth: 320, block: 258 };
 pub(super) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 192, block: 384 };
@@ -108,30 +116,62 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: 
 ) {
     let width = 2 * L::COUNT;
     let tiles = rows.len().div_ceil(ROWS);
-    let copies = problem.left.order == Order::Columns
-        || (rows.len() > ROWS && (problem.left.stride * size_of::<f32>()).is_multiple_of(CONFLICT));
-    let copied_stride = DEPTH + GAP;
-    let copied = if copies { rows.len() * copied_stride } else { 0 };
-    let (left, right) = scratch.parts(copied, DEPTH * width);
-    assert!(left.len() >= copied && right.len() >= DEPTH * width);
+    let conflict = (problem.left.stride * size_of::<f32>()).is_multiple_of(CONFLICT);
+    let packs = columns.len() >= PACKED_FROM
+        || problem.extra.is_some()
+        || match problem.left.order {
+            Order::Rows => rows.len() > ROWS && conflict,
+            // In place, whole tiles are read.
+            Order::Columns => conflict || !rows.len().is_multiple_of(ROWS),
+        };
+    if let Some(extra) = &problem.extra {
+        assert!(extra.left.order == problem.left.order && extra.inner <= EXTRA_DEPTH);
+    }
+    let copied = if packs {
+        Layout::new(problem.left.order, ROWS, DEPTH + EXTRA_DEPTH).tile(tiles.next_multiple_of(COLUMN_TILES))
+    } else {
+        0
+    };
+    let (left, right) = scratch.parts(copied, (DEPTH + EXTRA_DEPTH) * width);
+    assert!(left.len() >= copied && right.len() >= (DEPTH + EXTRA_DEPTH) * width);
+    let (left, right) = (left.as_mut_ptr(), right.as_mut_ptr());
+    let values = problem.left.values.as_ptr();
     let stretches = problem.inner.div_ceil(DEPTH).max(1);
     let step = problem.inner.div_ceil(stretches).next_multiple_of(8).min(DEPTH);
     let mut from = 0;
     loop {
         let to = problem.inner.min(from + step);
-        let depth = to - from;
-        let (left, left_stride) = if copies {
-            let copy = left.as_mut_ptr();
-            unsafe { copy_left::<L>(&problem.left, rows.clone(), from..to, (copy, copied_stride)) };
-            (copy.cast_const(), copied_stride)
-        } else {
-            let start = rows.start * problem.left.stride + from;
-            (problem.left.values.as_ptr().wrapping_add(start), problem.left.stride)
-        };
+        let inner = to - from;
+        // The second product rides on the last stretch: its sums are in the same registers.
+        let extra = problem.extra.as_ref().filter(|_| to >= problem.inner);
+        let depth = inner + extra.map_or(0, |extra| extra.inner);
+        let layout = Layout::new(problem.left.order, ROWS, depth);
+        if packs {
+            unsafe {
+                pack_left::<L, ROWS>(&problem.left, problem.rows, rows.clone(), from..to, left, layout);
+                if let Some(extra) = extra {
+                    let left = left.wrapping_add(inner * layout.stride);
+                    pack_left::<L, ROWS>(
+                        &extra.left,
+                        problem.rows,
+                        rows.clone(),
+                        0..extra.inner,
+                        left,
+                        layout,
+                    );
+                }
+            }
+        }
         let mut column = columns.start;
         while column < columns.end {
             let count = width.min(columns.end - column);
-            unsafe { fill_right::<L, E>(&problem.right, from..to, column, count, right.as_mut_ptr()) };
+            unsafe {
+                fill_right::<L, E>(&problem.right, from..to, column, count, right);
+                if let Some(extra) = extra {
+                    let place = right.wrapping_add(inner * width);
+                    fill_right::<L, f32>(&extra.right, 0..extra.inner, column, count, place);
+                }
+            }
             let next = column + count;
             let next_count = width.min(columns.end - next);
             let mut ahead = Ahead::new(&problem.right, from..to, next, next_count, tiles);
@@ -146,16 +186,21 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: 
                         columns: count,
                         first: first_start(problem, from, column),
                     };
-                    let mut lines = [left; ROWS];
-                    for (row, line) in lines.iter_mut().enumerate() {
-                        // Behind the last row it is used again, and the result left out.
-                        let row = (tile * ROWS + row).min(rows.len() - 1);
-                        *line = left.wrapping_add(row * left_stride);
-                    }
-                    if count > L::COUNT {
-                        multiply::<L, ROWS, 2>(lines, right.as_ptr(), depth, &place);
+                    if packs {
+                        let start = left.cast_const().wrapping_add(layout.tile(tile));
+                        let side = Neighbours { start, stride: layout.stride };
+                        multiply_as_wide::<L, _, ROWS>(side, right, depth, &place);
+                    } else if problem.left.order == Order::Columns {
+                        let start = values.wrapping_add(from * problem.left.stride + row);
+                        let side = Neighbours { start, stride: problem.left.stride };
+                        multiply_as_wide::<L, _, ROWS>(side, right, depth, &place);
                     } else {
-                        multiply::<L, ROWS, 1>(lines, right.as_ptr(), depth, &place);
+                        // Behind the last row it is used again, and the result left out.
+                        let side = Apart::<ROWS>(std::array::from_fn(|line| {
+                            let row = (row + line).min(rows.end - 1);
+                            values.wrapping_add(row * problem.left.stride + from)
+                        }));
+                        multiply_as_wide::<L, _, ROWS>(side, right, depth, &place);
                     }
                 }
             }
@@ -164,6 +209,60 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: 
         from = to;
         if from >= problem.inner {
             return;
+        }
+    }
+}
+
+/// Where a tile finds the left side.
+#[expect(unsafe_code, reason = "as `block`")]
+trait Side: Copy {
+    /// # Safety
+    /// `row` is one of the tile's, and `at` inside the stretch.
+    unsafe fn value(&self, row: usize, at: usize) -> f32;
+}
+
+/// Each row in memory of its own.
+#[derive(Clone, Copy)]
+struct Apart<const ROWS: usize>([*const f32; ROWS]);
+
+/// The rows' values beside each other, for each place of the inner length.
+#[derive(Clone, Copy)]
+struct Neighbours {
+    start: *const f32,
+    stride: usize,
+}
+
+#[expect(unsafe_code, reason = "as `block`")]
+impl<const ROWS: usize> Side for Apart<ROWS> {
+    #[inline(always)]
+    unsafe fn value(&self, row: usize, at: usize) -> f32 {
+        unsafe { *self.0[row].add(at) }
+    }
+}
+
+#[expect(unsafe_code, reason = "as `block`")]
+impl Side for Neighbours {
+    #[inline(always)]
+    unsafe fn value(&self, row: usize, at: usize) -> f32 {
+        unsafe { *self.start.add(at * self.stride + row) }
+    }
+}
+
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "as `block`")]
+unsafe fn multiply_as_wide<L: Lanes, S: Side, const ROWS: usize>(
+    side: S,
+    right: *const f32,
+    depth: usize,
+    place: &Place,
+) {
+    unsafe {
+        if place.columns > L::COUNT {
+            multiply::<L, S, ROWS, 2>(side, right, depth, place);
+        } else {
+            multiply::<L, S, ROWS, 1>(side, right, depth, place);
         }
     }
 }
@@ -200,11 +299,11 @@ struct Place {
 /// `ROWS` rows of the left side times a panel.
 ///
 /// # Safety
-/// Each of `lines` holds `depth` values, `right` holds `depth` rows of two registers, and `place` is inside the result.
+/// `side` has `ROWS` rows of `depth` values, `right` holds `depth` rows of two registers, and `place` is inside the result.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
-unsafe fn multiply<L: Lanes, const ROWS: usize, const VECTORS: usize>(
-    lines: [*const f32; ROWS],
+unsafe fn multiply<L: Lanes, S: Side, const ROWS: usize, const VECTORS: usize>(
+    side: S,
     right: *const f32,
     depth: usize,
     place: &Place,
@@ -214,19 +313,16 @@ unsafe fn multiply<L: Lanes, const ROWS: usize, const VECTORS: usize>(
         for row in 0..ROWS {
             L::prefetch(place.target.wrapping_add(row.wrapping_mul(place.stride)));
         }
-        let mut right = right;
-        for at in 0..depth {
-            let mut vectors = [L::splat(0.0); VECTORS];
-            for vector in 0..VECTORS {
-                vectors[vector] = L::load(right.add(vector * L::COUNT));
+        let mut at = 0;
+        while at + UNROLLED <= depth {
+            for at in at..at + UNROLLED {
+                outer::<L, S, ROWS, VECTORS>(side, right, at, &mut sums);
             }
-            right = right.add(2 * L::COUNT);
-            for row in 0..ROWS {
-                let value = L::splat(*lines[row].add(at));
-                for vector in 0..VECTORS {
-                    sums[row][vector] = value.multiply_add(vectors[vector], sums[row][vector]);
-                }
-            }
+            at += UNROLLED;
+        }
+        while at < depth {
+            outer::<L, S, ROWS, VECTORS>(side, right, at, &mut sums);
+            at += 1;
         }
         if place.rows == ROWS && place.columns == VECTORS * L::COUNT {
             match place.first {
@@ -279,50 +375,161 @@ unsafe fn multiply<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// `to[row * to_stride + at]` of the rows and the stretch of the inner length.
+/// One place of the inner length: every row's value times the panel's row.
 ///
 /// # Safety
-/// The ranges lie inside `left`, and `to` has room for the rows.
+/// As [`multiply`], with `at < depth`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
-unsafe fn copy_left<L: Lanes>(
-    left: &Matrix<'_, f32>,
-    rows: Range<usize>,
-    inner: Range<usize>,
-    (to, to_stride): (*mut f32, usize),
+unsafe fn outer<L: Lanes, S: Side, const ROWS: usize, const VECTORS: usize>(
+    side: S,
+    right: *const f32,
+    at: usize,
+    sums: &mut [[L; VECTORS]; ROWS],
 ) {
-    let values = left.values.as_ptr();
-    let depth = inner.len();
-    match left.order {
-        Order::Rows => {
-            let start = values.wrapping_add(rows.start * left.stride + inner.start);
-            for row in 0..rows.len() {
-                unsafe {
-                    let from = start.wrapping_add(row * left.stride);
-                    let to = to.add(row * to_stride);
-                    let later = from.wrapping_add(2 * left.stride);
-                    let mut at = 0;
-                    while at + 16 <= depth {
-                        L::prefetch(later.wrapping_add(at));
-                        copy16::<L>(from.add(at), to.add(at));
-                        at += 16;
-                    }
-                    to.add(at).copy_from_nonoverlapping(from.add(at), depth - at);
-                }
+    unsafe {
+        let right = right.add(at * 2 * L::COUNT);
+        let mut vectors = [L::splat(0.0); VECTORS];
+        for vector in 0..VECTORS {
+            vectors[vector] = L::load(right.add(vector * L::COUNT));
+        }
+        for row in 0..ROWS {
+            let value = L::splat(side.value(row, at));
+            for vector in 0..VECTORS {
+                sums[row][vector] = value.multiply_add(vectors[vector], sums[row][vector]);
             }
         }
-        Order::Columns => unsafe {
-            let from = values.add(inner.start * left.stride + rows.start);
-            transpose::<L, f32>((from, left.stride), (depth, rows.len()), (to, to_stride));
-        },
     }
 }
 
+/// How the left side is laid out: tiles in groups, and in a group the values of its rows together for each place of the inner length. So a
+/// tile is read from one end to the other, and whole registers are written.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Tiles of a group.
+    tiles: usize,
+    /// Values from one place of the inner length to the next.
+    stride: usize,
+    /// Values from one group to the next: [`SPILL`] are left between them.
+    group: usize,
+}
+
+impl Layout {
+    #[inline(always)]
+    const fn new(order: Order, rows: usize, depth: usize) -> Self {
+        let tiles = match order {
+            Order::Rows => 1,
+            // As many as fill whole registers: their values are neighbours in memory already.
+            Order::Columns => COLUMN_TILES,
+        };
+        Self { tiles, stride: tiles * rows, group: tiles * rows * depth + SPILL }
+    }
+
+    /// Where a tile begins.
+    #[inline(always)]
+    const fn tile(&self, tile: usize) -> usize {
+        tile / self.tiles * self.group + tile % self.tiles * (self.stride / self.tiles)
+    }
+}
+
+/// Lays out some rows and a stretch of the inner length, from place `to` of each tile on. Behind the last row it is used again. Whole registers
+/// are written, so up to [`SPILL`] values behind a group's last one are, too.
+///
+/// # Safety
+/// The ranges lie inside `left`, which has `all_rows` rows, and there is room for that.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
-unsafe fn copy16<L: Lanes>(from: *const f32, to: *mut f32) {
-    for at in (0..16).step_by(L::COUNT) {
-        unsafe { L::load(from.add(at)).store(to.add(at)) };
+unsafe fn pack_left<L: Lanes, const ROWS: usize>(
+    left: &Matrix<'_, f32>,
+    all_rows: usize,
+    rows: Range<usize>,
+    inner: Range<usize>,
+    to: *mut f32,
+    layout: Layout,
+) {
+    match left.order {
+        Order::Rows => {
+            for (tile, row) in rows.clone().step_by(ROWS).enumerate() {
+                let to = to.wrapping_add(layout.tile(tile));
+                let wide = row + ROWS.max(8) <= all_rows;
+                unsafe { pack_rows::<L, ROWS>(left, row..rows.end, inner.clone(), to, wide) };
+            }
+        }
+        Order::Columns => {
+            // Lines lie far apart: few of them, and so few pages, at a time.
+            let width = COLUMN_TILES * ROWS;
+            for at in (0..inner.len()).step_by(8) {
+                let piece = inner.start + at..inner.end.min(inner.start + at + 8);
+                for (group, row) in rows.clone().step_by(width).enumerate() {
+                    let to = to.wrapping_add(group * layout.group + at * layout.stride);
+                    unsafe { pack_columns::<L, ROWS>(left, row..rows.end, piece.clone(), to) };
+                }
+            }
+        }
+    }
+}
+
+/// One tile; `wide`: whether eight rows and [`ROWS`] ones may be read.
+///
+/// # Safety
+/// As [`pack_left`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "as `block`")]
+unsafe fn pack_rows<L: Lanes, const ROWS: usize>(
+    left: &Matrix<'_, f32>,
+    rows: Range<usize>,
+    inner: Range<usize>,
+    to: *mut f32,
+    wide: bool,
+) {
+    let from = left.values.as_ptr().wrapping_add(rows.start * left.stride + inner.start);
+    let depth = inner.len();
+    let whole = if wide { depth / 8 * 8 } else { 0 };
+    for at in (0..whole).step_by(8) {
+        unsafe {
+            // Eight rows, whichever of them belong to the tile: what is written beside it is written again by what follows.
+            let (from, to) = (from.add(at), to.add(at * ROWS));
+            L::transpose8(from, left.stride, to, ROWS);
+            if ROWS > 8 {
+                let late = ROWS - 8;
+                L::transpose8(from.add(late * left.stride), left.stride, to.add(late), ROWS);
+            }
+        }
+    }
+    for at in whole..depth {
+        for i in 0..ROWS {
+            unsafe { *to.add(at * ROWS + i) = *from.add(i.min(rows.len() - 1) * left.stride + at) };
+        }
+    }
+}
+
+/// One group, some places of the inner length.
+///
+/// # Safety
+/// As [`pack_left`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "as `block`")]
+unsafe fn pack_columns<L: Lanes, const ROWS: usize>(
+    left: &Matrix<'_, f32>,
+    rows: Range<usize>,
+    inner: Range<usize>,
+    to: *mut f32,
+) {
+    let width = COLUMN_TILES * ROWS;
+    let from = left.values.as_ptr().wrapping_add(inner.start * left.stride + rows.start);
+    for at in 0..inner.len() {
+        let (from, to) = (from.wrapping_add(at * left.stride), to.wrapping_add(at * width));
+        unsafe {
+            if rows.len() >= width {
+                for i in (0..width).step_by(L::COUNT) {
+                    L::load(from.add(i)).store(to.add(i));
+                }
+            } else {
+                for i in 0..width {
+                    *to.add(i) = *from.add(i.min(rows.len() - 1));
+                }
+            }
+        }
     }
 }
 

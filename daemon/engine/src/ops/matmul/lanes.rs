@@ -34,7 +34,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn prefetch<E>(at: *const E);
     /// The same, to the second cache.
     unsafe fn prefetch_far<E>(at: *const E);
-    /// Eight rows of eight values, `from_stride` apart, to eight columns: `to[j * to_stride + i] = from[i * from_stride + j]`.
+    /// Eight rows of eight values, `from_stride` apart, to eight columns: `to[j * to_stride + i] = from[i * from_stride + j]`, one column
+    /// after the other, so that where they overlap the later ones stay.
     unsafe fn transpose8<E: Stored>(from: *const E, from_stride: usize, to: *mut f32, to_stride: usize);
 }
 
@@ -164,8 +165,8 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn transpose8<E: Stored>(from: *const E, from_stride: usize, to: *mut f32, to_stride: usize) {
-        for i in 0..8 {
-            for j in 0..8 {
+        for j in 0..8 {
+            for i in 0..8 {
                 unsafe { *to.add(j * to_stride + i) = from.add(i * from_stride + j).read_unaligned().widen() }
             }
         }

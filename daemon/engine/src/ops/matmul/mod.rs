@@ -82,6 +82,14 @@ fn holds(len: usize, stride: usize, lines: usize, length: usize) -> bool {
     (length <= stride || lines == 1) && last.is_some_and(|end| end <= len)
 }
 
+/// A second product, added to the first: `left (rows x inner) * right (inner x columns)`, such as a pair of thin factors beside a layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extra<'a> {
+    pub(crate) inner: usize,
+    pub(crate) left: Matrix<'a, f32>,
+    pub(crate) right: Matrix<'a, f32>,
+}
+
 /// What a product is added to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Start<'a> {
@@ -138,6 +146,7 @@ struct Problem<'a, E> {
     columns: usize,
     left: Matrix<'a, f32>,
     right: Matrix<'a, E>,
+    extra: Option<Extra<'a>>,
     start: Start<'a>,
 }
 
@@ -161,28 +170,51 @@ unsafe impl Sync for Target {}
 /// # Panics
 /// If a matrix reaches outside its slice: a fault of this crate, never of its input.
 pub(crate) fn product<E: Stored>(
-    (rows, inner, columns): (usize, usize, usize),
-    (target, target_stride): (&mut [f32], usize),
+    shape: (usize, usize, usize),
+    target: (&mut [f32], usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
     start: Start<'_>,
 ) {
-    product_on(Machine::here(), (rows, inner, columns), (target, target_stride), left, right, start);
+    product_with(shape, target, left, right, None, start);
+}
+
+/// [`product`] with a second one added in the same pass.
+pub(crate) fn product_with<E: Stored>(
+    shape: (usize, usize, usize),
+    target: (&mut [f32], usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+    extra: Option<Extra<'_>>,
+    start: Start<'_>,
+) {
+    product_on(Machine::here(), shape, target, left, right, extra, start);
 }
 
 /// [`product`] into new memory, rows close together.
 pub(crate) fn new_product<E: Stored>(
+    shape: (usize, usize, usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    new_product_with(shape, left, right, None, bias)
+}
+
+/// [`new_product`] with a second one added in the same pass.
+pub(crate) fn new_product_with<E: Stored>(
     (rows, inner, columns): (usize, usize, usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
+    extra: Option<Extra<'_>>,
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
     let start = bias.map_or(Start::Zero, Start::Bias);
     let mut target: Vec<f32> = Vec::with_capacity(rows * columns);
     let memory = Target(target.as_mut_ptr());
-    run_on(Machine::here(), (rows, inner, columns), (memory, columns), left, right, start);
+    run_on(Machine::here(), (rows, inner, columns), (memory, columns), left, right, extra, start);
     #[expect(unsafe_code, reason = "zeroing memory that is overwritten costs a pass over it")]
-    // SAFETY: the capacity is there, and with a start of zero or a bias `run_on` writes every element without reading it.
+    // SAFETY: the capacity is there, and with a start of zero or a bias `run_on` writes every element before it reads any.
     unsafe {
         target.set_len(rows * columns);
     }
@@ -195,39 +227,58 @@ fn product_on<E: Stored>(
     (target, target_stride): (&mut [f32], usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
+    extra: Option<Extra<'_>>,
     start: Start<'_>,
 ) {
     assert!(holds(target.len(), target_stride, rows, columns), "the target is too small");
     let target = Target(target.as_mut_ptr());
-    run_on(machine, (rows, inner, columns), (target, target_stride), left, right, start);
+    run_on(machine, (rows, inner, columns), (target, target_stride), left, right, extra, start);
 }
 
-/// The target must hold `rows` rows of `columns`, rows `target_stride` apart; it is read only for [`Start::Target`].
+/// The target must hold `rows` rows of `columns`, rows `target_stride` apart; its elements are read before they are written only for
+/// [`Start::Target`].
 fn run_on<E: Stored>(
     machine: Machine,
     (rows, inner, columns): (usize, usize, usize),
     (target, target_stride): (Target, usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
+    extra: Option<Extra<'_>>,
     start: Start<'_>,
 ) {
     assert!(left.holds(rows, inner), "the left matrix reaches outside its slice");
     assert!(right.holds(inner, columns), "the right matrix reaches outside its slice");
+    if let Some(Extra { inner, left, right }) = extra {
+        assert!(left.holds(rows, inner) && right.holds(inner, columns), "a matrix reaches outside its slice");
+    }
     if let Start::Bias(bias) = start {
         assert_eq!(bias.len(), columns, "a bias has one value a column");
     }
     if rows == 0 || columns == 0 {
         return;
     }
-    Problem { target, target_stride, rows, inner, columns, left, right, start }.run(machine);
+    let problem = Problem { target, target_stride, rows, inner, columns, left, right, extra, start };
+    match extra {
+        // A pass of its own: few rows are not laid out, and a long stretch would not fit beside another.
+        Some(Extra { inner, left, right }) if problem.few() || inner > block::EXTRA_DEPTH => {
+            Problem { extra: None, ..problem }.run(machine);
+            let start = Start::Target;
+            Problem { target, target_stride, rows, inner, columns, left, right, extra: None, start }
+                .run(machine);
+        }
+        _ => problem.run(machine),
+    }
 }
 
 impl<E: Stored> Problem<'_, E> {
+    /// Whether rows are dotted straight from memory.
+    fn few(&self) -> bool {
+        self.rows <= FEW_ROWS && self.left.order == Order::Rows && self.right.order == Order::Columns
+    }
+
     fn run(&self, machine: Machine) {
-        let few =
-            self.rows <= FEW_ROWS && self.left.order == Order::Rows && self.right.order == Order::Columns;
         let work = self.rows * self.columns * self.inner.max(1);
-        if few {
+        if self.few() {
             let line = (self.inner * size_of::<E>()).max(1);
             // A multiple of the lines that a kernel takes at once.
             let step = (TASK_BYTES / line).max(1).next_multiple_of(dots::LINES);

@@ -63,9 +63,20 @@ fn check<E: FromF32>(
     let bias = random::<f32>(columns, &mut rng);
     let stride = columns + 5;
     let before = random::<f32>(rows * stride + 1, &mut rng);
-    for start in [Start::Zero, Start::Target, Start::Bias(&bias)] {
+    // A second product beside the first: none, a thin one, one that is too long for the same pass.
+    let thick = random::<f32>(1 + (rows + 3) * (70 + 3) + 9, &mut rng);
+    let thin = random::<f32>(1 + (70 + 3) * (columns + 3) + 9, &mut rng);
+    let beside = |inner| Extra {
+        inner,
+        left: matrix(&thick, (rows, inner), orders.0),
+        right: matrix(&thin, (inner, columns), orders.1),
+    };
+    let starts = [Start::Zero, Start::Target, Start::Bias(&bias)];
+    let cases = [(starts[0], None), (starts[1], None), (starts[2], None)];
+    let cases = cases.into_iter().chain([(starts[1], Some(beside(13))), (starts[2], Some(beside(70)))]);
+    for (start, extra) in cases {
         let mut target = before.clone();
-        product_on(machine, (rows, inner, columns), (&mut target, stride), left, right, start);
+        product_on(machine, (rows, inner, columns), (&mut target, stride), left, right, extra, start);
         for (index, (found, before)) in target.iter().zip(&before).enumerate() {
             let (row, column) = (index / stride, index % stride);
             if row >= rows || column >= columns {
@@ -77,13 +88,15 @@ fn check<E: FromF32>(
                 Start::Target => f64::from(*before),
                 Start::Bias(bias) => f64::from(bias[column]),
             };
-            let sum: f64 = (0..inner).map(|p| at(&left, row, p) * at(&right, p, column)).sum();
-            let size: f64 = (0..inner).map(|p| (at(&left, row, p) * at(&right, p, column)).abs()).sum();
-            let error = (f64::from(*found) - (first + sum)).abs();
+            let terms = (0..inner).map(|p| at(&left, row, p) * at(&right, p, column));
+            let beside = extra.iter().flat_map(|Extra { inner, left, right }| {
+                (0..*inner).map(|p| at(left, row, p) * at(right, p, column))
+            });
+            let (sum, size) =
+                terms.chain(beside).fold((first, first.abs()), |(s, z), t| (s + t, z + t.abs()));
             assert!(
-                error <= 1e-6 * (size + first.abs()) + 1e-30,
-                "{machine:?} {rows}x{inner}x{columns} {orders:?} at {row},{column}: {found} is not {}",
-                first + sum
+                (f64::from(*found) - sum).abs() <= 1e-6 * size + 1e-30,
+                "{machine:?} {rows}x{inner}x{columns} {orders:?} at {row},{column}: {found} is not {sum}"
             );
         }
     }
@@ -133,14 +146,22 @@ fn nothing_to_do_and_nothing_to_sum() {
     let empty: [f32; 0] = [];
     for machine in Machine::all() {
         let none = Matrix::rows(&empty, 0);
-        product_on(machine, (0, 3, 2), (&mut target, 2), none, Matrix::rows(&[1.0f32; 6], 2), Start::Zero);
-        product_on(machine, (2, 3, 0), (&mut target, 2), Matrix::rows(&[1.0; 6], 3), none, Start::Zero);
+        product_on(
+            machine,
+            (0, 3, 2),
+            (&mut target, 2),
+            none,
+            Matrix::rows(&[1.0f32; 6], 2),
+            None,
+            Start::Zero,
+        );
+        product_on(machine, (2, 3, 0), (&mut target, 2), Matrix::rows(&[1.0; 6], 3), none, None, Start::Zero);
         assert_eq!(target, [7.0; 4]);
-        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, Start::Target);
+        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, None, Start::Target);
         assert_eq!(target, [7.0; 4]);
-        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, Start::Bias(&[1.0, 2.0]));
+        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, None, Start::Bias(&[1.0, 2.0]));
         assert_eq!(target, [1.0, 2.0, 1.0, 2.0]);
-        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, Start::Zero);
+        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, None, Start::Zero);
         assert_eq!(target, [0.0; 4]);
         target = [7.0; 4];
     }
@@ -160,7 +181,15 @@ fn values_that_are_not_finite_stay_in_their_place() {
             right[4 * inner + 1] = f32::MAX;
             let (left, right) = (Matrix::rows(&left, inner), Matrix::rows(&right, inner).transposed());
             let mut target = vec![0.0; rows * columns];
-            product_on(machine, (rows, inner, columns), (&mut target, columns), left, right, Start::Zero);
+            product_on(
+                machine,
+                (rows, inner, columns),
+                (&mut target, columns),
+                left,
+                right,
+                None,
+                Start::Zero,
+            );
             for (index, value) in target.iter().enumerate() {
                 let (row, column) = (index / columns, index % columns);
                 let wanted = match (row + 1 == rows, column) {
@@ -194,7 +223,7 @@ fn every_stored_value_is_widened_exactly() {
                 let stride = if order == Order::Rows { columns } else { 1 };
                 let (left, shape) = (Matrix::rows(&left, 1), (rows, 1, columns));
                 let right = Matrix { values: &bf16s, stride, order };
-                product_on(machine, shape, (&mut target, columns), left, right, Start::Zero);
+                product_on(machine, shape, (&mut target, columns), left, right, None, Start::Zero);
                 let same =
                     |(found, wanted): (&f32, f32)| *found == wanted || (found.is_nan() && wanted.is_nan());
                 assert!(
@@ -203,7 +232,7 @@ fn every_stored_value_is_widened_exactly() {
                         .all(|row| row.iter().zip(bf16s.iter().map(|v| v.to_f32())).all(same))
                 );
                 let right = Matrix { values: &f16s, stride, order };
-                product_on(machine, shape, (&mut target, columns), left, right, Start::Zero);
+                product_on(machine, shape, (&mut target, columns), left, right, None, Start::Zero);
                 assert!(
                     target
                         .chunks(columns)
