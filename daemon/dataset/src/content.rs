@@ -139,6 +139,17 @@ impl Content {
         hasher.finalize().into()
     }
 
+    /// Everything that somebody wrote in it.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Content::Text(text) => text.clone(),
+            Content::Completion { prompt, completion } => format!("{prompt}\n{completion}"),
+            Content::Chat(chat) => {
+                chat.turns.iter().map(|turn| turn.content.as_str()).collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
     /// Whether there is nothing to learn in it: no visible character, and no call of a tool, where loss would lie.
     pub fn is_empty(&self) -> bool {
         match self {

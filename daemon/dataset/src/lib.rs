@@ -21,6 +21,7 @@
 //! - Folders are walked to the bottom in sorted order. Hidden files and folders, editors' temporary files and
 //!   `node_modules` are left alone.
 
+mod asked;
 mod changes;
 mod chat;
 mod collect;
@@ -30,6 +31,7 @@ mod folder;
 mod formats;
 mod language;
 mod lines;
+mod nearest;
 mod read;
 pub mod recipe;
 mod shapes;
@@ -41,12 +43,14 @@ mod testing;
 mod title;
 mod train_on;
 
+pub use asked::answers_itself;
 pub use changes::{Changes, changes};
 pub use chat::{Chat, Role, Turn};
 pub use content::{Content, ContentHash, Example, ExampleId};
 pub use findings::{Code, Finding};
 pub use folder::is_dataset_file;
 pub use formats::Format;
+pub use nearest::Nearest;
 pub use read::{Dataset, DatasetError, FileStamp, Limits, Measure, Measured, read, read_one};
 pub use shapes::Shape;
 pub use sketch::Sketch;

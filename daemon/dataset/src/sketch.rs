@@ -22,7 +22,7 @@ impl Sketch {
     pub const EDITED: f64 = 0.5;
 
     pub fn of(content: &Content) -> Sketch {
-        let characters: Vec<char> = words(content).chars().filter(|each| !each.is_whitespace()).collect();
+        let characters: Vec<char> = content.words().chars().filter(|each| !each.is_whitespace()).collect();
         let mut least = vec![NOTHING; HASHES];
         let whole = characters.len().clamp(1, PIECE);
         for piece in characters.windows(whole) {
@@ -59,17 +59,6 @@ impl Sketch {
             .filter_map(|four| Some(u32::from_le_bytes(four.try_into().ok()?)))
             .collect();
         (bytes.len() == 4 * HASHES).then_some(Sketch(hashes))
-    }
-}
-
-/// Everything that somebody wrote in it.
-fn words(content: &Content) -> String {
-    match content {
-        Content::Text(text) => text.clone(),
-        Content::Completion { prompt, completion } => format!("{prompt}\n{completion}"),
-        Content::Chat(chat) => {
-            chat.turns.iter().map(|turn| turn.content.as_str()).collect::<Vec<_>>().join("\n")
-        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod device;
 pub mod embedded;
 pub mod encode_example;
 pub mod export;
+pub mod feed;
 pub mod generate;
 pub mod golden;
 pub mod guard;

@@ -100,7 +100,7 @@ impl BaseText {
     }
 
     /// Whether the template understands a text that is a list of parts; most expect one text.
-    fn reads_parts(&self) -> bool {
+    pub(crate) fn reads_parts(&self) -> bool {
         const PROBE: &str = "hotplate";
         let part = serde_json::json!({"role": "user", "content": [{"type": "text", "text": PROBE}]});
         let Value::Object(message) = part else { return false };
