@@ -14,11 +14,14 @@ use crate::control::{Control, Ending};
 use crate::parent;
 use crate::running::Running;
 use crate::session::Session;
+use crate::show::Here;
 use crate::sockets::{self, Inbox, Outbox, SocketError, SocketThread};
 use crate::wire::{Encoder, SignError, Signer};
 
 /// The last messages must get out, and no peer that has stopped reading may hold us.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
+/// Set by `hotplate lab`.
+const IN_OUR_LAB: &str = "HOTPLATE_LAB";
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
@@ -63,7 +66,9 @@ pub(crate) fn serve(connection_file: &Path) -> Result<(), ServeError> {
     )?;
     let controlling = Control { outbox: outbox.clone(), running: running.clone(), ending: ending.clone() };
     spawn("control", move || controlling.serve(&control_requests))?;
-    let session = Session::new(outbox.clone(), answers, running, ending, folder);
+    let edits_json_lines = std::env::var_os(IN_OUR_LAB).is_some();
+    let here = Here { folder: folder.into(), edits_json_lines };
+    let session = Session::new(outbox.clone(), answers, running, ending, here);
     spawn("shell", move || session.serve(&shell_requests))?;
 
     // Every sender lives as long as its thread, so this waits for a real ending.

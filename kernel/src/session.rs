@@ -5,8 +5,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -26,7 +25,7 @@ use crate::inspect::inspect;
 use crate::run_cell::{CellError, Runner};
 use crate::running::Running;
 use crate::rust::Rust;
-use crate::show::Screen;
+use crate::show::{Here, Screen};
 use crate::sockets::Outbox;
 use crate::stdin::Stdin;
 use crate::wire::{Outgoing, Request};
@@ -40,8 +39,8 @@ pub(crate) struct Session {
     chosen: Chosen,
     rust: Rust,
     history: History,
-    /// Relative paths in cells start here: the notebook's folder.
-    folder: Arc<Path>,
+    /// Relative paths in cells start here.
+    here: Here,
     /// Of the last cell that was stored.
     count: usize,
     /// After an error: cells that had arrived by then are not run.
@@ -54,7 +53,7 @@ impl Session {
         answers: Receiver<Request>,
         running: Running,
         ending: Sender<Ending>,
-        folder: PathBuf,
+        here: Here,
     ) -> Session {
         let daemon = Daemon::new();
         let history = History::in_file(Daemon::history_file());
@@ -67,7 +66,7 @@ impl Session {
             chosen: Chosen::default(),
             rust: Rust::default(),
             history,
-            folder: folder.into(),
+            here,
             count: 0,
             aborted_until: None,
         }
@@ -99,7 +98,8 @@ impl Session {
             JupyterMessageContent::KernelInfoRequest(_) => answers::kernel_info(),
             JupyterMessageContent::ExecuteRequest(execute) => self.execute(request, execute).into(),
             JupyterMessageContent::CompleteRequest(asked) => {
-                complete(&asked.code, asked.cursor_pos, &self.folder, &mut self.daemon, &mut self.rust).into()
+                complete(&asked.code, asked.cursor_pos, &self.here.folder, &mut self.daemon, &mut self.rust)
+                    .into()
             }
             JupyterMessageContent::InspectRequest(asked) => {
                 inspect(&asked.code, asked.cursor_pos, &mut self.rust).into()
@@ -136,7 +136,7 @@ impl Session {
             let input = ExecuteInput { code: execute.code.clone(), execution_count: self.count() };
             self.outbox.publish(Some(parent.clone()), input);
         }
-        let screen = Screen::new(self.outbox.clone(), parent.clone(), Arc::clone(&self.folder));
+        let screen = Screen::new(self.outbox.clone(), parent.clone(), self.here.clone());
         let outcome = {
             let turn = self.running.begin();
             // A panic is a fault of ours, and still ends the cell as an error does.
@@ -150,7 +150,7 @@ impl Session {
                 let mut runner = Runner {
                     daemon: &mut self.daemon,
                     chosen: &mut self.chosen,
-                    folder: &self.folder,
+                    folder: &self.here.folder,
                     screen: &screen,
                     turn: &turn,
                     stdin,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use hotplate_client::command::{CheckArgs, Command, adapter_or_folder, base_or_folder};
 use hotplate_client::protocol::methods::Nothing;
 use hotplate_client::protocol::methods::adapters::Adapters;
+use hotplate_client::protocol::methods::check::CheckResult;
 use hotplate_client::protocol::methods::status::{Status, WatchStatus};
 use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, perform, words};
 
@@ -100,10 +101,10 @@ pub(crate) fn check(
     fs::write(file, format!("{}{text}\n", "\n".repeat(line))).map_err(TextCellError::NoDraft)?;
     let command = Command::Check(CheckArgs { folder: folder.path().to_owned(), ..args });
     let outcome = perform(connection, &command, folder.path(), canceller, &mut |mut shown| {
-        if let Shown::Checked(check) = &mut shown {
-            check.folder = PathBuf::from("this cell");
-            // They would be those of the folder that the texts go to.
-            check.settings.clear();
+        if let Shown::Checked(check) = shown {
+            // Settings would be those of the folder that the texts go to.
+            let folder = PathBuf::from("this cell");
+            shown = Shown::CheckedTexts(CheckResult { folder, settings: Vec::new(), ..check });
         }
         painter.show(&shown);
     });

@@ -11,6 +11,7 @@ mod home;
 pub mod hub;
 pub mod perform;
 mod shown;
+mod weighed;
 pub mod words;
 
 pub use canceller::{Canceller, Thrown};
@@ -19,4 +20,5 @@ pub use home::{HOME_VARIABLE, Home, HomeError};
 pub use hotplate_protocol as protocol;
 pub use hotplate_protocol::methods::initialize::PeerInfo;
 pub use perform::{PerformError, perform};
-pub use shown::{AnswerPair, ScoredLine, Shown};
+pub use shown::{Answers, ScoredLine, Shown};
+pub use weighed::{Difference, Mine, Weighed, WeighedRow};

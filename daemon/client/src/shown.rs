@@ -15,11 +15,14 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::hub::{Fetched, Progress};
+use crate::weighed::Weighed;
 
 /// In the order in which it happens; [`words`](crate::words) has a plain text for each.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shown {
     Checked(CheckResult),
+    /// Texts that lie in no folder; its name is where they are instead.
+    CheckedTexts(CheckResult),
     Planned(Plan),
     Run {
         run: RunId,
@@ -35,11 +38,11 @@ pub enum Shown {
         of: usize,
         result: GenerateResult,
     },
-    /// One prompt, answered twice: which, of how many.
+    /// One prompt, answered in two or three ways: which, of how many.
     Compared {
         number: usize,
         of: usize,
-        pair: AnswerPair,
+        answers: Box<Answers>,
     },
     /// One example of a `score`, in the order of files and lines; for programs.
     ScoredExample(ScoredExample),
@@ -48,6 +51,8 @@ pub enum Shown {
         lines: Vec<ScoredLine>,
         result: ScoreResult,
     },
+    /// Whether feeding or training is needed.
+    Weighed(Box<Weighed>),
     Status(StatusResult),
     /// `status` was asked and no daemon runs in this home.
     NotRunning {
@@ -85,12 +90,25 @@ pub struct ScoredLine {
     pub preview: String,
 }
 
-/// What the base and the adapter made of the same prompt.
+/// What came of the same prompt.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct AnswerPair {
+pub struct Answers {
     pub prompt: String,
+    /// The base alone.
     pub base: GenerateResult,
-    pub mine: GenerateResult,
+    /// The base behind examples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fed: Option<GenerateResult>,
+    /// The adapter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mine: Option<GenerateResult>,
+}
+
+impl Answers {
+    /// In the order in which they stand beside each other.
+    pub fn all(&self) -> impl Iterator<Item = &GenerateResult> {
+        [Some(&self.base), self.fed.as_ref(), self.mine.as_ref()].into_iter().flatten()
+    }
 }
 
 impl Shown {
@@ -99,7 +117,7 @@ impl Shown {
     /// Plans and runs have a member `event`; a finished run is its [`RunResult`](hotplate_protocol::run::RunResult)'s members beside it.
     pub fn to_json(&self) -> Option<Value> {
         Some(match self {
-            Shown::Checked(check) => value(check),
+            Shown::Checked(check) | Shown::CheckedTexts(check) => value(check),
             Shown::Planned(plan) => with("event", json!("planned"), value(plan)),
             Shown::Run { event: RunEvent::Finished { result }, .. } => {
                 with("event", json!("finished"), value(result))
@@ -107,9 +125,10 @@ impl Shown {
             Shown::Run { run, event } => with("run", value(run), value(event)),
             Shown::Delta(text) => json!({ "delta": text }),
             Shown::Generated(result) | Shown::Variant { result, .. } => value(result),
-            Shown::Compared { pair, .. } => value(pair),
+            Shown::Compared { answers, .. } => value(answers),
             Shown::ScoredExample(example) => value(example),
             Shown::Scored { result, .. } => with("event", json!("summary"), value(result)),
+            Shown::Weighed(weighed) => with("event", json!("weighed"), value(weighed)),
             Shown::Status(status) => with("running", json!(true), value(status)),
             Shown::NotRunning { home } => json!({ "running": false, "home": home }),
             Shown::Adapters(adapters) => json!({ "adapters": adapters }),

@@ -5,6 +5,7 @@
 //! command line looks like. A method is one file in [`methods`]; a notification is a type in [`notifications`].
 
 pub mod error;
+pub mod feed;
 pub mod frame;
 pub mod knobs;
 pub mod message;

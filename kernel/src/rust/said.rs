@@ -119,7 +119,7 @@ pub(crate) enum Failure {
     Interrupted {
         lost: Vec<String>,
     },
-    /// The type of a variable could not be found; `no_sources`: because those of the standard library are not there.
+    /// The type of a variable could not be found; `no_sources`: because the standard library has none, which was not said before.
     UnknownType {
         message: String,
         no_sources: bool,

@@ -1,7 +1,7 @@
-//! Generated texts beside each other: several on one prompt, and the base's beside the adapter's.
+//! Generated texts beside each other: several on one prompt, and the base's beside what feeding and the adapter make of it.
 
 use hotplate_client::protocol::methods::generate::GenerateResult;
-use hotplate_client::{AnswerPair, words};
+use hotplate_client::{Answers, words};
 
 use super::Bundle;
 use super::html;
@@ -26,46 +26,49 @@ pub(super) fn variants(results: &[GenerateResult], of: usize) -> Bundle {
             ]
         })
         .collect();
-    let author = results.last().map_or("text", words::author);
-    let mut html = html::table(&["", author, "length", "seed"], &rows);
+    let fed =
+        results.last().filter(|_| results.len() == of).and_then(|result| result.fed.as_ref()).map(words::fed);
+    let author = results.last().map_or_else(|| "text".to_owned(), words::author);
+    let mut html = html::table(&["", &author, "length", "seed"], &rows);
     if results.len() < of {
         html.push_str(&html::note(&format!("{} of {of} written", results.len())));
     }
+    if let Some(fed) = &fed {
+        html.push_str(&html::note(fed));
+    }
+    let text: Vec<String> = text.into_iter().chain(fed).collect();
     Bundle { text: text.join("\n\n"), html }
 }
 
-/// The pairs so far, of `of`.
-pub(super) fn pairs(pairs: &[AnswerPair], of: usize) -> Bundle {
+/// The prompts that are answered so far, of `of`.
+pub(super) fn compared(answered: &[Answers], of: usize) -> Bundle {
     let text: Vec<String> =
-        pairs.iter().enumerate().map(|(index, pair)| words::compared(index + 1, of, pair)).collect();
-    let Some(last) = pairs.last() else { return Bundle { text: String::new(), html: String::new() } };
+        answered.iter().enumerate().map(|(index, answers)| words::compared(index + 1, of, answers)).collect();
+    let Some(last) = answered.last() else { return Bundle { text: String::new(), html: String::new() } };
     let cell = |answer: &GenerateResult| format!("{}\n({})", answer.text.trim(), words::length(answer));
-    let rows: Vec<Vec<String>> = pairs
+    let rows: Vec<Vec<String>> = answered
         .iter()
-        .map(|pair| {
-            let prompt = match words::about_pair(pair) {
-                Some(remark) => format!("{}\n\n{remark}", pair.prompt),
-                None => pair.prompt.clone(),
-            };
-            vec![prompt, cell(&pair.base), cell(&pair.mine)]
+        .map(|answers| {
+            let mut prompt = vec![answers.prompt.clone()];
+            prompt.extend(words::about(answers));
+            std::iter::once(prompt.join("\n\n")).chain(answers.all().map(cell)).collect()
         })
         .collect();
-    let headers = [
-        "prompt".to_owned(),
-        format!("base: {}", words::author(&last.base)),
-        format!("mine: {}", words::author(&last.mine)),
-    ];
+    let mut headers = vec!["prompt".to_owned(), format!("base: {}", words::author(&last.base))];
+    headers.extend(last.fed.as_ref().map(|fed| format!("fed: {}", words::author(fed))));
+    headers.extend(last.mine.as_ref().map(|mine| format!("mine: {}", words::author(mine))));
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    let remark = if pairs.len() < of {
-        format!("{} of {of} prompts answered", pairs.len())
+    let remark = if answered.len() < of {
+        format!("{} of {of} prompts answered", answered.len())
     } else {
-        words::COMPARED.to_owned()
+        words::measures(last).to_owned()
     };
     Bundle { text: text.join("\n\n"), html: html::table(&headers, &rows) + &html::note(&remark) }
 }
 
 #[cfg(test)]
 mod tests {
+    use hotplate_client::protocol::feed::{Fed, FedExample, FedPlace, FeedEnd};
     use hotplate_client::protocol::methods::generate::FinishReason;
 
     use super::*;
@@ -79,6 +82,7 @@ mod tests {
             seed: 7,
             adapter: adapter.map(str::to_owned),
             base: "hotplate-tiny".into(),
+            fed: None,
             first_token_ms: 1.0,
             tokens_per_second: 2.0,
         }
@@ -90,11 +94,31 @@ mod tests {
         let Bundle { text, html } = variants(&[answer(evil, None), answer("b", None)], 4);
         assert!(!html.contains("<img") && html.contains("&lt;img"), "{html}");
         assert!(html.contains("2 of 4 written") && text.contains("2 of 4 (seed 7"), "{text}");
-        let pair =
-            AnswerPair { prompt: "<b>".into(), base: answer(evil, None), mine: answer("b", Some("notes@1")) };
-        let Bundle { text, html } = pairs(&[pair], 1);
+        let mine = Some(answer("b", Some("notes@1")));
+        let mut answers = Answers { prompt: "<b>".into(), base: answer(evil, None), fed: None, mine };
+        let Bundle { text, html } = compared(&[answers.clone()], 1);
         assert!(!html.contains("<img") && !html.contains("<b>"), "{html}");
         assert!(html.contains("mine: notes@1") && html.contains("no measurement"), "{html}");
         assert!(text.contains("notes@1 (2 tokens)"), "{text}");
+        let place = FedPlace { file: "<i>.md".into(), line: 1, last_line: 2 };
+        let fed = Fed {
+            folder: "/notes".into(),
+            examples: vec![FedExample { place, tokens: 12 }],
+            tokens: 12,
+            room: 99,
+            of: 5,
+            ended: FeedEnd::Room,
+            no_room: 1,
+            other_system: 0,
+            refused: 0,
+            itself: None,
+        };
+        answers.fed = Some(GenerateResult { fed: Some(fed), ..answer("c", None) });
+        let Bundle { text, html } = compared(&[answers], 1);
+        assert!(
+            html.contains("fed: hotplate-tiny, fed 1 example") && html.contains("&lt;i&gt;.md:1 (12)"),
+            "{html}"
+        );
+        assert!(!html.contains("<i>") && text.contains("Fed 1 of 5 examples, 12 tokens"), "{text}");
     }
 }

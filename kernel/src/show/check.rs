@@ -5,11 +5,11 @@ use std::path::Path;
 use hotplate_client::protocol::methods::check::{CheckResult, Finding};
 use hotplate_client::words;
 
-use super::html;
+use super::{Here, html};
 
-/// `here` is the notebook's folder: links start there.
-pub(super) fn check(check: &CheckResult, here: &Path) -> String {
-    let mut html = html::lines(&words::check_summary(check));
+/// `summary` in words, and all below it.
+pub(super) fn check(check: &CheckResult, summary: &str, here: &Here) -> String {
+    let mut html = html::lines(summary);
     if !check.findings.is_empty() {
         let rows: Vec<Vec<String>> = check
             .findings
@@ -37,16 +37,17 @@ pub(super) fn check(check: &CheckResult, here: &Path) -> String {
     html
 }
 
-/// The place as a link that JupyterLab opens at the line, where the file lies below the notebook.
-fn place(folder: &Path, finding: &Finding, here: &Path) -> String {
+/// The place as a link that JupyterLab opens at the line, where the file lies below the notebook and opens as text.
+fn place(folder: &Path, finding: &Finding, here: &Here) -> String {
     let text = words::finding_place(finding);
     let file = folder.join(&finding.file);
-    match file.strip_prefix(here) {
+    let json_lines = file.extension().is_some_and(|ending| ending == "jsonl" || ending == "ndjson");
+    match file.strip_prefix(&here.folder) {
         // JupyterLab counts lines from 0 there.
-        Ok(below) => {
+        Ok(below) if !json_lines || here.edits_json_lines => {
             html::link(&below.to_string_lossy(), &format!("line={}", finding.lines.0.max(1) - 1), &text)
         }
-        Err(_) => html::escape(&text),
+        Ok(_) | Err(_) => html::escape(&text),
     }
 }
 
@@ -56,7 +57,7 @@ mod tests {
 
     #[test]
     fn places_are_links_below_the_notebook_only() {
-        let finding = Finding {
+        let mut finding = Finding {
             code: "HP003".into(),
             name: "invalid-json".into(),
             file: "a b/<x>\"#?.jsonl".into(),
@@ -66,14 +67,19 @@ mod tests {
             remedy: "r".into(),
             skipped: true,
         };
-        let link = place(Path::new("/work/notes"), &finding, Path::new("/work"));
+        let mut here = Here { folder: Path::new("/work").into(), edits_json_lines: true };
+        let link = place(Path::new("/work/notes"), &finding, &here);
         assert_eq!(
             link,
             "<a href=\"notes/a%20b/%3Cx%3E%22%23%3F.jsonl#line=18\">a b/&lt;x&gt;&quot;#?.jsonl:19:4</a>"
         );
-        let elsewhere = place(Path::new("/other"), &finding, Path::new("/work"));
+        let elsewhere = place(Path::new("/other"), &finding, &here);
         assert!(!elsewhere.contains("href"), "{elsewhere}");
-        let cell = place(Path::new("this cell"), &finding, Path::new("/work"));
+        let cell = place(Path::new("this cell"), &finding, &here);
         assert!(!cell.contains("href"), "{cell}");
+        here.edits_json_lines = false;
+        assert_eq!(place(Path::new("/work/notes"), &finding, &here), "a b/&lt;x&gt;&quot;#?.jsonl:19:4");
+        finding.file = "a.md".into();
+        assert!(place(Path::new("/work/notes"), &finding, &here).contains("href=\"notes/a.md#line=18\""));
     }
 }

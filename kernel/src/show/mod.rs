@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use hotplate_client::protocol::methods::generate::GenerateResult;
 use hotplate_client::protocol::run::{RunEvent, RunId};
-use hotplate_client::{AnswerPair, Shown};
+use hotplate_client::{Answers, Shown, words};
 use jupyter_protocol::{
     DisplayData, JupyterMessageContent, Media, MediaType, StreamContent, Transient, UpdateDisplayData,
 };
@@ -43,17 +43,26 @@ impl Bundle {
     }
 }
 
+/// Where the notebook lies, and what links out of it lead to.
+#[derive(Debug, Clone)]
+pub(crate) struct Here {
+    /// The notebook's folder: links start there.
+    pub(crate) folder: Arc<Path>,
+    /// JupyterLab as it is opens JSON Lines in a viewer that fails on the second line; where `hotplate lab` has started it, in
+    /// its editor.
+    pub(crate) edits_json_lines: bool,
+}
+
 /// Where the output of one cell goes.
 #[derive(Clone)]
 pub(crate) struct Screen {
     outbox: Outbox,
     parent: Parent,
-    /// The notebook's folder.
-    here: Arc<Path>,
+    here: Here,
 }
 
 impl Screen {
-    pub(crate) fn new(outbox: Outbox, parent: Parent, here: Arc<Path>) -> Screen {
+    pub(crate) fn new(outbox: Outbox, parent: Parent, here: Here) -> Screen {
         Screen { outbox, parent, here }
     }
 
@@ -92,7 +101,7 @@ pub(crate) struct Painter<'a> {
     /// What is gathered in one display while the command goes on.
     live: Option<Live>,
     variants: Vec<GenerateResult>,
-    pairs: Vec<AnswerPair>,
+    answered: Vec<Answers>,
     /// The stream's last line has no end yet.
     in_line: bool,
 }
@@ -111,7 +120,7 @@ impl<'a> Painter<'a> {
             runs: Vec::new(),
             live: None,
             variants: Vec::new(),
-            pairs: Vec::new(),
+            answered: Vec::new(),
             in_line: false,
         }
     }
@@ -131,7 +140,12 @@ impl<'a> Painter<'a> {
                 }
             }
             // The text was shown while it came; figures are for those who ask with --json.
-            Shown::Generated(_) => self.end_line(),
+            Shown::Generated(result) => {
+                self.end_line();
+                if let Some(fed) = &result.fed {
+                    self.sentence(&words::fed(fed));
+                }
+            }
             Shown::LogLine(line) => self.screen.stdout(&format!("{line}\n")),
             Shown::Run { run, event } => self.run(*run, event),
             Shown::Variant { of, result, .. } => {
@@ -139,10 +153,10 @@ impl<'a> Painter<'a> {
                 let last = self.variants.len() == *of;
                 self.gather("texts", answers::variants(&self.variants, *of), last);
             }
-            Shown::Compared { of, pair, .. } => {
-                self.pairs.push(pair.clone());
-                let last = self.pairs.len() == *of;
-                self.gather("comparison", answers::pairs(&self.pairs, *of), last);
+            Shown::Compared { of, answers, .. } => {
+                self.answered.push((**answers).clone());
+                let last = self.answered.len() == *of;
+                self.gather("comparison", answers::compared(&self.answered, *of), last);
             }
             Shown::Pulling(_) | Shown::Pulled(_) => {
                 if let Some(bundle) = tables::bundle(shown, &self.screen.here) {

@@ -1,27 +1,27 @@
 //! Results that are lists, as HTML. Their text twins are in `hotplate-client`'s words.
 
-use std::path::Path;
-
 use hotplate_client::protocol::methods::models::ModelInfo;
 use hotplate_client::protocol::methods::score::ScoreResult;
 use hotplate_client::protocol::methods::status::{RunState, StatusResult};
 use hotplate_client::protocol::run::Plan;
-use hotplate_client::{ScoredLine, Shown, words};
+use hotplate_client::{ScoredLine, Shown, Weighed, words};
 
-use super::Bundle;
 use super::check::check;
 use super::html;
 use super::versions::adapters;
+use super::{Bundle, Here};
 
 /// More rows would bury the worst ones; `--json` has all.
 const MOST_SCORES: usize = 40;
 
-/// A display for everything that is not live. `None`: there is nothing to say. `here` is the notebook's folder.
-pub(super) fn bundle(shown: &Shown, here: &Path) -> Option<Bundle> {
+/// A display for everything that is not live. `None`: there is nothing to say. `here` is where its links start.
+pub(super) fn bundle(shown: &Shown, here: &Here) -> Option<Bundle> {
     let text = words::shown(shown)?;
     let html = match shown {
-        Shown::Checked(result) => check(result, here),
+        Shown::Checked(result) => check(result, &words::check_summary(result), here),
+        Shown::CheckedTexts(result) => check(result, &words::texts_summary(result), here),
         Shown::Scored { lines, result } => scored(lines, result),
+        Shown::Weighed(result) => weighed(result),
         Shown::Planned(result) => plan(result),
         Shown::Status(result) => status(result),
         Shown::Adapters(list) if !list.is_empty() => adapters(list),
@@ -48,6 +48,15 @@ fn scored(lines: &[ScoredLine], result: &ScoreResult) -> String {
     let table = html::table(&["loss", "tokens", "where", "begins with"], &rows);
     html::lines(&words::scored(&[], result))
         + &html::folded("Text by text, those that it knows least first", &table)
+}
+
+/// What it says first, and the examples for those who look closer.
+fn weighed(weighed: &Weighed) -> String {
+    let (headers, rows) = words::weighed_table(weighed);
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let table = html::table(&headers, &rows[..rows.len().min(MOST_SCORES)]);
+    html::lines(&words::weighed_summary(weighed))
+        + &html::folded("Example by example, those that feeding helps most first", &table)
 }
 
 fn plan(plan: &Plan) -> String {
@@ -111,6 +120,10 @@ mod tests {
 
     use super::*;
 
+    fn here() -> Here {
+        Here { folder: std::path::Path::new("/").into(), edits_json_lines: true }
+    }
+
     #[test]
     fn a_check_with_findings() {
         let check = CheckResult {
@@ -138,7 +151,7 @@ mod tests {
             settings: Vec::new(),
             listed: Vec::new(),
         };
-        let Bundle { text, html } = bundle(&Shown::Checked(check), Path::new("/")).unwrap();
+        let Bundle { text, html } = bundle(&Shown::Checked(check), &here()).unwrap();
         assert!(text.contains("a<b>.jsonl:19:4"), "{text}");
         assert!(html.contains("<table") && html.contains("a&lt;b&gt;.jsonl:19:4</a>"), "{html}");
         assert!(html.contains("HP003 invalid-json") && html.contains("left out"), "{html}");
@@ -146,7 +159,7 @@ mod tests {
 
     #[test]
     fn empty_lists_are_sentences() {
-        let Bundle { text, html } = bundle(&Shown::Adapters(Vec::new()), Path::new("/")).unwrap();
+        let Bundle { text, html } = bundle(&Shown::Adapters(Vec::new()), &here()).unwrap();
         assert!(text.contains("No adapters yet"), "{text}");
         assert!(html.contains("No adapters yet") && !html.contains("<table"), "{html}");
     }

@@ -104,7 +104,9 @@ fn texts_are_looked_at_without_a_folder() {
     let _daemon = FakeDaemon::start(&kernel.home());
     let mut front_end = kernel.front_end();
     let outputs = front_end.run("%%check\nA note.\n---\nAnother.");
-    assert!(plain(&outputs[0]).contains("of this cell"), "{}", plain(&outputs[0]));
+    let shown = plain(&outputs[0]);
+    assert!(shown.contains("in this cell") && shown.contains("1 finding to look at"), "{shown}");
+    assert!(!shown.contains("held out") && !html(&outputs[0]).contains("held out"), "{shown}");
     assert_eq!(fs::read_dir(kernel.folder().join("notes")).unwrap().count(), 0);
     let (_, reply) = failure(&mut front_end, "%%check notes/\nA note.");
     assert!(reply["evalue"].as_str().unwrap().contains("%check notes/"), "{reply}");
@@ -150,6 +152,32 @@ fn several_texts_are_one_table_and_a_comparison_is_another() {
     assert!(asked.chunks(2).all(|pair| pair[1].sampling.seed == Some(5)), "both sides have one seed");
     let (_, reply) = failure(&mut front_end, "%compare 'A bakery.'");
     assert!(reply["evalue"].as_str().unwrap().contains("-a NAME"), "{reply}");
+}
+
+#[test]
+fn examples_before_a_prompt_are_said_below_the_text() {
+    let kernel = Kernel::start();
+    let daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    let outputs = front_end.run("%%generate --feed notes/ --feed-examples 3\ntea ");
+    let kinds: Vec<&str> = outputs.iter().map(Message::kind).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "display_data").count(), 1, "{kinds:?}");
+    let last = outputs.last().unwrap();
+    assert!(plain(last).contains("Fed 1 of 5 examples, 12 tokens"), "{}", plain(last));
+    assert!(html(last).contains("&lt;b&gt;.txt:3 (12)") && !html(last).contains("<b>.txt"), "{}", html(last));
+    let asked = daemon.asked.lock().unwrap().pop().unwrap().feed.unwrap();
+    assert_eq!((asked.folder, asked.examples), (kernel.folder().join("notes"), Some(3)));
+
+    let outputs = front_end.run("%compare -a notes --feed notes/ 'A bakery.'");
+    let last = outputs.last().unwrap();
+    for column in ["base: hotplate-tiny<", "fed: hotplate-tiny, fed 1 example<", "mine: notes<"] {
+        assert!(html(last).contains(column), "{column}: {}", html(last));
+    }
+    let asked: Vec<_> = daemon.asked.lock().unwrap().drain(..).collect();
+    let fed: Vec<_> = asked.iter().map(|asked| (asked.base_alone, asked.feed.is_some())).collect();
+    assert_eq!(fed, [(true, false), (true, true), (false, false)]);
+    let outputs = front_end.run("%compare --feed notes/ 'A bakery.'");
+    assert!(!html(outputs.last().unwrap()).contains("mine:"));
 }
 
 #[test]

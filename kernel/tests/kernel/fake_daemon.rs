@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use hotplate_protocol::feed::{Fed, FedExample, FedPlace, FeedEnd};
 use hotplate_protocol::knobs::Method;
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionInfo};
@@ -264,6 +265,7 @@ impl Session {
                 seed: params.sampling.seed.unwrap_or(5),
                 adapter: params.adapter.filter(|_| !params.base_alone),
                 base: "hotplate-tiny".into(),
+                fed: params.feed.map(|feed| fed(feed.folder)),
                 first_token_ms: 1.0,
                 tokens_per_second: 200.0,
             },
@@ -430,6 +432,22 @@ fn plan(steps: usize) -> Plan {
         settings: Vec::new(),
         folds: 0,
         problem: None,
+    }
+}
+
+fn fed(folder: PathBuf) -> Fed {
+    let place = FedPlace { file: "<b>.txt".into(), line: 3, last_line: 4 };
+    Fed {
+        folder,
+        examples: vec![FedExample { place, tokens: 12 }],
+        tokens: 12,
+        room: 20,
+        of: 5,
+        ended: FeedEnd::Room,
+        no_room: 2,
+        other_system: 0,
+        refused: 0,
+        itself: None,
     }
 }
 

@@ -3,15 +3,17 @@
 use clap::Args;
 
 use super::example::example;
-use super::{AdapterArg, BaseArg, OutputArgs, SamplingArgs};
+use super::{AdapterArg, BaseArg, FeedArgs, OutputArgs, SamplingArgs};
 
 /// Let the base model and an adapter answer the same, side by side
 ///
-/// Both get the same prompt, the same settings and the same seed. One answer each is a taste and no measurement: what an
-/// adapter has learnt on the whole is said by score.
+/// All get the same prompt, the same settings and the same seed; --feed adds the base model with examples of a folder
+/// before the prompt. One answer each is a taste and no measurement: what an adapter has learnt on the whole, and whether
+/// feeding or training is needed, is said by score.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = example!(
     "What the notes have changed", "hotplate compare -a notes \"Write a short note about a bakery.\"";
+    "Is training needed, or are examples before the prompt enough?", "hotplate compare -a notes --feed notes/ \"A rainy day\"";
     "Several prompts, the likeliest token each time", "hotplate compare -a notes --temperature 0 \"A rainy day\" \"A tea house\""
 ))]
 pub struct CompareArgs {
@@ -25,6 +27,8 @@ pub struct CompareArgs {
     /// Continue the prompts as they are, without the base model's chat template
     #[arg(long)]
     pub raw: bool,
+    #[command(flatten)]
+    pub feed: FeedArgs,
     #[command(flatten)]
     pub output: OutputArgs,
     // Last, because its heading holds for everything behind it.

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::example::example;
-use super::{AdapterArg, BaseArg, OutputArgs, SamplingArgs};
+use super::{AdapterArg, BaseArg, FeedArgs, OutputArgs, SamplingArgs};
 
 /// Let the model write, with an adapter or without
 ///
@@ -13,6 +13,7 @@ use super::{AdapterArg, BaseArg, OutputArgs, SamplingArgs};
     "Write like the texts in notes/", "hotplate generate -a notes \"Write a short note about a bakery.\"";
     "The same text again: the likeliest token each time", "hotplate generate -a notes --temperature 0 \"A rainy day\"";
     "Four texts to choose from", "hotplate generate -a notes --n 4 \"Write a short note about a bakery.\"";
+    "With your nearest texts before the prompt, and no training", "hotplate generate --feed notes/ \"Write a short note about a bakery.\"";
     "Take the prompt from a file", "hotplate generate -a notes - < prompt.txt"
 ))]
 pub struct GenerateArgs {
@@ -26,6 +27,8 @@ pub struct GenerateArgs {
     /// Continue the prompt as it is, without the base model's chat template
     #[arg(long)]
     pub raw: bool,
+    #[command(flatten)]
+    pub feed: FeedArgs,
     /// Texts to write, one after the other; with --seed, each has the next one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub n: u64,

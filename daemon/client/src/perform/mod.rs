@@ -10,6 +10,7 @@ mod run;
 mod runs;
 mod score;
 mod stop;
+mod weigh;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,9 @@ pub enum PerformError {
     RunGoesOn { run: RunId },
     #[error("no run is in progress; hotplate attach RUN shows one that is over, by its number")]
     NoRun,
-    #[error("name the adapter that is compared with its base: -a NAME (hotplate adapters lists them)")]
+    #[error(
+        "name what is compared with the base: -a NAME (hotplate adapters lists them), --feed FOLDER, or both"
+    )]
     NothingToCompare,
     #[error("{adapter} no longer answers as it did when it was trained")]
     NotVerified { adapter: String },
@@ -97,6 +100,7 @@ pub fn perform(
         Command::Train(args) => run::train(connection, args, folder, canceller, show),
         Command::Generate(args) => generate(connection, args, folder, canceller, show),
         Command::Compare(args) => compare::compare(connection, args, folder, canceller, show),
+        Command::Score(args) if args.feed => weigh::weigh(connection, args, folder, canceller, show),
         Command::Score(args) => score::score(connection, args, folder, canceller, show),
         Command::Watch(args) => run::watch(connection, args, folder, canceller, show),
         Command::Unwatch(args) => unwatch(connection, args, folder, canceller, show),
@@ -156,6 +160,7 @@ fn generate(
         base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
         base_alone: false,
         raw: args.raw,
+        feed: args.feed.to_feed(folder),
         sampling: args.sampling.to_sampling(),
     };
     if args.n > 1 {

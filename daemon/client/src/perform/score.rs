@@ -25,6 +25,8 @@ pub(super) fn score(
         path: folder_in(folder, &args.path),
         adapter: args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter)),
         base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        base_alone: false,
+        heldout: None,
     };
     let mut lines = Vec::new();
     let result = connection.call_with::<ScoreTexts>(&params, canceller, &mut |notification| {

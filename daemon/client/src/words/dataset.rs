@@ -27,6 +27,36 @@ pub fn check_summary(check: &CheckResult) -> String {
              or several separated by lines of ---), or .jsonl, .json, .csv or .parquet with text, prompt and completion, or messages.",
         );
     }
+    format!(
+        "{} in {} of {}: {}\n{}{} to learn from, {} held out to judge by.{found}",
+        count(check.examples, "example"),
+        count(check.files, "file"),
+        check.folder.display(),
+        lengths(check),
+        kinds(&check.kinds),
+        number(check.train_examples),
+        number(check.heldout_examples),
+    )
+}
+
+/// The same of texts that are in no folder yet: whether they are enough is not theirs to say.
+pub fn texts_summary(check: &CheckResult) -> String {
+    let found = match (check.findings.len(), check.examples) {
+        (0, 0) => "There is nothing in them to learn.".to_owned(),
+        (0, _) => "Nothing to complain about.".to_owned(),
+        (some, 0) => format!("{} to look at; nothing is left to learn.", count(some, "finding")),
+        (some, _) => format!("{} to look at.", count(some, "finding")),
+    };
+    format!(
+        "{} in {}: {}\n{}{found}",
+        count(check.examples, "example"),
+        check.folder.display(),
+        lengths(check),
+        kinds(&check.kinds),
+    )
+}
+
+fn lengths(check: &CheckResult) -> String {
     let lengths = match check.examples {
         0 => String::new(),
         _ => format!(
@@ -40,16 +70,7 @@ pub fn check_summary(check: &CheckResult) -> String {
         0 => String::new(),
         some => format!(" The end of {} is cut off.", count(some, "example")),
     };
-    let kinds = kinds(&check.kinds);
-    format!(
-        "{} in {} of {}: {}{lengths}.{cut}\n{kinds}{} to learn from, {} held out to judge by.{found}",
-        count(check.examples, "example"),
-        count(check.files, "file"),
-        check.folder.display(),
-        count(check.tokens, "token"),
-        number(check.train_examples),
-        number(check.heldout_examples),
-    )
+    format!("{}{lengths}.{cut}", count(check.tokens, "token"))
 }
 
 /// More files than these are told by their kind, not by their name.
@@ -243,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_check_in_words() {
-        let check = CheckResult {
+        let mut check = CheckResult {
             folder: "/home/me/notes".into(),
             files: 2,
             examples: 1,
@@ -280,7 +301,15 @@ mod tests {
 
             shop.jsonl:19:45: HP003 invalid-json: expected `,` or `}` (left out)
                 Mend the line or delete it."]]
-        .assert_eq(&super::super::shown(&crate::Shown::Checked(check)).unwrap());
+        .assert_eq(&super::super::shown(&crate::Shown::Checked(check.clone())).unwrap());
+        check.folder = "this cell".into();
+        expect![[r"
+            1 example in this cell: 1,204 tokens, 300 to 300, half of them up to 300.
+              shop.jsonl: JSON Lines, 1 record of messages
+            1 finding to look at."]]
+        .assert_eq(&texts_summary(&check));
+        check.findings.clear();
+        assert!(texts_summary(&check).ends_with("Nothing to complain about."));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod adapter_files;
 mod answers;
 mod dataset;
+mod feeding;
 mod figures;
 mod lists;
 mod pull;
@@ -14,8 +15,9 @@ mod score;
 mod table;
 
 pub use adapter_files::{exported, imported, verified};
-pub use answers::{COMPARED, about_pair, author, compared, length, variant};
-pub use dataset::{check_summary, examples, finding_place, findings, plan, settings};
+pub use answers::{about, author, compared, length, measures, variant};
+pub use dataset::{check_summary, examples, finding_place, findings, plan, settings, texts_summary};
+pub use feeding::{fed, weighed, weighed_rows, weighed_summary, weighed_table};
 pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
 pub use lists::{adapters, day_and_minute, models, rolled_back, status, watching};
 pub use pull::{pulled, pulling};
@@ -38,14 +40,19 @@ pub fn shown(shown: &Shown) -> Option<String> {
             ];
             parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
         }
+        Shown::CheckedTexts(check) => {
+            let parts = [texts_summary(check), findings(&check.findings), examples(&check.listed)];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
+        }
         Shown::Planned(what) => plan(what),
         Shown::Run { event: what, .. } => return event(what),
         Shown::Delta(text) => text.clone(),
         Shown::Generated(result) => generated(result),
         Shown::Variant { number, of, result } => variant(*number, *of, result),
-        Shown::Compared { number, of, pair } => compared(*number, *of, pair),
+        Shown::Compared { number, of, answers } => compared(*number, *of, answers),
         Shown::ScoredExample(_) => return None,
         Shown::Scored { lines, result } => scored(lines, result),
+        Shown::Weighed(what) => weighed(what),
         Shown::Status(what) => status(what),
         Shown::NotRunning { home } => format!(
             "No daemon is running. Any command that needs one starts it.\nIts home: {}",

@@ -3,6 +3,8 @@
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult};
 use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunResult, SamplePair};
 
+use super::answers::author;
+use super::feeding::fed;
 use super::figures::{count, duration, loss, number};
 
 /// One event; `None` where a sentence would only be in the way.
@@ -183,18 +185,22 @@ fn one_line(text: &str) -> String {
 
 /// How a text came about, in one line.
 pub fn generated(result: &GenerateResult) -> String {
-    let who = result.adapter.as_deref().unwrap_or(&result.base);
+    let who = author(result);
     let end = match result.finish_reason {
         FinishReason::Stop => "it came to its end",
         FinishReason::Length => "cut off at the limit: see --max-tokens",
     };
-    format!(
+    let figures = format!(
         "{who}: {} ({end}), the first after {:.0} ms, then {} a second; seed {}",
         count(result.token_ids.len(), "token"),
         result.first_token_ms,
         number(result.tokens_per_second.max(0.0).round() as usize),
         result.seed
-    )
+    );
+    match &result.fed {
+        Some(what) => format!("{}\n{figures}", fed(what)),
+        None => figures,
+    }
 }
 
 #[cfg(test)]
@@ -327,6 +333,7 @@ mod tests {
             seed: 7,
             adapter: Some("notes@2".into()),
             base: "hotplate-tiny".into(),
+            fed: None,
             first_token_ms: 12.4,
             tokens_per_second: 310.2,
         };

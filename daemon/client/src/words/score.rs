@@ -90,6 +90,7 @@ mod tests {
             perplexity: Some(2.625f64.exp()),
             supervised_tokens: 24,
             tokens: 40,
+            heldout: None,
             adapter: Some("notes@2".to_owned()),
             base: "hotplate-tiny".to_owned(),
         };

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::feed::{Fed, Feed};
+
 super::method!(
     /// Text comes as `generate/delta` while it is written; the response holds all of it. Belongs to the connection: it ends
     /// when the client leaves.
@@ -23,6 +25,9 @@ pub struct GenerateParams {
     /// Feed the prompt as it is, without the base's chat template.
     #[serde(default)]
     pub raw: bool,
+    /// Put examples of a folder before the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<Feed>,
     #[serde(default)]
     pub sampling: Sampling,
 }
@@ -66,6 +71,9 @@ pub struct GenerateResult {
     /// `name@version` of the adapter that answered, or its folder.
     pub adapter: Option<String>,
     pub base: String,
+    /// What stood before the prompt, and counts in `prompt_tokens`; `None` where nothing was to be fed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fed: Option<Fed>,
     /// From the request's arrival to the first token.
     pub first_token_ms: f64,
     /// Of the tokens after the first.

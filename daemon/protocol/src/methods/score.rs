@@ -20,6 +20,23 @@ pub struct ScoreParams {
     /// As in `generate/start`.
     #[serde(default)]
     pub base: Option<String>,
+    /// As in `generate/start`.
+    #[serde(default)]
+    pub base_alone: bool,
+    /// Score only examples that are held out, each as the answer to its own prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heldout: Option<HeldOut>,
+}
+
+/// What stands before a held-out example: the same loss of the same tokens, so that feeding and training can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldOut {
+    Alone,
+    /// Other examples, as `generate/start` would feed them for its prompt; never a held-out one.
+    Fed {
+        examples: Option<usize>,
+    },
 }
 
 /// One example, as training would see it.
@@ -43,7 +60,8 @@ pub struct ScoredToken {
     pub id: u32,
     /// Its part of the text; empty where it is a part of a character, which stands with the last part.
     pub text: String,
-    /// `ln p` after the tokens before it, nats; `None` for the first one, which nothing leads to.
+    /// `ln p` after the tokens before it, nats; `None` for the first one, which nothing leads to, and among held-out examples for
+    /// those that carry no loss.
     pub logprob: Option<f64>,
     /// Whether training would learn it, and the loss counts it.
     pub supervised: bool,
@@ -60,7 +78,32 @@ pub struct ScoreResult {
     pub perplexity: Option<f64>,
     pub supervised_tokens: usize,
     pub tokens: usize,
+    /// Where held-out examples alone were scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heldout: Option<HeldOutScored>,
     /// `name@version` of the adapter, or its folder.
     pub adapter: Option<String>,
     pub base: String,
+}
+
+/// Which examples judged, and what stood before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldOutScored {
+    pub judges: Judges,
+    /// Examples in the folder.
+    pub of: usize,
+    /// Judges that the adapter has learnt: its own loss on them says little.
+    pub learnt: usize,
+    /// Before all of them together.
+    pub fed_examples: usize,
+    pub fed_tokens: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judges {
+    /// The examples that no run of the folder learns.
+    HeldOut,
+    /// Too few to hold any out: each example in turn, behind the others.
+    EachInTurn,
 }

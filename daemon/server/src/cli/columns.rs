@@ -63,18 +63,26 @@ pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
-/// Two texts beside each other, `width` columns in all, each under its head.
-pub(crate) fn side_by_side(heads: [&str; 2], texts: [&str; 2], width: usize) -> Vec<String> {
-    let column = width.saturating_sub(3) / 2;
-    let [left, right] = texts.map(|text| wrap(text, column));
-    let mut lines = vec![
-        format!("{} │ {}", pad(heads[0], column), heads[1]),
-        format!("{}─┼─{}", "─".repeat(column), "─".repeat(column)),
-    ];
-    for row in 0..left.len().max(right.len()) {
-        let cell = |lines: &[String]| lines.get(row).cloned().unwrap_or_default();
-        lines.push(format!("{} │ {}", pad(&cell(&left), column), cell(&right)).trim_end().to_owned());
-    }
+/// Texts beside each other, `width` columns in all, each under its head.
+pub(crate) fn side_by_side(
+    heads: &[impl AsRef<str>],
+    texts: &[impl AsRef<str>],
+    width: usize,
+) -> Vec<String> {
+    let between = 3 * texts.len().saturating_sub(1);
+    let column = width.saturating_sub(between) / texts.len().max(1);
+    let wrapped =
+        |texts: Vec<&str>| -> Vec<Vec<String>> { texts.into_iter().map(|text| wrap(text, column)).collect() };
+    let row = |columns: &[Vec<String>], at: usize| {
+        let cells = columns.iter().map(|lines| pad(lines.get(at).map_or("", String::as_str), column));
+        cells.collect::<Vec<_>>().join(" │ ").trim_end().to_owned()
+    };
+    let tallest = |columns: &[Vec<String>]| columns.iter().map(Vec::len).max().unwrap_or(0);
+    let heads = wrapped(heads.iter().map(AsRef::as_ref).collect());
+    let texts = wrapped(texts.iter().map(AsRef::as_ref).collect());
+    let mut lines: Vec<String> = (0..tallest(&heads)).map(|at| row(&heads, at)).collect();
+    lines.push(vec!["─".repeat(column); texts.len()].join("─┼─"));
+    lines.extend((0..tallest(&texts)).map(|at| row(&texts, at)));
     lines
 }
 
@@ -114,12 +122,23 @@ mod tests {
 
     #[test]
     fn beside_each_other() {
-        let lines = side_by_side(["before", "之后"], ["A short text in English.", "街坊们，半斤来了。"], 27);
+        let lines =
+            side_by_side(&["before", "之后"], &["A short text in English.", "街坊们，半斤来了。"], 27);
         expect![[r"
             before       │ 之后
             ─────────────┼─────────────
             A short text │ 街坊们，半斤
             in English.  │ 来了。"]]
         .assert_eq(&lines.join("\n"));
+        let lines = side_by_side(&["a", "b, with a long head", "c"], &["", "two lines", "x"], 27);
+        expect![[r"
+            a       │ b, with │ c
+                    │ a long  │
+                    │ head    │
+            ────────┼─────────┼────────
+                    │ two     │ x
+                    │ lines   │
+        "]]
+        .assert_eq(&format!("{}\n", lines.join("\n")));
     }
 }

@@ -4,9 +4,8 @@
 use std::io::{self, Write};
 
 use hotplate_client::protocol::methods::check::{CheckResult, Finding};
-use hotplate_client::protocol::methods::generate::GenerateResult;
 use hotplate_client::protocol::run::{RunEvent, SamplePair};
-use hotplate_client::{AnswerPair, Shown, words};
+use hotplate_client::{Answers, Shown, words};
 
 use super::columns::{side_by_side, wrap};
 use super::progress::{BarWords, RunProgress};
@@ -53,7 +52,11 @@ impl Terminal {
                 self.at_line_start = true;
                 self.aside(&words::generated(result))
             }
-            Shown::Compared { number, of, pair } => self.out(&compared(*number, *of, pair)),
+            Shown::Compared { number, of, answers } => self.out(&compared(*number, *of, answers)),
+            Shown::Weighed(weighed) => {
+                let rows = with_heading(&words::weighed_rows(weighed));
+                self.out(&format!("{rows}\n\n{}", words::weighed_summary(weighed)))
+            }
             Shown::Pulling(progress) => {
                 self.pull.show(progress);
                 Ok(())
@@ -128,19 +131,21 @@ impl Terminal {
     }
 }
 
-/// Two answers to one prompt beside each other.
-fn compared(number: usize, of: usize, pair: &AnswerPair) -> String {
+/// The answers to one prompt beside each other.
+fn compared(number: usize, of: usize, answers: &Answers) -> String {
     let width = terminal_size::terminal_size_of(io::stdout()).map_or(80, |(width, _)| usize::from(width.0));
-    let mut text = format!("{}\n", paint(HEADING, wrap(&pair.prompt, width).join("\n")));
-    let title = |answer: &GenerateResult| format!("{} ({})", words::author(answer), words::length(answer));
-    let (base, mine) = (title(&pair.base), title(&pair.mine));
-    let answers = [pair.base.text.as_str(), pair.mine.text.as_str()];
-    text.push_str(&side_by_side([&base, &mine], answers, width.clamp(40, WIDEST)).join("\n"));
-    if let Some(remark) = words::about_pair(pair) {
-        text.push_str(&format!("\n{remark}"));
+    let mut text = format!("{}\n", paint(HEADING, wrap(&answers.prompt, width).join("\n")));
+    let heads: Vec<String> = answers
+        .all()
+        .map(|answer| format!("{} ({})", words::author(answer), words::length(answer)))
+        .collect();
+    let texts: Vec<&str> = answers.all().map(|answer| answer.text.as_str()).collect();
+    text.push_str(&side_by_side(&heads, &texts, width.clamp(40, WIDEST)).join("\n"));
+    for remark in words::about(answers) {
+        text.push_str(&format!("\n{}", wrap(&remark, width).join("\n")));
     }
     if number == of {
-        text.push_str(&format!("\n{}", paint(FAINT, words::COMPARED)));
+        text.push_str(&format!("\n{}", paint(FAINT, words::measures(answers))));
     }
     text
 }
@@ -151,7 +156,7 @@ fn sampled(step: usize, samples: &[SamplePair]) -> String {
     let mut text = paint(FAINT, format_args!("step {}", words::number(step)));
     for SamplePair { prompt, base, mine } in samples {
         text.push_str(&format!("\n{}\n", paint(HEADING, wrap(prompt, width).join("\n"))));
-        text.push_str(&side_by_side(["base", "mine"], [base, mine], width.clamp(40, WIDEST)).join("\n"));
+        text.push_str(&side_by_side(&["base", "mine"], &[base, mine], width.clamp(40, WIDEST)).join("\n"));
     }
     text
 }

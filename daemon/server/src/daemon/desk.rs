@@ -28,7 +28,7 @@ use super::runs::resume;
 use super::sessions::Asker;
 use super::store::{Store, WatchRow};
 use super::texts::Texts;
-use super::worker::ScoreJob;
+use super::worker::Command;
 
 /// Threads for what clients ask; as many again for the daemon's own errands, so that neither waits for the other.
 const THREADS: usize = 2;
@@ -74,13 +74,13 @@ pub(crate) struct Saves {
 /// What a request needs from the desk.
 pub(crate) type Work = Box<dyn FnOnce(&Desk) -> Result<Value, RpcError> + Send>;
 
-/// Reads what is to be scored.
-pub(crate) type ReadScored = Box<dyn FnOnce(&Desk) -> Result<ScoreJob, RpcError> + Send>;
+/// Reads texts and says what the worker is to do with them.
+pub(crate) type ReadTexts = Box<dyn FnOnce(&Desk) -> Result<Command, RpcError> + Send>;
 
 pub(crate) enum Errand {
     /// A request that only needs files.
     Answer(Asker, Work),
-    ReadScored(Asker, ReadScored),
+    ReadTexts(Asker, ReadTexts),
     TakeOrder(Asker, TrainParams, Purpose),
     TakeWatch(Asker, TrainParams),
     Look(WatchRow, Option<Saves>),
@@ -102,8 +102,8 @@ impl Errand {
             Errand::Answer(asker, work) => {
                 Event::Answered { asker, outcome: guarded("the request", || work(desk)) }
             }
-            Errand::ReadScored(asker, read) => {
-                Event::ScoredRead { asker, result: guarded("reading the texts", || read(desk)).map(Box::new) }
+            Errand::ReadTexts(asker, read) => {
+                Event::TextsRead { asker, result: guarded("reading the texts", || read(desk)) }
             }
             Errand::TakeOrder(asker, params, purpose) => {
                 let result = guarded("reading the dataset", || {
@@ -191,7 +191,7 @@ impl Errands {
     pub(crate) fn send(&self, errand: Errand) {
         let inbox = match errand {
             Errand::Answer(..)
-            | Errand::ReadScored(..)
+            | Errand::ReadTexts(..)
             | Errand::TakeOrder(..)
             | Errand::TakeWatch(..)
             | Errand::Import(..) => &self.clients,

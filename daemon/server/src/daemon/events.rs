@@ -16,7 +16,7 @@ use super::runs::prepare::Preparation;
 use super::sessions::{Asker, InFlight, Outbox, SessionId};
 use super::store::WatchRow;
 use super::watch::News;
-use super::worker::{Report, ScoreJob};
+use super::worker::{Command, Report};
 
 pub(crate) enum Event {
     /// A client connected.
@@ -44,9 +44,10 @@ pub(crate) enum Event {
         asker: Asker,
         outcome: Result<Value, RpcError>,
     },
-    ScoredRead {
+    /// The worker can begin.
+    TextsRead {
         asker: Asker,
-        result: Result<Box<ScoreJob>, RpcError>,
+        result: Result<Command, RpcError>,
     },
     OrderTaken {
         asker: Asker,

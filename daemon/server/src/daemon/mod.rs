@@ -8,6 +8,8 @@ mod desk;
 mod durable;
 mod events;
 mod faults;
+mod feeding;
+mod heldout;
 mod idle;
 mod lock;
 mod memory;

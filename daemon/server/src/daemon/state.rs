@@ -25,7 +25,7 @@ use super::settings::Settings;
 use super::store::Store;
 use super::watch::Watcher;
 use super::watching::Watched;
-use super::worker::{Command, Report, ScoreJob, Worker};
+use super::worker::{Command, Report, Worker};
 use super::{faults, methods};
 
 pub(crate) struct Daemon {
@@ -118,7 +118,7 @@ impl Daemon {
             Event::Cancel { session, id } => self.cancel(session, id),
             Event::Left { session } => self.left(session),
             Event::Answered { asker, outcome } => self.reply(&asker, outcome),
-            Event::ScoredRead { asker, result } => self.scored_read(asker, result),
+            Event::TextsRead { asker, result } => self.texts_read(&asker, result),
             Event::OrderTaken { asker, purpose, result } => self.order_taken(asker, purpose, result),
             Event::WatchTaken { asker, result } => self.watch_taken(&asker, result),
             Event::Looked { watch, saves, result } => self.looked(&watch, saves, result),
@@ -234,16 +234,17 @@ impl Daemon {
         }
     }
 
-    /// The texts to be scored are read; whoever asked may have gone.
-    fn scored_read(&mut self, asker: Asker, result: Result<Box<ScoreJob>, RpcError>) {
-        if !self.scoring.contains(&asker) {
+    /// The texts for the worker are read; whoever asked may have gone.
+    fn texts_read(&mut self, asker: &Asker, result: Result<Command, RpcError>) {
+        if !self.scoring.contains(asker) && !self.generating.contains(asker) {
             return;
         }
         match result {
-            Ok(job) => self.worker.send(Command::Score(asker, job)),
+            Ok(command) => self.worker.send(command),
             Err(error) => {
-                self.scoring.remove(&asker);
-                self.reply(&asker, Err(error));
+                self.scoring.remove(asker);
+                self.generating.remove(asker);
+                self.reply(asker, Err(error));
             }
         }
     }

@@ -184,8 +184,8 @@ impl Play<'_> {
             self.speaker.gap();
             self.speaker.say_softly(&format!("» {prompt}"));
             self.speaker.lines(&side_by_side(
-                self.tongue.heads(),
-                [&untrained.text, &trained.text],
+                &self.tongue.heads(),
+                &[&untrained.text, &trained.text],
                 self.speaker.width(),
             ));
         }

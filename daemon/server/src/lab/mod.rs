@@ -70,7 +70,8 @@ fn open(args: &LabArgs) -> anyhow::Result<()> {
 
     let mut command = jupyter.command();
     command.arg(laid.name()).current_dir(&folder).env("HOTPLATE_BIN", this_program()?);
-    command.env("JUPYTER_CONFIG_PATH", settings(&home)?);
+    // The kernel links to what our settings open well.
+    command.env("JUPYTER_CONFIG_PATH", settings(&home)?).env("HOTPLATE_LAB", "1");
     if args.no_browser {
         command.arg("--no-browser");
     }

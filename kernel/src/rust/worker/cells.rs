@@ -22,6 +22,8 @@ pub(crate) struct Cells {
     helper: PathBuf,
     output: Output,
     progress: Progress,
+    /// The remedy for types that are not known is said once.
+    told_of_sources: bool,
 }
 
 impl Cells {
@@ -46,7 +48,7 @@ impl Cells {
             let output = output.clone();
             move || output.pass_on_as_it_comes()
         });
-        Ok(Cells { context, helper, output, progress })
+        Ok(Cells { context, helper, output, progress, told_of_sources: false })
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -91,7 +93,8 @@ impl Cells {
                 Err(Failure::Died { end: seen.end.unwrap_or(ProcessEnd::Unknown), lost: lost() })
             }
             Err(Error::Message(message)) if message.contains(UNKNOWN_TYPE) => {
-                Err(Failure::UnknownType { message, no_sources: !toolchain::has_sources() })
+                let told = std::mem::replace(&mut self.told_of_sources, true);
+                Err(Failure::UnknownType { message, no_sources: !told && !toolchain::has_sources() })
             }
             Err(error @ (Error::Message(_) | Error::TypeRedefinedVariablesLost(_))) => {
                 Err(Failure::Other(error.to_string()))

@@ -1,15 +1,20 @@
-//! `generate/start`: resolves which base and adapter answer; the worker does the rest.
+//! `generate/start`: resolves which base and adapter answer; the desk puts examples before the prompt where they are wanted, and the
+//! worker does the rest.
 
 use std::time::Instant;
 
+use hotplate_protocol::feed::Feed;
 use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
+use crate::daemon::desk::{Desk, Errand};
+use crate::daemon::faults;
+use crate::daemon::feeding::feed_prompt;
 use crate::daemon::pick::{label_of_whole, pick, pick_base};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
-use crate::daemon::worker::{BaseChoice, Command, GenerateJob};
+use crate::daemon::worker::{BaseChoice, Command, GenerateJob, MAX_TOKENS, Prompt};
 
 /// Answers in progress in the whole daemon: each holds a cache in memory.
 const GENERATIONS: usize = 128;
@@ -35,18 +40,40 @@ impl Later for Generate {
             (base, picked, label)
         };
         daemon.generating.insert(asker.clone());
-        daemon.worker.send(Command::Generate(Box::new(GenerateJob {
+        let job = GenerateJob {
             asker: asker.clone(),
             base,
             adapter,
             label,
-            prompt: params.prompt,
-            raw: params.raw,
+            prompt: Prompt::Text { text: params.prompt, raw: params.raw },
             sampling: params.sampling,
             arrived,
-        })));
+        };
+        match params.feed {
+            None => daemon.worker.send(Command::Generate(Box::new(job))),
+            Some(feed) => {
+                let read = move |desk: &Desk| behind_examples(desk, job, &feed);
+                daemon.errands.send(Errand::ReadTexts(asker.clone(), Box::new(read)));
+            }
+        }
         Ok(())
     }
+}
+
+/// The same prompt, with examples before it.
+fn behind_examples(desk: &Desk, job: GenerateJob, feed: &Feed) -> Result<Command, RpcError> {
+    let source = job.base.clone().source(job.adapter.as_ref());
+    let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
+    let answer_tokens = job.sampling.max_tokens.unwrap_or(MAX_TOKENS);
+    let prompt = match job.prompt {
+        Prompt::Text { text: prompt, raw } => {
+            let (tokens, fed) = feed_prompt(&text, feed, &prompt, raw, answer_tokens)?;
+            Prompt::Fed { tokens, fed, fingerprint: text.fingerprint.clone() }
+        }
+        fed @ Prompt::Fed { .. } => fed,
+    };
+    let base = BaseChoice::Given(source);
+    Ok(Command::Generate(Box::new(GenerateJob { base, prompt, ..job })))
 }
 
 fn check_sampling(sampling: &Sampling) -> Result<(), RpcError> {

@@ -4,21 +4,23 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use hotplate_dataset::Limits;
+use hotplate_dataset::{Example, Limits};
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::encode_example::EncodeOptions;
-use hotplate_protocol::methods::score::{ScoreParams, ScoreTexts};
+use hotplate_protocol::methods::score::{HeldOut, ScoreParams, ScoreTexts};
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
 use crate::daemon::desk::{Desk, Errand};
 use crate::daemon::faults;
-use crate::daemon::pick::pick;
+use crate::daemon::feeding::no_examples;
+use crate::daemon::heldout::ask;
+use crate::daemon::pick::{pick, pick_base};
 use crate::daemon::runs::read::max_tokens;
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
-use crate::daemon::worker::{AdapterPick, Place, ScoreJob};
+use crate::daemon::worker::{AdapterPick, Command, Place, ScoreJob};
 
 /// Scorings in progress in the whole daemon.
 const SCORINGS: usize = 16;
@@ -34,13 +36,50 @@ impl Later for ScoreTexts {
             let message = format!("{SCORINGS} files are being scored; try again in a moment");
             return Err(RpcError::new(ErrorCode::Busy, message));
         }
-        let (base, adapter) = pick(daemon, params.base.as_deref(), params.adapter.as_deref())?;
-        let source = base.source(adapter.as_ref());
+        let (base, adapter) = (params.base.as_deref(), params.adapter.as_deref());
+        let (source, adapter) = if params.base_alone {
+            (pick_base(daemon, base, adapter)?, None)
+        } else {
+            let (base, adapter) = pick(daemon, base, adapter)?;
+            (base.source(adapter.as_ref()), adapter)
+        };
         daemon.scoring.insert(asker.clone());
-        let read = move |desk: &Desk| read(desk, &params, source, adapter);
-        daemon.errands.send(Errand::ReadScored(asker.clone(), Box::new(read)));
+        let asking = asker.clone();
+        let read = move |desk: &Desk| {
+            let job = match params.heldout {
+                Some(heldout) => read_heldout(desk, &params, heldout, source, adapter),
+                None => read(desk, &params, source, adapter),
+            };
+            Ok(Command::Score(asking, Box::new(job?)))
+        };
+        daemon.errands.send(Errand::ReadTexts(asker.clone(), Box::new(read)));
         Ok(())
     }
+}
+
+/// Held-out examples as answers to their own prompts.
+fn read_heldout(
+    desk: &Desk,
+    params: &ScoreParams,
+    heldout: HeldOut,
+    source: BaseSource,
+    adapter: Option<AdapterPick>,
+) -> Result<ScoreJob, RpcError> {
+    let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
+    let asked = ask(desk, &params.path, &text, params.adapter.as_deref(), heldout)?;
+    Ok(ScoreJob {
+        source,
+        adapter,
+        text,
+        samples: asked.samples,
+        places: asked.examples.iter().map(place).collect(),
+        left_out: asked.left_out,
+        heldout: Some(asked.scored),
+    })
+}
+
+fn place(example: &Example) -> Place {
+    Place { file: example.file.to_string_lossy().into_owned().into(), lines: example.lines }
 }
 
 /// The examples as training would see them.
@@ -74,23 +113,18 @@ fn read(
     for example in &dataset.examples {
         let sample = encode(&text, example, longest, path)?;
         samples.push(sample);
-        places.push(Place { file: example.file.to_string_lossy().into_owned().into(), lines: example.lines });
+        places.push(place(example));
     }
     let left_out = dataset.findings.iter().filter(|finding| finding.code.skips()).count();
     if samples.is_empty() {
-        let why = dataset.findings.iter().find(|finding| finding.code.skips()).map_or_else(
-            || "it is empty".to_owned(),
-            |first| format!("line {}: {}", first.lines.0, first.message),
-        );
-        let message = format!("{} holds no examples ({why}); hotplate check says more", path.display());
-        return Err(RpcError::new(ErrorCode::UnusableDataset, message));
+        return Err(no_examples(path, &dataset));
     }
-    Ok(ScoreJob { source, adapter, text, samples, places, left_out })
+    Ok(ScoreJob { source, adapter, text, samples, places, left_out, heldout: None })
 }
 
 fn encode(
     text: &BaseText,
-    example: &hotplate_dataset::Example,
+    example: &Example,
     longest: usize,
     path: &Path,
 ) -> Result<hotplate_engine::base_text::Sample, RpcError> {

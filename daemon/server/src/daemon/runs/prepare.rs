@@ -112,7 +112,7 @@ pub(crate) fn state_of(examples: &[Example]) -> String {
 }
 
 /// Below this many examples, none can be spared: they judge each other.
-const FEW: usize = 30;
+pub(crate) const FEW: usize = 30;
 const FOLDS: usize = 5;
 
 /// Everything, each example on its side. Few examples are all learnt, and judged by cross-validation.

@@ -13,8 +13,9 @@ use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::generate::{Finish, Generation, GenerationEvent};
 use hotplate_engine::peft::Snapshot;
 use hotplate_engine::sampling::SamplingOptions;
-use hotplate_protocol::RpcError;
+use hotplate_protocol::feed::Fed;
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult, Sampling};
+use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Report;
 use super::bases::Bases;
@@ -24,7 +25,8 @@ use crate::daemon::texts::Texts;
 
 const TEMPERATURE: f64 = 0.7;
 const TOP_P: f64 = 0.95;
-const MAX_TOKENS: usize = 256;
+/// Tokens of an answer, where nobody says how many.
+pub(crate) const MAX_TOKENS: usize = 256;
 
 /// A request to write.
 #[derive(Debug, Clone)]
@@ -34,10 +36,23 @@ pub(crate) struct GenerateJob {
     pub(crate) adapter: Option<AdapterPick>,
     /// How the answer names a base that is somebody's version.
     pub(crate) label: Option<String>,
-    pub(crate) prompt: String,
-    pub(crate) raw: bool,
+    pub(crate) prompt: Prompt,
     pub(crate) sampling: Sampling,
     pub(crate) arrived: Instant,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Prompt {
+    Text {
+        text: String,
+        raw: bool,
+    },
+    /// Its tokens, examples included, and the base that they are for.
+    Fed {
+        tokens: Vec<u32>,
+        fed: Fed,
+        fingerprint: String,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -156,7 +171,18 @@ impl Active {
             Some(pick) => Some(bases.adapter(&pick.folder, &base.text)?),
             None => None,
         };
-        let prompt = base.text.prompt(&job.prompt, job.raw).map_err(|error| faults::of_base(&error))?;
+        let (prompt, fed) = match job.prompt {
+            Prompt::Text { text, raw } => {
+                (base.text.prompt(&text, raw).map_err(|error| faults::of_base(&error))?, None)
+            }
+            Prompt::Fed { tokens, fed, fingerprint } if fingerprint == base.text.fingerprint => {
+                (tokens, Some(fed))
+            }
+            Prompt::Fed { .. } => {
+                let message = format!("the base {} was changed meanwhile; ask again", base.text.name);
+                return Err(RpcError::new(ErrorCode::UnusableBase, message));
+            }
+        };
         let options = options(&job.sampling, &base.text);
         let result = GenerateResult {
             text: String::new(),
@@ -166,6 +192,7 @@ impl Active {
             seed: options.seed,
             adapter: job.adapter.map(|pick| pick.label).or(job.label),
             base: base.text.name.clone(),
+            fed,
             first_token_ms: 0.0,
             tokens_per_second: 0.0,
         };

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bases::Bases;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use generations::Generations;
-pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob};
+pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob, MAX_TOKENS, Prompt};
 use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, BaseText};

@@ -9,7 +9,7 @@ use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseError, BaseSource, BaseText, Sample};
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::score::{Score, ScoreEvent, Scoring, Wanted};
-use hotplate_protocol::methods::score::{ScoreResult, ScoredExample, ScoredToken};
+use hotplate_protocol::methods::score::{HeldOutScored, ScoreResult, ScoredExample, ScoredToken};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Report;
@@ -29,6 +29,8 @@ pub(crate) struct ScoreJob {
     /// Where each sample stands.
     pub(crate) places: Vec<Place>,
     pub(crate) left_out: usize,
+    /// Where they are held-out examples.
+    pub(crate) heldout: Option<HeldOutScored>,
 }
 
 pub(crate) struct Place {
@@ -120,6 +122,7 @@ impl Active {
             perplexity: None,
             supervised_tokens: 0,
             tokens: 0,
+            heldout: job.heldout,
             adapter: job.adapter.map(|pick| pick.label),
             base: base.text.name.clone(),
         };
@@ -129,7 +132,11 @@ impl Active {
             base,
             adapter,
             places: job.places,
-            scoring: Scoring::new(job.samples, Wanted::All),
+            // What stands before a held-out example is read, and not judged.
+            scoring: Scoring::new(
+                job.samples,
+                if job.heldout.is_some() { Wanted::Supervised } else { Wanted::All },
+            ),
             loss_sum: 0.0,
             result,
         })
