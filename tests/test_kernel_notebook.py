@@ -56,7 +56,9 @@ def test_the_tour(name: str, home: Hotplate):
     html = cell("%%train")[1]["data"]["text/html"]
     assert "<svg" in html and "width:100.0%" in html
     (compared,) = texts(cell("%%compare"))
-    assert f"{folder}@1" in compared and "no measurement" in compared
+    assert f"{folder}@1" in compared and "Fed 8 of" in compared and "no measurement" in compared
+    (weighed,) = texts(next(shown for source, shown in cells if source.endswith("--feed")))
+    assert "Held-out loss" in weighed and f"{folder}@1" in weighed
     assert "4 of 4 (seed 4" in texts(cell("%generate --n 4"))[0]
     saved = texts(next(shown for source, shown in cells if "night-market" in source))
     assert f"{folder} version 2 is ready" in saved[-1]

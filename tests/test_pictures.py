@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from hotplate_process import built, wait_until
+from hotplate_process import REPOSITORY, built, wait_until
 from notebook_home import notebook_home
 
 # Text that is told from its background without effort has 4.5 (WCAG); large or faint-on-purpose text, 3.
@@ -114,10 +114,10 @@ def page(lab):
         browser.close()
 
 
-def open_tour(page: Page, lab, theme: str) -> None:
+def open_tour(page: Page, lab, theme: str, notebook: str = "tour.ipynb") -> None:
     address, settings, _ = lab
     write_settings(settings, "@jupyterlab/apputils-extension/themes", {"theme": theme})
-    page.goto(f"{address}lab/tree/tour.ipynb?reset")
+    page.goto(f"{address}lab/tree/{notebook}?reset")
     page.wait_for_selector(".jp-NotebookPanel-notebook .jp-Cell")
     page.wait_for_function("() => window.jupyterapp && document.querySelectorAll('.jp-CodeCell').length > 10")
     name = "dark" if "Dark" in theme else "light"
@@ -154,8 +154,7 @@ def judge(page: Page) -> None:
     assert wide == 0, f"{wide} outputs are wider than their place"
 
 
-def test_the_tour_in_jupyterlab_light_and_dark(page, lab):
-    open_tour(page, lab, "JupyterLab Light")
+def run_all(page: Page) -> None:
     # A cell that is run before its kernel is connected is not run at all.
     page.wait_for_function("() => /Hotplate \\| Idle/.test(document.querySelector('#jp-main-statusbar').textContent)")
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
@@ -167,6 +166,11 @@ def test_the_tour_in_jupyterlab_light_and_dark(page, lab):
         arg=count,
         timeout=120_000,
     )
+
+
+def test_the_tour_in_jupyterlab_light_and_dark(page, lab):
+    open_tour(page, lab, "JupyterLab Light")
+    run_all(page)
     light = keep(page, "light")
     judge(page)
     page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save'); }")
@@ -175,6 +179,14 @@ def test_the_tour_in_jupyterlab_light_and_dark(page, lab):
     dark = keep(page, "dark")
     judge(page)
     assert light != dark
+
+
+def test_the_chinese_tour(page, lab):
+    shutil.copy(REPOSITORY / "kernelspec" / "tour.zh.ipynb", lab[2])
+    open_tour(page, lab, "JupyterLab Light", "tour.zh.ipynb")
+    run_all(page)
+    keep(page, "chinese")
+    judge(page)
 
 
 def test_a_finding_is_a_link_to_its_line(page, lab):
