@@ -8,10 +8,11 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What was freed goes back to the system within half a minute, also while nothing is allocated: an idle daemon should be small. Sooner, and
-/// also large tensors at once as is jemalloc's habit, it would go back and come again in each step.
+/// also large tensors at once as is jemalloc's habit, it would go back and come again in each step. One arena: a step runs on whichever thread of the
+/// pool takes it, and with an arena each, memory that one step freed is not there for the next.
 #[cfg(target_os = "linux")]
 const OPTIONS: &[u8] =
-    b"thp:always,metadata_thp:auto,narenas:2,oversize_threshold:0,dirty_decay_ms:30000,muzzy_decay_ms:0,background_thread:true\0";
+    b"thp:always,metadata_thp:auto,narenas:1,oversize_threshold:0,dirty_decay_ms:30000,muzzy_decay_ms:0,background_thread:true\0";
 
 /// jemalloc reads this symbol before the first allocation, a pointer to its options. Elsewhere it would complain of those that are Linux's own.
 #[cfg(target_os = "linux")]

@@ -196,10 +196,11 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: 
                         multiply_as_wide::<L, _, ROWS>(side, right, depth, &place);
                     } else {
                         // Behind the last row it is used again, and the result left out.
-                        let side = Apart::<ROWS>(std::array::from_fn(|line| {
+                        let rows = std::array::from_fn(|line| {
                             let row = (row + line).min(rows.end - 1);
                             values.wrapping_add(row * problem.left.stride + from)
-                        }));
+                        });
+                        let side = Apart::<ROWS> { rows, at: 0 };
                         multiply_as_wide::<L, _, ROWS>(side, right, depth, &place);
                     }
                 }
@@ -219,11 +220,17 @@ trait Side: Copy {
     /// # Safety
     /// `row` is one of the tile's, and `at` inside the stretch.
     unsafe fn value(&self, row: usize, at: usize) -> f32;
+
+    /// The same side, seen from place `by` on.
+    fn later(self, by: usize) -> Self;
 }
 
 /// Each row in memory of its own.
 #[derive(Clone, Copy)]
-struct Apart<const ROWS: usize>([*const f32; ROWS]);
+struct Apart<const ROWS: usize> {
+    rows: [*const f32; ROWS],
+    at: usize,
+}
 
 /// The rows' values beside each other, for each place of the inner length.
 #[derive(Clone, Copy)]
@@ -232,11 +239,17 @@ struct Neighbours {
     stride: usize,
 }
 
+// Wrapping sums: inside a checked problem none overflows, and a check in the innermost loop costs a tenth of the speed.
 #[expect(unsafe_code, reason = "as `block`")]
 impl<const ROWS: usize> Side for Apart<ROWS> {
     #[inline(always)]
     unsafe fn value(&self, row: usize, at: usize) -> f32 {
-        unsafe { *self.0[row].add(at) }
+        unsafe { *self.rows[row].wrapping_add(self.at.wrapping_add(at)) }
+    }
+
+    #[inline(always)]
+    fn later(self, by: usize) -> Self {
+        Self { at: self.at.wrapping_add(by), ..self }
     }
 }
 
@@ -244,7 +257,12 @@ impl<const ROWS: usize> Side for Apart<ROWS> {
 impl Side for Neighbours {
     #[inline(always)]
     unsafe fn value(&self, row: usize, at: usize) -> f32 {
-        unsafe { *self.start.add(at * self.stride + row) }
+        unsafe { *self.start.wrapping_add(at.wrapping_mul(self.stride).wrapping_add(row)) }
+    }
+
+    #[inline(always)]
+    fn later(self, by: usize) -> Self {
+        Self { start: self.start.wrapping_add(by.wrapping_mul(self.stride)), ..self }
     }
 }
 
@@ -313,16 +331,18 @@ unsafe fn multiply<L: Lanes, S: Side, const ROWS: usize, const VECTORS: usize>(
         for row in 0..ROWS {
             L::prefetch(place.target.wrapping_add(row.wrapping_mul(place.stride)));
         }
-        let mut at = 0;
-        while at + UNROLLED <= depth {
-            for at in at..at + UNROLLED {
+        let (mut side, mut right) = (side, right);
+        for _ in 0..depth / UNROLLED {
+            for at in 0..UNROLLED {
                 outer::<L, S, ROWS, VECTORS>(side, right, at, &mut sums);
             }
-            at += UNROLLED;
+            side = side.later(UNROLLED);
+            right = right.wrapping_add(UNROLLED * 2 * L::COUNT);
         }
-        while at < depth {
-            outer::<L, S, ROWS, VECTORS>(side, right, at, &mut sums);
-            at += 1;
+        for _ in 0..depth % UNROLLED {
+            outer::<L, S, ROWS, VECTORS>(side, right, 0, &mut sums);
+            side = side.later(1);
+            right = right.wrapping_add(2 * L::COUNT);
         }
         if place.rows == ROWS && place.columns == VECTORS * L::COUNT {
             match place.first {

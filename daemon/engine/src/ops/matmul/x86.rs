@@ -87,7 +87,9 @@ impl Lanes for __m256 {
     #[inline(always)]
     unsafe fn transpose8<E: Stored>(from: *const E, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
-            let row = |i: usize| -> *const E { from.add(i * from_stride) };
+            // Wrapping: the caller's room for all of it says that nothing overflows.
+            let row = |i: usize| -> *const E { from.wrapping_add(i.wrapping_mul(from_stride)) };
+            let to = |j: usize| -> *mut f32 { to.wrapping_add(j.wrapping_mul(to_stride)) };
             let (a, b) = (E::load::<__m256>(row(0)), E::load::<__m256>(row(1)));
             let (c, d) = (E::load::<__m256>(row(2)), E::load::<__m256>(row(3)));
             let (e, f) = (E::load::<__m256>(row(4)), E::load::<__m256>(row(5)));
@@ -100,14 +102,14 @@ impl Lanes for __m256 {
             let (u2, u3) = (_mm256_shuffle_ps::<0x44>(ab1, cd1), _mm256_shuffle_ps::<0xee>(ab1, cd1));
             let (v0, v1) = (_mm256_shuffle_ps::<0x44>(ef0, gh0), _mm256_shuffle_ps::<0xee>(ef0, gh0));
             let (v2, v3) = (_mm256_shuffle_ps::<0x44>(ef1, gh1), _mm256_shuffle_ps::<0xee>(ef1, gh1));
-            _mm256_storeu_ps(to, _mm256_permute2f128_ps::<0x20>(u0, v0));
-            _mm256_storeu_ps(to.add(to_stride), _mm256_permute2f128_ps::<0x20>(u1, v1));
-            _mm256_storeu_ps(to.add(2 * to_stride), _mm256_permute2f128_ps::<0x20>(u2, v2));
-            _mm256_storeu_ps(to.add(3 * to_stride), _mm256_permute2f128_ps::<0x20>(u3, v3));
-            _mm256_storeu_ps(to.add(4 * to_stride), _mm256_permute2f128_ps::<0x31>(u0, v0));
-            _mm256_storeu_ps(to.add(5 * to_stride), _mm256_permute2f128_ps::<0x31>(u1, v1));
-            _mm256_storeu_ps(to.add(6 * to_stride), _mm256_permute2f128_ps::<0x31>(u2, v2));
-            _mm256_storeu_ps(to.add(7 * to_stride), _mm256_permute2f128_ps::<0x31>(u3, v3));
+            _mm256_storeu_ps(to(0), _mm256_permute2f128_ps::<0x20>(u0, v0));
+            _mm256_storeu_ps(to(1), _mm256_permute2f128_ps::<0x20>(u1, v1));
+            _mm256_storeu_ps(to(2), _mm256_permute2f128_ps::<0x20>(u2, v2));
+            _mm256_storeu_ps(to(3), _mm256_permute2f128_ps::<0x20>(u3, v3));
+            _mm256_storeu_ps(to(4), _mm256_permute2f128_ps::<0x31>(u0, v0));
+            _mm256_storeu_ps(to(5), _mm256_permute2f128_ps::<0x31>(u1, v1));
+            _mm256_storeu_ps(to(6), _mm256_permute2f128_ps::<0x31>(u2, v2));
+            _mm256_storeu_ps(to(7), _mm256_permute2f128_ps::<0x31>(u3, v3));
         }
     }
 }
