@@ -3,7 +3,16 @@
 //! Owns the order of operations inside a block; which of them a base has is said by its [`DecoderConfig`], never by a family's name. An
 //! adapter is an argument. It must not know where weights come from, what a token means, or what a training step is.
 
+mod batch;
+mod cache;
+mod groups;
+
 use candle_core::{DType, Device, Result, Tensor};
+
+pub use batch::Batch;
+pub use cache::KvCache;
+pub use groups::Group;
+pub(crate) use groups::Pairs;
 
 use crate::config::{DecoderConfig, NormWeight, Projections};
 use crate::lora::{Adapter, LayerAdapter, Linear};
@@ -74,101 +83,6 @@ pub struct Decoder {
     /// The frequencies of [`DecoderConfig::ropes`] for short sequences.
     frequencies: Vec<Vec<f32>>,
     device: Device,
-}
-
-/// Tokens of several sequences in one packed row, without padding.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    pub tokens: Vec<u32>,
-    pub positions: Vec<u32>,
-    pub segments: Vec<Segment>,
-    /// For each segment, the tokens of its whole sequence as far as they are known: some rotary positions depend on it.
-    pub lengths: Vec<usize>,
-}
-
-impl Batch {
-    /// Independent sequences, each from position 0.
-    pub fn packed<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Batch {
-        let mut batch =
-            Batch { tokens: Vec::new(), positions: Vec::new(), segments: Vec::new(), lengths: Vec::new() };
-        for sequence in sequences {
-            let start = batch.tokens.len();
-            batch.tokens.extend_from_slice(sequence);
-            batch.positions.extend(0..sequence.len() as u32);
-            let len = sequence.len();
-            batch.segments.push(Segment { q_start: start, q_len: len, k_start: start, k_len: len });
-            batch.lengths.push(len);
-        }
-        batch
-    }
-
-    /// The next tokens of a sequence whose first `past` tokens are in a cache.
-    pub fn continuation(tokens: &[u32], past: usize) -> Batch {
-        Self::part(tokens, past, past + tokens.len())
-    }
-
-    /// A [`continuation`](Self::continuation) of which more is known than is read now: the sequence will have `length` tokens.
-    pub fn part(tokens: &[u32], past: usize, length: usize) -> Batch {
-        Batch {
-            lengths: vec![length.max(past + tokens.len())],
-            tokens: tokens.to_vec(),
-            positions: (past as u32..).take(tokens.len()).collect(),
-            segments: vec![Segment {
-                q_start: 0,
-                q_len: tokens.len(),
-                k_start: 0,
-                k_len: past + tokens.len(),
-            }],
-        }
-    }
-}
-
-/// Keys and values of a sequence that is being written, one pair of tensors a block, grown by doubling.
-#[derive(Debug, Default)]
-pub struct KvCache {
-    layers: Vec<Option<(Tensor, Tensor)>>,
-    len: usize,
-    /// How many tokens the sequence was known to have when the last of them were read.
-    length: usize,
-}
-
-impl KvCache {
-    /// Tokens in the cache.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Appends `k` and `v` (`[new, kv_heads, d]`) behind the first `len` rows and returns all of them.
-    fn extend(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        let total = self.len + k.dim(0)?;
-        if self.layers.len() <= layer {
-            self.layers.resize(layer + 1, None);
-        }
-        let fits = self.layers[layer].as_ref().is_some_and(|(keys, _)| keys.dims()[0] >= total);
-        if !fits {
-            let capacity = total.next_power_of_two().max(64);
-            let (_, heads, width) = k.dims3()?;
-            let grow = |old: Option<&Tensor>| -> Result<Tensor> {
-                let new = Tensor::zeros((capacity, heads, width), DType::F32, k.device())?;
-                if let Some(old) = old {
-                    new.slice_set(&old.narrow(0, 0, self.len)?.contiguous()?, 0, 0)?;
-                }
-                Ok(new)
-            };
-            let old = self.layers[layer].as_ref();
-            self.layers[layer] = Some((grow(old.map(|pair| &pair.0))?, grow(old.map(|pair| &pair.1))?));
-        }
-        let Some((keys, values)) = &self.layers[layer] else {
-            candle_core::bail!("the cache of layer {layer} is missing");
-        };
-        keys.slice_set(&k.contiguous()?, 0, self.len)?;
-        values.slice_set(&v.contiguous()?, 0, self.len)?;
-        Ok((keys.narrow(0, 0, total)?, values.narrow(0, 0, total)?))
-    }
 }
 
 /// What all blocks of one pass share.
@@ -318,15 +232,24 @@ impl Decoder {
         adapter: Option<&Adapter>,
         mut cache: Option<&mut KvCache>,
     ) -> Result<Tensor> {
+        self.forward_together(batch, &[Group { rows: batch.tokens.len(), adapter }], cache.as_mut_slice())
+    }
+
+    /// [`forward`](Self::forward) of several sequences, each of which may have an adapter and a cache of its own. `groups` are all rows
+    /// of the batch in order; `caches` are one for each of its segments, or none at all.
+    pub fn forward_together(
+        &self,
+        batch: &Batch,
+        groups: &[Group],
+        caches: &mut [&mut KvCache],
+    ) -> Result<Tensor> {
         let context = self.context(batch)?;
-        let mut x = self.adapt_embedding(self.embed(&batch.tokens)?, &batch.tokens, adapter)?;
+        let mut x = groups::adapt_embedding(self, self.embed(&batch.tokens)?, &batch.tokens, groups)?;
         for layer in 0..self.blocks.len() {
-            let pairs = adapter.and_then(|adapter| adapter.layers.get(layer));
-            x = self.block_forward(layer, &x, &context, pairs, cache.as_deref_mut())?.0;
+            x = self.block_forward(layer, &x, &context, Pairs::of_block(layer, groups), caches)?.0;
         }
-        if let Some(cache) = cache {
-            cache.len += batch.tokens.len();
-            cache.length = batch.lengths.iter().copied().max().unwrap_or(0);
+        for ((segment, length), cache) in batch.segments.iter().zip(&batch.lengths).zip(caches) {
+            cache.grown(segment.q_len, *length);
         }
         self.last_norm(&x)
     }
@@ -337,10 +260,16 @@ impl Decoder {
         Ok(low_rank::adapted(&self.head, hidden, pair)?.0)
     }
 
+    /// [`logits`](Self::logits) of rows that have adapters of their own.
+    pub fn logits_together(&self, hidden: &Tensor, groups: &[Group]) -> Result<Tensor> {
+        low_rank::grouped(&self.head, hidden, &Group::pairs(groups, |adapter| adapter.head.as_ref()))
+    }
+
     /// Whether a sequence that now has `length` tokens must be read again from the start, because the keys in the cache were turned
     /// as those of a shorter one.
     pub fn outgrown(&self, cache: &KvCache, length: usize) -> bool {
-        !cache.is_empty() && self.config.ropes.iter().any(|rope| rope.outgrown(cache.length, length))
+        let Some(before) = cache.known_length() else { return false };
+        self.config.ropes.iter().any(|rope| rope.outgrown(before, length))
     }
 
     pub(crate) fn context(&self, batch: &Batch) -> Result<PassContext> {
@@ -427,8 +356,8 @@ impl Decoder {
         layer: usize,
         x: &Tensor,
         context: &PassContext,
-        pairs: Option<&LayerAdapter>,
-        cache: Option<&mut KvCache>,
+        pairs: Pairs,
+        caches: &mut [&mut KvCache],
     ) -> Result<(Tensor, Kept)> {
         let block = &self.blocks[layer];
         let eps = self.config.rms_eps;
@@ -436,7 +365,13 @@ impl Decoder {
         let tokens = x.dim(0)?;
         let mut thin: [Option<Tensor>; Linear::COUNT] = Default::default();
         let mut project = |linear: Linear, x: &Tensor| -> Result<Tensor> {
-            let pair = pairs.and_then(|pairs| pairs.get(linear));
+            let pair = match pairs {
+                Pairs::Same(pairs) => pairs.and_then(|pairs| pairs.get(linear)),
+                Pairs::Groups { layer, groups } => {
+                    let pairs = Group::pairs(groups, |adapter| adapter.layers.get(layer)?.get(linear));
+                    return low_rank::grouped(block.linear(linear), x, &pairs);
+                }
+            };
             let (y, inner) = match (pair, context.dropout_of(layer, linear)) {
                 (Some(pair), Some(dropout)) => {
                     let (addition, inner) = low_rank::forward(&dropout.apply(x)?, pair)?;
@@ -478,11 +413,7 @@ impl Decoder {
             Some(table) => (rope::forward(&q, table)?, rope::forward(&k, table)?),
             None => (q, k),
         };
-        let (k, v) = match cache {
-            Some(cache) => cache.extend(layer, &k, &v)?,
-            None => (k, v),
-        };
-        let (mixture, normalisers) = attention::forward(&q, &k, &v, &context.segments, heads)?;
+        let (mixture, normalisers) = cache::attend(layer, (&q, &k, &v), caches, &context.segments, heads)?;
         let mixture = mixture.reshape((tokens, heads.heads * heads.width))?;
         let attended = normalise(Norm::AfterAttention, project(Linear::Output, &mixture)?)?;
         let middle = add(x, &attended)?;

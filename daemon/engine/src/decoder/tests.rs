@@ -66,9 +66,10 @@ fn the_gradients_of_every_familys_block_agree_with_finite_differences() {
         for layer in 0..2 {
             let pairs = &adapter.layers[layer];
             let run = |decoder: &Decoder, x: &Tensor, pairs: Option<&LayerAdapter>| {
-                dot(&decoder.block_forward(layer, x, &context, pairs, None).unwrap().0, &dy)
+                dot(&decoder.block_forward(layer, x, &context, Pairs::Same(pairs), &mut []).unwrap().0, &dy)
             };
-            let (_, kept) = decoder.block_forward(layer, &x, &context, Some(pairs), None).unwrap();
+            let (_, kept) =
+                decoder.block_forward(layer, &x, &context, Pairs::Same(Some(pairs)), &mut []).unwrap();
             let back = decoder.block_backward(layer, &kept, &dy, &context, Learner::Adapter(pairs)).unwrap();
             let along = random(x.dims(), 3);
             check(name, &back.dx, &along, STEP, |by| run(&decoder, &moved(&x, &along, by), Some(pairs)));
@@ -85,7 +86,7 @@ fn the_gradients_of_every_familys_block_agree_with_finite_differences() {
                     run(&decoder, &x, Some(&other))
                 });
             }
-            let (_, kept) = decoder.block_forward(layer, &x, &context, None, None).unwrap();
+            let (_, kept) = decoder.block_forward(layer, &x, &context, Pairs::Same(None), &mut []).unwrap();
             let back = decoder.block_backward(layer, &kept, &dy, &context, Learner::Weights).unwrap();
             let biases = Linear::of(&decoder.config).iter().filter(|linear| decoder.config.biased(**linear));
             let trainable =
@@ -217,5 +218,52 @@ fn stored_in_16_bits_is_the_same_as_widened_before() {
             decoder.logits(&hidden, None).unwrap()
         };
         assert_eq!(flat(&logits(&stored)), flat(&logits(&widened)), "{name}");
+    }
+}
+
+/// Sequences of several lengths, with adapters of their own or none: a token of each in one pass has the bits that it has alone.
+#[test]
+fn rows_of_a_pass_have_the_bits_that_they_have_alone() {
+    for (name, config) in families() {
+        let decoder = decoder_of(config, 5);
+        let (blocks, everywhere) =
+            (test_base::adapter(&decoder, 3), test_base::adapter_everywhere(&decoder, 2));
+        let groups = [
+            Group { rows: 2, adapter: Some(&blocks) },
+            Group { rows: 1, adapter: None },
+            Group { rows: 2, adapter: Some(&everywhere) },
+        ];
+        let adapters: Vec<Option<&Adapter>> =
+            groups.iter().flat_map(|group| std::iter::repeat_n(group.adapter, group.rows)).collect();
+        let lengths = [3, 9, 1, 4, 6];
+        let read = || -> Vec<KvCache> {
+            let caches = lengths.iter().zip(&adapters).map(|(length, adapter)| {
+                let mut cache = KvCache::default();
+                let batch = Batch::continuation(&tokens(*length), 0);
+                decoder.forward(&batch, *adapter, Some(&mut cache)).unwrap();
+                cache
+            });
+            caches.collect()
+        };
+        let (mut together, mut alone) = (read(), read());
+        for step in 0..4u32 {
+            let next: Vec<(u32, usize)> =
+                together.iter().map(|cache| ((step * 5 + 2) % 24, cache.len())).collect();
+            let batch = Batch::next_of_each(next.iter().copied());
+            let mut caches: Vec<&mut KvCache> = together.iter_mut().collect();
+            let hidden = decoder.forward_together(&batch, &groups, &mut caches).unwrap();
+            let logits = decoder.logits_together(&hidden, &groups).unwrap();
+            for (row, ((token, past), cache)) in next.iter().zip(&mut alone).enumerate() {
+                let batch = Batch::continuation(&[*token], *past);
+                let own = decoder.forward(&batch, adapters[row], Some(cache)).unwrap();
+                assert_eq!(flat(&hidden.get(row).unwrap()), flat(&own), "{name}, row {row}");
+                let own = decoder.logits(&own, adapters[row]).unwrap();
+                assert_eq!(flat(&logits.get(row).unwrap()), flat(&own), "{name}, row {row}");
+                assert_eq!(cache.len(), together[row].len());
+            }
+        }
+        let mut one = KvCache::default();
+        let two = Batch::next_of_each([(1, 0), (2, 0)]);
+        assert!(decoder.forward_together(&two, &groups[..1], &mut [&mut one]).is_err());
     }
 }

@@ -1,6 +1,10 @@
 //! LoRA's product: `s * (x A^T) B^T`, and a frozen layer with its pair.
 
+mod grouped;
+
 use candle_core::{Device, Result, Tensor};
+
+pub use grouped::grouped;
 
 use super::add::add;
 use super::frozen_linear::FrozenLinear;

@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::decoder::{Batch, Decoder, Kept, Learner, PassContext, Slot};
+use crate::decoder::{Batch, Decoder, Kept, Learner, Pairs, PassContext, Slot};
 use crate::lora::{Adapter, LayerAdapter};
 use crate::ops::cross_entropy::{Gradient, cross_entropy};
 use crate::ops::dropout::Dropout;
@@ -154,7 +154,8 @@ impl Pass {
         }
         if layer < decoder.config().layers {
             let pairs = adapter.and_then(|adapter| adapter.layers.get(layer));
-            let (y, kept) = decoder.block_forward(layer, &self.x, &self.context, pairs, None)?;
+            let (y, kept) =
+                decoder.block_forward(layer, &self.x, &self.context, Pairs::Same(pairs), &mut [])?;
             let keep = layer + self.layers_kept >= decoder.config().layers;
             // The deepest layers are walked back first, so theirs live shortest when kept.
             self.memory.push(match self.goal {
@@ -211,7 +212,7 @@ impl Pass {
             Some(Memory::Input(x)) => {
                 let layer = self.memory.len();
                 let pairs = adapter.and_then(|adapter| adapter.layers.get(layer));
-                Some(decoder.block_forward(layer, &x, &self.context, pairs, None)?.1)
+                Some(decoder.block_forward(layer, &x, &self.context, Pairs::Same(pairs), &mut [])?.1)
             }
             Some(Memory::Nothing) | None => None,
         };

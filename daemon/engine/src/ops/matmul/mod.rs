@@ -32,7 +32,7 @@ const TASK_COLUMNS: Range<usize> = 256..512;
 /// Bytes of the right side that one task reads when there are few rows.
 const TASK_BYTES: usize = 1 << 17;
 /// Up to so many rows on the left are dotted straight from memory.
-const FEW_ROWS: usize = 24;
+pub(crate) const FEW_ROWS: usize = 24;
 
 /// Whether neighbours in memory are neighbours in a row or in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

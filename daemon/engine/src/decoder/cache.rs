@@ -1,0 +1,102 @@
+//! Keys and values of a sequence that is being written, and attention over them.
+
+use candle_core::{DType, Result, Tensor};
+use rayon::prelude::*;
+
+use crate::ops::attention::{self, Heads, Segment};
+
+/// Keys and values of a sequence that is being written, one pair of tensors a block, grown by doubling.
+#[derive(Debug, Default)]
+pub struct KvCache {
+    layers: Vec<Option<(Tensor, Tensor)>>,
+    len: usize,
+    /// How many tokens the sequence was known to have when the last of them were read.
+    length: usize,
+}
+
+impl KvCache {
+    /// Tokens in the cache.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many tokens the sequence was known to have when the last of them were read; `None` where none were.
+    pub(super) fn known_length(&self) -> Option<usize> {
+        (!self.is_empty()).then_some(self.length)
+    }
+
+    /// Forgets what lies behind the first `len` tokens.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// All layers have been extended by `rows`, of a sequence that has `length` tokens as far as is known.
+    pub(super) fn grown(&mut self, rows: usize, length: usize) {
+        self.len += rows;
+        self.length = length;
+    }
+
+    /// Appends `k` and `v` (`[new, kv_heads, d]`) behind the first `len` rows and returns all of them.
+    fn extend(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        let total = self.len + k.dim(0)?;
+        if self.layers.len() <= layer {
+            self.layers.resize(layer + 1, None);
+        }
+        let fits = self.layers[layer].as_ref().is_some_and(|(keys, _)| keys.dims()[0] >= total);
+        if !fits {
+            let capacity = total.next_power_of_two().max(64);
+            let (_, heads, width) = k.dims3()?;
+            let grow = |old: Option<&Tensor>| -> Result<Tensor> {
+                let new = Tensor::zeros((capacity, heads, width), DType::F32, k.device())?;
+                if let Some(old) = old {
+                    new.slice_set(&old.narrow(0, 0, self.len)?.contiguous()?, 0, 0)?;
+                }
+                Ok(new)
+            };
+            let old = self.layers[layer].as_ref();
+            self.layers[layer] = Some((grow(old.map(|pair| &pair.0))?, grow(old.map(|pair| &pair.1))?));
+        }
+        let Some((keys, values)) = &self.layers[layer] else {
+            candle_core::bail!("the cache of layer {layer} is missing");
+        };
+        keys.slice_set(&k.contiguous()?, 0, self.len)?;
+        values.slice_set(&v.contiguous()?, 0, self.len)?;
+        Ok((keys.narrow(0, 0, total)?, values.narrow(0, 0, total)?))
+    }
+}
+
+/// Attention of each segment to itself, or where there are caches, to its own, which is extended by the segment's keys and values.
+/// Returns what [`attention::forward`] does.
+pub(super) fn attend(
+    layer: usize,
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    caches: &mut [&mut KvCache],
+    segments: &[Segment],
+    shape: Heads,
+) -> Result<(Tensor, Tensor)> {
+    if caches.is_empty() {
+        return attention::forward(q, k, v, segments, shape);
+    }
+    if caches.len() != segments.len() {
+        candle_core::bail!("{} sequences were given {} caches", segments.len(), caches.len());
+    }
+    let mut parts = Vec::with_capacity(segments.len());
+    for (segment, cache) in segments.iter().zip(caches) {
+        let own = |x: &Tensor| x.narrow(0, segment.q_start, segment.q_len);
+        let (keys, values) = cache.extend(layer, &own(k)?, &own(v)?)?;
+        parts.push((own(q)?, keys, values, Segment { q_start: 0, k_start: 0, ..*segment }));
+    }
+    let attend = |(q, keys, values, segment): &(Tensor, Tensor, Tensor, Segment)| {
+        attention::forward(q, keys, values, &[*segment], shape)
+    };
+    if let [only] = parts.as_slice() {
+        return attend(only);
+    }
+    let (mixtures, normalisers): (Vec<Tensor>, Vec<Tensor>) =
+        parts.par_iter().map(attend).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    Ok((Tensor::cat(&mixtures, 0)?, Tensor::cat(&normalisers, 0)?))
+}
