@@ -1,10 +1,14 @@
-//! One answer being written: a value that steps, one forward pass at a time.
+//! One answer being written: a value that steps, one forward pass at a time, by itself or [together](step_together) with others.
 //!
 //! Owns when an answer ends and which part of its text may already be shown. It must not know who asked or what time it is.
 
+mod together;
+
 use std::sync::Arc;
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
+
+pub use together::{MOST_TOGETHER, step_together};
 
 use crate::base::Base;
 use crate::decoder::{Batch, KvCache};
@@ -26,6 +30,11 @@ pub enum GenerateError {
     OtherBase { expected: usize, found: usize },
     #[error("the forward pass failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    #[error(
+        "after {tokens} tokens no next one can be drawn, because what the base and the adapter compute are no numbers any more; \
+         try the base alone, or an earlier version of the adapter"
+    )]
+    NotFinite { tokens: usize },
     #[error("the tokens could not be turned into text: {0}")]
     Text(String),
 }
@@ -37,6 +46,17 @@ pub enum Finish {
     Stop,
     /// `max_tokens`, or the end of the base's context.
     Length,
+}
+
+/// What an answer's next step will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Read a part of its prompt.
+    Reads,
+    /// Write a token behind what it has read; such steps can be taken together.
+    Writes,
+    /// Say that it is over.
+    Ends,
 }
 
 /// What one step brought. The texts of all deltas and of `Done` together are the answer.
@@ -109,9 +129,26 @@ impl Generation {
         in_pool(|| self.advance(base))
     }
 
+    /// What the next step will do.
+    pub fn turn(&self, base: &Base) -> Turn {
+        if self.written() >= self.options.max_tokens || self.tokens.len() >= self.context {
+            return Turn::Ends;
+        }
+        let read = self.cache.len();
+        let one_is_left = read > 0 && self.tokens.len() - read == 1;
+        if one_is_left && !base.decoder.outgrown(&self.cache, self.tokens.len()) {
+            Turn::Writes
+        } else {
+            Turn::Reads
+        }
+    }
+
+    fn written(&self) -> usize {
+        self.tokens.len() - self.prompt_len
+    }
+
     fn advance(&mut self, base: &Base) -> Result<GenerationEvent, GenerateError> {
-        let written = self.tokens.len() - self.prompt_len;
-        if written >= self.options.max_tokens || self.tokens.len() >= self.context {
+        if self.turn(base) == Turn::Ends {
             return self.done(Finish::Length, Vec::new());
         }
         if base.decoder.outgrown(&self.cache, self.tokens.len()) {
@@ -126,12 +163,16 @@ impl Generation {
             return Ok(GenerationEvent::Reading);
         }
         let row = hidden.narrow(0, hidden.dim(0)? - 1, 1)?;
-        let mut logits = base
-            .decoder
-            .logits(&row, self.adapter.as_deref())?
-            .squeeze(0)?
-            .to_dtype(DType::F32)?
-            .to_vec1::<f32>()?;
+        let logits = base.decoder.logits(&row, self.adapter.as_deref())?;
+        self.write(&logits.squeeze(0)?)
+    }
+
+    /// Draws the next token from its logits, `[vocab]`.
+    fn write(&mut self, logits: &Tensor) -> Result<GenerationEvent, GenerateError> {
+        let mut logits = logits.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        if !logits.iter().any(|logit| logit.is_finite()) {
+            return Err(GenerateError::NotFinite { tokens: self.tokens.len() });
+        }
         let token = self.sampler.draw(&mut logits, &self.tokens);
         if self.eos.contains(&token) && !self.options.ignore_eos {
             return self.done(Finish::Stop, Vec::new());
@@ -145,7 +186,7 @@ impl Generation {
             self.options.max_tokens = 0;
             return Ok(GenerationEvent::Done { finish: Finish::Stop, text, token_ids: vec![token] });
         }
-        if written + 1 >= self.options.max_tokens || self.tokens.len() >= self.context {
+        if self.written() >= self.options.max_tokens || self.tokens.len() >= self.context {
             return self.done(Finish::Length, vec![token]);
         }
         let keep = possible_stop(&self.held, &self.options.stop);

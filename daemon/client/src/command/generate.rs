@@ -29,7 +29,7 @@ pub struct GenerateArgs {
     pub raw: bool,
     #[command(flatten)]
     pub feed: FeedArgs,
-    /// Texts to write, one after the other; with --seed, each has the next one
+    /// Texts to write, several at a time; with --seed, each has the next one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub n: u64,
     #[command(flatten)]

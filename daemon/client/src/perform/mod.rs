@@ -10,6 +10,7 @@ mod run;
 mod runs;
 mod score;
 mod stop;
+mod variants;
 mod weigh;
 
 use std::io;
@@ -154,7 +155,7 @@ fn generate(
     canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let mut params = GenerateParams {
+    let params = GenerateParams {
         prompt: args.prompt_text(),
         adapter: args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter)),
         base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
@@ -164,14 +165,7 @@ fn generate(
         sampling: args.sampling.to_sampling(),
     };
     if args.n > 1 {
-        let first = params.sampling.seed;
-        for number in 1..=args.n {
-            // What the seed of the whole was counts on: the same command gives the same texts.
-            params.sampling.seed = first.map(|seed| seed.wrapping_add(number - 1));
-            let result = connection.call_with::<Generate>(&params, canceller, &mut |_| {})?;
-            show(Shown::Variant { number: number as usize, of: args.n as usize, result });
-        }
-        return Ok(());
+        return variants::variants(connection, &params, args.n, canceller, show);
     }
     let result = connection.call_with::<Generate>(&params, canceller, &mut |notification| {
         // What cannot be read is not lost: the result holds all of the text.

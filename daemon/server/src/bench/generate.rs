@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use hotplate_engine::base::Base;
-use hotplate_engine::generate::{Generation, GenerationEvent};
+use hotplate_engine::generate::{Generation, GenerationEvent, step_together};
 use hotplate_engine::lora::{Adapter, LoraSpec};
 use hotplate_engine::peft;
 use hotplate_engine::sampling::SamplingOptions;
@@ -26,12 +26,15 @@ pub(super) struct GenerateArgs {
     prompt_tokens: usize,
     #[arg(long, default_value_t = 64)]
     new_tokens: usize,
-    /// Answers that are written at the same time
+    /// Answers that are written together
     #[arg(long, default_value_t = 1)]
     batch: usize,
     /// none, fresh (a new one on all linear layers), or a folder
     #[arg(long, default_value = "none")]
     adapter: String,
+    /// Whether the answers share the adapter or each have one of their own; without --adapter, fresh ones
+    #[arg(long, value_enum)]
+    adapters: Option<Adapters>,
     /// Rank of a fresh adapter
     #[arg(long, default_value_t = 16)]
     rank: usize,
@@ -42,6 +45,17 @@ pub(super) struct GenerateArgs {
     seed: u64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Adapters {
+    /// The bare base answers
+    None,
+    /// One for all answers
+    Same,
+    /// One for each answer
+    Distinct,
+}
+
 #[derive(Debug, Serialize)]
 struct Report {
     parameters: u64,
@@ -49,6 +63,8 @@ struct Report {
     prompt_tokens: usize,
     new_tokens: usize,
     batch: usize,
+    adapters: Adapters,
+    /// Until the last of all answers has its first token.
     first_token_ms: f64,
     prefill_tokens_per_second: f64,
     /// Of all answers together, after their first tokens.
@@ -76,9 +92,11 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let base = args.common.open()?;
     let load_seconds = began.elapsed().as_secs_f64();
     let memory_after_load = super::measure::memory();
-    let adapter = adapter(&args.adapter, args.rank, args.seed, &base)?.map(Arc::new);
+    let adapters =
+        args.adapters.unwrap_or(if args.adapter == "none" { Adapters::None } else { Adapters::Same });
+    let of_answers = of_answers(args, adapters, &base)?;
     let timings: Vec<Timing> =
-        (0..args.repeat).map(|_| measure(args, &base, adapter.as_ref())).collect::<Result<_, _>>()?;
+        (0..args.repeat).map(|_| measure(args, &base, &of_answers)).collect::<Result<_, _>>()?;
     let first = median(&timings.iter().map(|timing| timing.first_token).collect::<Vec<_>>());
     let decode = median(&timings.iter().map(|timing| timing.decode).collect::<Vec<_>>());
     let decoded = args.batch * (args.new_tokens - 1);
@@ -88,6 +106,7 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         prompt_tokens: args.prompt_tokens,
         new_tokens: args.new_tokens,
         batch: args.batch,
+        adapters,
         first_token_ms: first,
         prefill_tokens_per_second: (args.batch * args.prompt_tokens) as f64 / (first / 1e3),
         decode_tokens_per_second: if decoded == 0 { 0.0 } else { decoded as f64 / (decode / 1e3) },
@@ -107,12 +126,22 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     print(args.common.json, &report, &rows.map(|(name, value)| (name.to_owned(), value)))
 }
 
-/// `none`, `fresh`, or a PEFT folder.
-fn adapter(what: &str, rank: usize, seed: u64, base: &Base) -> anyhow::Result<Option<Adapter>> {
-    match what {
-        "none" => Ok(None),
-        "fresh" => Ok(Some(fresh(rank, seed, base)?)),
-        folder => Ok(Some(peft::load(Path::new(folder), &base.text, &base.device)?)),
+/// The adapter of each answer.
+fn of_answers(
+    args: &GenerateArgs,
+    adapters: Adapters,
+    base: &Base,
+) -> anyhow::Result<Vec<Option<Arc<Adapter>>>> {
+    let one = |seed| -> anyhow::Result<Option<Arc<Adapter>>> {
+        Ok(Some(Arc::new(match args.adapter.as_str() {
+            "none" | "fresh" => fresh(args.rank, seed, base)?,
+            folder => peft::load(Path::new(folder), &base.text, &base.device)?,
+        })))
+    };
+    match adapters {
+        Adapters::None => Ok(vec![None; args.batch]),
+        Adapters::Same => Ok(vec![one(args.seed)?; args.batch]),
+        Adapters::Distinct => (0..args.batch as u64).map(|number| one(args.seed + number)).collect(),
     }
 }
 
@@ -130,13 +159,14 @@ pub(super) fn greedy(new_tokens: usize) -> SamplingOptions {
     }
 }
 
-fn measure(args: &GenerateArgs, base: &Base, adapter: Option<&Arc<Adapter>>) -> anyhow::Result<Timing> {
+fn measure(args: &GenerateArgs, base: &Base, adapters: &[Option<Arc<Adapter>>]) -> anyhow::Result<Timing> {
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let vocab = base.decoder.config().vocab;
-    let mut answers = (0..args.batch)
-        .map(|_| {
+    let mut answers = adapters
+        .iter()
+        .map(|adapter| {
             let prompt = data::random_tokens(&mut rng, args.prompt_tokens, vocab);
-            Generation::new(base, adapter.cloned(), prompt, greedy(args.new_tokens))
+            Generation::new(base, adapter.clone(), prompt, greedy(args.new_tokens))
         })
         .collect::<Result<Vec<_>, _>>()?;
     let began = Instant::now();
@@ -149,9 +179,10 @@ fn measure(args: &GenerateArgs, base: &Base, adapter: Option<&Arc<Adapter>>) -> 
     }
     let first_token = milliseconds(began.elapsed());
     let began = Instant::now();
+    let mut answers: Vec<&mut Generation> = answers.iter_mut().collect();
     for _ in 1..args.new_tokens {
-        for (index, answer) in answers.iter_mut().enumerate() {
-            match answer.step(base)? {
+        for (index, event) in step_together(base, &mut answers).into_iter().enumerate() {
+            match event? {
                 GenerationEvent::Delta { token_ids, .. } | GenerationEvent::Done { token_ids, .. }
                     if index == 0 =>
                 {

@@ -23,7 +23,9 @@ pub(crate) fn of_generation(error: &GenerateError) -> RpcError {
     let code = match error {
         GenerateError::EmptyPrompt | GenerateError::PromptTooLong { .. } => ErrorCode::InvalidParams,
         GenerateError::OtherBase { .. } => ErrorCode::UnusableAdapter,
-        GenerateError::Tensor(_) | GenerateError::Text(_) => ErrorCode::Internal,
+        GenerateError::Tensor(_) | GenerateError::Text(_) | GenerateError::NotFinite { .. } => {
+            ErrorCode::Internal
+        }
     };
     RpcError::new(code, error.to_string())
 }

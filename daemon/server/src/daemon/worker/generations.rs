@@ -1,4 +1,4 @@
-//! Answers being written: a round of one token each.
+//! Answers being written: a round of one token each, in which those of one base go through it together.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, BaseText};
-use hotplate_engine::generate::{Finish, Generation, GenerationEvent};
+use hotplate_engine::generate::{
+    Finish, GenerateError, Generation, GenerationEvent, MOST_TOGETHER, Turn, step_together,
+};
 use hotplate_engine::peft::Snapshot;
 use hotplate_engine::sampling::SamplingOptions;
 use hotplate_protocol::feed::Fed;
@@ -80,9 +82,21 @@ pub(crate) struct AdapterPick {
     pub(crate) label: String,
 }
 
+/// A long prompt and those who write take turns, so that nobody waits for more than a part of it.
 #[derive(Default)]
 pub(super) struct Generations {
-    active: VecDeque<Active>,
+    /// Have not read all of their prompts; a part at a time, by turns.
+    reading: VecDeque<Active>,
+    /// Write; those in front go first, and then to the back.
+    writing: VecDeque<Active>,
+    last: LastRound,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum LastRound {
+    Read,
+    #[default]
+    Wrote,
 }
 
 struct Active {
@@ -109,43 +123,88 @@ impl Generations {
         let started = catch_unwind(AssertUnwindSafe(|| Active::start(job, bases, texts, report)))
             .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
         match started {
-            Ok(active) => self.active.push_back(active),
+            Ok(active) => self.queue(active),
             Err(error) => report(Report::Generated { asker, result: Err(error) }),
         }
     }
 
     pub(super) fn cancel(&mut self, asker: &Asker) {
-        self.active.retain(|active| active.asker != *asker);
+        self.keep(|active| active.asker != *asker);
     }
 
     pub(super) fn cancel_session(&mut self, session: SessionId) {
-        self.active.retain(|active| active.asker.session != session);
+        self.keep(|active| active.asker.session != session);
     }
 
-    /// One forward pass of one answer; false if there is none.
+    fn keep(&mut self, wanted: impl Fn(&Active) -> bool) {
+        self.reading.retain(&wanted);
+        self.writing.retain(&wanted);
+    }
+
+    fn queue(&mut self, active: Active) {
+        match active.generation.turn(&active.base) {
+            Turn::Reads => self.reading.push_back(active),
+            Turn::Writes | Turn::Ends => self.writing.push_back(active),
+        }
+    }
+
+    /// One forward pass, of one answer that reads or of several that write; false if there is none.
     pub(super) fn step(&mut self, bases: &mut Bases, report: &dyn Fn(Report)) -> bool {
-        let Some(mut active) = self.active.pop_front() else { return false };
-        let asker = active.asker.clone();
-        let stepped = catch_unwind(AssertUnwindSafe(|| active.generation.step(&active.base)));
-        let event = match stepped {
-            Ok(Ok(event)) => event,
-            Ok(Err(error)) => {
-                report(Report::Generated { asker, result: Err(faults::of_generation(&error)) });
-                return true;
+        let mut round = self.next_round();
+        let Some(base) = round.first().map(|active| Arc::clone(&active.base)) else { return false };
+        let mut answers: Vec<&mut Generation> =
+            round.iter_mut().map(|active| &mut active.generation).collect();
+        match catch_unwind(AssertUnwindSafe(|| step_together(&base, &mut answers))) {
+            Ok(events) => {
+                for (active, event) in round.into_iter().zip(events) {
+                    self.advance(active, event, bases, report);
+                }
             }
             Err(panic) => {
-                report(Report::Generated { asker, result: Err(faults::of_panic("the answer", &*panic)) });
-                return true;
+                let error = faults::of_panic("the answer", &*panic);
+                for active in round {
+                    report(Report::Generated { asker: active.asker, result: Err(error.clone()) });
+                }
             }
-        };
+        }
+        true
+    }
+
+    /// Who goes through the base next; of one base, and nobody where nobody is left.
+    fn next_round(&mut self) -> Vec<Active> {
+        let reads = self.writing.is_empty() || (self.last == LastRound::Wrote && !self.reading.is_empty());
+        self.last = if reads { LastRound::Read } else { LastRound::Wrote };
+        if reads {
+            return self.reading.pop_front().into_iter().collect();
+        }
+        let mut round: Vec<Active> = Vec::new();
+        for active in std::mem::take(&mut self.writing) {
+            let fits = round.first().is_none_or(|first| Arc::ptr_eq(&first.base, &active.base));
+            if fits && round.len() < MOST_TOGETHER {
+                round.push(active);
+            } else {
+                self.writing.push_back(active);
+            }
+        }
+        round
+    }
+
+    fn advance(
+        &mut self,
+        mut active: Active,
+        event: Result<GenerationEvent, GenerateError>,
+        bases: &mut Bases,
+        report: &dyn Fn(Report),
+    ) {
+        let asker = active.asker.clone();
         match event {
-            GenerationEvent::Reading => self.active.push_back(active),
-            GenerationEvent::Delta { text, token_ids } => {
+            Ok(GenerationEvent::Reading) => self.queue(active),
+            Ok(GenerationEvent::Delta { text, token_ids }) => {
                 active.note(&text, &token_ids);
                 report(Report::Delta { asker, text, token_ids });
-                self.active.push_back(active);
+                self.queue(active);
             }
-            GenerationEvent::Done { finish, text, token_ids } => {
+            Ok(GenerationEvent::Done { finish, text, token_ids }) => {
                 active.note(&text, &token_ids);
                 if !text.is_empty() || !token_ids.is_empty() {
                     report(Report::Delta { asker: asker.clone(), text, token_ids });
@@ -153,8 +212,8 @@ impl Generations {
                 bases.touch(&active.source);
                 report(Report::Generated { asker, result: Ok(active.finish(finish)) });
             }
+            Err(error) => report(Report::Generated { asker, result: Err(faults::of_generation(&error)) }),
         }
-        true
     }
 }
 
