@@ -7,13 +7,13 @@ use std::sync::Arc;
 use candle_core::{D, DType, Result as TensorResult, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::answers::{Answer, Answers, Question};
 use crate::base::Base;
 use crate::decoder::Batch;
-use crate::generate::{GenerateError, Generation, GenerationEvent};
+use crate::generate::GenerateError;
 use crate::layered::LayeredForward;
 use crate::lora::Adapter;
 use crate::sample::Sample;
-use crate::sampling::SamplingOptions;
 
 /// Golden prompts of an adapter.
 const PROMPTS: usize = 3;
@@ -62,34 +62,44 @@ pub fn prompts<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Vec<Vec<u32
 }
 
 enum Stage {
-    Begin,
-    Writing(Box<Generation>),
-    Scoring(LayeredForward),
+    Writing(Box<Answers>),
+    /// Each prompt with its answer, one after the other; what has been scored is done.
+    Scoring {
+        answers: Vec<Answer>,
+        forward: Option<LayeredForward>,
+    },
 }
 
-/// Writes the answers to some prompts, one forward pass or one layer at a time.
+/// Writes the answers to some prompts together, and then scores them, one forward pass or one layer at a time.
 pub struct GoldenWriter {
     adapter: Option<Arc<Adapter>>,
-    /// Each with the number of tokens to write.
-    prompts: Vec<(Vec<u32>, usize)>,
+    prompts: Vec<Vec<u32>>,
     stage: Stage,
-    written: Vec<u32>,
     done: Vec<Golden>,
 }
 
 impl GoldenWriter {
     pub fn new(adapter: Option<Arc<Adapter>>, prompts: Vec<Vec<u32>>) -> GoldenWriter {
-        let prompts = prompts.into_iter().map(|prompt| (prompt, TOKENS)).collect();
-        GoldenWriter { adapter, prompts, stage: Stage::Begin, written: Vec::new(), done: Vec::new() }
+        Self::of_questions(adapter, prompts.into_iter().map(|prompt| Question::greedy(prompt, TOKENS)))
     }
 
     /// The same prompts again, with as many tokens as were written then.
     pub fn again(adapter: Option<Arc<Adapter>>, goldens: &[Golden]) -> GoldenWriter {
         // An answer that had ended by itself was shorter than it could have been.
-        let prompts =
-            goldens.iter().map(|golden| (golden.prompt_ids.clone(), golden.token_ids.len().max(TOKENS)));
-        let prompts = prompts.collect();
-        GoldenWriter { adapter, prompts, stage: Stage::Begin, written: Vec::new(), done: Vec::new() }
+        let tokens = |golden: &Golden| golden.token_ids.len().max(TOKENS);
+        let questions =
+            goldens.iter().map(|golden| Question::greedy(golden.prompt_ids.clone(), tokens(golden)));
+        Self::of_questions(adapter, questions)
+    }
+
+    fn of_questions(
+        adapter: Option<Arc<Adapter>>,
+        questions: impl Iterator<Item = Question>,
+    ) -> GoldenWriter {
+        let questions: Vec<Question> = questions.collect();
+        let prompts = questions.iter().map(|question| question.prompt.clone()).collect();
+        let stage = Stage::Writing(Box::new(Answers::new(adapter.clone(), questions)));
+        GoldenWriter { adapter, prompts, stage, done: Vec::new() }
     }
 
     /// One forward pass or one layer; the goldens after the last.
@@ -97,61 +107,59 @@ impl GoldenWriter {
     /// # Errors
     /// A prompt that the base cannot read.
     pub fn step(&mut self, base: &Base) -> Result<Option<Vec<Golden>>, GenerateError> {
-        let Some((prompt, tokens)) = self.prompts.get(self.done.len()) else {
+        let (answers, forward) = match &mut self.stage {
+            Stage::Writing(writing) => {
+                if let Some(answers) = writing.step(base)? {
+                    self.stage = Stage::Scoring { answers, forward: None };
+                }
+                return Ok(None);
+            }
+            Stage::Scoring { answers, forward } => (answers, forward),
+        };
+        let number = self.done.len();
+        let (Some(prompt), Some(answer)) = (self.prompts.get(number), answers.get(number)) else {
             return Ok(Some(std::mem::take(&mut self.done)));
         };
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Begin) {
-            Stage::Begin => {
-                let options =
-                    SamplingOptions { temperature: 0.0, max_tokens: *tokens, ..SamplingOptions::default() };
-                self.written.clear();
-                let generation = Generation::new(base, self.adapter.clone(), prompt.clone(), options)?;
-                Stage::Writing(Box::new(generation))
-            }
-            Stage::Writing(mut generation) => match generation.step(base)? {
-                GenerationEvent::Reading => Stage::Writing(generation),
-                GenerationEvent::Delta { token_ids, .. } => {
-                    self.written.extend(token_ids);
-                    Stage::Writing(generation)
-                }
-                GenerationEvent::Done { token_ids, .. } => {
-                    self.written.extend(token_ids);
-                    let all: Vec<u32> = prompt.iter().chain(&self.written).copied().collect();
-                    Stage::Scoring(LayeredForward::new(&base.decoder, &Batch::packed([all.as_slice()]))?)
-                }
-            },
-            Stage::Scoring(mut forward) => match forward.step(&base.decoder, self.adapter.as_deref())? {
-                None => Stage::Scoring(forward),
-                Some(hidden) => {
-                    let prompt = prompt.clone();
-                    let log_prob = self.log_prob(base, &hidden, prompt.len())?;
-                    let text = |tokens: &[u32]| base.text.decode(tokens).unwrap_or_default();
-                    self.done.push(Golden {
-                        text: text(&self.written),
-                        prompt: text(&prompt),
-                        prompt_ids: prompt,
-                        token_ids: std::mem::take(&mut self.written),
-                        log_prob,
-                    });
-                    Stage::Begin
-                }
-            },
+        let Some(scoring) = forward else {
+            let all: Vec<u32> = prompt.iter().chain(&answer.tokens).copied().collect();
+            *forward = Some(LayeredForward::new(&base.decoder, &Batch::packed([all.as_slice()]))?);
+            return Ok(None);
         };
+        if let Some(hidden) = scoring.step(&base.decoder, self.adapter.as_deref())? {
+            let written = answer.tokens.as_slice();
+            let log_prob = log_prob(base, self.adapter.as_deref(), &hidden, prompt.len(), written)?;
+            let text = |tokens: &[u32]| base.text.decode(tokens).unwrap_or_default();
+            self.done.push(Golden {
+                text: text(written),
+                prompt: text(prompt),
+                prompt_ids: prompt.clone(),
+                token_ids: written.to_vec(),
+                log_prob,
+            });
+            *forward = None;
+        }
         Ok(None)
     }
+}
 
-    fn log_prob(&self, base: &Base, hidden: &Tensor, prompt: usize) -> TensorResult<f64> {
-        if self.written.is_empty() {
-            return Ok(0.0);
-        }
-        // The row before a token predicts it.
-        let rows = hidden.narrow(0, prompt - 1, self.written.len())?;
-        let logits = base.decoder.logits(&rows, self.adapter.as_deref())?.to_dtype(DType::F32)?;
-        let normalisers = logits.log_sum_exp(D::Minus1)?.to_vec1::<f32>()?;
-        let targets = Tensor::new(self.written.as_slice(), logits.device())?.unsqueeze(1)?;
-        let chosen = logits.gather(&targets, 1)?.squeeze(1)?.to_vec1::<f32>()?;
-        Ok(chosen.iter().zip(normalisers).map(|(chosen, normaliser)| f64::from(chosen - normaliser)).sum())
+/// Of all of what was written behind the prompt; `hidden` are the rows of both.
+fn log_prob(
+    base: &Base,
+    adapter: Option<&Adapter>,
+    hidden: &Tensor,
+    prompt: usize,
+    written: &[u32],
+) -> TensorResult<f64> {
+    if written.is_empty() {
+        return Ok(0.0);
     }
+    // The row before a token predicts it.
+    let rows = hidden.narrow(0, prompt - 1, written.len())?;
+    let logits = base.decoder.logits(&rows, adapter)?.to_dtype(DType::F32)?;
+    let normalisers = logits.log_sum_exp(D::Minus1)?.to_vec1::<f32>()?;
+    let targets = Tensor::new(written, logits.device())?.unsqueeze(1)?;
+    let chosen = logits.gather(&targets, 1)?.squeeze(1)?.to_vec1::<f32>()?;
+    Ok(chosen.iter().zip(normalisers).map(|(chosen, normaliser)| f64::from(chosen - normaliser)).sum())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! This crate owns arithmetic and the files that hold it. It must not know sockets, watching, clocks or sessions: data in, data out,
 //! and whatever takes long is a value that steps ([`generate::Generation`], [`train::Trainer`]).
 
+mod answers;
 pub mod base;
 pub mod base_error;
 pub mod base_folder;

@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::answers::{Answers, Question};
 use crate::base::Base;
 use crate::base_text::BaseError;
-use crate::generate::{GenerateError, Generation, GenerationEvent};
+use crate::generate::GenerateError;
 use crate::sampling::SamplingOptions;
 
 /// Tokens of each sample behind its opening, at most.
@@ -49,13 +50,10 @@ pub enum NeutralError {
     Generate(#[from] GenerateError),
 }
 
-/// The drawing of a base's neutral samples: one forward pass a step.
+/// The drawing of a base's neutral samples, all of them together: one forward pass a step.
 pub struct NeutralDrawing {
     prompts: Vec<Vec<u32>>,
-    next: usize,
-    current: Option<Generation>,
-    tokens: Vec<u32>,
-    drawn: NeutralSamples,
+    answers: Answers,
 }
 
 impl NeutralDrawing {
@@ -79,51 +77,40 @@ impl NeutralDrawing {
             }
         }
         prompts.retain(|prompt| !prompt.is_empty() && prompt.len() < room.max(2));
-        Ok(NeutralDrawing {
-            prompts,
-            next: 0,
-            current: None,
-            tokens: Vec::new(),
-            drawn: NeutralSamples::default(),
-        })
+        let questions = prompts
+            .iter()
+            .enumerate()
+            .map(|(number, prompt)| Question { prompt: prompt.clone(), options: options(number) });
+        Ok(NeutralDrawing { answers: Answers::new(None, questions.collect()), prompts })
     }
 
     /// One forward pass; all samples after the last.
     pub fn step(&mut self, base: &Base) -> Result<Option<NeutralSamples>, NeutralError> {
-        let Some(prompt) = self.prompts.get(self.next) else { return Ok(Some(self.drawn.clone())) };
-        if self.current.is_none() {
-            let options = SamplingOptions {
-                temperature: 1.0,
-                top_p: 1.0,
-                seed: self.next as u64,
-                max_tokens: SAMPLE_TOKENS,
-                ..SamplingOptions::default()
-            };
-            self.tokens.clone_from(prompt);
-            self.current = Some(Generation::new(base, None, prompt.clone(), options)?);
-        }
-        let Some(generation) = &mut self.current else { return Ok(None) };
-        let (token_ids, over) = match generation.step(base)? {
-            GenerationEvent::Reading => (Vec::new(), false),
-            GenerationEvent::Delta { token_ids, .. } => (token_ids, false),
-            GenerationEvent::Done { token_ids, .. } => (token_ids, true),
-        };
-        self.tokens.extend(token_ids);
-        if over {
-            let tokens = std::mem::take(&mut self.tokens);
-            if tokens.len() > prompt.len() {
-                self.drawn.samples.push(NeutralSample { tokens, prompt_tokens: prompt.len() });
-            }
-            self.current = None;
-            self.next += 1;
-        }
-        Ok(None)
+        let Some(answers) = self.answers.step(base)? else { return Ok(None) };
+        let written = self.prompts.iter().zip(answers).filter(|(_, answer)| !answer.tokens.is_empty());
+        let samples = written.map(|(prompt, answer)| NeutralSample {
+            tokens: prompt.iter().chain(&answer.tokens).copied().collect(),
+            prompt_tokens: prompt.len(),
+        });
+        Ok(Some(NeutralSamples { samples: samples.collect() }))
+    }
+}
+
+/// Each sample has a seed of its own, the same for every base.
+fn options(number: usize) -> SamplingOptions {
+    SamplingOptions {
+        temperature: 1.0,
+        top_p: 1.0,
+        seed: number as u64,
+        max_tokens: SAMPLE_TOKENS,
+        ..SamplingOptions::default()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generate::{Generation, GenerationEvent};
     use crate::test_base;
 
     fn draw(base: &Base) -> NeutralSamples {
@@ -132,6 +119,29 @@ mod tests {
             if let Some(samples) = drawing.step(base).unwrap() {
                 return samples;
             }
+        }
+    }
+
+    /// Drawn together, they are what each seed draws by itself.
+    #[test]
+    fn samples_are_those_of_each_opening_alone() {
+        let base = test_base::base(7);
+        for (number, sample) in draw(&base).samples.iter().enumerate() {
+            let prompt = sample.tokens[..sample.prompt_tokens].to_vec();
+            let mut generation = Generation::new(&base, None, prompt.clone(), options(number)).unwrap();
+            let mut tokens = prompt;
+            loop {
+                let (token_ids, over) = match generation.step(&base).unwrap() {
+                    GenerationEvent::Reading => (Vec::new(), false),
+                    GenerationEvent::Delta { token_ids, .. } => (token_ids, false),
+                    GenerationEvent::Done { token_ids, .. } => (token_ids, true),
+                };
+                tokens.extend(token_ids);
+                if over {
+                    break;
+                }
+            }
+            assert_eq!(sample.tokens, tokens);
         }
     }
 

@@ -8,7 +8,7 @@ use super::TrainError;
 use super::data::TrainData;
 use super::evaluation::Evaluation;
 use super::learnt::Learnt;
-use super::samples::{Answers, Prompts};
+use super::samples::{Prompts, SampleAnswers};
 use crate::base::Base;
 use crate::guard::{CopyCheck, Drift, GuardFigures, NeutralDrawing, NeutralSamples, copying::copying};
 use crate::sample::Sample;
@@ -29,7 +29,7 @@ pub(crate) struct Closing {
 
 enum Stage {
     Gap(Box<Evaluation>),
-    Copies(Box<Answers>),
+    Copies(Box<SampleAnswers>),
     Neutral(Box<NeutralDrawing>),
     Drift(Box<Drift>),
     Done,
@@ -72,10 +72,10 @@ impl Closing {
                 };
                 let gap = self.heldout_loss.map(|heldout| heldout - known.losses.all);
                 self.figures.gap = gap.filter(|gap| gap.is_finite());
-                self.stage = Stage::Copies(Box::new(Answers::new(base, Some(kept))));
+                self.stage = Stage::Copies(Box::new(SampleAnswers::new(base, Some(kept), &self.prompts)));
             }
             Stage::Copies(answers) => {
-                let Some(answers) = answers.step(base, &self.prompts)? else { return Ok(None) };
+                let Some(answers) = answers.step(base)? else { return Ok(None) };
                 let texts: Vec<&[u32]> = answers.iter().map(|answer| answer.tokens.as_slice()).collect();
                 let found = copying(&texts, data.train.iter().map(|sample| sample.tokens.as_slice()));
                 self.figures = self.figures.with_copies(&found);

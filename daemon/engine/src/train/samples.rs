@@ -7,9 +7,8 @@ use std::sync::Arc;
 use super::TrainError;
 use super::event::SamplePair;
 use super::learnt::Learnt;
+use crate::answers::{Answer, Answers, Question};
 use crate::base::Base;
-use crate::generate::{Generation, GenerationEvent};
-use crate::sampling::SamplingOptions;
 
 /// Prompts as tokens.
 #[derive(Debug, Clone, Default)]
@@ -56,31 +55,15 @@ impl Prompts {
     }
 }
 
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Answer {
-    pub(crate) text: String,
-    pub(crate) tokens: Vec<u32>,
-}
-
-impl Answer {
-    fn add(&mut self, text: &str, tokens: &[u32]) {
-        self.text.push_str(text);
-        self.tokens.extend_from_slice(tokens);
-    }
-}
-
-/// All prompts answered once, a forward pass at a time.
-pub(crate) struct Answers {
-    /// The base as it was given, or with the weights that were learnt.
+/// All prompts answered once by the bare base, or by what was learnt.
+pub(crate) struct SampleAnswers {
+    /// The base with the weights that were learnt; `None`: as it was given.
     moved: Option<Base>,
-    adapter: Option<Arc<crate::lora::Adapter>>,
-    current: Option<(Generation, Answer)>,
-    done: Vec<Answer>,
+    answers: Answers,
 }
 
-impl Answers {
-    /// By the bare base, or by what was learnt.
-    pub(crate) fn new(base: &Base, learnt: Option<&Learnt>) -> Answers {
+impl SampleAnswers {
+    pub(crate) fn new(base: &Base, learnt: Option<&Learnt>, prompts: &Prompts) -> SampleAnswers {
         let moved = match learnt {
             Some(Learnt::Base(decoder)) => Some(Base {
                 text: Arc::clone(&base.text),
@@ -90,34 +73,13 @@ impl Answers {
             _ => None,
         };
         let adapter = learnt.and_then(Learnt::adapter).map(|adapter| Arc::new(adapter.clone()));
-        Answers { moved, adapter, current: None, done: Vec::new() }
+        let questions =
+            prompts.tokens.iter().map(|tokens| Question::greedy(tokens.clone(), prompts.most_tokens));
+        SampleAnswers { moved, answers: Answers::new(adapter, questions.collect()) }
     }
 
     /// At most one forward pass; all answers after the last.
-    pub(crate) fn step(&mut self, base: &Base, prompts: &Prompts) -> Result<Option<Vec<Answer>>, TrainError> {
-        let base = self.moved.as_ref().unwrap_or(base);
-        if self.current.is_none() {
-            let Some(prompt) = prompts.tokens.get(self.done.len()) else {
-                return Ok(Some(std::mem::take(&mut self.done)));
-            };
-            let options = SamplingOptions {
-                temperature: 0.0,
-                max_tokens: prompts.most_tokens,
-                ..SamplingOptions::default()
-            };
-            let generation = Generation::new(base, self.adapter.clone(), prompt.clone(), options)?;
-            self.current = Some((generation, Answer::default()));
-        }
-        let Some((generation, answer)) = &mut self.current else { return Ok(None) };
-        match generation.step(base)? {
-            GenerationEvent::Reading => {}
-            GenerationEvent::Delta { text, token_ids } => answer.add(&text, &token_ids),
-            GenerationEvent::Done { text, token_ids, .. } => {
-                answer.add(&text, &token_ids);
-                self.done.push(std::mem::take(answer));
-                self.current = None;
-            }
-        }
-        Ok(None)
+    pub(crate) fn step(&mut self, base: &Base) -> Result<Option<Vec<Answer>>, TrainError> {
+        Ok(self.answers.step(self.moved.as_ref().unwrap_or(base))?)
     }
 }

@@ -13,9 +13,10 @@ use super::event::{FoldFigures, Memory, StopReason, TrainEvent};
 use super::learner::{Learner, Rates, Shape, StepWork};
 use super::learnt::Learnt;
 use super::progress::{Best, Counts, Outcome, Phase, Progress};
-use super::samples::{Answer, Answers, Prompts};
+use super::samples::{Prompts, SampleAnswers};
 use super::start::{check_data, divide, initial};
 use super::{TrainError, TrainSettings, closing};
+use crate::answers::Answer;
 use crate::base::Base;
 use crate::device::in_pool;
 use crate::golden;
@@ -38,7 +39,7 @@ enum Activity {
     Evaluating(Subject, Box<Evaluation>),
     Training(Box<StepWork>),
     /// The base answers first, once.
-    Sampling(bool, Box<Answers>),
+    Sampling(bool, Box<SampleAnswers>),
     /// The figures of what is kept.
     Closing(Box<Closing>),
 }
@@ -199,10 +200,10 @@ impl Trainer {
             self.evaluation(Subject::Current)
         } else if !progress.counts.sampled {
             if progress.base_answers.is_none() {
-                Activity::Sampling(true, Box::new(Answers::new(base, None)))
+                Activity::Sampling(true, Box::new(SampleAnswers::new(base, None, &self.prompts)))
             } else {
                 let learnt = Some(&progress.learners[0].learnt);
-                Activity::Sampling(false, Box::new(Answers::new(base, learnt)))
+                Activity::Sampling(false, Box::new(SampleAnswers::new(base, learnt, &self.prompts)))
             }
         } else {
             Activity::Training(Box::new(self.next_step()))
@@ -480,7 +481,7 @@ impl Trainer {
     fn sample(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
         let Activity::Sampling(by_base, answers) = &mut self.activity else { return Ok(TrainEvent::Working) };
         let by_base = *by_base;
-        let Some(answers) = answers.step(base, &self.prompts)? else { return Ok(TrainEvent::Working) };
+        let Some(answers) = answers.step(base)? else { return Ok(TrainEvent::Working) };
         self.activity = Activity::Between;
         if by_base {
             let texts = answers.into_iter().map(|answer| answer.text).collect();
