@@ -50,7 +50,8 @@ pub(super) fn compared(answered: &[Answers], of: usize) -> Bundle {
         .iter()
         .map(|answers| {
             let mut prompt = vec![answers.prompt.clone()];
-            prompt.extend(words::about(answers));
+            let fed = fed(answers);
+            prompt.extend(words::about(answers).into_iter().filter(|remark| Some(remark) != fed.as_ref()));
             std::iter::once(prompt.join("\n\n")).chain(answers.all().map(cell)).collect()
         })
         .collect();
@@ -63,7 +64,14 @@ pub(super) fn compared(answered: &[Answers], of: usize) -> Bundle {
     } else {
         words::measures(last).to_owned()
     };
-    Bundle { text: text.join("\n\n"), html: html::table(&headers, &rows) + &html::note(&remark) }
+    // Beside a prompt they would leave the answers no room.
+    let notes = answered.iter().filter_map(fed).chain([remark]).map(|note| html::note(&note));
+    Bundle { text: text.join("\n\n"), html: html::table(&headers, &rows) + &notes.collect::<String>() }
+}
+
+/// What stood before the prompt, where something did.
+fn fed(answers: &Answers) -> Option<String> {
+    answers.fed.as_ref()?.fed.as_ref().map(words::fed)
 }
 
 #[cfg(test)]
