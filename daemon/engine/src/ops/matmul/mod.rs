@@ -11,6 +11,7 @@
 mod block;
 mod dots;
 mod lanes;
+mod layout;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
