@@ -21,13 +21,7 @@ pub(super) fn score(
     canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let params = ScoreParams {
-        path: folder_in(folder, &args.path),
-        adapter: args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter)),
-        base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
-        base_alone: false,
-        heldout: None,
-    };
+    let params = params(args, folder);
     let mut lines = Vec::new();
     let result = connection.call_with::<ScoreTexts>(&params, canceller, &mut |notification| {
         if let Some(Ok(params)) = notification.parse::<ScoreExample>() {
@@ -39,6 +33,17 @@ pub(super) fn score(
     lines.sort_by(|one, other| other.loss.unwrap_or(-1.0).total_cmp(&one.loss.unwrap_or(-1.0)));
     show(Shown::Scored { lines, result });
     Ok(())
+}
+
+/// What the command asks for: each example as it is.
+pub(super) fn params(args: &ScoreArgs, folder: &Path) -> ScoreParams {
+    ScoreParams {
+        path: folder_in(folder, &args.path),
+        adapter: args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter)),
+        base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        base_alone: false,
+        heldout: None,
+    }
 }
 
 fn line(example: &ScoredExample) -> ScoredLine {

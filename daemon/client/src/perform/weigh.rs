@@ -8,8 +8,9 @@ use hotplate_protocol::methods::score::{HeldOut, ScoreParams, ScoreResult, Score
 use hotplate_protocol::notifications::ScoreExample;
 
 use super::PerformError;
+use super::score::params;
 use crate::canceller::Canceller;
-use crate::command::{ScoreArgs, adapter_or_folder, base_or_folder, folder_in};
+use crate::command::ScoreArgs;
 use crate::connection::Connection;
 use crate::shown::Shown;
 use crate::weighed::{Mine, Weighed, WeighedRow};
@@ -21,14 +22,9 @@ pub(super) fn weigh(
     canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let adapter = args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter));
-    let mut params = ScoreParams {
-        path: folder_in(folder, &args.path),
-        adapter: adapter.clone(),
-        base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
-        base_alone: true,
-        heldout: Some(HeldOut::Alone),
-    };
+    let asked = params(args, folder);
+    let adapter = asked.adapter.clone();
+    let mut params = ScoreParams { base_alone: true, heldout: Some(HeldOut::Alone), ..asked };
     let score = |params: &ScoreParams| -> Result<(Vec<ScoredExample>, ScoreResult), PerformError> {
         let mut examples = Vec::new();
         let result = connection.call_with::<ScoreTexts>(params, canceller, &mut |notification| {

@@ -6,7 +6,7 @@
 use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
-use super::add::{accumulate, add};
+use super::add::accumulate;
 use super::exp::exp;
 use super::frozen_linear::FrozenLinear;
 use super::host::{HostSlice, change, on_host};
@@ -66,14 +66,15 @@ pub fn cross_entropy(
         let (part_losses, dlogits) = rows_of(&logits, &targets[start..start + len], factor, gradient)?;
         losses.extend(part_losses);
         let Some(dlogits) = dlogits else { continue };
-        let mut dpart = head.backward(&dlogits)?;
-        if let (Some(pair), Some(thin)) = (pair, thin) {
-            let gradients = low_rank::backward(&part, &thin, &dlogits, pair)?;
-            accumulate(&mut da, gradients.da)?;
-            accumulate(&mut db, gradients.db)?;
-            dpart = add(&dpart, &gradients.dx)?;
-        }
-        dhidden.push(dpart);
+        dhidden.push(match (pair, thin) {
+            (Some(pair), Some(thin)) => {
+                let gradients = low_rank::adapted_backward(head, &part, &thin, &dlogits, pair)?;
+                accumulate(&mut da, gradients.da)?;
+                accumulate(&mut db, gradients.db)?;
+                gradients.dx
+            }
+            _ => head.backward(&dlogits)?,
+        });
         if gradient == Gradient::HiddenAndHead {
             accumulate(&mut dhead, FrozenLinear::weight_gradient(&part, &dlogits)?)?;
         }

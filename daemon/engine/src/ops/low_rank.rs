@@ -16,10 +16,8 @@ use crate::lora::Lora;
 pub fn adapted(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result<(Tensor, Option<Tensor>)> {
     let Some(pair) = pair else { return Ok((linear.forward(x)?, None)) };
     let thin = thin(x, &pair.a.t()?, pair.scale)?;
-    let Some(dora) = &pair.dora else {
-        return Ok((linear.forward_adapted(x, &thin, &pair.b)?, Some(thin)));
-    };
     let y = linear.forward_adapted(x, &thin, &pair.b)?;
+    let Some(dora) = &pair.dora else { return Ok((y, Some(thin))) };
     let factor = dora.of_linear(pair, || Ok(linear.weight().clone()))?;
     // The bias is not part of what is brought to length.
     let y = match linear.bias() {
