@@ -218,6 +218,7 @@ fn what_cells_ruin_is_named_and_replaced() {
     for (code, how) in [
         ("std::process::exit(3)", "exit code 3"),
         ("unsafe { *(8 as *mut i32) = 1 };", "segmentation fault"),
+        ("eprint!(\"x\"); unsafe { *(8 as *mut i32) = 1 };", "segmentation fault"),
         ("println!(\"x\"); std::process::abort()", "an abort"),
     ] {
         let id = front_end.execute(code);
@@ -226,7 +227,7 @@ fn what_cells_ruin_is_named_and_replaced() {
         assert!(outputs.iter().all(|message| !message.content.to_string().contains("evcxr")), "{outputs:?}");
         let message = reply["evalue"].as_str().unwrap();
         assert_eq!(reply["ename"], "ProcessLost");
-        assert!(message.contains(how) && message.contains("lost: kept (variables)"), "{message}");
+        assert!(message.contains(how) && message.contains("lost: kept (variables)"), "{code}: {message}; {outputs:?}");
         assert_eq!(value(&mut front_end, "function()"), "7");
         front_end.run("let kept: i32 = 5;");
     }

@@ -14,9 +14,9 @@ use crate::serve::{Answers, Kernel};
 
 /// The error that a `?` met is written to standard error before it is known for one: so long is waited for that.
 const MAYBE_AN_ERROR: Duration = Duration::from_millis(50);
-/// What evcxr writes before it lists its own functions and aborts; and the signal that it was.
-const FAULTS: [(&str, i32); 3] =
-    [("Segmentation fault.\n", 11), ("Illegal instruction.\n", 4), ("Bus error.\n", 7)];
+/// What evcxr writes before it lists its own functions and aborts; and the signal that it was. The line's end is a write of its
+/// own, so it may come later.
+const FAULTS: [(&str, i32); 3] = [("Segmentation fault.", 11), ("Illegal instruction.", 4), ("Bus error.", 7)];
 const ABORT: i32 = 6;
 /// How the crate `hotplate` begins what it wants an answer to.
 const CALL: &str = "HOTPLATE ";
@@ -41,7 +41,7 @@ pub(crate) struct Seen {
     pub end: Option<ProcessEnd>,
     /// Of standard error, and not passed on yet.
     held: String,
-    /// `held` begins with a fault's line; more is not passed on before the process's end says whether it was one.
+    /// `held` begins with what evcxr says of a fault; more is not passed on before the process's end says whether it was one.
     fault: Option<i32>,
 }
 
@@ -104,13 +104,16 @@ impl Output {
     fn take(&self, said: FromCell, seen: &mut Seen) {
         match said {
             FromCell::Text { stream: Stream::Stderr, text } => {
-                if seen.fault.is_none()
-                    && let Some((_, signal)) = FAULTS.iter().find(|(line, _)| text.starts_with(line))
-                {
-                    self.release(seen);
-                    seen.fault = Some(*signal);
+                match fault_in(&text) {
+                    Some((place, signal)) if seen.fault.is_none() => {
+                        let (before, fault) = text.split_at(place);
+                        seen.held.push_str(before);
+                        self.release(seen);
+                        seen.fault = Some(signal);
+                        seen.held.push_str(fault);
+                    }
+                    _ => seen.held.push_str(&text),
                 }
-                seen.held.push_str(&text);
                 return;
             }
             FromCell::Returned => {
@@ -170,9 +173,27 @@ impl Output {
     }
 }
 
+/// Where evcxr speaks of a fault. What the cell wrote just before comes in the same piece, with or without the end of its line.
+fn fault_in(text: &str) -> Option<(usize, i32)> {
+    FAULTS.iter().find_map(|(line, signal)| Some((text.find(line)?, *signal)))
+}
+
 fn panic_in(line: &str) -> Option<(String, Panic)> {
     let fields = fields::split_text(line)?;
     let [kind, place, file, line, message] = fields.as_slice() else { return None };
     let line = line.parse().ok()?;
     (kind == "panic").then(|| (place.clone(), Panic { message: message.clone(), file: file.clone(), line }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fault_in;
+
+    #[test]
+    fn a_fault_is_known_before_its_line_ends_and_behind_other_text() {
+        assert_eq!(fault_in("Segmentation fault."), Some((0, 11)));
+        assert_eq!(fault_in("面\nBus error.\n   0: evcxr"), Some((4, 7)));
+        assert_eq!(fault_in("no endIllegal instruction.\n"), Some((6, 4)));
+        assert_eq!(fault_in("Segmentation"), None);
+    }
 }
