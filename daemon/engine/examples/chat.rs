@@ -21,7 +21,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let text = BaseText::open(&BaseSource::Folder(arguments.base))?;
+    let text = BaseText::open(&BaseSource::at(&arguments.base))?;
     let conversations: Vec<Value> = serde_json::from_reader(std::io::stdin().lock())?;
     let rendered = conversations.iter().map(|conversation| {
         let messages = conversation["messages"].as_array().cloned().unwrap_or_default();

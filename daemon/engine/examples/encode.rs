@@ -32,7 +32,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let base = BaseText::open(&arguments.base.map_or(BaseSource::Embedded, BaseSource::Folder))?;
+    let base = BaseText::open(&arguments.base.map_or(BaseSource::Embedded, |path| BaseSource::at(&path)))?;
     let options = EncodeOptions {
         max_tokens: arguments.max_tokens,
         train_on: arguments.train_on,

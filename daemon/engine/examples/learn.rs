@@ -38,7 +38,7 @@ struct Line {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let source = arguments.base.map_or(BaseSource::Embedded, BaseSource::Folder);
+    let source = arguments.base.map_or(BaseSource::Embedded, |path| BaseSource::at(&path));
     let base = Base::open(&source, &Device::Cpu)?;
     let (mut train, mut heldout) = (Vec::new(), Vec::new());
     for line in std::fs::read_to_string(&arguments.samples)?.lines() {

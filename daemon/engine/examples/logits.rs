@@ -41,7 +41,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let source = arguments.base.map_or(BaseSource::Embedded, BaseSource::Folder);
+    let source = arguments.base.map_or(BaseSource::Embedded, |path| BaseSource::at(&path));
     let base = Base::open(&source, &Device::Cpu)?;
     let adapter = match &arguments.adapter {
         Some(folder) => Some(peft::load(folder, &base.text, &base.device)?),

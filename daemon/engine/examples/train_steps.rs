@@ -41,7 +41,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let base = Base::open(&BaseSource::Folder(arguments.base), &Device::Cpu)?;
+    let base = Base::open(&BaseSource::at(&arguments.base), &Device::Cpu)?;
     let mut settings: TrainSettings = serde_json::from_str(&arguments.settings)?;
     let start = if let Some(folder) = &arguments.adapter {
         Learnt::Adapter(peft::load(folder, &base.text, &base.device)?)

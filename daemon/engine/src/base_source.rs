@@ -1,4 +1,4 @@
-//! Where a base's files come from: a folder on disk, or this very program.
+//! Where a base's files come from: a folder on disk, a GGUF file that stands for one, or this very program.
 
 use std::borrow::Cow;
 use std::fs;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base_error::BaseError;
 use crate::embedded;
+use crate::gguf;
 
 /// Text files beyond this are no model's; tokenizers with every script of the world stay below 100 MB.
 const LARGEST_TEXT_FILE: u64 = 1 << 29;
@@ -20,14 +21,36 @@ pub enum BaseSource {
     Embedded,
     /// A folder in Hugging Face's layout.
     Folder(PathBuf),
+    /// A GGUF file, which has everything in it.
+    Gguf(PathBuf),
 }
 
 impl BaseSource {
+    /// The base at a path: a GGUF file, or a folder. A folder without config.json that holds one GGUF model stands for that.
+    pub fn at(path: &Path) -> BaseSource {
+        if gguf::is_gguf(path) {
+            return BaseSource::Gguf(path.to_owned());
+        }
+        match gguf::only_model(path) {
+            Some(file) if !path.join("config.json").exists() => BaseSource::Gguf(file),
+            _ => BaseSource::Folder(path.to_owned()),
+        }
+    }
+
+    /// The folder or file on the disk.
+    pub fn on_disk(&self) -> Option<&Path> {
+        match self {
+            BaseSource::Embedded => None,
+            BaseSource::Folder(path) | BaseSource::Gguf(path) => Some(path),
+        }
+    }
+
     /// A file's name for messages and, in a folder, its path.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         match self {
             BaseSource::Embedded => Path::new(embedded::NAME).join(name),
             BaseSource::Folder(folder) => folder.join(name),
+            BaseSource::Gguf(file) => file.clone(),
         }
     }
 
@@ -48,6 +71,7 @@ impl BaseSource {
                 let bytes = fs::read(&file).map_err(|source| BaseError::reading(&file, source))?;
                 Ok(Some(Cow::Owned(bytes)))
             }
+            BaseSource::Gguf(file) => Ok(gguf::virtual_file(file, name)?.map(Cow::Owned)),
         }
     }
 }

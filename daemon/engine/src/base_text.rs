@@ -81,10 +81,14 @@ impl BaseText {
         let template = template::find(source, &tokenizer_config)?
             .map(|texts| ChatTemplate::compile_all(texts?, tokenizer_config.special_tokens.clone()));
         let weights = Weights::open(source)?;
-        let fingerprint = fingerprint(
-            &[&config_json, &source.read("tokenizer.json")?],
-            weights.headers().chain(weights.samples()),
-        );
+        let fingerprint = match source {
+            // Its header holds config and tokenizer.
+            BaseSource::Gguf(_) => fingerprint(&[], weights.headers().chain(weights.samples())),
+            BaseSource::Embedded | BaseSource::Folder(_) => fingerprint(
+                &[&config_json, &source.read("tokenizer.json")?],
+                weights.headers().chain(weights.samples()),
+            ),
+        };
         let special = |key: &str| tokenizer.id(tokenizer_config.special_tokens.get(key)?);
         let mut eos: Vec<u32> = special("eos_token").into_iter().collect();
         eos.extend(token_ids(&generation_object, "eos_token_id").map_err(|why| bad_generation(source, why))?);
@@ -319,6 +323,9 @@ fn plain_name(source: &BaseSource) -> String {
             // "." has a name too.
             let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
             folder.file_name().map_or_else(|| "base".to_owned(), |name| name.to_string_lossy().into_owned())
+        }
+        BaseSource::Gguf(file) => {
+            file.file_stem().map_or_else(|| "base".to_owned(), |name| name.to_string_lossy().into_owned())
         }
     }
 }

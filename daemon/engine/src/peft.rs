@@ -176,7 +176,7 @@ fn name_for_others(base: &BaseText) -> String {
     match (&base.hub_id, &base.source) {
         (Some(id), _) => id.clone(),
         (None, BaseSource::Embedded) => base.name.clone(),
-        (None, BaseSource::Folder(_)) => format!("blake3:{}", base.fingerprint),
+        (None, BaseSource::Folder(_) | BaseSource::Gguf(_)) => format!("blake3:{}", base.fingerprint),
     }
 }
 

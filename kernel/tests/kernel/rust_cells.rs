@@ -227,7 +227,10 @@ fn what_cells_ruin_is_named_and_replaced() {
         assert!(outputs.iter().all(|message| !message.content.to_string().contains("evcxr")), "{outputs:?}");
         let message = reply["evalue"].as_str().unwrap();
         assert_eq!(reply["ename"], "ProcessLost");
-        assert!(message.contains(how) && message.contains("lost: kept (variables)"), "{code}: {message}; {outputs:?}");
+        assert!(
+            message.contains(how) && message.contains("lost: kept (variables)"),
+            "{code}: {message}; {outputs:?}"
+        );
         assert_eq!(value(&mut front_end, "function()"), "7");
         front_end.run("let kept: i32 = 5;");
     }

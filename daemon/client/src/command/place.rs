@@ -10,7 +10,7 @@ use crate::hub::{HubCache, HubName};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BaseArg {
-    /// Base model: hotplate-tiny, a Hugging Face folder, or ORG/NAME that was pulled [default: the adapter's, else hotplate-tiny]
+    /// Base model: hotplate-tiny, a Hugging Face folder, a GGUF file, or ORG/NAME that was pulled [default: the adapter's, else hotplate-tiny]
     #[arg(long, value_name = "BASE")]
     pub base: Option<String>,
 }
@@ -50,7 +50,8 @@ pub fn adapter_or_folder(folder: &Path, argument: &str) -> String {
 fn name_or_folder(folder: &Path, argument: &str, sign: &str) -> String {
     let is_path = looks_like_a_path(argument);
     let path = folder_in(folder, Path::new(argument));
-    if is_path || (!argument.is_empty() && path.join(sign).is_file()) {
+    let is_gguf = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) && path.is_file();
+    if is_path || is_gguf || (!argument.is_empty() && path.join(sign).is_file()) {
         // The protocol's strings are UTF-8; so is the argument, and a current folder that is not is rare.
         path.to_string_lossy().into_owned()
     } else {

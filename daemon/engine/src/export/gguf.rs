@@ -12,6 +12,7 @@ use candle_core::{Device, Tensor};
 
 use super::{ExportError, io};
 use crate::base_text::BaseText;
+use crate::gguf::names::{self, Family};
 use crate::lora::{Adapter, Linear, Lora, Place};
 
 const VERSION: u32 = 3;
@@ -22,27 +23,12 @@ const STRING_VALUE: u32 = 8;
 /// The type of all tensors.
 const F32_TENSOR: u32 = 0;
 
-/// How llama.cpp calls a family, and whether it keeps rotary pairs side by side.
-struct Family {
-    architecture: &'static str,
-    permuted: bool,
-}
-
-fn family(architecture: &str) -> Result<Family, ExportError> {
-    let (architecture, permuted) = match architecture {
-        "LlamaForCausalLM" | "MistralForCausalLM" => ("llama", true),
-        "SmolLM3ForCausalLM" => ("smollm3", true),
-        "Qwen2ForCausalLM" => ("qwen2", false),
-        "Qwen3ForCausalLM" => ("qwen3", false),
-        "Gemma3ForCausalLM" => ("gemma3", false),
-        "Phi3ForCausalLM" => ("phi3", false),
-        other => {
-            return Err(ExportError::Unsupported(format!(
-                "how llama.cpp names the weights of {other} is not known here; export as peft or merged and use its own converter"
-            )));
-        }
-    };
-    Ok(Family { architecture, permuted })
+fn family(class: &str) -> Result<Family, ExportError> {
+    names::of_class(class).ok_or_else(|| {
+        ExportError::Unsupported(format!(
+            "how llama.cpp names the weights of {class} is not known here; export as peft or merged and use its own converter"
+        ))
+    })
 }
 
 /// Writes the adapter to a new file, and waits until it is on the disk.
@@ -66,7 +52,7 @@ pub fn write_gguf(file: &Path, adapter: &Adapter, base: &BaseText) -> Result<(),
         adapter.pairs().next().map_or(adapter.alpha, |(_, pair)| pair.scale * pair.rank() as f64) as f32;
     let mut tensors = Vec::new();
     for (place, pair) in adapter.pairs() {
-        let name = name(place);
+        let name = names::of_place(place);
         let (a, b) = factors(place, pair, alpha, &family, base)?;
         tensors.push((format!("{name}.lora_a"), a));
         tensors.push((format!("{name}.lora_b"), b));
@@ -125,27 +111,6 @@ fn string(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-fn name(place: Place) -> String {
-    match place {
-        Place::Embedding => "token_embd.weight".to_owned(),
-        Place::Head => "output.weight".to_owned(),
-        Place::Block(layer, linear) => {
-            let name = match linear {
-                Linear::Query => "attn_q",
-                Linear::Key => "attn_k",
-                Linear::Value => "attn_v",
-                Linear::QueryKeyValue => "attn_qkv",
-                Linear::Output => "attn_output",
-                Linear::Gate => "ffn_gate",
-                // llama.cpp keeps both in the place of one.
-                Linear::Up | Linear::GateUp => "ffn_up",
-                Linear::Down => "ffn_down",
-            };
-            format!("blk.{layer}.{name}.weight")
-        }
-    }
-}
-
 fn factors(
     place: Place,
     pair: &Lora,
@@ -195,7 +160,7 @@ mod tests {
         let ones =
             |shape: (usize, usize)| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
         let pair = Lora::plain(ones((2, 16)), ones((24, 2)), 3.0);
-        let family = Family { architecture: "qwen2", permuted: false };
+        let family = family("Qwen2ForCausalLM").unwrap();
         let place = Place::Block(0, Linear::Query);
         let (_, same) = factors(place, &pair, 6.0, &family, &base).unwrap();
         assert!(flat(&same).iter().all(|value| value.to_bits() == 1f32.to_bits()));

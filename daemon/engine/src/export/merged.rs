@@ -42,6 +42,13 @@ const COPIED: &[&str] = &[
 /// # Errors
 /// A base whose checkpoint lacks a weight that the adapter changes, or the disk refuses.
 pub fn write_merged(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), ExportError> {
+    if let BaseSource::Gguf(file) = &base.source {
+        return Err(ExportError::Unsupported(format!(
+            "{} is a GGUF file, and a merged model is written in the files that its base has as a Hugging Face folder; export as peft \
+             or gguf, or train on that folder",
+            file.display()
+        )));
+    }
     let weights = Weights::open(&base.source)?;
     let mut pairs: HashMap<String, (Place, &Lora)> =
         adapter.pairs().map(|(place, pair)| (format!("{place}.weight"), (place, pair))).collect();

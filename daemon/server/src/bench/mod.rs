@@ -61,7 +61,7 @@ impl Common {
     fn open(&self) -> anyhow::Result<Base> {
         let device = self.device()?;
         let source = match &self.model {
-            Some(folder) => BaseSource::Folder(folder.clone()),
+            Some(folder) => BaseSource::at(folder),
             None => BaseSource::Embedded,
         };
         Ok(Base::open(&source, &device)?)

@@ -22,9 +22,10 @@ struct Entry {
 type Stamp = Vec<Option<(u64, SystemTime)>>;
 
 fn stamp(source: &BaseSource) -> Stamp {
-    let BaseSource::Folder(folder) = source else { return Vec::new() };
+    let Some(folder) = source.on_disk() else { return Vec::new() };
+    // "" is the folder or the GGUF file itself.
     [
-        ".",
+        "",
         "config.json",
         "tokenizer.json",
         "tokenizer_config.json",
@@ -32,7 +33,10 @@ fn stamp(source: &BaseSource) -> Stamp {
         "generation_config.json",
     ]
     .map(|name| {
-        let found = fs::metadata(folder.join(name)).ok()?;
+        let found = {
+            let file = if name.is_empty() { folder.to_owned() } else { folder.join(name) };
+            fs::metadata(file).ok()?
+        };
         Some((found.len(), found.modified().ok()?))
     })
     .to_vec()

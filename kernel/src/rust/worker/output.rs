@@ -16,7 +16,8 @@ use crate::serve::{Answers, Kernel};
 const MAYBE_AN_ERROR: Duration = Duration::from_millis(50);
 /// What evcxr writes before it lists its own functions and aborts; and the signal that it was. The line's end is a write of its
 /// own, so it may come later.
-const FAULTS: [(&str, i32); 3] = [("Segmentation fault.", 11), ("Illegal instruction.", 4), ("Bus error.", 7)];
+const FAULTS: [(&str, i32); 3] =
+    [("Segmentation fault.", 11), ("Illegal instruction.", 4), ("Bus error.", 7)];
 const ABORT: i32 = 6;
 /// How the crate `hotplate` begins what it wants an answer to.
 const CALL: &str = "HOTPLATE ";

@@ -89,10 +89,7 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
         version,
         from,
         base_name: text.name.clone(),
-        base_folder: match base {
-            BaseSource::Embedded => None,
-            BaseSource::Folder(folder) => Some(folder),
-        },
+        base_folder: base.on_disk().map(Path::to_owned),
         fingerprint: text.fingerprint.clone(),
         place,
     })

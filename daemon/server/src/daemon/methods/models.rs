@@ -1,6 +1,6 @@
 //! `model/list`: the embedded base, those in memory, and those that adapters need.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hotplate_engine::base_text::BaseSource;
 use hotplate_protocol::RpcError;
@@ -47,10 +47,7 @@ impl AtOnce for Models {
 
 /// A base in memory.
 pub(super) fn loaded(base: &BaseSource, model: &Model, adapters: &[AdapterRow]) -> ModelInfo {
-    let path = match base {
-        BaseSource::Embedded => None,
-        BaseSource::Folder(folder) => Some(folder.clone()),
-    };
+    let path = base.on_disk().map(Path::to_owned);
     ModelInfo {
         name: model.text.name.clone(),
         fingerprint: Some(model.text.fingerprint.clone()),

@@ -62,7 +62,7 @@ impl Order {
 }
 
 pub(crate) fn source(base: Option<&std::path::Path>) -> BaseSource {
-    base.map_or(BaseSource::Embedded, |folder| BaseSource::Folder(folder.to_owned()))
+    base.map_or(BaseSource::Embedded, BaseSource::at)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hotplate_client::hub::{HubCache, HubName};
 use hotplate_dataset::recipe::{Recipe, Setting};
+use hotplate_engine::base_text::BaseSource;
 use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::run::{Cause, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
@@ -65,7 +66,10 @@ pub(crate) fn recipe_adapter(recipe: &Recipe) -> Result<Option<String>, RpcError
 pub(crate) fn recipe_base(recipe: &Recipe, folder: &Path) -> Result<Option<Option<PathBuf>>, RpcError> {
     let Some((setting, name)) = text_of(recipe, "base") else { return Ok(None) };
     let beside = folder.join(name);
-    let is_path = name.starts_with("./") || name.starts_with("../") || beside.join("config.json").is_file();
+    let is_path = name.starts_with("./")
+        || name.starts_with("../")
+        || beside.join("config.json").is_file()
+        || (beside.is_file() && beside.extension().is_some_and(|end| end == "gguf"));
     let named = if is_path { beside.to_string_lossy().into_owned() } else { name.to_owned() };
     base_folder(&named).map(Some).map_err(|error| at_setting(setting, &error))
 }
@@ -119,13 +123,14 @@ pub(crate) fn base_folder(base: &str) -> Result<Option<PathBuf>, RpcError> {
     let path = Path::new(base);
     if !path.is_absolute() {
         return Err(unusable(format!(
-            "there is no base {base:?}; name a folder in Hugging Face's layout, ORG/NAME as on the hub, or {EMBEDDED}"
+            "there is no base {base:?}; name a folder in Hugging Face's layout, a GGUF file, ORG/NAME as on the hub, or {EMBEDDED}"
         )));
     }
     let real = fs::canonicalize(path).map_err(|error| {
         unusable(format!("cannot open the base {}: {error}; check the path", path.display()))
     })?;
-    Ok(Some(real))
+    // A folder that stands for the GGUF file in it has that file's name from here on.
+    Ok(BaseSource::at(&real).on_disk().map(Path::to_owned))
 }
 
 /// The adapter that a folder has already, or its own name, or that name with a number if another folder's adapter has it.
