@@ -37,7 +37,7 @@ SANDWICH = NAMES | {
 }
 
 
-def write(base: Path, out: Path, kind: str = "F32", *, pre: str = "default", change=None) -> dict:
+def write(base: Path, out: Path, kind: str = "F32", *, pre: str = "default", tokenizer=None, change=None) -> dict:
     """Writes `base` with its matrices as `kind`; `change` may add to the writer's keys or tensors. The answer is the state dict with the values
     that the file really holds."""
     import gguf
@@ -72,7 +72,10 @@ def write(base: Path, out: Path, kind: str = "F32", *, pre: str = "default", cha
     if rope.get("rope_type") == "llama3":
         plain = rope["rope_theta"] ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
         writer.add_tensor("rope_freqs.weight", (plain / model.model.rotary_emb.inv_freq).numpy())
-    write_byte_level(writer, base, config.vocab_size, pre)
+    if tokenizer:
+        write_sentence_piece(writer, tokenizer)
+    else:
+        write_byte_level(writer, base, config.vocab_size, pre)
     held = {}
     for name, tensor in model.state_dict().items():
         values = tensor.float().numpy()
@@ -155,3 +158,16 @@ def write_byte_level(writer, base: Path, vocab: int, pre: str) -> None:
         writer.add_chat_template(template.read_text())
     elif settings.get("chat_template"):
         writer.add_chat_template(settings["chat_template"])
+
+
+def write_sentence_piece(writer, pieces) -> None:
+    numbers = range(pieces.vocab_size())
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([pieces.id_to_piece(i) for i in numbers])
+    writer.add_token_scores([pieces.get_score(i) for i in numbers])
+    kinds = [(pieces.is_unknown, 2), (pieces.is_control, 3), (pieces.is_byte, 6)]
+    writer.add_token_types([next((kind for holds, kind in kinds if holds(i)), 1) for i in numbers])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_chat_template("{{ messages[0]['content'] }}")

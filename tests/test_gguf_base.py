@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import gguf_files
 import pytest
 import torch
-from checkpoints import SHAPES, Shape, load, randomise, write_checkpoint, write_tokenizer
+from checkpoints import SHAPES, TEXT, Shape, load, randomise, write_checkpoint, write_tokenizer
 from hotplate_process import built
 from logits_example import assert_same_logits, engine_logits, engine_refusal
 from test_logits import peer_logits, token_ids
@@ -84,6 +85,22 @@ def test_tokens_and_template_are_those_of_the_folder(tmp_path, pre):
     tokenizer = AutoTokenizer.from_pretrained(base)
     wanted = [tokenizer.apply_chat_template(r["messages"], add_generation_prompt=True, return_dict=False) for r in requests]
     assert all(str(ids)[1:-1] in json.dumps(ours) for ids in wanted)
+
+
+def test_tokens_are_those_of_sentencepiece(tmp_path):
+    import sentencepiece
+
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([text for text in TEXT if text.isascii()] * 20), model_writer=made, vocab_size=400, model_type="bpe",
+        byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2,
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
+    base = write_checkpoint(tmp_path / "base", Shape({"vocab_size": pieces.vocab_size()}))
+    gguf_files.write(base, tmp_path / "m.gguf", tokenizer=pieces)
+    texts = [text for text in TEXTS if "<s>" not in text]
+    found = chatted(tmp_path / "m.gguf", [{"messages": [{"role": "user", "content": text}]} for text in texts])["rendered"]
+    assert [each["tokens"] for each in found] == [pieces.encode(text) for text in texts]
 
 
 def chatted(base: Path, requests: list[dict]):
