@@ -244,8 +244,8 @@ mod tests {
                       Name of the adapter to make [default: the folder's name]
 
                   --base <BASE>
-                      Base model: hotplate-tiny, a Hugging Face folder, or ORG/NAME that was pulled [default:
-                      the adapter's, else hotplate-tiny]
+                      Base model: hotplate-tiny, a Hugging Face folder, a GGUF file, or ORG/NAME that was pulled
+                      [default: the adapter's, else hotplate-tiny]
 
                   --dry-run
                       Show the plan (examples, tokens, steps, seconds, memory) and stop there
