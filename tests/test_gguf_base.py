@@ -5,16 +5,15 @@ from __future__ import annotations
 import io
 import json
 import struct
-import subprocess
 from pathlib import Path
 
 import gguf_files
 import pytest
 import torch
 from checkpoints import SHAPES, TEXT, Shape, load, randomise, write_checkpoint, write_tokenizer
-from hotplate_process import built
 from logits_example import assert_same_logits, engine_logits, engine_refusal
 from test_logits import peer_logits, token_ids
+from test_templates import engine as chat_engine
 from transformers import AutoTokenizer
 
 TEXTS = ["  two  spaces ", "12345 3.14 1,000", "It's café, ÄÖ ß", "巷口的面馆换了老板。", "😀👩‍👩‍👧 x", "a\n\n b\r\n\tc", "<s>x</s> y<pad>", ""]
@@ -80,8 +79,8 @@ def test_tokens_and_template_are_those_of_the_folder(tmp_path, pre):
     base = write_checkpoint(tmp_path / "base", "plain")
     gguf_files.write(base, tmp_path / "m.gguf", pre=pre)
     requests = [{"messages": [{"role": "user", "content": text}], "tools": None, "add_generation_prompt": True} for text in TEXTS]
-    ours = chatted(tmp_path / "m.gguf", requests)
-    assert ours == chatted(base, requests)
+    ours = chat_engine(tmp_path / "m.gguf", requests)
+    assert ours == chat_engine(base, requests)
     tokenizer = AutoTokenizer.from_pretrained(base)
     wanted = [tokenizer.apply_chat_template(r["messages"], add_generation_prompt=True, return_dict=False) for r in requests]
     assert all(str(ids)[1:-1] in json.dumps(ours) for ids in wanted)
@@ -99,14 +98,8 @@ def test_tokens_are_those_of_sentencepiece(tmp_path):
     base = write_checkpoint(tmp_path / "base", Shape({"vocab_size": pieces.vocab_size()}))
     gguf_files.write(base, tmp_path / "m.gguf", tokenizer=pieces)
     texts = [text for text in TEXTS if "<s>" not in text]
-    found = chatted(tmp_path / "m.gguf", [{"messages": [{"role": "user", "content": text}]} for text in texts])["rendered"]
+    found = chat_engine(tmp_path / "m.gguf", [{"messages": [{"role": "user", "content": text}]} for text in texts])["rendered"]
     assert [each["tokens"] for each in found] == [pieces.encode(text) for text in texts]
-
-
-def chatted(base: Path, requests: list[dict]):
-    done = subprocess.run([built("examples/chat"), base], input=json.dumps(requests), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_a_gguf_base_trains_answers_and_exports(shared_hotplate, tmp_path):

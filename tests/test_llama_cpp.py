@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gguf_files
 import llama_cpp
 import pytest
 import torch
@@ -60,7 +61,8 @@ def test_a_gguf_adapter_answers_the_same_in_llama_cpp(shared_hotplate, tmp_path,
     wanted = peer_logits(with_peft(base, adapter), ids).log_softmax(-1)
     without = peer_logits(load(base), ids).log_softmax(-1)
     prompts = [ids[: at + 1] for at in range(len(ids))]
-    gguf = llama_cpp.write_gguf(base, tmp_path / "base.gguf")
+    gguf = tmp_path / "base.gguf"
+    gguf_files.write(base, gguf)
     compared = changed = 0
     for at, found in enumerate(llama_cpp.ask(gguf, prompts, tmp_path / "adapter.gguf")):
         if found is None:

@@ -31,10 +31,10 @@ impl BaseSource {
         if gguf::is_gguf(path) {
             return BaseSource::Gguf(path.to_owned());
         }
-        match gguf::only_model(path) {
-            Some(file) if !path.join("config.json").exists() => BaseSource::Gguf(file),
-            _ => BaseSource::Folder(path.to_owned()),
+        if path.join("config.json").exists() {
+            return BaseSource::Folder(path.to_owned());
         }
+        gguf::only_model(path).map_or_else(|| BaseSource::Folder(path.to_owned()), BaseSource::Gguf)
     }
 
     /// The folder or file on the disk.

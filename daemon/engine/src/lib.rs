@@ -19,7 +19,7 @@ pub mod encode_example;
 pub mod export;
 pub mod feed;
 pub mod generate;
-pub mod gguf;
+mod gguf;
 pub mod golden;
 pub mod guard;
 mod layered;

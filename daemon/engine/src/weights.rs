@@ -8,12 +8,14 @@ use candle_core::{Device, Tensor};
 
 use crate::base_error::BaseError;
 use crate::base_source::BaseSource;
-use crate::gguf::{GgmlBlocks, GgufTensors};
+use crate::gguf::GgufTensors;
 
+mod mapped;
 mod safetensors;
 
+pub(crate) use self::mapped::map;
 use self::safetensors::Checkpoint;
-pub(crate) use self::safetensors::{INDEX, RawFile, RawTensor};
+pub(crate) use self::safetensors::{INDEX, RawFile, RawTensor, convert};
 
 /// Open weights. Cheap to open: only the headers are read, tensors are read when asked for.
 #[derive(Debug)]
@@ -66,14 +68,6 @@ impl Weights {
         match &self.files {
             Files::Safetensors(files) => files.stored(name, shape, device),
             Files::Gguf(file) => file.stored(name, shape, device),
-        }
-    }
-
-    /// A matrix as a GGUF file has it, in the checkpoint's order of rows; nothing in other files.
-    pub fn raw_blocks(&self, name: &str) -> Option<GgmlBlocks<'_>> {
-        match &self.files {
-            Files::Safetensors(_) => None,
-            Files::Gguf(file) => file.blocks(name),
         }
     }
 

@@ -50,13 +50,17 @@ pub fn adapter_or_folder(folder: &Path, argument: &str) -> String {
 fn name_or_folder(folder: &Path, argument: &str, sign: &str) -> String {
     let is_path = looks_like_a_path(argument);
     let path = folder_in(folder, Path::new(argument));
-    let is_gguf = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) && path.is_file();
-    if is_path || is_gguf || (!argument.is_empty() && path.join(sign).is_file()) {
+    if is_path || is_gguf_file(&path) || (!argument.is_empty() && path.join(sign).is_file()) {
         // The protocol's strings are UTF-8; so is the argument, and a current folder that is not is rare.
         path.to_string_lossy().into_owned()
     } else {
         argument.to_owned()
     }
+}
+
+/// Whether a whole model lies there as a GGUF file, by its name.
+pub fn is_gguf_file(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) && path.is_file()
 }
 
 pub(crate) fn looks_like_a_path(argument: &str) -> bool {

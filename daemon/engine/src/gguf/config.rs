@@ -6,6 +6,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::file::GgufFile;
+use super::metadata::Value;
 use super::names::{self, Family};
 use crate::base_error::BaseError;
 use crate::config::DecoderConfig;
@@ -104,9 +105,10 @@ impl Keys<'_> {
             return false;
         };
         // 0, false and an empty text mean "not used" for every key that llama.cpp has.
-        let unused = self.file.get(key).and_then(super::metadata::Value::json).is_some_and(|value| {
-            value.as_f64() == Some(0.0) || value.as_bool() == Some(false) || value.as_str() == Some("")
-        });
+        let unused = matches!(
+            self.file.get(key),
+            Some(Value::Whole(0) | Value::Number(0.0) | Value::Flag(false) | Value::Text(""))
+        );
         !KNOWN.contains(&own) && !unused
     }
 }
@@ -253,7 +255,7 @@ fn divisors(file: &GgufFile, name: &str, turning: u64) -> Result<Option<Vec<f32>
     let Some(entry) = file.tensors.get(name) else { return Ok(None) };
     let values = file.tensor_bytes(entry).as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
     let values: Vec<f32> = values.collect();
-    let is_possible = entry.kind == super::TensorKind::F32
+    let is_possible = entry.kind == super::tensor_kind::TensorKind::F32
         && values.len() as u64 == turning / 2
         && values.iter().all(|value| value.is_finite() && *value > 0.0);
     if !is_possible {

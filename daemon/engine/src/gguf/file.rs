@@ -4,7 +4,6 @@
 //! is opened; what is asked for later lies inside it. Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use super::metadata::{List, Value};
 use super::reader::Reader;
 use super::tensor_kind::TensorKind;
 use crate::base_error::BaseError;
+use crate::weights::map;
 
 const DEFAULT_ALIGNMENT: u64 = 32;
 
@@ -42,25 +42,8 @@ pub(super) struct Entry {
 impl GgufFile {
     /// # Errors
     /// What is damaged, of another version, or no whole model of its own.
-    #[expect(
-        unsafe_code,
-        reason = "memory-mapping is the only way to read gigabytes without holding them twice"
-    )]
     pub(crate) fn open(path: &Path) -> Result<GgufFile, BaseError> {
-        let reading = |source| BaseError::reading(path, source);
-        let opened = File::open(path).map_err(reading)?;
-        let metadata = opened.metadata().map_err(reading)?;
-        let bad = |why: &str| BaseError::BadConfig { file: path.to_owned(), why: why.to_owned() };
-        if !metadata.is_file() {
-            return Err(bad("is not a regular file"));
-        }
-        if metadata.len() == 0 {
-            return Err(BaseError::CorruptWeights { file: path.to_owned(), why: "it is empty".to_owned() });
-        }
-        // SAFETY: nobody may change the file while it is mapped. Models are replaced by renaming, not rewritten in place, and the map
-        // lives only while a base is being opened. Any bytes are valid as u8, and all offsets into them are checked.
-        let bytes = unsafe { Mmap::map(&opened) }.map_err(reading)?;
-        let file = Self::parse(path, bytes)?;
+        let file = Self::parse(path, map(path)?)?;
         file.is_whole_model()?;
         Ok(file)
     }

@@ -1,7 +1,5 @@
 //! Metadata values of a GGUF file. Lists stay bytes until they are asked for: their counts come from the file and allocate nothing.
 
-use serde_json::Value as Json;
-
 use super::reader::Reader;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +65,6 @@ pub(super) enum Value<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct List<'a> {
     kind: Kind,
-    pub(super) count: u64,
     bytes: &'a [u8],
 }
 
@@ -93,7 +90,7 @@ impl<'a> Value<'a> {
                 reader.take(size.unwrap_or(u64::MAX))?;
             }
         }
-        Ok(Value::List(List { kind, count, bytes: &bytes[start..reader.at] }))
+        Ok(Value::List(List { kind, bytes: &bytes[start..reader.at] }))
     }
 
     fn of(kind: Kind, reader: &mut Reader<'a>) -> Result<Self, String> {
@@ -115,19 +112,6 @@ impl<'a> Value<'a> {
             Kind::Bool => Value::Flag(bits != 0),
             Kind::Text | Kind::List => return Err("it is no single value".to_owned()),
         })
-    }
-
-    /// As JSON, where it is a finite number, a flag or a text.
-    pub(super) fn json(self) -> Option<Json> {
-        match self {
-            Value::Whole(whole) => {
-                u64::try_from(whole).map(Json::from).or_else(|_| i64::try_from(whole).map(Json::from)).ok()
-            }
-            Value::Number(number) => serde_json::Number::from_f64(number).map(Json::Number),
-            Value::Flag(flag) => Some(flag.into()),
-            Value::Text(text) => Some(text.into()),
-            Value::List(_) => None,
-        }
     }
 }
 

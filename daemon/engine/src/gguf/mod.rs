@@ -19,7 +19,6 @@ mod tokenizer;
 mod word_pieces;
 
 pub(crate) use file::GgufFile;
-pub use tensor_kind::{GgmlBlocks, TensorKind};
 pub(crate) use tensors::GgufTensors;
 
 /// What every GGUF file begins with.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 /// A type of values that this version reads. A block is the smallest part that stands for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TensorKind {
+pub(super) enum TensorKind {
     F32,
     F16,
     Bf16,
@@ -26,12 +26,12 @@ pub enum TensorKind {
 
 /// A matrix as it lies in its file, rows in the order of the Hugging Face checkpoint.
 #[derive(Debug)]
-pub struct GgmlBlocks<'a> {
-    pub kind: TensorKind,
-    pub rows: usize,
-    pub columns: usize,
+pub(super) struct GgmlBlocks<'a> {
+    pub(super) kind: TensorKind,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
     /// Row after row, each a whole number of blocks.
-    pub bytes: Cow<'a, [u8]>,
+    pub(super) bytes: Cow<'a, [u8]>,
 }
 
 /// Values that one task converts.
@@ -103,12 +103,12 @@ impl TensorKind {
     }
 
     /// Values of a block.
-    pub fn block_values(self) -> usize {
+    pub(super) fn block_values(self) -> usize {
         self.dtype().block_size()
     }
 
     /// Bytes of a block.
-    pub fn block_bytes(self) -> usize {
+    fn block_bytes(self) -> usize {
         self.dtype().type_size()
     }
 

@@ -11,6 +11,7 @@ use super::file::{Entry, GgufFile};
 use super::names::{self, Undo};
 use super::tensor_kind::{GgmlBlocks, TensorKind};
 use crate::base_error::BaseError;
+use crate::weights::convert;
 
 #[derive(Debug)]
 pub(crate) struct GgufTensors {
@@ -55,7 +56,7 @@ impl GgufTensors {
     }
 
     /// A matrix (or a vector, as one of a column) in the order of the checkpoint's rows.
-    pub(crate) fn blocks(&self, name: &str) -> Option<GgmlBlocks<'_>> {
+    fn blocks(&self, name: &str) -> Option<GgmlBlocks<'_>> {
         let place = self.places.get(name)?;
         let (rows, columns) = match place.entry.shape.as_slice() {
             [rows, columns] => (*rows, *columns),
@@ -83,15 +84,14 @@ impl GgufTensors {
     /// As the file has it where that is 16 bits and the device is the CPU.
     pub(crate) fn stored(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
         let (place, blocks) = self.part(name, shape)?;
-        let halves = |bytes: &[u8]| bytes.as_chunks::<2>().0.to_vec();
         match blocks.kind {
             TensorKind::F16 if device.is_cpu() && place.undo != Undo::One => {
-                let values = halves(&blocks.bytes).into_iter().map(half::f16::from_le_bytes).collect();
-                Ok(Tensor::from_vec::<_, half::f16>(values, shape, device)?)
+                let values = convert(&blocks.bytes, half::f16::ZERO, half::f16::from_le_bytes);
+                Ok(Tensor::from_vec(values, shape, device)?)
             }
             TensorKind::Bf16 if device.is_cpu() && place.undo != Undo::One => {
-                let values = halves(&blocks.bytes).into_iter().map(half::bf16::from_le_bytes).collect();
-                Ok(Tensor::from_vec::<_, half::bf16>(values, shape, device)?)
+                let values = convert(&blocks.bytes, half::bf16::ZERO, half::bf16::from_le_bytes);
+                Ok(Tensor::from_vec(values, shape, device)?)
             }
             _ => self.tensor(name, shape, device),
         }

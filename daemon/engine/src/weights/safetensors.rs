@@ -3,7 +3,6 @@
 //! Owns the mapping of names to bytes and the conversion to f32. It must not know what a name means.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
@@ -12,6 +11,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 
+use super::mapped::map;
 use crate::base_error::BaseError;
 use crate::base_source::BaseSource;
 use crate::config::parse_object;
@@ -285,28 +285,8 @@ impl Shard {
         tensors.collect()
     }
 
-    #[expect(
-        unsafe_code,
-        reason = "memory-mapping is the only way to read gigabytes without holding them twice"
-    )]
     fn map(file: &Path) -> Result<Shard, BaseError> {
-        let reading = |source| BaseError::reading(file, source);
-        let opened = File::open(file).map_err(reading)?;
-        let metadata = opened.metadata().map_err(reading)?;
-        if !metadata.is_file() {
-            return Err(BaseError::BadConfig {
-                file: file.to_owned(),
-                why: "is not a regular file".to_owned(),
-            });
-        }
-        if metadata.len() == 0 {
-            return Err(BaseError::CorruptWeights { file: file.to_owned(), why: "it is empty".to_owned() });
-        }
-        // SAFETY: nobody may change the file while it is mapped. Checkpoints are replaced by renaming, not rewritten in
-        // place, and the map lives only while a base is being loaded: `tensor` copies every value out. Any bytes are
-        // valid as u8, and all offsets into them are checked.
-        let map = unsafe { Mmap::map(&opened) }.map_err(reading)?;
-        Shard::new(file.to_owned(), Bytes::Mapped(map))
+        Shard::new(file.to_owned(), Bytes::Mapped(map(file)?))
     }
 
     fn new(file: PathBuf, bytes: Bytes) -> Result<Shard, BaseError> {
@@ -340,7 +320,8 @@ fn to_f32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
     }
 }
 
-fn convert<T: Copy + Send, const N: usize>(
+/// The little-endian values of a file's bytes, on all threads.
+pub(crate) fn convert<T: Copy + Send, const N: usize>(
     bytes: &[u8],
     zero: T,
     one: impl Fn([u8; N]) -> T + Sync,

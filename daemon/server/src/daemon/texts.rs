@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,24 +23,21 @@ struct Entry {
 type Stamp = Vec<Option<(u64, SystemTime)>>;
 
 fn stamp(source: &BaseSource) -> Stamp {
-    let Some(folder) = source.on_disk() else { return Vec::new() };
-    // "" is the folder or the GGUF file itself.
-    [
-        "",
+    let Some(place) = source.on_disk() else { return Vec::new() };
+    // In a GGUF file there is none of these.
+    let files = [
         "config.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "chat_template.jinja",
         "generation_config.json",
     ]
-    .map(|name| {
-        let found = {
-            let file = if name.is_empty() { folder.to_owned() } else { folder.join(name) };
-            fs::metadata(file).ok()?
-        };
+    .map(|name| place.join(name));
+    let stamped = std::iter::once(place).chain(files.iter().map(PathBuf::as_path)).map(|path| {
+        let found = fs::metadata(path).ok()?;
         Some((found.len(), found.modified().ok()?))
-    })
-    .to_vec()
+    });
+    stamped.collect()
 }
 
 impl Texts {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hotplate_client::command::is_gguf_file;
 use hotplate_client::hub::{HubCache, HubName};
 use hotplate_dataset::recipe::{Recipe, Setting};
 use hotplate_engine::base_text::BaseSource;
@@ -69,7 +70,7 @@ pub(crate) fn recipe_base(recipe: &Recipe, folder: &Path) -> Result<Option<Optio
     let is_path = name.starts_with("./")
         || name.starts_with("../")
         || beside.join("config.json").is_file()
-        || (beside.is_file() && beside.extension().is_some_and(|end| end == "gguf"));
+        || is_gguf_file(&beside);
     let named = if is_path { beside.to_string_lossy().into_owned() } else { name.to_owned() };
     base_folder(&named).map(Some).map_err(|error| at_setting(setting, &error))
 }
