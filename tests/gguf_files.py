@@ -38,7 +38,7 @@ SANDWICH = NAMES | {
 
 
 def write(base: Path, out: Path, kind: str = "F32", *, pre: str = "default", tokenizer=None, change=None) -> dict:
-    """Writes `base` with its matrices as `kind`; `change` may add to the writer's keys or tensors. The answer is the state dict with the values
+    """Writes `base` with its matrices as `kind`. `tokenizer`: a SentencePiece model, or what writes another one; `change` may add to the writer's keys or tensors. The answer is the state dict with the values
     that the file really holds."""
     import gguf
     import torch
@@ -72,7 +72,9 @@ def write(base: Path, out: Path, kind: str = "F32", *, pre: str = "default", tok
     if rope.get("rope_type") == "llama3":
         plain = rope["rope_theta"] ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
         writer.add_tensor("rope_freqs.weight", (plain / model.model.rotary_emb.inv_freq).numpy())
-    if tokenizer:
+    if callable(tokenizer):
+        tokenizer(writer)
+    elif tokenizer:
         write_sentence_piece(writer, tokenizer)
     else:
         write_byte_level(writer, base, config.vocab_size, pre)

@@ -1,6 +1,6 @@
 //! Prints the logits of a token sequence, for comparison with other implementations.
 //!
-//! `cargo run --release -p hotplate-engine --example logits -- [--base DIR] [--adapter DIR] --ids 1,2,3 [--examples 2,1 | --chunks 2,1] [--greedy 5]`
+//! `cargo run --release -p hotplate-engine --example logits -- [--base DIR] [--quantize q8] [--adapter DIR] --ids 1,2,3 [--examples 2,1 | --chunks 2,1] [--greedy 5]`
 
 #![expect(clippy::print_stdout, reason = "the logits are the result")]
 
@@ -14,6 +14,7 @@ use hotplate_engine::base_source::BaseSource;
 use hotplate_engine::decoder::{Batch, KvCache};
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::peft;
+use hotplate_engine::quantise::Quantise;
 
 /// One JSON object: `{"logits": [[...], ...]}`, a row for each token; with `--greedy`, also `"greedy": [...]`, the likeliest tokens
 /// after them, one after the other.
@@ -22,6 +23,9 @@ struct Arguments {
     /// A Hugging Face folder; the embedded base without it.
     #[arg(long)]
     base: Option<PathBuf>,
+    /// How its weights are quantised when they are loaded.
+    #[arg(long, value_parser = quantise)]
+    quantize: Option<Quantise>,
     /// A PEFT folder.
     #[arg(long)]
     adapter: Option<PathBuf>,
@@ -39,10 +43,14 @@ struct Arguments {
     greedy: usize,
 }
 
+fn quantise(name: &str) -> Result<Quantise, serde_json::Error> {
+    serde_json::from_value(name.into())
+}
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let source = arguments.base.map_or(BaseSource::Embedded, |path| BaseSource::at(&path));
-    let base = Base::open(&source, &Device::Cpu)?;
+    let base = Base::open(&source.quantised(arguments.quantize), &Device::Cpu)?;
     let adapter = match &arguments.adapter {
         Some(folder) => Some(peft::load(folder, &base.text, &base.device)?),
         None => None,

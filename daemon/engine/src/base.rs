@@ -24,10 +24,10 @@ impl Base {
         Base::with_text(text, device)
     }
 
-    /// Reads the weights for a text side that is already open.
+    /// Reads the weights for a text side that is already open, quantised if its source says so.
     pub fn with_text(text: Arc<BaseText>, device: &Device) -> Result<Base, BaseError> {
         let weights = Weights::open(&text.source)?;
-        let decoder = checkpoint::decoder(&weights, text.config.clone(), device)?;
+        let decoder = checkpoint::decoder(&weights, text.config.clone(), device, text.source.quantise())?;
         Ok(Base { text, decoder, device: device.clone() })
     }
 

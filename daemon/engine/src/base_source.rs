@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base_error::BaseError;
 use crate::embedded;
 use crate::gguf;
+use crate::quantise::Quantise;
 
 /// Text files beyond this are no model's; tokenizers with every script of the world stay below 100 MB.
 const LARGEST_TEXT_FILE: u64 = 1 << 29;
@@ -23,6 +24,8 @@ pub enum BaseSource {
     Folder(PathBuf),
     /// A GGUF file, which has everything in it.
     Gguf(PathBuf),
+    /// One of the others whose weights are quantised when they are loaded.
+    Quantised(Quantise, Box<BaseSource>),
 }
 
 impl BaseSource {
@@ -37,10 +40,37 @@ impl BaseSource {
         gguf::only_model(path).map_or_else(|| BaseSource::Folder(path.to_owned()), BaseSource::Gguf)
     }
 
+    /// The same base, quantised so and not otherwise.
+    #[must_use]
+    pub fn quantised(self, to: Option<Quantise>) -> BaseSource {
+        match (self, to) {
+            (BaseSource::Quantised(_, source), _) => source.quantised(to),
+            (source, Some(to)) => BaseSource::Quantised(to, Box::new(source)),
+            (source, None) => source,
+        }
+    }
+
+    /// How its weights are quantised when they are loaded.
+    pub fn quantise(&self) -> Option<Quantise> {
+        match self {
+            BaseSource::Quantised(to, _) => Some(*to),
+            _ => None,
+        }
+    }
+
+    /// The same base as it is stored.
+    pub fn stored(&self) -> &BaseSource {
+        match self {
+            BaseSource::Quantised(_, source) => source.stored(),
+            source => source,
+        }
+    }
+
     /// The folder or file on the disk.
     pub fn on_disk(&self) -> Option<&Path> {
         match self {
             BaseSource::Embedded => None,
+            BaseSource::Quantised(_, source) => source.on_disk(),
             BaseSource::Folder(path) | BaseSource::Gguf(path) => Some(path),
         }
     }
@@ -51,6 +81,7 @@ impl BaseSource {
             BaseSource::Embedded => Path::new(embedded::NAME).join(name),
             BaseSource::Folder(folder) => folder.join(name),
             BaseSource::Gguf(file) => file.clone(),
+            BaseSource::Quantised(_, source) => source.path(name),
         }
     }
 
@@ -72,6 +103,7 @@ impl BaseSource {
                 Ok(Some(Cow::Owned(bytes)))
             }
             BaseSource::Gguf(file) => Ok(gguf::virtual_file(file, name)?.map(Cow::Owned)),
+            BaseSource::Quantised(_, source) => source.read_if_present(name),
         }
     }
 }
@@ -96,6 +128,17 @@ fn regular_file(file: &Path, largest: u64) -> Result<bool, BaseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantised_base_has_the_files_of_the_stored_one() {
+        let stored = BaseSource::Folder(PathBuf::from("/models/soup"));
+        let source = stored.clone().quantised(Some(Quantise::Q8)).quantised(Some(Quantise::Q4));
+        assert_eq!((source.quantise(), source.stored()), (Some(Quantise::Q4), &stored));
+        assert_eq!((source.on_disk(), source.path("a")), (stored.on_disk(), stored.path("a")));
+        assert_eq!(source.quantised(None), stored);
+        let read = |source: &BaseSource| source.read("config.json").unwrap().into_owned();
+        assert_eq!(read(&BaseSource::Embedded.quantised(Some(Quantise::Q8))), read(&BaseSource::Embedded));
+    }
 
     #[test]
     fn a_folder_gives_its_files_and_names_what_is_missing() {

@@ -60,7 +60,7 @@ impl BaseText {
     /// # Errors
     /// Each says which file is wrong, why, and what to do.
     pub fn open(source: &BaseSource) -> Result<BaseText, BaseError> {
-        if let BaseSource::Folder(folder) = source
+        if let BaseSource::Folder(folder) = source.stored()
             && !folder.is_dir()
         {
             return Err(not_a_folder(folder));
@@ -81,10 +81,10 @@ impl BaseText {
         let template = template::find(source, &tokenizer_config)?
             .map(|texts| ChatTemplate::compile_all(texts?, tokenizer_config.special_tokens.clone()));
         let weights = Weights::open(source)?;
-        let fingerprint = match source {
+        let fingerprint = match source.stored() {
             // Its header holds config and tokenizer.
             BaseSource::Gguf(_) => fingerprint(&[], weights.headers().chain(weights.samples())),
-            BaseSource::Embedded | BaseSource::Folder(_) => fingerprint(
+            _ => fingerprint(
                 &[&config_json, &source.read("tokenizer.json")?],
                 weights.headers().chain(weights.samples()),
             ),
@@ -318,6 +318,7 @@ fn fingerprint<'a>(files: &[&'a [u8]], headers: impl Iterator<Item = &'a [u8]>) 
 
 fn plain_name(source: &BaseSource) -> String {
     match source {
+        BaseSource::Quantised(_, source) => plain_name(source),
         BaseSource::Embedded => embedded::NAME.to_owned(),
         BaseSource::Folder(folder) => {
             // "." has a name too.

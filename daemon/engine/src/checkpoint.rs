@@ -12,6 +12,8 @@ use crate::decoder::{Block, Decoder};
 use crate::lora::Linear;
 use crate::norm::Norm;
 use crate::ops::frozen_linear::FrozenLinear;
+use crate::ops::frozen_weight::FrozenWeight;
+use crate::quantise::{Quantise, Role};
 use crate::weights::Weights;
 
 const HEAD: &str = "lm_head.weight";
@@ -29,8 +31,9 @@ pub(crate) fn decoder(
     weights: &Weights,
     mut config: DecoderConfig,
     device: &Device,
+    quantise: Option<Quantise>,
 ) -> Result<Decoder, BaseError> {
-    let mut reader = Reader { weights, device, used: HashSet::new() };
+    let mut reader = Reader { weights, device, quantise, used: HashSet::new() };
     // The first layer's norm decides: a tied embedding may stand under the head's name only.
     let first =
         |(prefix, _): &&(&str, &str)| weights.contains(&format!("{prefix}layers.0.input_layernorm.weight"));
@@ -49,6 +52,7 @@ pub(crate) fn decoder(
 struct Reader<'a> {
     weights: &'a Weights,
     device: &'a Device,
+    quantise: Option<Quantise>,
     used: HashSet<String>,
 }
 
@@ -58,10 +62,14 @@ impl Reader<'_> {
         self.weights.tensor(name, shape, self.device)
     }
 
-    /// For what only products and look-ups read: see [`Weights::stored`].
-    fn large(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, BaseError> {
+    /// For what only products and look-ups read: see [`Weights::frozen`].
+    fn large(&mut self, name: &str, shape: [usize; 2], role: Role) -> Result<FrozenWeight, BaseError> {
         self.used.insert(name.to_owned());
-        self.weights.stored(name, shape, self.device)
+        let weight = self.weights.frozen(name, &shape, self.device)?;
+        match self.quantise {
+            Some(quantise) => Ok(quantise.weight(weight, role)?),
+            None => Ok(weight),
+        }
     }
 
     fn norm(&mut self, name: &str, width: usize, config: &DecoderConfig) -> Result<Tensor, BaseError> {
@@ -82,7 +90,7 @@ impl Reader<'_> {
         for &linear in Linear::of(config) {
             let name = format!("{prefix}.{}.{}", linear.parent(), linear.module());
             let (outputs, inputs) = linear.shape(config);
-            let weight = self.large(&format!("{name}.weight"), &[outputs, inputs])?;
+            let weight = self.large(&format!("{name}.weight"), [outputs, inputs], Role::Layer)?;
             let biased = config.biased(linear);
             let bias = biased.then(|| self.tensor(&format!("{name}.bias"), &[outputs])).transpose()?;
             linears.push((linear, FrozenLinear::new(weight, bias)));
@@ -97,23 +105,26 @@ impl Reader<'_> {
         prefix: &str,
         head_prefix: &str,
         config: &mut DecoderConfig,
-    ) -> Result<(Tensor, Tensor), BaseError> {
+    ) -> Result<(FrozenWeight, FrozenWeight), BaseError> {
         let shape = [config.vocab, config.hidden];
         let (embedding, head) = (format!("{prefix}embed_tokens.weight"), format!("{head_prefix}{HEAD}"));
         let (has_embedding, has_head) = (self.weights.contains(&embedding), self.weights.contains(&head));
         if !config.tied_embeddings {
-            return Ok((self.large(&embedding, &shape)?, self.large(&head, &shape)?));
+            return Ok((
+                self.large(&embedding, shape, Role::Tokens)?,
+                self.large(&head, shape, Role::Tokens)?,
+            ));
         }
         if has_embedding && has_head {
             self.used.insert(head.clone());
-            let first = self.large(&embedding, &shape)?;
+            let first = self.large(&embedding, shape, Role::Tokens)?;
             if self.weights.same_bytes(&embedding, &head) {
                 return Ok((first.clone(), first));
             }
             config.tied_embeddings = false;
-            return Ok((first, self.large(&head, &shape)?));
+            return Ok((first, self.large(&head, shape, Role::Tokens)?));
         }
-        let shared = self.large(if has_head { &head } else { &embedding }, &shape)?;
+        let shared = self.large(if has_head { &head } else { &embedding }, shape, Role::Tokens)?;
         Ok((shared.clone(), shared))
     }
 

@@ -21,6 +21,7 @@ use crate::ops::add::{add, add3};
 use crate::ops::attention::{self, Heads, Segment};
 use crate::ops::dropout::Dropout;
 use crate::ops::frozen_linear::FrozenLinear;
+use crate::ops::frozen_weight::FrozenWeight;
 use crate::ops::gated_unit;
 use crate::ops::low_rank;
 use crate::ops::rms_norm;
@@ -76,7 +77,7 @@ impl Block {
 pub struct Decoder {
     pub(crate) config: DecoderConfig,
     /// `[vocab, hidden]`
-    pub(crate) embedding: Tensor,
+    pub(crate) embedding: FrozenWeight,
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: Tensor,
     pub(crate) head: FrozenLinear,
@@ -151,13 +152,14 @@ impl Decoder {
     /// `head` shares the embedding's weight where they are tied.
     pub fn new(
         config: DecoderConfig,
-        embedding: Tensor,
+        embedding: impl Into<FrozenWeight>,
         blocks: Vec<Block>,
         norm: Tensor,
         head: FrozenLinear,
         device: Device,
     ) -> Self {
         let frequencies = config.ropes.iter().map(|rope| rope.frequencies(0)).collect();
+        let embedding = embedding.into();
         Self { config, embedding, blocks, norm, head, frequencies, device }
     }
 
@@ -173,12 +175,12 @@ impl Decoder {
     pub fn parameters(&self) -> u64 {
         let block = |block: &Block| -> usize {
             let linears = block.linears.iter().flatten();
-            let linears = linears.map(|l| l.weight().elem_count() + l.bias().map_or(0, Tensor::elem_count));
+            let linears = linears.map(|l| l.weight().count() + l.bias().map_or(0, Tensor::elem_count));
             linears.sum::<usize>() + block.norms.iter().flatten().map(Tensor::elem_count).sum::<usize>()
         };
-        let head = if self.config.tied_embeddings { 0 } else { self.head.weight().elem_count() };
+        let head = if self.config.tied_embeddings { 0 } else { self.head.weight().count() };
         let blocks: usize = self.blocks.iter().map(block).sum();
-        (self.embedding.elem_count() + blocks + self.norm.elem_count() + head) as u64
+        (self.embedding.count() + blocks + self.norm.elem_count() + head) as u64
     }
 
     /// Bytes that its weights take in memory.
@@ -186,22 +188,23 @@ impl Decoder {
         let size = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
         let block = |block: &Block| -> usize {
             let linears = block.linears.iter().flatten();
-            let linears = linears.map(|l| size(l.weight()) + l.bias().map_or(0, size));
+            let linears = linears.map(|l| l.weight().bytes() + l.bias().map_or(0, size));
             linears.sum::<usize>() + block.norms.iter().flatten().map(size).sum::<usize>()
         };
-        let head = if self.config.tied_embeddings { 0 } else { size(self.head.weight()) };
+        let head = if self.config.tied_embeddings { 0 } else { self.head.weight().bytes() };
         let blocks: usize = self.blocks.iter().map(block).sum();
-        (size(&self.embedding) + blocks + size(&self.norm) + head) as u64
+        (self.embedding.bytes() + blocks + size(&self.norm) + head) as u64
     }
 
-    /// The weights under their checkpoint names and with their checkpoint values, as full-parameter training saves them.
+    /// The weights under their checkpoint names and with their checkpoint values, as full-parameter training saves them; quantised ones in
+    /// f32.
     pub fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
         let prefix = self.config.module_prefix;
         let stored = |factor: &Tensor| match self.config.norm_weight {
             NormWeight::Factor => Ok(factor.clone()),
             NormWeight::FactorLessOne => factor - 1.0,
         };
-        let mut named = vec![(format!("{prefix}.embed_tokens.weight"), self.embedding.clone())];
+        let mut named = vec![(format!("{prefix}.embed_tokens.weight"), self.embedding.values()?)];
         for (layer, block) in self.blocks.iter().enumerate() {
             let prefix = format!("{prefix}.layers.{layer}");
             for norm in Norm::of(&self.config) {
@@ -212,7 +215,7 @@ impl Decoder {
             for &linear in Linear::of(&self.config) {
                 let name = format!("{prefix}.{}.{}", linear.parent(), linear.module());
                 let layer = block.linear(linear);
-                named.push((format!("{name}.weight"), layer.weight().clone()));
+                named.push((format!("{name}.weight"), layer.weight().values()?));
                 if let Some(bias) = layer.bias() {
                     named.push((format!("{name}.bias"), bias.clone()));
                 }
@@ -220,7 +223,7 @@ impl Decoder {
         }
         named.push((format!("{prefix}.norm.weight"), stored(&self.norm)?));
         if !self.config.tied_embeddings {
-            named.push(("lm_head.weight".to_owned(), self.head.weight().clone()));
+            named.push(("lm_head.weight".to_owned(), self.head.weight().values()?));
         }
         Ok(named)
     }
@@ -295,14 +298,13 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= self.config.vocab) {
             candle_core::bail!("token {token} is outside the base's vocabulary of {}", self.config.vocab);
         }
-        let rows = self.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)?;
-        self.embedding_scaled(rows.to_dtype(DType::F32)?)
+        self.embedding_scaled(self.embedding.look_up(tokens)?)
     }
 
     /// The gradient of the embedding, `[vocab, hidden]`, for `dy` of what [`embed`](Self::embed) gave.
     pub(crate) fn embed_backward(&self, tokens: &[u32], dy: &Tensor) -> Result<Tensor> {
         let rows = Tensor::new(tokens, &self.device)?;
-        let zeros = Tensor::zeros(self.embedding.dims(), DType::F32, &self.device)?;
+        let zeros = Tensor::zeros((self.config.vocab, self.config.hidden), DType::F32, &self.device)?;
         zeros.index_add(&rows, &self.embedding_scaled(dy.clone())?, 0)
     }
 

@@ -28,6 +28,7 @@ mod mlx;
 pub mod norm;
 pub mod ops;
 pub mod peft;
+pub mod quantise;
 pub mod rope_config;
 mod rope_frequencies;
 pub mod sample;

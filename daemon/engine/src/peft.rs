@@ -173,10 +173,10 @@ pub fn save_with(
 
 /// The hub's id, or what tells the base apart from every other: never a path or a folder's name, which mean nothing elsewhere.
 fn name_for_others(base: &BaseText) -> String {
-    match (&base.hub_id, &base.source) {
+    match (&base.hub_id, base.source.stored()) {
         (Some(id), _) => id.clone(),
         (None, BaseSource::Embedded) => base.name.clone(),
-        (None, BaseSource::Folder(_) | BaseSource::Gguf(_)) => format!("blake3:{}", base.fingerprint),
+        (None, _) => format!("blake3:{}", base.fingerprint),
     }
 }
 

@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor};
 use crate::base_error::BaseError;
 use crate::base_source::BaseSource;
 use crate::gguf::GgufTensors;
+use crate::ops::frozen_weight::FrozenWeight;
 
 mod mapped;
 mod safetensors;
@@ -39,6 +40,7 @@ impl Weights {
             BaseSource::Embedded => Files::Safetensors(Checkpoint::embedded()?),
             BaseSource::Folder(folder) => Files::Safetensors(Checkpoint::open(source, folder)?),
             BaseSource::Gguf(file) => Files::Gguf(GgufTensors::open(file)?),
+            BaseSource::Quantised(_, source) => return Weights::open(source),
         };
         Ok(Weights { files })
     }
@@ -59,15 +61,20 @@ impl Weights {
         }
     }
 
-    /// A tensor as the file has it where that is 16 bits and the device is the CPU, and else as [`tensor`](Self::tensor) gives it: for the
-    /// large weights, whose products are in f32 in any case.
+    /// A tensor as the file has it where that is 16 bits or quantised and the device is the CPU, and else as [`tensor`](Self::tensor) gives it:
+    /// for the large weights, whose products are in f32 in any case.
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn stored(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
+    pub(crate) fn frozen(
+        &self,
+        name: &str,
+        shape: &[usize],
+        device: &Device,
+    ) -> Result<FrozenWeight, BaseError> {
         match &self.files {
-            Files::Safetensors(files) => files.stored(name, shape, device),
-            Files::Gguf(file) => file.stored(name, shape, device),
+            Files::Safetensors(files) => Ok(files.stored(name, shape, device)?.into()),
+            Files::Gguf(file) => file.frozen(name, shape, device),
         }
     }
 

@@ -37,6 +37,18 @@ words! {
 }
 
 words! {
+    /// How small a base's weights become in memory.
+    Quantize {
+        /// 8.5 bits a value.
+        Q8 = "q8",
+        /// 4.5 bits a value in the layers, 8.5 in embedding and head.
+        Q4 = "q4",
+        /// As they are stored.
+        None = "none",
+    }
+}
+
+words! {
     /// How the learning rate falls after the warm-up.
     Schedule {
         Linear = "linear",
@@ -148,6 +160,8 @@ macro_rules! knobs {
 knobs! {
     /// LoRA factors, or all weights of a small base.
     method: Method,
+    /// Of the base's weights while it trains, and while the adapter answers.
+    quantize: Quantize,
     train_on: TrainOn,
     style: Style,
     /// Longer examples are cut to this many tokens, with a finding.

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use hotplate_protocol::knobs::{Knobs, Method, Patterns, Recompute, Schedule, Style, Targets, TrainOn};
+use hotplate_protocol::knobs::{
+    Knobs, Method, Patterns, Quantize, Recompute, Schedule, Style, Targets, TrainOn,
+};
 
 use super::numbers::{above_zero, below_one, one_or_more, up_to, zero_or_more};
 
@@ -22,6 +24,9 @@ pub struct KnobArgs {
     /// What is trained: an adapter, or all weights of a small base
     #[arg(long, value_parser = word!(Method), value_name = "WORD")]
     pub method: Option<Method>,
+    /// Keep the base's weights in 8 or 4 bits, in training and for the adapter's answers: less memory, a little less exact
+    #[arg(long, value_parser = word!(Quantize), value_name = "WORD")]
+    pub quantize: Option<Quantize>,
     /// What carries loss: the completions, the last one, all turns, or everything
     #[arg(long, value_parser = word!(TrainOn), value_name = "WORD")]
     pub train_on: Option<TrainOn>,
@@ -135,6 +140,7 @@ impl KnobArgs {
         let some = |is_there: bool| is_there.then_some(());
         Knobs {
             method: self.method,
+            quantize: self.quantize,
             train_on: self.train_on,
             style: self.style,
             max_tokens: self.max_tokens,

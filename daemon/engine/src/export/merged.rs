@@ -156,7 +156,7 @@ fn merge<'a>(
 ) -> Result<Written<'a>, ExportError> {
     let weight = weights.tensor(source, &raw.shape, &Device::Cpu)?;
     let pair = on_cpu(pair)?;
-    let merged = merged_weight(place, &pair, &weight)?;
+    let merged = merged_weight(place, &pair, &weight.into())?;
     Written::from_values(&merged, raw.dtype, &raw.shape)
 }
 

@@ -16,6 +16,7 @@ mod reader;
 mod tensor_kind;
 mod tensors;
 mod tokenizer;
+mod wide;
 mod word_pieces;
 
 pub(crate) use file::GgufFile;

@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 
+use bytemuck::pod_collect_to_vec;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+
+use super::wide;
+use crate::ops::quantised::{Blocks, QuantisedMatrix};
 
 /// A type of values that this version reads. A block is the smallest part that stands for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +124,21 @@ impl TensorKind {
 }
 
 impl GgmlBlocks<'_> {
+    /// In blocks that the kernels read; nothing for types that are none, or that they do not read.
+    pub(super) fn quantised(&self) -> candle_core::Result<Option<QuantisedMatrix>> {
+        let blocks = match self.kind {
+            TensorKind::Q8_0 => Blocks::Q8_0(pod_collect_to_vec(&self.bytes)),
+            TensorKind::Q4_0 => Blocks::Q4_0(pod_collect_to_vec(&self.bytes)),
+            TensorKind::Q4K => Blocks::Q4K(pod_collect_to_vec(&self.bytes)),
+            TensorKind::Q6K => Blocks::Q6K(pod_collect_to_vec(&self.bytes)),
+            other => match wide::blocks(other, &self.bytes, other.block_bytes()) {
+                Some(blocks) => Blocks::Wide(blocks),
+                None => return Ok(None),
+            },
+        };
+        QuantisedMatrix::new(self.rows, self.columns, blocks).map(Some)
+    }
+
     /// All values as f32, row after row.
     pub(super) fn values(&self) -> candle_core::Result<Vec<f32>> {
         let (values, bytes) = (self.kind.block_values(), self.kind.block_bytes());

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
@@ -11,6 +12,7 @@ use super::file::{Entry, GgufFile};
 use super::names::{self, Undo};
 use super::tensor_kind::{GgmlBlocks, TensorKind};
 use crate::base_error::BaseError;
+use crate::ops::frozen_weight::FrozenWeight;
 use crate::weights::convert;
 
 #[derive(Debug)]
@@ -81,20 +83,32 @@ impl GgufTensors {
         Ok(if place.undo == Undo::One { (tensor - 1.0)? } else { tensor })
     }
 
-    /// As the file has it where that is 16 bits and the device is the CPU.
-    pub(crate) fn stored(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
+    /// As the file has it where that is 16 bits or quantised and the device is the CPU.
+    pub(crate) fn frozen(
+        &self,
+        name: &str,
+        shape: &[usize],
+        device: &Device,
+    ) -> Result<FrozenWeight, BaseError> {
         let (place, blocks) = self.part(name, shape)?;
-        match blocks.kind {
-            TensorKind::F16 if device.is_cpu() && place.undo != Undo::One => {
-                let values = convert(&blocks.bytes, half::f16::ZERO, half::f16::from_le_bytes);
-                Ok(Tensor::from_vec(values, shape, device)?)
-            }
-            TensorKind::Bf16 if device.is_cpu() && place.undo != Undo::One => {
-                let values = convert(&blocks.bytes, half::bf16::ZERO, half::bf16::from_le_bytes);
-                Ok(Tensor::from_vec(values, shape, device)?)
-            }
-            _ => self.tensor(name, shape, device),
+        if !device.is_cpu() || place.undo == Undo::One {
+            return Ok(self.tensor(name, shape, device)?.into());
         }
+        if let Some(matrix) = blocks.quantised()? {
+            return Ok(FrozenWeight::Quantised(Arc::new(matrix)));
+        }
+        let values = match blocks.kind {
+            TensorKind::F16 => {
+                let values = convert(&blocks.bytes, half::f16::ZERO, half::f16::from_le_bytes);
+                Tensor::from_vec(values, shape, device)?
+            }
+            TensorKind::Bf16 => {
+                let values = convert(&blocks.bytes, half::bf16::ZERO, half::bf16::from_le_bytes);
+                Tensor::from_vec(values, shape, device)?
+            }
+            _ => self.tensor(name, shape, device)?,
+        };
+        Ok(values.into())
     }
 
     fn part(&self, name: &str, shape: &[usize]) -> Result<(&Place, GgmlBlocks<'_>), BaseError> {

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{D, DType, Result, Tensor};
 
 use super::Lora;
+use crate::ops::frozen_weight::FrozenWeight;
 
 /// Values of a weight that are looked at together.
 const VALUES_AT_ONCE: usize = 4 << 20;
@@ -29,15 +30,14 @@ impl Dora {
     }
 
     /// `m / |W + s B A|`, `[out]`, for a linear layer's `weight`, `[out, in]`.
-    pub(crate) fn of_linear(&self, pair: &Lora, weight: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+    pub(crate) fn of_linear(&self, pair: &Lora, weight: &FrozenWeight) -> Result<Tensor> {
         self.once(|| {
-            let weight = weight()?;
-            let (rows, columns) = weight.dims2()?;
+            let (rows, columns) = (weight.rows(), weight.columns());
             let chunk = (VALUES_AT_ONCE / columns.max(1)).max(1);
             let mut squares = Vec::new();
             for start in (0..rows).step_by(chunk) {
                 let len = chunk.min(rows - start);
-                let part = weight.narrow(0, start, len)?.to_dtype(DType::F32)?;
+                let part = weight.widened(start..start + len)?;
                 let addition = pair.b.narrow(0, start, len)?.contiguous()?.matmul(&pair.a)?;
                 squares.push((part + (addition * pair.scale)?)?.sqr()?.sum(D::Minus1)?);
             }
@@ -46,14 +46,14 @@ impl Dora {
     }
 
     /// The same for an embedding's `weight`, `[vocab, hidden]`, whose "rows" are the hidden values.
-    pub(crate) fn of_embedding(&self, pair: &Lora, weight: &Tensor) -> Result<Tensor> {
+    pub(crate) fn of_embedding(&self, pair: &Lora, weight: &FrozenWeight) -> Result<Tensor> {
         self.once(|| {
-            let (rows, columns) = weight.dims2()?;
+            let (rows, columns) = (weight.rows(), weight.columns());
             let chunk = (VALUES_AT_ONCE / columns.max(1)).max(1);
             let mut squares = Tensor::zeros(columns, DType::F32, weight.device())?;
             for start in (0..rows).step_by(chunk) {
                 let len = chunk.min(rows - start);
-                let part = weight.narrow(0, start, len)?.to_dtype(DType::F32)?;
+                let part = weight.widened(start..start + len)?;
                 let addition = pair.a.narrow(1, start, len)?.t()?.contiguous()?.matmul(&pair.b.t()?)?;
                 squares = (squares + (part + (addition * pair.scale)?)?.sqr()?.sum(0)?)?;
             }

@@ -2,11 +2,12 @@
 //!
 //! The weights that were there before are kept, so that taking an adapter out brings back the same bits.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::{Adapter, Lora, Place};
 use crate::decoder::Decoder;
 use crate::ops::frozen_linear::FrozenLinear;
+use crate::ops::frozen_weight::FrozenWeight;
 
 /// Values of a weight that are looked at together.
 const VALUES_AT_ONCE: usize = 4 << 20;
@@ -14,14 +15,14 @@ const VALUES_AT_ONCE: usize = 4 << 20;
 /// What a merge replaced; [`Decoder::unmerge`] puts it back.
 #[derive(Debug)]
 pub struct Merged {
-    originals: Vec<(Place, Tensor)>,
+    originals: Vec<(Place, FrozenWeight)>,
     was_tied: bool,
 }
 
 /// The weight of a layer with its pair folded in, as f32 in the checkpoint's own shape: `W + s B A`, for the embedding
 /// `W + s (B A)^T`; with DoRA brought to its lengths.
-pub(crate) fn merged_weight(place: Place, pair: &Lora, weight: &Tensor) -> Result<Tensor> {
-    let (rows, columns) = weight.dims2()?;
+pub(crate) fn merged_weight(place: Place, pair: &Lora, weight: &FrozenWeight) -> Result<Tensor> {
+    let (rows, columns) = (weight.rows(), weight.columns());
     let chunk = (VALUES_AT_ONCE / columns.max(1)).max(1);
     // Rows of the embedding are tokens, which are A's columns.
     let (left, right) = match place {
@@ -31,7 +32,7 @@ pub(crate) fn merged_weight(place: Place, pair: &Lora, weight: &Tensor) -> Resul
     let mut parts = Vec::new();
     for start in (0..rows).step_by(chunk) {
         let len = chunk.min(rows - start);
-        let part = weight.narrow(0, start, len)?.to_dtype(DType::F32)?;
+        let part = weight.widened(start..start + len)?;
         let addition = left.narrow(0, start, len)?.matmul(&right)?;
         parts.push((part + (addition * pair.scale)?)?);
     }
@@ -39,10 +40,7 @@ pub(crate) fn merged_weight(place: Place, pair: &Lora, weight: &Tensor) -> Resul
     let Some(dora) = &pair.dora else { return Ok(sum) };
     match place {
         Place::Embedding => sum.broadcast_mul(&dora.of_embedding(pair, weight)?),
-        Place::Block(..) | Place::Head => {
-            let factor = dora.of_linear(pair, || Ok(weight.clone()))?;
-            sum.broadcast_mul(&factor.unsqueeze(1)?)
-        }
+        Place::Block(..) | Place::Head => sum.broadcast_mul(&dora.of_linear(pair, weight)?.unsqueeze(1)?),
     }
 }
 
@@ -64,7 +62,7 @@ impl Decoder {
         }
         let mut originals = Vec::new();
         for (place, merged, original) in replaced {
-            self.set_weight(place, merged);
+            self.set_weight(place, merged.into());
             originals.push((place, original));
         }
         Ok(Merged { originals, was_tied })
@@ -78,7 +76,7 @@ impl Decoder {
         self.config.tied_embeddings = merged.was_tied;
     }
 
-    fn weight(&self, place: Place) -> &Tensor {
+    fn weight(&self, place: Place) -> &FrozenWeight {
         match place {
             Place::Embedding => &self.embedding,
             Place::Block(layer, linear) => self.blocks[layer].linear(linear).weight(),
@@ -86,7 +84,7 @@ impl Decoder {
         }
     }
 
-    fn set_weight(&mut self, place: Place, weight: Tensor) {
+    fn set_weight(&mut self, place: Place, weight: FrozenWeight) {
         match place {
             Place::Embedding => self.embedding = weight,
             Place::Block(layer, linear) => {

@@ -50,7 +50,7 @@ pub fn cross_entropy(
     gradient: Gradient,
 ) -> Result<CrossEntropy> {
     let rows = targets.len();
-    let vocab = head.weight().dim(0)?;
+    let vocab = head.outputs();
     if let Some(target) = targets.iter().find(|target| **target as usize >= vocab) {
         candle_core::bail!("token {target} is outside the vocabulary of {vocab}");
     }

@@ -1,35 +1,34 @@
 //! `y = x W^T + b` with a weight that is never trained through an adapter's run: the backward pass yields the input's gradient only.
 //!
-//! candle's own matmul gradient would also compute and keep `dW`, as large as the model. This file owns how a weight lies in memory: as
-//! the checkpoint has it, row by row, in f32, bf16 or f16. Arithmetic is in f32 in any case; in CPU memory the kernels of
-//! [`super::matmul`] widen 16-bit values in registers, so a bf16 checkpoint takes half the memory, and half the time where reading
-//! weights is what takes time.
+//! candle's own matmul gradient would also compute and keep `dW`, as large as the model. How a weight lies in memory is
+//! [`FrozenWeight`]'s matter. Arithmetic is in f32 in any case; in CPU memory the kernels of [`super::matmul`] widen 16-bit and quantised
+//! values in registers, so a smaller weight takes less memory, and less time where reading weights is what takes time.
 
 use std::ops::Range;
 
-use candle_core::{CpuStorage, DType, Result, Storage, Tensor};
+use candle_core::{Result, Tensor};
 
+use super::frozen_weight::FrozenWeight;
 use super::host::{HostRead, HostSlice, on_host};
 use super::matmul::{self, Extra, Matrix, Order, Stored};
+use super::quantised::Work;
 
 #[derive(Debug, Clone)]
 pub struct FrozenLinear {
-    /// `[out, in]`, contiguous
-    weight: Tensor,
+    /// `[out, in]`
+    weight: FrozenWeight,
     /// `[out]`, f32
     bias: Option<Tensor>,
 }
 
 impl FrozenLinear {
-    /// `weight: [out, in]` in f32, bf16 or f16, kept as it is; `bias: [out]` in f32.
-    pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        // A weight that cannot be copied fails where it is used.
-        let weight = weight.contiguous().unwrap_or(weight);
-        Self { weight, bias }
+    /// `weight: [out, in]`, kept as it is; `bias: [out]` in f32.
+    pub fn new(weight: impl Into<FrozenWeight>, bias: Option<Tensor>) -> Self {
+        Self { weight: weight.into(), bias }
     }
 
     /// As it is stored.
-    pub fn weight(&self) -> &Tensor {
+    pub fn weight(&self) -> &FrozenWeight {
         &self.weight
     }
 
@@ -38,15 +37,15 @@ impl FrozenLinear {
     }
 
     pub fn inputs(&self) -> usize {
-        self.weight.dims().get(1).copied().unwrap_or(0)
+        self.weight.columns()
     }
 
     pub fn outputs(&self) -> usize {
-        self.weight.dims().first().copied().unwrap_or(0)
+        self.weight.rows()
     }
 
     /// Only full-parameter training does this.
-    pub(crate) fn set_weight(&mut self, weight: Tensor) {
+    pub(crate) fn set_weight(&mut self, weight: impl Into<FrozenWeight>) {
         *self = Self::new(weight, self.bias.take());
     }
 
@@ -72,9 +71,9 @@ impl FrozenLinear {
         beside: Option<(&Tensor, &Tensor)>,
     ) -> Result<Tensor> {
         let outputs = range.len();
-        let weight = self.weight.narrow(0, range.start, outputs)?;
         let bias = self.bias.as_ref().map(|bias| bias.narrow(0, range.start, outputs)).transpose()?;
         if !self.kernels_apply(x) {
+            let weight = self.weight.values()?.narrow(0, range.start, outputs)?;
             let mut y = x.matmul(&weight.to_dtype(x.dtype())?.t()?)?;
             if let Some((thin, b)) = beside {
                 y = y.add(&thin.matmul(&b.t()?)?)?;
@@ -91,8 +90,8 @@ impl FrozenLinear {
         let (x, bias) = (x.read()?, bias.as_ref().map(HostSlice::read).transpose()?);
         let extra = beside.as_ref().map(|beside| beside.extra(Order::Columns));
         let shape = (rows, inputs, outputs);
-        let y = with_values(&weight, Forward { x: &x, shape, extra, bias: bias.as_deref() })?;
-        Tensor::from_vec(y, (rows, outputs), weight.device())
+        let y = self.weight.with_rows(range, Forward { x: &x, shape, extra, bias: bias.as_deref() })?;
+        Tensor::from_vec(y, (rows, outputs), self.weight.device())
     }
 
     /// `dy: [tokens, out]` to `dx: [tokens, in]`.
@@ -117,8 +116,8 @@ impl FrozenLinear {
         beside: Option<(&Tensor, &Tensor)>,
     ) -> Result<Tensor> {
         let outputs = range.len();
-        let weight = self.weight.narrow(0, range.start, outputs)?;
         if !self.kernels_apply(dy) {
+            let weight = self.weight.values()?.narrow(0, range.start, outputs)?;
             let dx = dy.matmul(&weight.to_dtype(dy.dtype())?)?;
             return match beside {
                 Some((dthin, a)) => dx.add(&dthin.matmul(a)?),
@@ -132,20 +131,8 @@ impl FrozenLinear {
         let dy = HostSlice::new(dy)?;
         let extra = beside.as_ref().map(|beside| beside.extra(Order::Rows));
         let shape = (rows, outputs, inputs);
-        let dx = with_values(&weight, Backward { dy: &dy.read()?, shape, extra })?;
-        Tensor::from_vec(dx, (rows, inputs), weight.device())
-    }
-
-    /// The weight's rows of these numbers, `[numbers, in]` in f32: what a tied embedding looks up.
-    ///
-    /// # Errors
-    /// A number that is no row.
-    pub fn rows(&self, numbers: &[u32]) -> Result<Tensor> {
-        if let Some(number) = numbers.iter().find(|number| **number as usize >= self.outputs()) {
-            candle_core::bail!("row {number} is outside a weight of {} rows", self.outputs());
-        }
-        let index = Tensor::new(numbers, self.weight.device())?;
-        self.weight.index_select(&index, 0)?.to_dtype(DType::F32)
+        let dx = self.weight.with_rows(range, Backward { dy: &dy.read()?, shape, extra })?;
+        Tensor::from_vec(dx, (rows, inputs), self.weight.device())
     }
 
     /// `dW = dy^T x`, for full-parameter training.
@@ -166,15 +153,18 @@ impl FrozenLinear {
 
     /// Other devices, and other types of activations, go through candle.
     fn kernels_apply(&self, x: &Tensor) -> bool {
-        let stored = matches!(self.weight.dtype(), DType::F32 | DType::BF16 | DType::F16);
-        on_host(x) && stored && self.weight.device().is_cpu()
+        on_host(x) && self.weight.on_host()
     }
 
     /// Rows and columns of what comes in.
     fn check(&self, x: &Tensor, wanted: usize) -> Result<(usize, usize)> {
         let (rows, columns) = x.dims2()?;
         if columns != wanted {
-            candle_core::bail!("{columns} columns do not fit a weight of shape {:?}", self.weight.dims());
+            candle_core::bail!(
+                "{columns} columns do not fit a weight of {} rows and {} columns",
+                self.outputs(),
+                self.inputs()
+            );
         }
         Ok((rows, columns))
     }
@@ -225,26 +215,6 @@ impl BesideRead<'_> {
     }
 }
 
-/// What is done with a weight's values, whatever their type.
-trait Work {
-    type Output;
-
-    fn run<E: Stored>(self, weight: &[E]) -> Self::Output;
-}
-
-fn with_values<W: Work>(weight: &Tensor, work: W) -> Result<W::Output> {
-    let (storage, layout) = weight.storage_and_layout();
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        candle_core::bail!("a weight's rows are not close together");
-    };
-    match &*storage {
-        Storage::Cpu(CpuStorage::F32(values)) => Ok(work.run(&values[start..end])),
-        Storage::Cpu(CpuStorage::BF16(values)) => Ok(work.run(&values[start..end])),
-        Storage::Cpu(CpuStorage::F16(values)) => Ok(work.run(&values[start..end])),
-        _ => candle_core::bail!("a weight in f32, bf16 or f16 in CPU memory was expected"),
-    }
-}
-
 /// `x W^T + b`; shapes are rows, inputs, outputs.
 struct Forward<'a> {
     x: &'a [f32],
@@ -256,9 +226,9 @@ struct Forward<'a> {
 impl Work for Forward<'_> {
     type Output = Vec<f32>;
 
-    fn run<E: Stored>(self, weight: &[E]) -> Vec<f32> {
+    fn run<E: Stored>(self, weight: &[E], stride: usize) -> Vec<f32> {
         let inputs = self.shape.1;
-        let right = Matrix::rows(weight, inputs).transposed();
+        let right = Matrix::rows(weight, stride).transposed();
         matmul::new_product_with(self.shape, Matrix::rows(self.x, inputs), right, self.extra, self.bias)
     }
 }
@@ -273,15 +243,16 @@ struct Backward<'a> {
 impl Work for Backward<'_> {
     type Output = Vec<f32>;
 
-    fn run<E: Stored>(self, weight: &[E]) -> Vec<f32> {
-        let (_, outputs, inputs) = self.shape;
-        let left = Matrix::rows(self.dy, outputs);
-        matmul::new_product_with(self.shape, left, Matrix::rows(weight, inputs), self.extra, None)
+    fn run<E: Stored>(self, weight: &[E], stride: usize) -> Vec<f32> {
+        let left = Matrix::rows(self.dy, self.shape.1);
+        matmul::new_product_with(self.shape, left, Matrix::rows(weight, stride), self.extra, None)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::ops::gradient_check::{distance, random, slope};
 
@@ -327,19 +298,6 @@ mod tests {
                 assert!(distance(&dw, &dy.t().unwrap().contiguous().unwrap().matmul(&x).unwrap()) < 1e-5);
             }
         }
-    }
-
-    #[test]
-    fn rows_are_looked_up_in_f32() {
-        let weight = random(&[5, 4], 1).to_dtype(DType::BF16).unwrap();
-        let layer = FrozenLinear::new(weight.clone(), None);
-        let wanted = weight.to_dtype(DType::F32).unwrap();
-        let found = layer.rows(&[4, 0, 4]).unwrap();
-        assert_eq!(found.dtype(), DType::F32);
-        for (row, number) in [4, 0, 4].into_iter().enumerate() {
-            assert!(distance(&found.get(row).unwrap(), &wanted.get(number).unwrap()) == 0.0);
-        }
-        assert!(layer.rows(&[5]).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub use grouped::grouped;
 
 use super::add::add;
 use super::frozen_linear::FrozenLinear;
+use super::frozen_weight::FrozenWeight;
 use super::host::{HostSlice, change, on_host};
 use super::matmul::{Matrix, new_product};
 use crate::lora::Lora;
@@ -18,7 +19,7 @@ pub fn adapted(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result
     let thin = thin(x, &pair.a.t()?, pair.scale)?;
     let y = linear.forward_adapted(x, &thin, &pair.b)?;
     let Some(dora) = &pair.dora else { return Ok((y, Some(thin))) };
-    let factor = dora.of_linear(pair, || Ok(linear.weight().clone()))?;
+    let factor = dora.of_linear(pair, linear.weight())?;
     // The bias is not part of what is brought to length.
     let y = match linear.bias() {
         Some(bias) => y.broadcast_sub(bias)?.broadcast_mul(&factor)?.broadcast_add(bias)?,
@@ -32,7 +33,7 @@ pub fn adapted_embedding(
     x: &Tensor,
     tokens: &Tensor,
     pair: &Lora,
-    weight: &Tensor,
+    weight: &FrozenWeight,
     base_scale: f64,
 ) -> Result<Tensor> {
     let thin = pair.a.index_select(tokens, 1)?.t()?.contiguous()?;
@@ -177,6 +178,7 @@ mod tests {
             (random(&[9, 4], 1), random(&[2, 9], 2), random(&[4, 2], 3), random(&[5, 4], 4));
         let tokens = Tensor::new(&[3u32, 0, 3, 8, 1], weight.device()).unwrap();
         let x = weight.index_select(&tokens, 0).unwrap();
+        let weight = FrozenWeight::from(weight);
         let pair = |a: &Tensor, b: &Tensor| Lora::plain(a.clone(), b.clone(), 1.7);
         let (da, db) = embedding_backward(&tokens, &dy, &pair(&a, &b), 3.0).unwrap();
         slope(&a, &da, &dy, |a| adapted_embedding(&x, &tokens, &pair(a, &b), &weight, 3.0));

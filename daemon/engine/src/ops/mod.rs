@@ -10,12 +10,14 @@ pub mod cross_entropy;
 pub mod dropout;
 pub(crate) mod exp;
 pub mod frozen_linear;
+pub mod frozen_weight;
 pub mod gated_unit;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 pub(crate) mod host;
 pub mod low_rank;
 pub(crate) mod matmul;
+pub mod quantised;
 pub mod rms_norm;
 pub mod rope;
 pub(crate) mod simd;

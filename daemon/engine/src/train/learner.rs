@@ -35,7 +35,7 @@ pub(crate) struct Rates {
 
 impl Learner {
     pub(crate) fn new(learnt: Learnt) -> Result<Learner> {
-        let optimiser = AdamW::new(&learnt.tensors())?;
+        let optimiser = AdamW::new(&learnt.tensors()?)?;
         Ok(Learner { learnt, optimiser })
     }
 
@@ -46,7 +46,7 @@ impl Learner {
             return Ok(false);
         }
         self.optimiser.next_step();
-        let mut values = self.learnt.tensors();
+        let mut values = self.learnt.tensors()?;
         for ((index, place), gradient) in self.learnt.places().iter().enumerate().zip(&done.gradients) {
             let Some(gradient) = gradient else { continue };
             let value = &values[index];

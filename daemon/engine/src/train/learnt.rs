@@ -39,14 +39,15 @@ impl Learnt {
     pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
         match self {
             Learnt::Base(decoder) => decoder.named_weights(),
-            Learnt::Adapter(_) => Ok(self.places().into_iter().map(peft_name).zip(self.tensors()).collect()),
+            Learnt::Adapter(_) => Ok(self.places().into_iter().map(peft_name).zip(self.tensors()?).collect()),
         }
     }
 
     /// The whole base, ready to be moved: its weights in f32, however they were stored.
     pub(crate) fn of_base(decoder: &Decoder) -> Result<Learnt> {
         let whole = Learnt::Base(Box::new(decoder.clone()));
-        let values = whole.tensors().iter().map(|value| value.to_dtype(DType::F32)).collect::<Result<_>>()?;
+        let values =
+            whole.tensors()?.iter().map(|value| value.to_dtype(DType::F32)).collect::<Result<_>>()?;
         Ok(whole.with_tensors(values))
     }
 
@@ -90,13 +91,17 @@ impl Learnt {
     }
 
     /// Its tensors, in the order of its places.
-    pub(crate) fn tensors(&self) -> Vec<Tensor> {
+    ///
+    /// # Errors
+    /// A tensor operation of the device fails.
+    pub(crate) fn tensors(&self) -> Result<Vec<Tensor>> {
         match self {
             Learnt::Adapter(adapter) => {
-                adapter.pairs().flat_map(|(_, pair)| [pair.a.clone(), pair.b.clone()]).collect()
+                Ok(adapter.pairs().flat_map(|(_, pair)| [pair.a.clone(), pair.b.clone()]).collect())
             }
             Learnt::Base(decoder) => {
-                self.places().into_iter().filter_map(|place| weight(decoder, place).cloned()).collect()
+                let places = self.places().into_iter();
+                places.filter_map(|place| weight(decoder, place).transpose()).collect()
             }
         }
     }
@@ -137,22 +142,22 @@ pub(crate) fn peft_name(place: Parameter) -> String {
 }
 
 /// `None` where this base has no such weight; [`Learnt::places`] lists none of those.
-fn weight(decoder: &Decoder, place: Parameter) -> Option<&Tensor> {
-    Some(match place {
-        Parameter::Embedding | Parameter::EmbeddingLora(_) => &decoder.embedding,
-        Parameter::Norm => &decoder.norm,
-        Parameter::Head | Parameter::HeadLora(_) => decoder.head.weight(),
+fn weight(decoder: &Decoder, place: Parameter) -> Result<Option<Tensor>> {
+    Ok(Some(match place {
+        Parameter::Embedding | Parameter::EmbeddingLora(_) => decoder.embedding.values()?,
+        Parameter::Norm => decoder.norm.clone(),
+        Parameter::Head | Parameter::HeadLora(_) => decoder.head.weight().values()?,
         Parameter::Block(layer, slot) => {
             let block = &decoder.blocks[layer];
             match slot {
                 Slot::Weight(linear) | Slot::LoraA(linear) | Slot::LoraB(linear) => {
-                    block.linear(linear).weight()
+                    block.linear(linear).weight().values()?
                 }
-                Slot::Bias(linear) => return block.linear(linear).bias(),
-                Slot::Norm(norm) => return block.norm(norm),
+                Slot::Bias(linear) => return Ok(block.linear(linear).bias().cloned()),
+                Slot::Norm(norm) => return Ok(block.norm(norm).cloned()),
             }
         }
-    })
+    }))
 }
 
 fn set_weight(decoder: &mut Decoder, place: Parameter, value: Tensor) {
@@ -161,7 +166,7 @@ fn set_weight(decoder: &mut Decoder, place: Parameter, value: Tensor) {
             if decoder.config.tied_embeddings {
                 decoder.head.set_weight(value.clone());
             }
-            decoder.embedding = value;
+            decoder.embedding = value.into();
         }
         Parameter::Norm => decoder.norm = value,
         Parameter::Head | Parameter::HeadLora(_) => decoder.head.set_weight(value),

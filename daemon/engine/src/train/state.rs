@@ -106,15 +106,15 @@ impl Trainer {
             Ok(())
         };
         for (index, learner) in progress.learners.iter().enumerate() {
-            add(&format!("value.{index}"), &learner.learnt.tensors())?;
+            add(&format!("value.{index}"), &learner.learnt.tensors()?)?;
             add(&format!("first.{index}"), &learner.optimiser.first)?;
             add(&format!("second.{index}"), &learner.optimiser.second)?;
         }
         if let Some(initial) = &progress.initial {
-            add("initial", &initial.tensors())?;
+            add("initial", &initial.tensors()?)?;
         }
         if let Some(learnt) = progress.best.as_ref().and_then(|best| best.learnt.as_ref()) {
-            add("best", &learnt.tensors())?;
+            add("best", &learnt.tensors()?)?;
         }
         let failed =
             |error: &dyn ToString| TrainError::BadState { folder: folder.to_owned(), why: error.to_string() };
@@ -149,7 +149,7 @@ impl Trainer {
             .map_err(|error| bad(format!("{TENSORS}: {error}")))?;
         let empty = empty(base, &numbers.shape)
             .ok_or_else(|| bad("what was learnt does not fit the base".to_owned()))?;
-        let expected = expected_shapes(base, &empty);
+        let expected = expected_shapes(base, &empty)?;
         let values = |kind: &str| -> Result<Vec<Tensor>, TrainError> {
             let value = |(index, dims): (usize, &Vec<usize>)| {
                 let name = format!("{kind}.{index}");
@@ -235,8 +235,8 @@ fn empty(base: &Base, shape: &Shape) -> Option<Learnt> {
 }
 
 /// The shape of each tensor; 0 stands for a rank, which the file tells.
-fn expected_shapes(base: &Base, empty: &Learnt) -> Vec<Vec<usize>> {
-    match empty {
+fn expected_shapes(base: &Base, empty: &Learnt) -> Result<Vec<Vec<usize>>, TrainError> {
+    Ok(match empty {
         Learnt::Adapter(adapter) => adapter
             .pairs()
             .flat_map(|(place, _)| {
@@ -244,8 +244,8 @@ fn expected_shapes(base: &Base, empty: &Learnt) -> Vec<Vec<usize>> {
                 [vec![0, inputs], vec![outputs, 0]]
             })
             .collect(),
-        Learnt::Base(_) => empty.tensors().iter().map(|tensor| tensor.dims().to_vec()).collect(),
-    }
+        Learnt::Base(_) => empty.tensors()?.iter().map(|tensor| tensor.dims().to_vec()).collect(),
+    })
 }
 
 /// Both factors of a pair have one rank.

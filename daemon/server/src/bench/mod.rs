@@ -17,6 +17,7 @@ use clap::{Args, Subcommand};
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::device::{self, Device, DeviceChoice};
+use hotplate_engine::quantise::Quantise;
 use serde::Serialize;
 
 use crate::cli::Ending;
@@ -49,6 +50,9 @@ struct Common {
     /// Folder with the base model; the one inside this program without it
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// Keep its weights in 8 or 4 bits
+    #[arg(long, value_name = "WORD", value_parser = ["q8", "q4", "none"])]
+    quantize: Option<String>,
     /// Threads at most; all cores without it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -64,7 +68,12 @@ impl Common {
             Some(folder) => BaseSource::at(folder),
             None => BaseSource::Embedded,
         };
-        Ok(Base::open(&source, &device)?)
+        let quantise = match self.quantize.as_deref() {
+            Some("q8") => Some(Quantise::Q8),
+            Some("q4") => Some(Quantise::Q4),
+            _ => None,
+        };
+        Ok(Base::open(&source.quantised(quantise), &device)?)
     }
 
     fn device(&self) -> anyhow::Result<Device> {

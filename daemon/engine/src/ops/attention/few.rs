@@ -7,7 +7,8 @@
 use rayon::prelude::*;
 
 use super::super::exp::exp;
-use super::super::simd::{dot, maximum, sum, wide};
+use super::super::matmul::{Matrix, new_product};
+use super::super::simd::{maximum, sum, wide};
 use super::{Heads, Segment, visible};
 
 /// Segments of so many queries or fewer come here.
@@ -85,24 +86,27 @@ pub(super) fn forward(
     }
 }
 
+fn stretch(qs: &[f32], ks: &[f32], vs: &[f32], task: Task, shape: Heads) -> Partial {
+    let (group, width) = (shape.group(), shape.width);
+    let (start, len) = task.keys;
+    let stride = shape.kv_heads * width;
+    let first_key = (task.segment.k_start + start) * stride + task.kv_head * width;
+    let first_query = ((task.segment.q_start + task.row) * shape.heads + task.kv_head * group) * width;
+    let queries = Matrix::rows(&qs[first_query..first_query + group * width], width);
+    let keys = Matrix::rows(&ks[first_key..], stride).transposed();
+    let mut weights = new_product((group, width, len), queries, keys, None);
+    let (tops, sums) = soften(&mut weights, len, shape.scale);
+    let values = Matrix::rows(&vs[first_key..], stride);
+    let mixture = new_product((group, len, width), Matrix::rows(&weights, len), values, None);
+    Partial { tops, sums, mixture }
+}
+
 wide! {
-    fn stretch(qs: &[f32], ks: &[f32], vs: &[f32], task: Task, shape: Heads) -> Partial {
-        let (group, width) = (shape.group(), shape.width);
-        let (start, len) = task.keys;
-        let stride = shape.kv_heads * width;
-        let first_key = (task.segment.k_start + start) * stride + task.kv_head * width;
-        let first_query = ((task.segment.q_start + task.row) * shape.heads + task.kv_head * group) * width;
-        let queries = &qs[first_query..first_query + group * width];
-        let scale = shape.scale;
-        let mut weights = vec![0f32; group * len];
-        for key in 0..len {
-            let line = &ks[first_key + key * stride..][..width];
-            for (member, query) in queries.chunks_exact(width).enumerate() {
-                weights[member * len + key] = dot(query, line) * scale;
-            }
-        }
-        let (mut tops, mut sums) = (Vec::with_capacity(group), Vec::with_capacity(group));
+    /// Scores to weights, line by line: what they are less than the line's largest, to the power of `e`. The largest ones, and the sums.
+    fn soften(weights: &mut [f32], len: usize, scale: f32) -> (Vec<f32>, Vec<f32>) {
+        let (mut tops, mut sums) = (Vec::new(), Vec::new());
         for line in weights.chunks_exact_mut(len) {
+            line.iter_mut().for_each(|weight| *weight *= scale);
             let top = maximum(line);
             for weight in line.iter_mut() {
                 *weight = exp(*weight - top);
@@ -110,16 +114,6 @@ wide! {
             tops.push(top);
             sums.push(sum(line));
         }
-        let mut mixture = vec![0f32; group * width];
-        for key in 0..len {
-            let line = &vs[first_key + key * stride..][..width];
-            for (member, target) in mixture.chunks_exact_mut(width).enumerate() {
-                let weight = weights[member * len + key];
-                for (y, x) in target.iter_mut().zip(line) {
-                    *y += weight * x;
-                }
-            }
-        }
-        Partial { tops, sums, mixture }
+        (tops, sums)
     }
 }

@@ -69,7 +69,7 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// The left side's copy and the right side's panel, both at the start of a line.
-    fn parts(&mut self, left: usize, right: usize) -> (&mut [f32], &mut [f32]) {
+    pub(super) fn parts(&mut self, left: usize, right: usize) -> (&mut [f32], &mut [f32]) {
         let line = LINE / size_of::<f32>();
         let (left, right) = (left.next_multiple_of(line), right.next_multiple_of(line));
         if self.memory.len() < left + right + line {
@@ -293,7 +293,7 @@ enum First {
 
 /// Later stretches of the inner length are added to what the earlier ones left.
 #[inline(always)]
-fn first_start<E>(problem: &Problem<'_, E>, from: usize, column: usize) -> First {
+fn first_start<E: Stored>(problem: &Problem<'_, E>, from: usize, column: usize) -> First {
     match problem.start {
         _ if from > 0 => First::Target,
         Start::Zero => First::Zero,

@@ -7,6 +7,8 @@
 
 use half::{bf16, f16};
 
+use super::{Problem, dots};
+
 /// Bytes of a cache's line.
 pub(super) const LINE: usize = 64;
 
@@ -24,8 +26,17 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn load_bf16(from: *const bf16) -> Self;
     unsafe fn load_f16(from: *const f16) -> Self;
+    unsafe fn load_i8(from: *const i8) -> Self;
+    unsafe fn load_u8(from: *const u8) -> Self;
+    /// The lower and the upper four bits of so many bytes.
+    unsafe fn load_nibbles(from: *const u8) -> (Self, Self);
+    /// Numbers of six bits, less 32: four bits of each lie in `low` (the lower ones in the first two quarters), two in `high`.
+    unsafe fn load_six_bits<const QUARTER: u32>(low: *const u8, high: *const u8) -> Self;
+    /// A value as it lies in a file, little-endian.
+    unsafe fn splat_f16(bytes: [u8; 2]) -> Self;
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
+    unsafe fn multiply(self, factor: Self) -> Self;
     /// `self * factor + sum`.
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
     /// The sum of the values, always in the same order.
@@ -34,68 +45,82 @@ pub(crate) trait Lanes: Copy {
     unsafe fn prefetch<E>(at: *const E);
     /// The same, to the second cache.
     unsafe fn prefetch_far<E>(at: *const E);
-    /// Eight rows of eight values, `from_stride` apart, to eight columns: `to[j * to_stride + i] = from[i * from_stride + j]`, one column
-    /// after the other, so that where they overlap the later ones stay.
-    unsafe fn transpose8<E: Stored>(from: *const E, from_stride: usize, to: *mut f32, to_stride: usize);
+    /// Eight rows of eight values, `from_stride` units apart, to eight columns: `to[j * to_stride + i]` is value `at + j` of row `i`, one
+    /// column after the other, so that where they overlap the later ones stay.
+    unsafe fn transpose8<E: Stored>(
+        from: *const E,
+        at: usize,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    );
 }
 
-/// How a value of the right side lies in memory.
+/// How the values of a line lie in memory: in units, which are values of their own or blocks that share a factor.
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) trait Stored: Copy + Send + Sync {
-    const ZERO: Self;
+    /// Values in a unit: 1, or a multiple of 32.
+    const VALUES: usize;
 
-    fn widen(self) -> f32;
+    /// The value at a place of the unit, exactly.
+    fn widen(&self, at: usize) -> f32;
 
+    /// As many values as a register holds from place `at` on, which is a multiple of eight: of this unit, or where units are single
+    /// values, of those behind it.
+    ///
     /// # Safety
-    /// As [`Lanes::load`].
-    unsafe fn load<L: Lanes>(from: *const Self) -> L;
+    /// They are there, and the processor has the instructions of `L`.
+    unsafe fn load<L: Lanes>(from: *const Self, at: usize) -> L;
+
+    /// Whether [`group`](Self::group) wants the left side's [`lane_sums`](super::blocks::lane_sums), and what times.
+    const SUMS_TIMES: Option<f32> = None;
+
+    /// `LINES` lines of the right side from `column` on with `ROWS` rows of the left from `row` on: a part of [`dots`](super::dots::dots).
+    ///
+    /// # Safety
+    /// As there; `sums` holds what [`SUMS_TIMES`](Self::SUMS_TIMES) asks for, row after row.
+    unsafe fn group<L: Lanes, const LINES: usize, const ROWS: usize>(
+        problem: &Problem<'_, Self>,
+        column: usize,
+        row: usize,
+        sums: *const f32,
+    );
 }
 
-#[expect(unsafe_code, reason = "as above")]
-impl Stored for f32 {
-    const ZERO: Self = 0.0;
+macro_rules! stored_alone {
+    ($type:ty, $load:ident, $widen:expr) => {
+        #[expect(unsafe_code, reason = "as above")]
+        impl Stored for $type {
+            const VALUES: usize = 1;
 
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        self
-    }
+            #[inline(always)]
+            fn widen(&self, _: usize) -> f32 {
+                let widen: fn($type) -> f32 = $widen;
+                widen(*self)
+            }
 
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(from: *const Self) -> L {
-        unsafe { L::load(from) }
-    }
+            #[inline(always)]
+            unsafe fn load<L: Lanes>(from: *const Self, at: usize) -> L {
+                unsafe { L::$load(from.wrapping_add(at)) }
+            }
+
+            #[inline(always)]
+            unsafe fn group<L: Lanes, const LINES: usize, const ROWS: usize>(
+                problem: &Problem<'_, Self>,
+                column: usize,
+                row: usize,
+                _: *const f32,
+            ) {
+                unsafe { dots::group_of_values::<L, Self, LINES, ROWS>(problem, column, row) }
+            }
+        }
+    };
 }
 
-#[expect(unsafe_code, reason = "as above")]
-impl Stored for bf16 {
-    const ZERO: Self = bf16::ZERO;
-
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        // `bf16::to_f32` would also quieten a signalling NaN; every path here only moves the bits.
-        f32::from_bits(u32::from(self.to_bits()) << 16)
-    }
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(from: *const Self) -> L {
-        unsafe { L::load_bf16(from) }
-    }
-}
-
-#[expect(unsafe_code, reason = "as above")]
-impl Stored for f16 {
-    const ZERO: Self = f16::ZERO;
-
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        self.to_f32()
-    }
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(from: *const Self) -> L {
-        unsafe { L::load_f16(from) }
-    }
-}
+stored_alone!(f32, load, |value| value);
+// `bf16::to_f32` would also quieten a signalling NaN; every path here only moves the bits.
+stored_alone!(bf16, load_bf16, |value| f32::from_bits(u32::from(value.to_bits()) << 16));
+stored_alone!(f16, load_f16, f16::to_f32);
 
 /// Plain Rust, which the compiler turns into the vector instructions that every processor of the target has.
 #[derive(Clone, Copy)]
@@ -117,12 +142,43 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn load_bf16(from: *const bf16) -> Self {
-        Self(unsafe { from.cast::<[bf16; 8]>().read_unaligned() }.map(Stored::widen))
+        Self(unsafe { from.cast::<[bf16; 8]>().read_unaligned() }.map(|value| value.widen(0)))
     }
 
     #[inline(always)]
     unsafe fn load_f16(from: *const f16) -> Self {
-        Self(unsafe { from.cast::<[f16; 8]>().read_unaligned() }.map(Stored::widen))
+        Self(unsafe { from.cast::<[f16; 8]>().read_unaligned() }.map(f16::to_f32))
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        Self(unsafe { from.cast::<[i8; 8]>().read_unaligned() }.map(f32::from))
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Self {
+        Self(unsafe { from.cast::<[u8; 8]>().read_unaligned() }.map(f32::from))
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+        let bytes = unsafe { from.cast::<[u8; 8]>().read_unaligned() };
+        (Self(bytes.map(|byte| f32::from(byte & 15))), Self(bytes.map(|byte| f32::from(byte >> 4))))
+    }
+
+    #[inline(always)]
+    unsafe fn load_six_bits<const QUARTER: u32>(low: *const u8, high: *const u8) -> Self {
+        let low = unsafe { low.cast::<[u8; 8]>().read_unaligned() };
+        let high = unsafe { high.cast::<[u8; 8]>().read_unaligned() };
+        Self(std::array::from_fn(|lane| {
+            let low = low[lane] >> (QUARTER / 2 * 4) & 15;
+            f32::from(low | (high[lane] >> (2 * QUARTER) & 3) << 4) - 32.0
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f16(bytes: [u8; 2]) -> Self {
+        Self([f16::from_le_bytes(bytes).to_f32(); 8])
     }
 
     #[inline(always)]
@@ -134,6 +190,14 @@ impl Lanes for Portable {
     unsafe fn add(mut self, other: Self) -> Self {
         for lane in 0..8 {
             self.0[lane] += other.0[lane];
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(mut self, factor: Self) -> Self {
+        for lane in 0..8 {
+            self.0[lane] *= factor.0[lane];
         }
         self
     }
@@ -164,10 +228,17 @@ impl Lanes for Portable {
     unsafe fn prefetch_far<E>(_: *const E) {}
 
     #[inline(always)]
-    unsafe fn transpose8<E: Stored>(from: *const E, from_stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe fn transpose8<E: Stored>(
+        from: *const E,
+        at: usize,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        let rows: [Self; 8] = std::array::from_fn(|i| unsafe { E::load(from.add(i * from_stride), at) });
         for j in 0..8 {
             for i in 0..8 {
-                unsafe { *to.add(j * to_stride + i) = from.add(i * from_stride + j).read_unaligned().widen() }
+                unsafe { *to.add(j * to_stride + i) = rows[i].0[j] }
             }
         }
     }

@@ -104,10 +104,10 @@ unsafe fn pack_rows<L: Lanes, const ROWS: usize>(
         unsafe {
             // Eight rows, whichever of them belong to the tile: what is written beside it is written again by what follows.
             let (from, to) = (from.add(at), to.add(at * ROWS));
-            L::transpose8(from, left.stride, to, ROWS);
+            L::transpose8(from, 0, left.stride, to, ROWS);
             if ROWS > 8 {
                 let late = ROWS - 8;
-                L::transpose8(from.add(late * left.stride), left.stride, to.add(late), ROWS);
+                L::transpose8(from.add(late * left.stride), 0, left.stride, to.add(late), ROWS);
             }
         }
     }
@@ -165,22 +165,23 @@ pub(super) unsafe fn fill_right<L: Lanes, E: Stored>(
     let width = 2 * L::COUNT;
     match right.order {
         Order::Columns => unsafe {
-            let from = values.add(column * right.stride + inner.start);
-            transpose::<L, E>((from, right.stride), (count, inner.len()), (to, width));
+            let from = values.add(column * right.stride);
+            transpose::<L, E>((from, right.stride), count, inner, (to, width));
         },
         Order::Rows => {
-            let start = values.wrapping_add(inner.start * right.stride + column);
+            let (unit, place) = (column / E::VALUES, column % E::VALUES);
+            let start = values.wrapping_add(inner.start * right.stride + unit);
             for at in 0..inner.len() {
                 unsafe {
                     let from = start.wrapping_add(at * right.stride);
-                    L::prefetch(from.wrapping_add(16 * right.stride + count - 1));
+                    L::prefetch(from.wrapping_add(16 * right.stride + (place + count - 1) / E::VALUES));
                     let to = to.add(at * width);
                     if count == width {
-                        E::load::<L>(from).store(to);
-                        E::load::<L>(from.add(L::COUNT)).store(to.add(L::COUNT));
+                        E::load::<L>(from, place).store(to);
+                        E::load::<L>(from, place + L::COUNT).store(to.add(L::COUNT));
                     } else {
-                        for j in 0..count {
-                            *to.add(j) = (*from.add(j)).widen();
+                        for j in place..place + count {
+                            *to.add(j - place) = (*from.add(j / E::VALUES)).widen(j % E::VALUES);
                         }
                     }
                 }
@@ -189,7 +190,8 @@ pub(super) unsafe fn fill_right<L: Lanes, E: Stored>(
     }
 }
 
-/// `to[j * to_stride + i] = from[i * from_stride + j]` for `i < rows`, `j < columns`.
+/// `to[(j - columns.start) * to_stride + i]` is value `j` of line `i`, for all lines and the values of `columns`, which start at a multiple
+/// of eight.
 ///
 /// # Safety
 /// Both sides have room for that.
@@ -197,28 +199,39 @@ pub(super) unsafe fn fill_right<L: Lanes, E: Stored>(
 #[expect(unsafe_code, reason = "values are moved through pointers")]
 unsafe fn transpose<L: Lanes, E: Stored>(
     (from, from_stride): (*const E, usize),
-    (rows, columns): (usize, usize),
+    lines: usize,
+    columns: Range<usize>,
     (to, to_stride): (*mut f32, usize),
 ) {
-    let (whole_rows, whole_columns) = (rows / 8 * 8, columns / 8 * 8);
-    unsafe {
-        for i in (0..whole_rows).step_by(8) {
-            for j in (0..whole_columns).step_by(8) {
-                let from = from.add(i * from_stride + j);
-                L::transpose8(from, from_stride, to.add(j * to_stride + i), to_stride);
-            }
-            for j in whole_columns..columns {
-                for i in i..i + 8 {
-                    *to.add(j * to_stride + i) = (*from.add(i * from_stride + j)).widen();
-                }
+    let whole_lines = lines / 8 * 8;
+    let whole_columns = columns.start + columns.len() / 8 * 8;
+    for i in (0..whole_lines).step_by(8) {
+        for j in (columns.start..whole_columns).step_by(8) {
+            unsafe {
+                let from = from.add(i * from_stride + j / E::VALUES);
+                let to = to.add((j - columns.start) * to_stride + i);
+                L::transpose8(from, j % E::VALUES, from_stride, to, to_stride);
             }
         }
-        for i in whole_rows..rows {
-            for j in 0..columns {
-                *to.add(j * to_stride + i) = (*from.add(i * from_stride + j)).widen();
+        for j in whole_columns..columns.end {
+            for i in i..i + 8 {
+                unsafe { *to.add((j - columns.start) * to_stride + i) = value(from, from_stride, i, j) };
             }
         }
     }
+    for i in whole_lines..lines {
+        for j in columns.clone() {
+            unsafe { *to.add((j - columns.start) * to_stride + i) = value(from, from_stride, i, j) };
+        }
+    }
+}
+
+/// # Safety
+/// There is a line `i`, and it has a value `j`.
+#[inline(always)]
+#[expect(unsafe_code, reason = "values are moved through pointers")]
+unsafe fn value<E: Stored>(from: *const E, stride: usize, i: usize, j: usize) -> f32 {
+    unsafe { (*from.add(i * stride + j / E::VALUES)).widen(j % E::VALUES) }
 }
 
 /// The memory of the next panel, asked for bit by bit while this one is being used.
@@ -233,7 +246,7 @@ pub(super) struct Ahead<E> {
     at_once: usize,
 }
 
-impl<E> Ahead<E> {
+impl<E: Stored> Ahead<E> {
     /// What `fill_right` will read for `count` columns from `column`, which may be none.
     #[inline(always)]
     pub(super) fn new(
@@ -243,11 +256,12 @@ impl<E> Ahead<E> {
         count: usize,
         tiles: usize,
     ) -> Self {
-        let (start, lines, length) = match right.order {
-            Order::Columns => (column * right.stride + inner.start, count, inner.len()),
-            Order::Rows => (inner.start * right.stride + column, inner.len(), count),
+        let (first, lines, along) = match right.order {
+            Order::Columns => (column, count, inner),
+            Order::Rows => (inner.start, inner.len(), column..column + count),
         };
-        let length = length * size_of::<E>();
+        let start = first * right.stride + along.start / E::VALUES;
+        let length = (along.end.div_ceil(E::VALUES) - along.start / E::VALUES) * size_of::<E>();
         let at_once = (lines * length.div_ceil(LINE)).div_ceil(tiles);
         let lines_left = if count == 0 { 0 } else { lines };
         Ahead {

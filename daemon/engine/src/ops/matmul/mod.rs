@@ -4,16 +4,18 @@
 //! result is one sum in one order, which depends on the instructions and on the inner length, and never on the number of threads or on
 //! where a task begins.
 //!
-//! The right side may be stored in 16 bits: it is widened, exactly, when a panel of it is laid out for the first cache, so arithmetic
-//! is always in f32. Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows
+//! The right side may be stored in 16 bits or in quantised blocks: it is widened, exactly, when a panel of it is laid out for the first
+//! cache, so arithmetic is always in f32. Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows
 //! are dotted straight from memory ([`dots`]), at the memory's bandwidth.
 
 mod block;
+mod blocks;
 mod dots;
 mod lanes;
 mod layout;
 #[cfg(test)]
 mod tests;
+mod weighted;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -22,6 +24,7 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
+pub(crate) use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide};
 pub(crate) use lanes::Stored;
 
 /// Products of fewer multiplications than this run on the calling thread: waking another costs more.
@@ -43,6 +46,7 @@ pub(crate) enum Order {
 }
 
 /// A matrix inside a slice: element `(row, column)` lies at `row * stride + column`, or for [`Order::Columns`] at `column * stride + row`.
+/// Where units hold several values, the lines are whole units, and the stride counts those.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a, E> {
     values: &'a [E],
@@ -50,8 +54,8 @@ pub(crate) struct Matrix<'a, E> {
     order: Order,
 }
 
-impl<'a, E> Matrix<'a, E> {
-    /// `stride` values lie from one row's start to the next one's.
+impl<'a, E: Stored> Matrix<'a, E> {
+    /// `stride` units lie from one row's start to the next one's.
     pub(crate) const fn rows(values: &'a [E], stride: usize) -> Self {
         Self { values, stride, order: Order::Rows }
     }
@@ -70,7 +74,7 @@ impl<'a, E> Matrix<'a, E> {
             Order::Rows => (rows, columns),
             Order::Columns => (columns, rows),
         };
-        holds(self.values.len(), self.stride, lines, length)
+        length.is_multiple_of(E::VALUES) && holds(self.values.len(), self.stride, lines, length / E::VALUES)
     }
 }
 
@@ -139,7 +143,7 @@ impl Machine {
 }
 
 /// One product, checked: every pointer that a kernel makes of it stays inside its slices.
-struct Problem<'a, E> {
+pub(crate) struct Problem<'a, E> {
     target: Target,
     target_stride: usize,
     rows: usize,
@@ -153,7 +157,7 @@ struct Problem<'a, E> {
 
 /// The result's memory. Tasks write disjoint parts of it.
 #[derive(Clone, Copy)]
-struct Target(*mut f32);
+pub(crate) struct Target(*mut f32);
 
 #[expect(
     unsafe_code,
@@ -261,7 +265,9 @@ fn run_on<E: Stored>(
     let problem = Problem { target, target_stride, rows, inner, columns, left, right, extra, start };
     match extra {
         // A pass of its own: few rows are not laid out, and a long stretch would not fit beside another.
-        Some(Extra { inner, left, right }) if problem.few() || inner > block::EXTRA_DEPTH => {
+        Some(Extra { inner, left, right })
+            if problem.few() || problem.weighted() || inner > block::EXTRA_DEPTH =>
+        {
             Problem { extra: None, ..problem }.run(machine);
             let start = Start::Target;
             Problem { target, target_stride, rows, inner, columns, left, right, extra: None, start }
@@ -272,6 +278,11 @@ fn run_on<E: Stored>(
 }
 
 impl<E: Stored> Problem<'_, E> {
+    /// Whether rows of the right side are added up straight from memory.
+    fn weighted(&self) -> bool {
+        self.rows <= weighted::ROWS && self.left.order == Order::Rows && self.right.order == Order::Rows
+    }
+
     /// Whether rows are dotted straight from memory.
     fn few(&self) -> bool {
         self.rows <= FEW_ROWS && self.left.order == Order::Rows && self.right.order == Order::Columns
@@ -280,12 +291,19 @@ impl<E: Stored> Problem<'_, E> {
     fn run(&self, machine: Machine) {
         let work = self.rows * self.columns * self.inner.max(1);
         if self.few() {
-            let line = (self.inner * size_of::<E>()).max(1);
+            let line = (self.inner * size_of::<E>() / E::VALUES).max(1);
             // A multiple of the lines that a kernel takes at once.
             let step = (TASK_BYTES / line).max(1).next_multiple_of(dots::LINES);
             let tasks = if work < ALONE { 1 } else { self.columns.div_ceil(step) };
             let step = if tasks == 1 { self.columns } else { step };
             each(tasks, |task| self.dots(machine, task * step..self.columns.min((task + 1) * step)));
+            return;
+        }
+        if self.weighted() {
+            let step = TASK_COLUMNS.start;
+            let tasks = if work < ALONE { 1 } else { self.columns.div_ceil(step) };
+            let step = if tasks == 1 { self.columns } else { step };
+            each(tasks, |task| self.add_up(machine, task * step..self.columns.min((task + 1) * step)));
             return;
         }
         let (most_rows, tile) = block::shape(machine);
@@ -308,15 +326,31 @@ impl<E: Stored> Problem<'_, E> {
 
     #[expect(unsafe_code, reason = "kernels work on pointers")]
     fn dots(&self, machine: Machine, columns: Range<usize>) {
-        // SAFETY: `run_on` checked the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
-        // processor for these instructions.
+        block::with_scratch(|scratch| {
+            // SAFETY: `run_on` checked the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
+            // processor for these instructions.
+            unsafe {
+                match machine {
+                    #[cfg(target_arch = "x86_64")]
+                    Machine::Avx512 => x86::dots_avx512(self, columns, scratch),
+                    #[cfg(target_arch = "x86_64")]
+                    Machine::Avx2 => x86::dots_avx2(self, columns, scratch),
+                    Machine::Portable => dots::dots::<lanes::Portable, E>(self, columns, scratch),
+                }
+            }
+        });
+    }
+
+    #[expect(unsafe_code, reason = "kernels work on pointers")]
+    fn add_up(&self, machine: Machine, columns: Range<usize>) {
+        // SAFETY: as above.
         unsafe {
             match machine {
                 #[cfg(target_arch = "x86_64")]
-                Machine::Avx512 => x86::dots_avx512(self, columns),
+                Machine::Avx512 => x86::weighted_avx512(self, columns),
                 #[cfg(target_arch = "x86_64")]
-                Machine::Avx2 => x86::dots_avx2(self, columns),
-                Machine::Portable => dots::dots::<lanes::Portable, E>(self, columns),
+                Machine::Avx2 => x86::weighted_avx2(self, columns),
+                Machine::Portable => weighted::weighted::<lanes::Portable, E>(self, columns),
             }
         }
     }

@@ -35,29 +35,31 @@ fn random<E: FromF32>(count: usize, rng: &mut ChaCha8Rng) -> Vec<E> {
 }
 
 fn at<E: Stored>(matrix: &Matrix<'_, E>, row: usize, column: usize) -> f64 {
-    let at = match matrix.order {
-        Order::Rows => row * matrix.stride + column,
-        Order::Columns => column * matrix.stride + row,
+    let (line, place) = match matrix.order {
+        Order::Rows => (row, column),
+        Order::Columns => (column, row),
     };
-    f64::from(matrix.values[at].widen())
+    f64::from(matrix.values[line * matrix.stride + place / E::VALUES].widen(place % E::VALUES))
 }
 
 /// A matrix that begins at an odd address and whose lines have a gap between them.
-fn matrix<E>(values: &[E], (rows, columns): (usize, usize), order: Order) -> Matrix<'_, E> {
+fn matrix<E: Stored>(values: &[E], (rows, columns): (usize, usize), order: Order) -> Matrix<'_, E> {
     let (lines, length) = if order == Order::Rows { (rows, columns) } else { (columns, rows) };
-    let values = &values[1..];
+    let (values, length) = (&values[1..], length / E::VALUES);
     assert!(lines * (length + 3) <= values.len());
     Matrix { values, stride: length + 3, order }
 }
 
-fn check<E: FromF32>(
+fn check<E: Stored>(
     machine: Machine,
     (rows, inner, columns): (usize, usize, usize),
     orders: (Order, Order),
+    random_units: impl Fn(usize, &mut ChaCha8Rng) -> Vec<E>,
 ) {
     let mut rng = ChaCha8Rng::seed_from_u64((rows * 1_000_003 + inner * 1009 + columns) as u64);
     let left = random::<f32>(1 + (rows + 3) * (inner + 3) + 9, &mut rng);
-    let right = random::<E>(1 + (inner + 3) * (columns + 3) + 9, &mut rng);
+    let (lines, length) = if orders.1 == Order::Rows { (inner, columns) } else { (columns, inner) };
+    let right = random_units(1 + (lines + 3) * (length / E::VALUES + 3) + 9, &mut rng);
     let left = matrix(&left, (rows, inner), orders.0);
     let right = matrix(&right, (inner, columns), orders.1);
     let bias = random::<f32>(columns, &mut rng);
@@ -96,7 +98,8 @@ fn check<E: FromF32>(
                 terms.chain(beside).fold((first, first.abs()), |(s, z), t| (s + t, z + t.abs()));
             assert!(
                 (f64::from(*found) - sum).abs() <= 1e-6 * size + 1e-30,
-                "{machine:?} {rows}x{inner}x{columns} {orders:?} at {row},{column}: {found} is not {sum}"
+                "{} {machine:?} {rows}x{inner}x{columns} {orders:?} at {row},{column}: {found} is not {sum}",
+                std::any::type_name::<E>()
             );
         }
     }
@@ -116,13 +119,13 @@ fn odd_sizes() {
             for rows in [1, 2, 3, 5, 16, 25, 33] {
                 for inner in [1, 8, 15, 17, 58] {
                     for columns in [1, 8, 17, 33] {
-                        check::<f32>(machine, (rows, inner, columns), orders);
-                        check::<bf16>(machine, (rows, inner, columns), orders);
+                        check(machine, (rows, inner, columns), orders, random::<f32>);
+                        check(machine, (rows, inner, columns), orders, random::<bf16>);
                     }
                 }
             }
-            check::<f16>(machine, (5, 19, 37), orders);
-            check::<f16>(machine, (29, 19, 37), orders);
+            check(machine, (5, 19, 37), orders, random::<f16>);
+            check(machine, (29, 19, 37), orders, random::<f16>);
         }
     }
 }
@@ -132,11 +135,11 @@ fn odd_sizes() {
 fn large_sizes() {
     for machine in Machine::all() {
         for orders in ORDERS {
-            check::<f32>(machine, (2, 577, 600), orders);
-            check::<bf16>(machine, (301, 577, 71), orders);
+            check(machine, (2, 577, 600), orders, random::<f32>);
+            check(machine, (301, 577, 71), orders, random::<bf16>);
         }
-        check::<f32>(machine, (401, 330, 1040), ORDERS[0]);
-        check::<bf16>(machine, (24, 1000, 700), ORDERS[0]);
+        check(machine, (401, 330, 1040), ORDERS[0], random::<f32>);
+        check(machine, (24, 1000, 700), ORDERS[0], random::<bf16>);
     }
 }
 
@@ -165,6 +168,69 @@ fn nothing_to_do_and_nothing_to_sum() {
         assert_eq!(target, [0.0; 4]);
         target = [7.0; 4];
     }
+}
+
+/// Random bytes, with factors that are small numbers: every bit of a block has its say.
+fn random_blocks<E: bytemuck::Pod>(factors: &'static [usize]) -> impl Fn(usize, &mut ChaCha8Rng) -> Vec<E> {
+    move |count, rng| {
+        let one = |rng: &mut ChaCha8Rng| {
+            let mut block = E::zeroed();
+            let bytes = bytemuck::bytes_of_mut(&mut block);
+            rng.fill(bytes);
+            for at in factors {
+                let factor = f16::from_f32(rng.random_range(-0.01..0.01));
+                bytes[*at..at + 2].copy_from_slice(&factor.to_le_bytes());
+            }
+            block
+        };
+        (0..count).map(|_| one(rng)).collect()
+    }
+}
+
+fn random_wide(count: usize, rng: &mut ChaCha8Rng) -> Vec<BlockWide> {
+    let one = |rng: &mut ChaCha8Rng| BlockWide {
+        factor: f16::from_f32(rng.random_range(-0.01..0.01)).to_f32(),
+        shift: rng.random_range(-0.5..0.5),
+        numbers: rng.random(),
+    };
+    (0..count).map(|_| one(rng)).collect()
+}
+
+#[test]
+fn quantised_blocks() {
+    for machine in Machine::all() {
+        for rows in [1, 2, 3, 6, 26] {
+            for (inner, columns) in [(64, 37), (352, 5), (32, 1)] {
+                let (orders, shape) = (ORDERS[0], (rows, inner, columns));
+                check(machine, shape, orders, random_blocks::<BlockQ8_0>(&[0]));
+                check(machine, shape, orders, random_blocks::<BlockQ4_0>(&[0]));
+                check(machine, shape, orders, random_wide);
+                // The other way round, as a gradient goes back: the blocks lie along the columns.
+                let (orders, shape) = (ORDERS[1], (rows, columns, inner));
+                check(machine, shape, orders, random_blocks::<BlockQ8_0>(&[0]));
+                check(machine, shape, orders, random_blocks::<BlockQ4_0>(&[0]));
+                check(machine, shape, orders, random_wide);
+            }
+            for (inner, columns) in [(256, 19), (512, 3)] {
+                let (orders, shape) = (ORDERS[0], (rows, inner, columns));
+                check(machine, shape, orders, random_blocks::<BlockQ4K>(&[0, 2]));
+                check(machine, shape, orders, random_blocks::<BlockQ6K>(&[208]));
+                let (orders, shape) = (ORDERS[1], (rows, columns, inner));
+                check(machine, shape, orders, random_blocks::<BlockQ4K>(&[0, 2]));
+                check(machine, shape, orders, random_blocks::<BlockQ6K>(&[208]));
+            }
+        }
+        check(machine, (30, 352, 70), ORDERS[0], random_blocks::<BlockQ4_0>(&[0]));
+        check(machine, (30, 70, 512), ORDERS[1], random_blocks::<BlockQ4K>(&[0, 2]));
+    }
+}
+
+#[test]
+#[should_panic(expected = "outside its slice")]
+fn blocks_that_a_line_ends_in_are_refused() {
+    let blocks = random_wide(4, &mut ChaCha8Rng::seed_from_u64(1));
+    let (mut target, right) = ([0.0; 2], Matrix::rows(&blocks, 2).transposed());
+    product((1, 40, 2), (&mut target, 2), Matrix::rows(&[1.0; 40], 40), right, Start::Zero);
 }
 
 /// What is not finite stays where it belongs: in its row or its column.

@@ -6,14 +6,18 @@
 )]
 
 use std::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128,
-    _mm_movehdup_ps, _mm_movehl_ps, _mm_prefetch, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128,
-    _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps,
-    _mm256_slli_epi32, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
-    _mm512_castps_pd, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
-    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_slli_epi32,
-    _mm512_storeu_ps,
+    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64,
+    _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps, _mm_prefetch, _mm_set1_epi16, _mm256_add_ps,
+    _mm256_and_si256, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
+    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256,
+    _mm256_permute2f128_ps, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_shuffle_ps,
+    _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_unpackhi_ps,
+    _mm256_unpacklo_ps, _mm512_add_ps, _mm512_and_si512, _mm512_castps_pd, _mm512_castps512_ps256,
+    _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
+    _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_srli_epi32,
+    _mm512_storeu_ps, _mm512_sub_epi32,
 };
 use std::ops::Range;
 
@@ -21,7 +25,7 @@ use half::{bf16, f16};
 
 use super::block::{self, Scratch};
 use super::lanes::{Lanes, Stored};
-use super::{Problem, dots};
+use super::{Problem, dots, weighted};
 
 #[expect(unsafe_code, reason = "vector instructions")]
 impl Lanes for __m256 {
@@ -51,6 +55,50 @@ impl Lanes for __m256 {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Self {
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+        unsafe {
+            let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+            let low = _mm256_and_si256(bytes, _mm256_set1_epi32(15));
+            (_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(_mm256_srli_epi32::<4>(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_six_bits<const QUARTER: u32>(low: *const u8, high: *const u8) -> Self {
+        unsafe {
+            let low = _mm256_cvtepu8_epi32(_mm_loadl_epi64(low.cast()));
+            let low = match QUARTER {
+                0 | 1 => _mm256_and_si256(low, _mm256_set1_epi32(15)),
+                _ => _mm256_srli_epi32::<4>(low),
+            };
+            let high = _mm256_cvtepu8_epi32(_mm_loadl_epi64(high.cast()));
+            let high = match QUARTER {
+                0 => _mm256_slli_epi32::<4>(high),
+                1 => _mm256_slli_epi32::<2>(high),
+                2 => high,
+                _ => _mm256_srli_epi32::<2>(high),
+            };
+            let number = _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi32(0x30)));
+            _mm256_cvtepi32_ps(_mm256_sub_epi32(number, _mm256_set1_epi32(32)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f16(bytes: [u8; 2]) -> Self {
+        unsafe { _mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(bytes))) }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         unsafe { _mm256_storeu_ps(to, self) }
     }
@@ -58,6 +106,11 @@ impl Lanes for __m256 {
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         unsafe { _mm256_add_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, factor: Self) -> Self {
+        unsafe { _mm256_mul_ps(self, factor) }
     }
 
     #[inline(always)]
@@ -85,15 +138,21 @@ impl Lanes for __m256 {
     }
 
     #[inline(always)]
-    unsafe fn transpose8<E: Stored>(from: *const E, from_stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe fn transpose8<E: Stored>(
+        from: *const E,
+        at: usize,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
         unsafe {
             // Wrapping: the caller's room for all of it says that nothing overflows.
             let row = |i: usize| -> *const E { from.wrapping_add(i.wrapping_mul(from_stride)) };
             let to = |j: usize| -> *mut f32 { to.wrapping_add(j.wrapping_mul(to_stride)) };
-            let (a, b) = (E::load::<__m256>(row(0)), E::load::<__m256>(row(1)));
-            let (c, d) = (E::load::<__m256>(row(2)), E::load::<__m256>(row(3)));
-            let (e, f) = (E::load::<__m256>(row(4)), E::load::<__m256>(row(5)));
-            let (g, h) = (E::load::<__m256>(row(6)), E::load::<__m256>(row(7)));
+            let (a, b) = (E::load::<__m256>(row(0), at), E::load::<__m256>(row(1), at));
+            let (c, d) = (E::load::<__m256>(row(2), at), E::load::<__m256>(row(3), at));
+            let (e, f) = (E::load::<__m256>(row(4), at), E::load::<__m256>(row(5), at));
+            let (g, h) = (E::load::<__m256>(row(6), at), E::load::<__m256>(row(7), at));
             let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
             let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
             let (ef0, ef1) = (_mm256_unpacklo_ps(e, f), _mm256_unpackhi_ps(e, f));
@@ -142,6 +201,50 @@ impl Lanes for __m512 {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Self {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+        unsafe {
+            let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+            let low = _mm512_and_si512(bytes, _mm512_set1_epi32(15));
+            (_mm512_cvtepi32_ps(low), _mm512_cvtepi32_ps(_mm512_srli_epi32::<4>(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_six_bits<const QUARTER: u32>(low: *const u8, high: *const u8) -> Self {
+        unsafe {
+            let low = _mm512_cvtepu8_epi32(_mm_loadu_si128(low.cast()));
+            let low = match QUARTER {
+                0 | 1 => _mm512_and_si512(low, _mm512_set1_epi32(15)),
+                _ => _mm512_srli_epi32::<4>(low),
+            };
+            let high = _mm512_cvtepu8_epi32(_mm_loadu_si128(high.cast()));
+            let high = match QUARTER {
+                0 => _mm512_slli_epi32::<4>(high),
+                1 => _mm512_slli_epi32::<2>(high),
+                2 => high,
+                _ => _mm512_srli_epi32::<2>(high),
+            };
+            let number = _mm512_or_si512(low, _mm512_and_si512(high, _mm512_set1_epi32(0x30)));
+            _mm512_cvtepi32_ps(_mm512_sub_epi32(number, _mm512_set1_epi32(32)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f16(bytes: [u8; 2]) -> Self {
+        unsafe { _mm512_cvtph_ps(_mm256_set1_epi16(i16::from_le_bytes(bytes))) }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         unsafe { _mm512_storeu_ps(to, self) }
     }
@@ -149,6 +252,11 @@ impl Lanes for __m512 {
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         unsafe { _mm512_add_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, factor: Self) -> Self {
+        unsafe { _mm512_mul_ps(self, factor) }
     }
 
     #[inline(always)]
@@ -175,21 +283,47 @@ impl Lanes for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn transpose8<E: Stored>(from: *const E, from_stride: usize, to: *mut f32, to_stride: usize) {
-        unsafe { <__m256 as Lanes>::transpose8(from, from_stride, to, to_stride) }
+    unsafe fn transpose8<E: Stored>(
+        from: *const E,
+        at: usize,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        unsafe { <__m256 as Lanes>::transpose8(from, at, from_stride, to, to_stride) }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "compiled for instructions that the caller has asked for")]
-pub(super) unsafe fn dots_avx2<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
-    unsafe { dots::dots::<__m256, E>(problem, columns) }
+pub(super) unsafe fn dots_avx2<E: Stored>(
+    problem: &Problem<'_, E>,
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+) {
+    unsafe { dots::dots::<__m256, E>(problem, columns, scratch) }
 }
 
 #[target_feature(enable = "avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn dots_avx512<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
-    unsafe { dots::dots::<__m512, E>(problem, columns) }
+pub(super) unsafe fn dots_avx512<E: Stored>(
+    problem: &Problem<'_, E>,
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+) {
+    unsafe { dots::dots::<__m512, E>(problem, columns, scratch) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn weighted_avx2<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+    unsafe { weighted::weighted::<__m256, E>(problem, columns) }
+}
+
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn weighted_avx512<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+    unsafe { weighted::weighted::<__m512, E>(problem, columns) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

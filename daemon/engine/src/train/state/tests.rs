@@ -66,7 +66,7 @@ fn check_resume(data: &dyn Fn() -> TrainData, settings: &TrainSettings) {
     let resumed = trainer.finish().unwrap();
     assert_eq!(whole.reason, resumed.reason);
     assert_eq!((whole.steps, whole.tokens, whole.guard), (resumed.steps, resumed.tokens, resumed.guard));
-    for (left, right) in whole.learnt.tensors().iter().zip(resumed.learnt.tensors()) {
+    for (left, right) in whole.learnt.tensors().unwrap().iter().zip(resumed.learnt.tensors().unwrap()) {
         assert_eq!(flat(left), flat(&right));
     }
 }

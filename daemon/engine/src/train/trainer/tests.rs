@@ -117,7 +117,9 @@ fn cross_validation_judges_every_example_and_then_learns_them_all() {
             _ => {}
         }
     }
-    for (ours, theirs) in outcome.learnt.tensors().iter().zip(plain.progress.learners[0].learnt.tensors()) {
+    for (ours, theirs) in
+        outcome.learnt.tensors().unwrap().iter().zip(plain.progress.learners[0].learnt.tensors().unwrap())
+    {
         assert_eq!(crate::ops::gradient_check::flat(ours), crate::ops::gradient_check::flat(&theirs));
     }
 }
@@ -284,14 +286,27 @@ fn what_was_good_before_a_loss_that_is_no_number_is_kept() {
     }
     let best = trainer.progress.best_step();
     // A weight that went wrong.
-    let broken =
-        trainer.progress.learners[0].learnt.tensors().iter().map(|t| (t * f64::NAN).unwrap()).collect();
+    let broken = trainer.progress.learners[0]
+        .learnt
+        .tensors()
+        .unwrap()
+        .iter()
+        .map(|t| (t * f64::NAN).unwrap())
+        .collect();
     trainer.progress.learners[0].learnt = trainer.progress.learners[0].learnt.with_tensors(broken);
     events(&base, &mut trainer);
     let outcome = trainer.finish().unwrap();
     assert!(matches!(outcome.reason, StopReason::NotFinite { best_step, .. } if best_step == best));
     assert!(outcome.best_loss.all < outcome.base_loss.all);
-    assert!(outcome.learnt.tensors().iter().flat_map(crate::ops::gradient_check::flat).all(f32::is_finite));
+    assert!(
+        outcome
+            .learnt
+            .tensors()
+            .unwrap()
+            .iter()
+            .flat_map(crate::ops::gradient_check::flat)
+            .all(f32::is_finite)
+    );
 }
 
 #[test]

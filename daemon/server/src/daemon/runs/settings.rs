@@ -130,6 +130,7 @@ pub(super) fn holding(
     let spec = &settings.lora;
     Knobs {
         method: Some(if lora { Method::Lora } else { Method::Full }),
+        quantize: wished.quantize,
         train_on: Some(wished.train_on.unwrap_or(TrainOn::Completions)),
         style: Some(wished.style.unwrap_or(Style::Plain)),
         max_tokens: Some(max_tokens),

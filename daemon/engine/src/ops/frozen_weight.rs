@@ -1,0 +1,155 @@
+//! How a weight that nobody trains lies in memory: in values of 32 or 16 bits, as a tensor, or in quantised blocks.
+//!
+//! Arithmetic is in f32 in any case. It must not know what the weight is multiplied with.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
+
+use super::quantised::{QuantisedMatrix, Work};
+
+/// `[rows, columns]`. Cloning shares the memory.
+#[derive(Debug, Clone)]
+pub enum FrozenWeight {
+    /// Contiguous, in f32, bf16 or f16.
+    Values(Tensor),
+    /// In CPU memory.
+    Quantised(Arc<QuantisedMatrix>),
+}
+
+impl From<Tensor> for FrozenWeight {
+    fn from(values: Tensor) -> Self {
+        // A weight that cannot be copied fails where it is used.
+        FrozenWeight::Values(values.contiguous().unwrap_or(values))
+    }
+}
+
+impl FrozenWeight {
+    pub fn rows(&self) -> usize {
+        match self {
+            FrozenWeight::Values(values) => values.dims().first().copied().unwrap_or(0),
+            FrozenWeight::Quantised(matrix) => matrix.rows(),
+        }
+    }
+
+    pub fn columns(&self) -> usize {
+        match self {
+            FrozenWeight::Values(values) => values.dims().get(1).copied().unwrap_or(0),
+            FrozenWeight::Quantised(matrix) => matrix.columns(),
+        }
+    }
+
+    /// Number of values.
+    pub fn count(&self) -> usize {
+        self.rows() * self.columns()
+    }
+
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        match self {
+            FrozenWeight::Values(values) => values.elem_count() * values.dtype().size_in_bytes(),
+            FrozenWeight::Quantised(matrix) => matrix.bytes(),
+        }
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        match self {
+            FrozenWeight::Values(values) => values.device(),
+            FrozenWeight::Quantised(_) => &Device::Cpu,
+        }
+    }
+
+    /// All values as a tensor: as it is where it is one, else widened to f32.
+    pub fn values(&self) -> Result<Tensor> {
+        match self {
+            FrozenWeight::Values(values) => Ok(values.clone()),
+            FrozenWeight::Quantised(_) => self.widened(0..self.rows()),
+        }
+    }
+
+    /// Some rows in f32.
+    pub(crate) fn widened(&self, rows: Range<usize>) -> Result<Tensor> {
+        match self {
+            FrozenWeight::Values(values) => values.narrow(0, rows.start, rows.len())?.to_dtype(DType::F32),
+            FrozenWeight::Quantised(matrix) => {
+                let shape = (rows.len(), matrix.columns());
+                Tensor::from_vec(matrix.widened(rows), shape, &Device::Cpu)
+            }
+        }
+    }
+
+    /// The rows of these numbers, `[numbers, columns]` in f32: what an embedding looks up.
+    ///
+    /// # Errors
+    /// A number that is no row.
+    pub fn look_up(&self, numbers: &[u32]) -> Result<Tensor> {
+        if let Some(number) = numbers.iter().find(|number| **number as usize >= self.rows()) {
+            candle_core::bail!("row {number} is outside a weight of {} rows", self.rows());
+        }
+        match self {
+            FrozenWeight::Values(values) => {
+                let index = Tensor::new(numbers, values.device())?;
+                values.index_select(&index, 0)?.to_dtype(DType::F32)
+            }
+            FrozenWeight::Quantised(matrix) => {
+                let row = |number: &u32| matrix.widened(*number as usize..*number as usize + 1);
+                let rows: Vec<f32> = numbers.iter().flat_map(row).collect();
+                Tensor::from_vec(rows, (numbers.len(), matrix.columns()), &Device::Cpu)
+            }
+        }
+    }
+
+    /// Whether [`with_rows`](Self::with_rows) can read it: other memories and other types go through candle.
+    pub(crate) fn on_host(&self) -> bool {
+        match self {
+            FrozenWeight::Values(values) => {
+                let stored = matches!(values.dtype(), DType::F32 | DType::BF16 | DType::F16);
+                stored && values.device().is_cpu()
+            }
+            FrozenWeight::Quantised(_) => true,
+        }
+    }
+
+    /// `work` on the memory of some rows.
+    pub(crate) fn with_rows<W: Work>(&self, rows: Range<usize>, work: W) -> Result<W::Output> {
+        if rows.start > rows.end || rows.end > self.rows() {
+            candle_core::bail!("rows {rows:?} are outside a weight of {} rows", self.rows());
+        }
+        let values = match self {
+            FrozenWeight::Values(values) => values,
+            FrozenWeight::Quantised(matrix) => return Ok(matrix.with_rows(rows, work)),
+        };
+        let columns = self.columns();
+        let (storage, layout) = values.storage_and_layout();
+        let Some((start, _)) = layout.contiguous_offsets() else {
+            candle_core::bail!("a weight's rows are not close together");
+        };
+        let range = start + rows.start * columns..start + rows.end * columns;
+        match &*storage {
+            Storage::Cpu(CpuStorage::F32(values)) => Ok(work.run(&values[range], columns)),
+            Storage::Cpu(CpuStorage::BF16(values)) => Ok(work.run(&values[range], columns)),
+            Storage::Cpu(CpuStorage::F16(values)) => Ok(work.run(&values[range], columns)),
+            _ => candle_core::bail!("a weight in f32, bf16 or f16 in CPU memory was expected"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{distance, random};
+
+    #[test]
+    fn rows_are_looked_up_in_f32() {
+        let values = random(&[5, 4], 1).to_dtype(DType::BF16).unwrap();
+        let weight = FrozenWeight::from(values.clone());
+        let wanted = values.to_dtype(DType::F32).unwrap();
+        let found = weight.look_up(&[4, 0, 4]).unwrap();
+        assert_eq!(found.dtype(), DType::F32);
+        for (row, number) in [4, 0, 4].into_iter().enumerate() {
+            assert!(distance(&found.get(row).unwrap(), &wanted.get(number).unwrap()) == 0.0);
+        }
+        assert!(weight.look_up(&[5]).is_err());
+    }
+}

@@ -1,0 +1,122 @@
+//! Products with few rows whose right side has its rows close together: each of them is read once and added, weighted, to all rows of the
+//! result, which stay in registers.
+//!
+//! Attention of a few queries mixes its values so.
+
+#![expect(
+    clippy::inline_always,
+    reason = "a kernel compiled for some instructions must hold all that it calls, or that is compiled without them"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "numbers of registers: the loops are unrolled, and the shape of the code is the shape of the tile"
+)]
+
+use std::ops::Range;
+
+use super::lanes::{Lanes, Stored};
+use super::{Problem, Start};
+
+/// Up to so many rows on the left; with more, laying the right side out pays for itself.
+pub(super) const ROWS: usize = 8;
+/// Rows of the right side that are asked for ahead of their use.
+const AHEAD: usize = 8;
+
+/// One task: columns of the result for all rows.
+///
+/// # Safety
+/// The problem is checked, both sides have rows that are close together, `columns` lie inside it, begin at a multiple of 32 and belong to this
+/// task alone, and the processor has the instructions of `L`.
+#[inline(always)]
+#[expect(unsafe_code, reason = "registers are loaded through pointers")]
+pub(super) unsafe fn weighted<L: Lanes, E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+    let mut row = 0;
+    while row < problem.rows {
+        let step = (problem.rows - row).min(4);
+        unsafe {
+            match step {
+                1 => rows::<L, E, 1, 8>(problem, row, columns.clone()),
+                2 => rows::<L, E, 2, 4>(problem, row, columns.clone()),
+                3 => rows::<L, E, 3, 4>(problem, row, columns.clone()),
+                _ => rows::<L, E, 4, 2>(problem, row, columns.clone()),
+            }
+        }
+        row += step;
+    }
+}
+
+#[inline(always)]
+#[expect(unsafe_code, reason = "as `weighted`")]
+unsafe fn rows<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
+    problem: &Problem<'_, E>,
+    row: usize,
+    columns: Range<usize>,
+) {
+    let mut column = columns.start;
+    unsafe {
+        while columns.end - column >= VECTORS * L::COUNT {
+            strip::<L, E, ROWS, VECTORS>(problem, row, column);
+            column += VECTORS * L::COUNT;
+        }
+        while columns.end - column >= L::COUNT {
+            strip::<L, E, ROWS, 1>(problem, row, column);
+            column += L::COUNT;
+        }
+        for column in column..columns.end {
+            for row in row..row + ROWS {
+                let left = problem.left.values.as_ptr().add(row * problem.left.stride);
+                let mut sum = 0.0;
+                for at in 0..problem.inner {
+                    let unit = problem.right.values.as_ptr().add(at * problem.right.stride);
+                    sum += *left.add(at) * (*unit.add(column / E::VALUES)).widen(column % E::VALUES);
+                }
+                let to = problem.target.0.add(row * problem.target_stride + column);
+                *to = match problem.start {
+                    Start::Zero => sum,
+                    Start::Target => *to + sum,
+                    Start::Bias(bias) => bias[column] + sum,
+                };
+            }
+        }
+    }
+}
+
+/// `VECTORS` registers of columns for `ROWS` rows.
+#[inline(always)]
+#[expect(unsafe_code, reason = "as `weighted`")]
+unsafe fn strip<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
+    problem: &Problem<'_, E>,
+    row: usize,
+    column: usize,
+) {
+    unsafe {
+        let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
+        let left = problem.left.values.as_ptr().add(row * problem.left.stride);
+        let right = problem.right.values.as_ptr();
+        for at in 0..problem.inner {
+            let line = right.add(at * problem.right.stride);
+            for vector in 0..VECTORS {
+                let place = column + vector * L::COUNT;
+                let from = line.add(place / E::VALUES);
+                L::prefetch(from.wrapping_add(AHEAD * problem.right.stride));
+                let values = E::load::<L>(from, place % E::VALUES);
+                for row_of in 0..ROWS {
+                    let weight = L::splat(*left.add(row_of * problem.left.stride + at));
+                    sums[row_of][vector] = values.multiply_add(weight, sums[row_of][vector]);
+                }
+            }
+        }
+        for row_of in 0..ROWS {
+            let to = problem.target.0.add((row + row_of) * problem.target_stride + column);
+            for vector in 0..VECTORS {
+                let (sum, to) = (sums[row_of][vector], to.add(vector * L::COUNT));
+                match problem.start {
+                    Start::Zero => sum,
+                    Start::Target => L::load(to).add(sum),
+                    Start::Bias(bias) => L::load(bias[column + vector * L::COUNT..].as_ptr()).add(sum),
+                }
+                .store(to);
+            }
+        }
+    }
+}
