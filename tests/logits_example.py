@@ -10,13 +10,15 @@ from pathlib import Path
 from hotplate_process import built
 
 
-def engine_logits(base: Path, ids: list[int], adapter: Path | None = None):
+def engine_logits(base: Path, ids: list[int], adapter: Path | None = None, quantize: str | None = None):
     """Logits at every position, as a tensor of shape (positions, vocabulary)."""
     import torch
 
     command = [built("examples/logits"), "--base", base, "--ids", ",".join(map(str, ids))]
     if adapter is not None:
         command += ["--adapter", adapter]
+    if quantize is not None:
+        command += ["--quantize", quantize]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"logits: exit {done.returncode}\n{done.stdout[-500:]}\n{done.stderr}"
     logits = torch.tensor(json.loads(done.stdout)["logits"], dtype=torch.float32)

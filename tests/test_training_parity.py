@@ -129,11 +129,12 @@ def distance(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return ((ours - theirs).norm() / theirs.norm().clamp_min(1e-12)).item()
 
 
-def check(folder: Path, base: Path, config: dict, settings: dict) -> None:
+def check(folder: Path, base: Path, config: dict, settings: dict, ours: Path | None = None) -> None:
+    """`ours`: where the same base lies in another form."""
     model = peft_model(base, **config)
     model.save_pretrained(folder / "adapter")
     data = samples(model.config.vocab_size)
-    steps, tensors = run_ours(folder, base, folder / "adapter", data, settings)
+    steps, tensors = run_ours(folder, ours or base, folder / "adapter", data, settings)
     assert len(steps) == STEPS
 
     step_loss(model, data).backward()

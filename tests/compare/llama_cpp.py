@@ -32,9 +32,9 @@ def gguf_file(shape: str, kind: str) -> Path:
         def words(writer) -> None:
             writer.add_tokenizer_model("gpt2")
             writer.add_tokenizer_pre("default")
-            writer.add_token_list(["<bos>", "<eos>", "<unk>", *(f"w{number}" for number in range(3, vocab))])
+            writer.add_token_list(["<bos>", "<eos>", "<unk>", "a", "b", "ab", *(f"w{number}" for number in range(6, vocab))])
             writer.add_token_types([3, 3, 3] + [1] * (vocab - 3))
-            writer.add_token_merges(["w 3"])
+            writer.add_token_merges(["a b"])
             writer.add_bos_token_id(0)
             writer.add_eos_token_id(1)
 

@@ -8,6 +8,7 @@ use crate::base_error::BaseError;
 use crate::base_text::{BaseSource, BaseText};
 use crate::checkpoint;
 use crate::decoder::Decoder;
+use crate::quantise::Quantise;
 use crate::weights::Weights;
 
 #[derive(Debug)]
@@ -21,13 +22,17 @@ impl Base {
     /// Reads config, tokenizer and weights.
     pub fn open(source: &BaseSource, device: &Device) -> Result<Base, BaseError> {
         let text = Arc::new(BaseText::open(source)?);
-        Base::with_text(text, device)
+        Base::with_text(text, source.quantise(), device)
     }
 
-    /// Reads the weights for a text side that is already open, quantised if its source says so.
-    pub fn with_text(text: Arc<BaseText>, device: &Device) -> Result<Base, BaseError> {
+    /// Reads the weights for a text side that is already open, and quantises them if that is wished.
+    pub fn with_text(
+        text: Arc<BaseText>,
+        quantise: Option<Quantise>,
+        device: &Device,
+    ) -> Result<Base, BaseError> {
         let weights = Weights::open(&text.source)?;
-        let decoder = checkpoint::decoder(&weights, text.config.clone(), device, text.source.quantise())?;
+        let decoder = checkpoint::decoder(&weights, text.config.clone(), device, quantise)?;
         Ok(Base { text, decoder, device: device.clone() })
     }
 

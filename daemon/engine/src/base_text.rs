@@ -60,7 +60,8 @@ impl BaseText {
     /// # Errors
     /// Each says which file is wrong, why, and what to do.
     pub fn open(source: &BaseSource) -> Result<BaseText, BaseError> {
-        if let BaseSource::Folder(folder) = source.stored()
+        let source = source.stored();
+        if let BaseSource::Folder(folder) = source
             && !folder.is_dir()
         {
             return Err(not_a_folder(folder));
@@ -81,7 +82,7 @@ impl BaseText {
         let template = template::find(source, &tokenizer_config)?
             .map(|texts| ChatTemplate::compile_all(texts?, tokenizer_config.special_tokens.clone()));
         let weights = Weights::open(source)?;
-        let fingerprint = match source.stored() {
+        let fingerprint = match source {
             // Its header holds config and tokenizer.
             BaseSource::Gguf(_) => fingerprint(&[], weights.headers().chain(weights.samples())),
             _ => fingerprint(

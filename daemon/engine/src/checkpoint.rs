@@ -65,11 +65,7 @@ impl Reader<'_> {
     /// For what only products and look-ups read: see [`Weights::frozen`].
     fn large(&mut self, name: &str, shape: [usize; 2], role: Role) -> Result<FrozenWeight, BaseError> {
         self.used.insert(name.to_owned());
-        let weight = self.weights.frozen(name, &shape, self.device)?;
-        match self.quantise {
-            Some(quantise) => Ok(quantise.weight(weight, role)?),
-            None => Ok(weight),
-        }
+        self.weights.frozen(name, shape, self.device, self.quantise.map(|to| (to, role)))
     }
 
     fn norm(&mut self, name: &str, width: usize, config: &DecoderConfig) -> Result<Tensor, BaseError> {

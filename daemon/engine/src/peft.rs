@@ -19,6 +19,7 @@ use crate::base_text::BaseText;
 use crate::golden::Golden;
 use crate::lora::Adapter;
 use crate::mlx;
+use crate::quantise::Quantise;
 pub(crate) use tensors::translated;
 
 pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
@@ -54,6 +55,9 @@ pub struct Snapshot {
     /// [`BaseText::name`] and [`BaseText::fingerprint`].
     pub base: String,
     pub fingerprint: String,
+    /// How the base was quantised while it trained and wrote the golden answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantise: Option<Quantise>,
     /// What training saw; for whoever serves the adapter elsewhere and wonders why it babbles.
     pub chat_template: Option<String>,
     pub eos_token_ids: Vec<u32>,
@@ -72,6 +76,7 @@ impl Snapshot {
         Ok(Snapshot {
             base: base.name.clone(),
             fingerprint: base.fingerprint.clone(),
+            quantise: None,
             chat_template: base.chat_template().map(str::to_owned),
             eos_token_ids: base.eos.clone(),
             weights: weights_hash(adapter)?,
@@ -173,7 +178,7 @@ pub fn save_with(
 
 /// The hub's id, or what tells the base apart from every other: never a path or a folder's name, which mean nothing elsewhere.
 fn name_for_others(base: &BaseText) -> String {
-    match (&base.hub_id, base.source.stored()) {
+    match (&base.hub_id, &base.source) {
         (Some(id), _) => id.clone(),
         (None, BaseSource::Embedded) => base.name.clone(),
         (None, _) => format!("blake3:{}", base.fingerprint),

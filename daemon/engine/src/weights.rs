@@ -3,6 +3,7 @@
 //! Owns the choice of the reader; each reader owns its format and the conversion to f32. It must not know what a name means.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
@@ -10,11 +11,12 @@ use crate::base_error::BaseError;
 use crate::base_source::BaseSource;
 use crate::gguf::GgufTensors;
 use crate::ops::frozen_weight::FrozenWeight;
+use crate::quantise::{Quantise, Role};
 
 mod mapped;
 mod safetensors;
 
-pub(crate) use self::mapped::map;
+pub(crate) use self::mapped::{copied, map};
 use self::safetensors::Checkpoint;
 pub(crate) use self::safetensors::{INDEX, RawFile, RawTensor, convert};
 
@@ -62,19 +64,27 @@ impl Weights {
     }
 
     /// A tensor as the file has it where that is 16 bits or quantised and the device is the CPU, and else as [`tensor`](Self::tensor) gives it:
-    /// for the large weights, whose products are in f32 in any case.
+    /// for the large weights, whose products are in f32 in any case. Quantised if that is wished and its rows allow it.
     ///
     /// # Errors
     /// As there.
     pub(crate) fn frozen(
         &self,
         name: &str,
-        shape: &[usize],
+        shape: [usize; 2],
         device: &Device,
+        quantise: Option<(Quantise, Role)>,
     ) -> Result<FrozenWeight, BaseError> {
-        match &self.files {
-            Files::Safetensors(files) => Ok(files.stored(name, shape, device)?.into()),
-            Files::Gguf(file) => file.frozen(name, shape, device),
+        let kind = quantise.filter(|_| device.is_cpu()).and_then(|(to, role)| to.kind(role, shape[1]));
+        match (&self.files, kind) {
+            (Files::Safetensors(files), None) => Ok(files.stored(name, &shape, device)?.into()),
+            (Files::Safetensors(files), Some(kind)) => {
+                Ok(FrozenWeight::Quantised(Arc::new(files.quantised(name, shape, kind)?)))
+            }
+            (Files::Gguf(file), kind) => {
+                let weight = file.frozen(name, &shape, device)?;
+                Ok(kind.map_or(Ok(weight.clone()), |kind| weight.quantised(kind))?)
+            }
         }
     }
 

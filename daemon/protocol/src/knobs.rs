@@ -20,6 +20,11 @@ macro_rules! words {
             /// All of them, as they are written.
             pub const WORDS: &[&str] = &[$($word,)*];
 
+            /// As it is written.
+            pub const fn word(self) -> &'static str {
+                match self { $($name::$variant => $word,)* }
+            }
+
             /// The one that is written so.
             pub fn of_word(word: &str) -> Option<Self> {
                 match word { $($word => Some($name::$variant),)* _ => None }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::example::example;
-use super::{AdapterArg, BaseArg, FeedArgs, OutputArgs, SamplingArgs};
+use super::{AdapterArg, BaseArg, FeedArgs, OutputArgs, QuantizeArg, SamplingArgs};
 
 /// Let the base model and an adapter answer the same, side by side
 ///
@@ -24,6 +24,8 @@ pub struct CompareArgs {
     pub adapter: AdapterArg,
     #[command(flatten)]
     pub base: BaseArg,
+    #[command(flatten)]
+    pub quantize: QuantizeArg,
     /// Continue the prompts as they are, without the base model's chat template
     #[arg(long)]
     pub raw: bool,

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::example::example;
-use super::{AdapterArg, BaseArg, FeedArgs, OutputArgs, SamplingArgs};
+use super::{AdapterArg, BaseArg, FeedArgs, OutputArgs, QuantizeArg, SamplingArgs};
 
 /// Let the model write, with an adapter or without
 ///
@@ -24,6 +24,8 @@ pub struct GenerateArgs {
     pub adapter: AdapterArg,
     #[command(flatten)]
     pub base: BaseArg,
+    #[command(flatten)]
+    pub quantize: QuantizeArg,
     /// Continue the prompt as it is, without the base model's chat template
     #[arg(long)]
     pub raw: bool,

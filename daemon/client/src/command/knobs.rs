@@ -16,6 +16,14 @@ macro_rules! word {
     };
 }
 
+/// The knob that also holds where nothing is trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub struct QuantizeArg {
+    /// Keep the base's weights in 8 or 4 bits [default: as the adapter learnt, else none]
+    #[arg(long, value_parser = word!(Quantize), value_name = "WORD")]
+    pub quantize: Option<Quantize>,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(
     next_help_heading = "Knobs (what you leave out comes from hotplate.toml in the folder, else from the size of your data)"

@@ -44,7 +44,7 @@ pub use export::{ExportArgs, ExportTo};
 pub use feed::FeedArgs;
 pub use generate::GenerateArgs;
 pub use import::ImportArgs;
-pub use knobs::KnobArgs;
+pub use knobs::{KnobArgs, QuantizeArg};
 pub use logs::LogsArgs;
 pub use models::ModelsArgs;
 pub use output::OutputArgs;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::example::example;
 use super::numbers::one_or_more;
-use super::{AdapterArg, BaseArg, OutputArgs};
+use super::{AdapterArg, BaseArg, OutputArgs, QuantizeArg};
 
 /// Say how likely the model finds your texts, with an adapter or without
 ///
@@ -31,6 +31,8 @@ pub struct ScoreArgs {
     pub adapter: AdapterArg,
     #[command(flatten)]
     pub base: BaseArg,
+    #[command(flatten)]
+    pub quantize: QuantizeArg,
     /// Compare feeding with the bare base model, and with the adapter if one is named
     #[arg(long)]
     pub feed: bool,

@@ -26,6 +26,7 @@ pub(super) fn compare(
         prompt: String::new(),
         adapter,
         base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        quantize: args.quantize.quantize,
         base_alone: true,
         raw: args.raw,
         feed: None,

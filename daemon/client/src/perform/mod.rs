@@ -159,6 +159,7 @@ fn generate(
         prompt: args.prompt_text(),
         adapter: args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter)),
         base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        quantize: args.quantize.quantize,
         base_alone: false,
         raw: args.raw,
         feed: args.feed.to_feed(folder),

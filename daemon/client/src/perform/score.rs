@@ -41,6 +41,7 @@ pub(super) fn params(args: &ScoreArgs, folder: &Path) -> ScoreParams {
         path: folder_in(folder, &args.path),
         adapter: args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter)),
         base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        quantize: args.quantize.quantize,
         base_alone: false,
         heldout: None,
     }

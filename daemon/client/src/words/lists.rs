@@ -178,7 +178,12 @@ pub fn models(models: &[ModelInfo]) -> String {
                 model.name.clone(),
                 model.architecture.clone().unwrap_or_else(|| "?".to_owned()),
                 model.parameters.map_or_else(|| "?".to_owned(), millions),
-                if model.loaded { bytes(model.bytes) } else { "no".to_owned() },
+                match (model.loaded, model.quantize) {
+                    (true, Some(quantize)) => format!("{}, {}", bytes(model.bytes), quantize.word()),
+                    (true, None) => bytes(model.bytes),
+                    (false, Some(quantize)) => format!("no ({})", quantize.word()),
+                    (false, None) => "no".to_owned(),
+                },
                 number(model.adapters),
                 model.path.as_ref().map_or_else(|| "built in".to_owned(), |path| path.display().to_string()),
             ]
@@ -217,6 +222,7 @@ mod tests {
             bytes: 19_600_000,
             idle_seconds: Some(12.0),
             adapters: 1,
+            quantize: None,
         }
     }
 

@@ -51,6 +51,14 @@ pub const KEYS: &[Key] = &[
         elsewhere: &["finetuning_type", "fine_tune_type", "training_type"],
     },
     Key {
+        name: "quantize",
+        kind: Kind::Word(&["q8", "q4", "none"]),
+        example: r#""q4""#,
+        default: "the adapter's, else `\"none\"`",
+        help: "Keep the base model's weights in 8 or 4 bits, while it trains and while the adapter answers: less memory, a little less exact.",
+        elsewhere: &["load_in_4bit", "load_in_8bit", "quantization_bit", "quantization"],
+    },
+    Key {
         name: "train_on",
         kind: Kind::Word(&["completions", "last", "all", "everything"]),
         example: r#""completions""#,

@@ -14,7 +14,7 @@ use super::metadata::{List, Value};
 use super::reader::Reader;
 use super::tensor_kind::TensorKind;
 use crate::base_error::BaseError;
-use crate::weights::map;
+use crate::weights::{copied, map};
 
 const DEFAULT_ALIGNMENT: u64 = 32;
 
@@ -157,6 +157,11 @@ impl GgufFile {
     /// What a key must hold to go on.
     pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, BaseError> {
         value.ok_or_else(|| self.bad(format!("its metadata has no {key}")))
+    }
+
+    /// See [`copied`].
+    pub(super) fn copied(&self, part: &[u8]) {
+        copied(&self.bytes, part);
     }
 
     pub(super) fn tensor_bytes(&self, entry: &Entry) -> &[u8] {

@@ -80,6 +80,7 @@ impl GgufTensors {
     pub(crate) fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
         let (place, blocks) = self.part(name, shape)?;
         let tensor = Tensor::from_vec(blocks.values()?, shape, device)?;
+        self.file.copied(self.file.tensor_bytes(&place.entry));
         Ok(if place.undo == Undo::One { (tensor - 1.0)? } else { tensor })
     }
 
@@ -95,6 +96,7 @@ impl GgufTensors {
             return Ok(self.tensor(name, shape, device)?.into());
         }
         if let Some(matrix) = blocks.quantised()? {
+            self.file.copied(self.file.tensor_bytes(&place.entry));
             return Ok(FrozenWeight::Quantised(Arc::new(matrix)));
         }
         let values = match blocks.kind {
@@ -106,8 +108,9 @@ impl GgufTensors {
                 let values = convert(&blocks.bytes, half::bf16::ZERO, half::bf16::from_le_bytes);
                 Tensor::from_vec(values, shape, device)?
             }
-            _ => self.tensor(name, shape, device)?,
+            _ => return Ok(self.tensor(name, shape, device)?.into()),
         };
+        self.file.copied(self.file.tensor_bytes(&place.entry));
         Ok(values.into())
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 
-use super::quantised::{QuantisedMatrix, Work};
+use super::quantised::{BlockKind, QuantisedMatrix, Work};
 
 /// `[rows, columns]`. Cloning shares the memory.
 #[derive(Debug, Clone)]
@@ -77,6 +77,19 @@ impl FrozenWeight {
                 Tensor::from_vec(matrix.widened(rows), shape, &Device::Cpu)
             }
         }
+    }
+
+    /// In blocks of this kind; one that is in blocks already stays as it is.
+    ///
+    /// # Errors
+    /// Rows that are not whole blocks, another memory than the CPU's.
+    pub(crate) fn quantised(&self, kind: BlockKind) -> Result<FrozenWeight> {
+        if let FrozenWeight::Quantised(_) = self {
+            return Ok(self.clone());
+        }
+        let values = |rows| self.widened(rows)?.flatten_all()?.to_vec1::<f32>();
+        let matrix = QuantisedMatrix::of_rows(kind, self.rows(), self.columns(), values)?;
+        Ok(FrozenWeight::Quantised(Arc::new(matrix)))
     }
 
     /// The rows of these numbers, `[numbers, columns]` in f32: what an embedding looks up.
@@ -151,5 +164,46 @@ mod tests {
             assert!(distance(&found.get(row).unwrap(), &wanted.get(number).unwrap()) == 0.0);
         }
         assert!(weight.look_up(&[5]).is_err());
+    }
+
+    #[test]
+    fn a_quantised_weight_is_close_to_its_values() {
+        let values = random(&[5000, 256], 1).to_dtype(DType::BF16).unwrap();
+        let wanted = values.to_dtype(DType::F32).unwrap();
+        for (kind, bytes, furthest) in [(BlockKind::Q8_0, 272, 0.02), (BlockKind::Q4K, 144, 0.3)] {
+            let weight = FrozenWeight::from(values.clone()).quantised(kind).unwrap();
+            assert_eq!((weight.bytes(), weight.count()), (5000 * bytes, 5000 * 256));
+            let widened = weight.values().unwrap();
+            assert!(distance(&widened, &wanted) < furthest);
+            let rows = weight.look_up(&[4999, 7]).unwrap();
+            assert!(distance(&rows.get(1).unwrap(), &widened.get(7).unwrap()) == 0.0);
+            assert!(weight.look_up(&[5000]).is_err());
+            let again = weight.quantised(BlockKind::Q4_0).unwrap();
+            assert_eq!(again.bytes(), weight.bytes(), "what is quantised stays as it is");
+        }
+        assert!(FrozenWeight::from(random(&[3, 58], 1)).quantised(BlockKind::Q8_0).is_err());
+    }
+
+    /// Products with quantised weights are those with their values, in both directions and for parts.
+    #[test]
+    fn a_layer_multiplies_by_the_values_of_its_blocks() {
+        use crate::ops::frozen_linear::FrozenLinear;
+        let weight = FrozenWeight::from(random(&[70, 256], 2));
+        for kind in [BlockKind::Q8_0, BlockKind::Q4_0, BlockKind::Q4K] {
+            let quantised = weight.quantised(kind).unwrap();
+            let plain = FrozenLinear::new(quantised.values().unwrap(), None);
+            let layer = FrozenLinear::new(quantised, None);
+            for tokens in [1, 3, 9, 40] {
+                let (x, dy) = (random(&[tokens, 256], 3), random(&[tokens, 70], 4));
+                let close = |one: Result<Tensor>, other: Result<Tensor>| {
+                    assert!(distance(&one.unwrap(), &other.unwrap()) < 2e-5, "{kind:?}, {tokens}");
+                };
+                close(layer.forward(&x), plain.forward(&x));
+                close(layer.backward(&dy), plain.backward(&dy));
+                close(layer.forward_part(&x, 11..46), plain.forward_part(&x, 11..46));
+                let part = dy.narrow(1, 11, 35).unwrap();
+                close(layer.backward_part(&part, 11..46), plain.backward_part(&part, 11..46));
+            }
+        }
     }
 }

@@ -85,11 +85,28 @@ impl QuantisedMatrix {
         Ok(Self { rows, columns, blocks })
     }
 
-    /// Quantises `values: [rows, columns]`, row after row.
+    /// Quantises what `values` gives for some rows, row after row, on all threads and in parts.
     ///
     /// # Errors
-    /// Rows that are not whole blocks.
-    pub(crate) fn of_values(kind: BlockKind, rows: usize, columns: usize, values: &[f32]) -> Result<Self> {
+    /// Rows that are not whole blocks, and what `values` says.
+    pub(crate) fn of_rows(
+        kind: BlockKind,
+        rows: usize,
+        columns: usize,
+        values: impl Fn(Range<usize>) -> Result<Vec<f32>> + Sync,
+    ) -> Result<Self> {
+        /// Values of a part.
+        const AT_ONCE: usize = 1 << 20;
+        let step = (AT_ONCE / columns.max(1)).max(1);
+        let starts: Vec<usize> = (0..rows.max(1)).step_by(step).collect();
+        let parts = starts.into_par_iter().map(|start| {
+            let range = start..rows.min(start + step);
+            Self::of_values(kind, range.len(), columns, &values(range)?)
+        });
+        Self::below_each_other(parts.collect::<Result<Vec<_>>>()?)
+    }
+
+    fn of_values(kind: BlockKind, rows: usize, columns: usize, values: &[f32]) -> Result<Self> {
         let blocks = match kind {
             BlockKind::Q8_0 => Blocks::Q8_0(quantised(GgmlDType::Q8_0, kind.values(), values)?),
             BlockKind::Q4_0 => Blocks::Q4_0(quantised(GgmlDType::Q4_0, kind.values(), values)?),
@@ -98,11 +115,7 @@ impl QuantisedMatrix {
         Self::new(rows, columns, blocks)
     }
 
-    /// Matrices of one kind and width, one below the other.
-    ///
-    /// # Errors
-    /// Others.
-    pub(crate) fn below_each_other(parts: Vec<Self>) -> Result<Self> {
+    fn below_each_other(parts: Vec<Self>) -> Result<Self> {
         let mut parts = parts.into_iter();
         let Some(mut all) = parts.next() else { candle_core::bail!("a matrix of no parts") };
         for part in parts {

@@ -7,6 +7,21 @@ use memmap2::Mmap;
 
 use crate::base_error::BaseError;
 
+/// A part was copied out: its pages need not be held in this process any longer, or a base would take its size twice while it is
+/// loaded. Whoever reads them again gets them again.
+pub(crate) fn copied(map: &Mmap, part: &[u8]) {
+    #[cfg(unix)]
+    if let Some(start) = (part.as_ptr().addr()).checked_sub(map.as_ptr().addr()) {
+        #[expect(unsafe_code, reason = "advice about memory is unsafe where the memory could be written")]
+        // SAFETY: the map is of a file and only read: what is dropped is read from the file again.
+        let advised =
+            unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, part.len()) };
+        if let Err(error) = advised {
+            tracing::debug!(%error, "the pages of a weight stay");
+        }
+    }
+}
+
 /// The whole file.
 ///
 /// # Errors

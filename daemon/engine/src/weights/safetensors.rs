@@ -3,6 +3,7 @@
 //! Owns the mapping of names to bytes and the conversion to f32. It must not know what a name means.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
@@ -11,11 +12,12 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 
-use super::mapped::map;
+use super::mapped::{copied, map};
 use crate::base_error::BaseError;
 use crate::base_source::BaseSource;
 use crate::config::parse_object;
 use crate::embedded;
+use crate::ops::quantised::{BlockKind, QuantisedMatrix};
 
 const SINGLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
@@ -75,21 +77,17 @@ impl Bytes {
         }
     }
 
-    /// A part was copied out: its pages need not be held in this process any longer, or a base would take its size twice while it is
-    /// loaded. Whoever reads them again gets them again.
     fn copied(&self, part: &[u8]) {
-        #[cfg(unix)]
-        if let Bytes::Mapped(map) = self
-            && let Some(start) = (part.as_ptr().addr()).checked_sub(map.as_ptr().addr())
-        {
-            #[expect(unsafe_code, reason = "advice about memory is unsafe where the memory could be written")]
-            // SAFETY: the map is of a file and only read: what is dropped is read from the file again.
-            let advised =
-                unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, part.len()) };
-            if let Err(error) = advised {
-                tracing::debug!(%error, "the pages of a weight stay");
-            }
+        if let Bytes::Mapped(map) = self {
+            copied(map, part);
         }
+    }
+}
+
+impl Shard {
+    fn unread(&self, name: &str, dtype: Dtype) -> BaseError {
+        let why = format!("holds the tensor {name} as {dtype:?}; only F32, F16, BF16 and F64 are read");
+        BaseError::BadConfig { file: self.file.clone(), why }
     }
 }
 
@@ -172,8 +170,7 @@ impl Checkpoint {
             shard.bytes.copied(bytes);
             Ok(Tensor::from_vec(values, shape, device)?)
         } else {
-            let why = format!("holds the tensor {name} as {dtype:?}; only F32, F16, BF16 and F64 are read");
-            Err(BaseError::BadConfig { file: shard.file.clone(), why })
+            Err(shard.unread(name, dtype))
         }
     }
 
@@ -197,6 +194,31 @@ impl Checkpoint {
         };
         shard.bytes.copied(bytes);
         Ok(tensor)
+    }
+
+    /// A tensor of two dimensions in blocks of this kind. It is never in memory otherwise, but in parts.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor), and rows that are not whole blocks.
+    pub(crate) fn quantised(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        kind: BlockKind,
+    ) -> Result<QuantisedMatrix, BaseError> {
+        let Part { shard, dtype, bytes } = self.part(name, &shape)?;
+        let [rows, columns] = shape;
+        let row = bytes.len() / rows.max(1);
+        let values = |range: Range<usize>| {
+            let bytes = &bytes[range.start * row..range.end * row];
+            let values = to_f32(bytes, dtype);
+            shard.bytes.copied(bytes);
+            values.ok_or_else(|| candle_core::Error::msg(format!("the tensor {name} is of type {dtype:?}")))
+        };
+        if to_f32(&[], dtype).is_none() {
+            return Err(shard.unread(name, dtype));
+        }
+        Ok(QuantisedMatrix::of_rows(kind, rows, columns, values)?)
     }
 
     fn part(&self, name: &str, shape: &[usize]) -> Result<Part<'_>, BaseError> {

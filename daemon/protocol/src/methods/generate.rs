@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::feed::{Fed, Feed};
+use crate::knobs::Quantize;
 
 super::method!(
     /// Text comes as `generate/delta` while it is written; the response holds all of it. Belongs to the connection: it ends
@@ -19,6 +20,9 @@ pub struct GenerateParams {
     /// A Hugging Face folder, absolute; `None`: the adapter's own base, else the embedded one.
     #[serde(default)]
     pub base: Option<String>,
+    /// Of the base's weights; `None`: as the adapter learnt with it, else none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<Quantize>,
     /// Let the adapter's base answer, without the adapter: the other side of a comparison.
     #[serde(default)]
     pub base_alone: bool,

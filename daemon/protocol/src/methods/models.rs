@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Nothing;
+use crate::knobs::Quantize;
 
 super::method!(
     /// The embedded base, those in memory, and those that adapters in the store were made for.
@@ -26,4 +27,7 @@ pub struct ModelInfo {
     pub bytes: u64,
     pub idle_seconds: Option<f64>,
     pub adapters: usize,
+    /// How its weights are quantised; `None`: they are as they are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<Quantize>,
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::knobs::Quantize;
+
 super::method!(
     /// Each example comes as `score/example`, in order; the response sums them up. Belongs to the connection: it ends when the client
     /// leaves.
@@ -20,6 +22,9 @@ pub struct ScoreParams {
     /// As in `generate/start`.
     #[serde(default)]
     pub base: Option<String>,
+    /// As in `generate/start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<Quantize>,
     /// As in `generate/start`.
     #[serde(default)]
     pub base_alone: bool,

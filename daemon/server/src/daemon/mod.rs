@@ -17,6 +17,7 @@ mod methods;
 mod names;
 mod pick;
 mod process;
+mod quantise;
 mod runs;
 mod sessions;
 mod settings;

@@ -1,25 +1,27 @@
 //! Which base and which adapter a request means: names from the store, or folders.
 
 use hotplate_engine::base_text::BaseSource;
-use hotplate_protocol::knobs::Method;
+use hotplate_protocol::knobs::{Method, Quantize};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::desk::Desk;
 use super::methods::known;
 use super::names::{self, Wanted};
+use super::quantise::asked_or;
 use super::runs::order::source;
 use super::runs::place::base_folder;
 use super::state::Daemon;
-use super::store::Store;
+use super::store::{AdapterRow, Store};
 use super::worker::{AdapterPick, BaseChoice};
 
-/// `base` and `adapter` as in `generate/start`.
+/// `base`, `quantize` and `adapter` as in `generate/start`.
 pub(crate) fn pick(
     daemon: &Daemon,
     base: Option<&str>,
+    quantize: Option<Quantize>,
     adapter: Option<&str>,
 ) -> Result<(BaseChoice, Option<AdapterPick>), RpcError> {
-    pick_from(&daemon.store, &daemon.desk, base, adapter)
+    pick_from(&daemon.store, &daemon.desk, base, quantize, adapter)
 }
 
 /// The same for an adapter that must be named, also away from the main loop.
@@ -29,7 +31,7 @@ pub(crate) fn pick_adapter(
     base: Option<&str>,
     adapter: &str,
 ) -> Result<(BaseChoice, AdapterPick), RpcError> {
-    match pick_from(store, desk, base, Some(adapter))? {
+    match pick_from(store, desk, base, None, Some(adapter))? {
         (base, Some(pick)) => Ok((base, pick)),
         (_, None) => Err(RpcError::new(ErrorCode::UnusableAdapter, "name an adapter".to_owned())),
     }
@@ -39,12 +41,14 @@ pub(crate) fn pick_adapter(
 pub(crate) fn pick_base(
     daemon: &Daemon,
     base: Option<&str>,
+    quantize: Option<Quantize>,
     adapter: Option<&str>,
 ) -> Result<BaseSource, RpcError> {
     if let (None, Some(Wanted::Name { name, .. })) = (base, adapter.map(names::parse).transpose()?) {
-        return Ok(source(known(&daemon.store, name)?.base_folder.as_deref()));
+        let row = known(&daemon.store, name)?;
+        return Ok(source_of(&row).quantised(asked_or(quantize, row.quantise)));
     }
-    let (base, adapter) = pick(daemon, base, adapter)?;
+    let (base, adapter) = pick(daemon, base, quantize, adapter)?;
     Ok(base.source(adapter.as_ref()))
 }
 
@@ -52,22 +56,26 @@ fn pick_from(
     store: &Store,
     desk: &Desk,
     base: Option<&str>,
+    quantize: Option<Quantize>,
     adapter: Option<&str>,
 ) -> Result<(BaseChoice, Option<AdapterPick>), RpcError> {
     let given = match base {
-        Some(base) => Some(source(base_folder(base)?.as_deref())),
+        Some(base) => Some(source(base_folder(base)?.as_deref()).quantised(asked_or(quantize, None))),
         None => None,
     };
     let picked = match adapter.map(names::parse).transpose()? {
-        None => (BaseChoice::Given(given.unwrap_or_else(|| source(None))), None),
+        None => (
+            BaseChoice::Given(given.unwrap_or_else(|| source(None).quantised(asked_or(quantize, None)))),
+            None,
+        ),
         Some(Wanted::Folder(folder)) => {
             let pick = AdapterPick { folder: folder.to_owned(), label: folder.display().to_string() };
             let base = if let Some(base) = given {
                 BaseChoice::Given(base)
             } else {
                 let rows = store.adapters()?;
-                let known = rows.into_iter().map(|row| (row.fingerprint, source(row.base_folder.as_deref())));
-                BaseChoice::OfAdapter { known: known.collect() }
+                let known = rows.into_iter().map(|row| (row.fingerprint.clone(), source_of(&row)));
+                BaseChoice::OfAdapter { known: known.collect(), quantize }
             };
             (base, Some(pick))
         }
@@ -83,13 +91,20 @@ fn pick_from(
             let folder = desk.version_folder(&row.name, version);
             if found.method == Method::Full {
                 // All its weights are its own: a base, not an adapter.
-                return Ok((BaseChoice::Given(BaseSource::Folder(folder)), None));
+                let whole = BaseSource::Folder(folder).quantised(asked_or(quantize, None));
+                return Ok((BaseChoice::Given(whole), None));
             }
             let pick = AdapterPick { folder, label: format!("{}@{version}", row.name) };
-            (BaseChoice::Given(given.unwrap_or_else(|| source(row.base_folder.as_deref()))), Some(pick))
+            // Another base, as it was named; its own, as it learnt with it.
+            let own = || source_of(&row).quantised(asked_or(quantize, row.quantise));
+            (BaseChoice::Given(given.unwrap_or_else(own)), Some(pick))
         }
     };
     Ok(picked)
+}
+
+fn source_of(row: &AdapterRow) -> BaseSource {
+    source(row.base_folder.as_deref())
 }
 
 /// How an answer names a version whose weights are all its own: [`pick`] gives it as a base.

@@ -43,6 +43,8 @@ fn stamp(source: &BaseSource) -> Stamp {
 impl Texts {
     /// Opens it, or answers what is open if its files are still the same.
     pub(crate) fn open(&self, source: &BaseSource) -> Result<Arc<BaseText>, BaseError> {
+        // Quantised or not, it reads the same.
+        let source = source.stored();
         let now = stamp(source);
         if let Some(entry) = self.lock().get_mut(source)
             && entry.stamp == now

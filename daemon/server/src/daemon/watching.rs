@@ -198,6 +198,7 @@ impl Daemon {
         let order = Order {
             target: target.clone(),
             base: row.base.clone(),
+            quantise: None,
             knobs: row.knobs.clone(),
             kind,
             saved_at: matches!(cause, Cause::Saved { .. }).then_some(saved_at).flatten(),
@@ -240,6 +241,7 @@ impl Daemon {
             let order = Order {
                 target: row.target,
                 base: row.base,
+                quantise: None,
                 knobs: row.knobs,
                 kind: RunKind::Full,
                 cause: Cause::Stale,

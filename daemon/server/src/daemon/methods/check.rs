@@ -12,6 +12,7 @@ use hotplate_protocol::run::{Cause, RunKind};
 use super::AtDesk;
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
+use crate::daemon::quantise::asked_or;
 use crate::daemon::runs::order::{Named, Order, Target, source};
 use crate::daemon::runs::place::{adapter_of, base_folder, real_folder, recipe_adapter, recipe_base};
 use crate::daemon::runs::prepare::{choose_full, options};
@@ -44,6 +45,7 @@ impl AtDesk for Check {
         let text = desk.texts.open(&source(base.as_deref())).map_err(|error| faults::of_base(&error))?;
         let longest = max_tokens(&text, &wish.knobs);
         let dataset = read(&folder, &text, &options(&wish.knobs, longest))?;
+        let own = row.as_ref().and_then(|row| row.quantise);
         // The sides that were given in earlier runs of this folder stay.
         let manifest = match row {
             Some(row) => store.manifest(&Target { folder: folder.clone(), adapter: row.name })?,
@@ -57,6 +59,7 @@ impl AtDesk for Check {
         let order = Order {
             target: Target { folder: folder.clone(), adapter },
             base,
+            quantise: asked_or(wish.knobs.quantize, own),
             knobs: Knobs::default(),
             kind: RunKind::Full,
             cause: Cause::Asked,

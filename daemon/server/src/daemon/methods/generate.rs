@@ -33,9 +33,9 @@ impl Later for Generate {
         }
         let (base, adapter) = (params.base.as_deref(), params.adapter.as_deref());
         let (base, adapter, label) = if params.base_alone {
-            (BaseChoice::Given(pick_base(daemon, base, adapter)?), None, None)
+            (BaseChoice::Given(pick_base(daemon, base, params.quantize, adapter)?), None, None)
         } else {
-            let (base, picked) = pick(daemon, base, adapter)?;
+            let (base, picked) = pick(daemon, base, params.quantize, adapter)?;
             let label = if picked.is_none() { label_of_whole(daemon, adapter) } else { None };
             (base, picked, label)
         };

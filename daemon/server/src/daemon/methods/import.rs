@@ -6,6 +6,8 @@ use std::time::Instant;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::device::Device;
 use hotplate_engine::peft::{self, Snapshot};
+use hotplate_engine::quantise::Quantise;
+use hotplate_protocol::knobs::Quantize;
 use hotplate_protocol::methods::adapters::AdapterInfo;
 use hotplate_protocol::methods::import::{Import, ImportParams};
 use hotplate_protocol::{ErrorCode, RpcError};
@@ -40,6 +42,7 @@ pub(crate) struct Imported {
     pub(crate) from: PathBuf,
     pub(crate) base_name: String,
     pub(crate) base_folder: Option<PathBuf>,
+    pub(crate) quantise: Option<Quantise>,
     pub(crate) fingerprint: String,
     pub(crate) place: PathBuf,
 }
@@ -90,6 +93,7 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
         from,
         base_name: text.name.clone(),
         base_folder: base.on_disk().map(Path::to_owned),
+        quantise: own.quantise,
         fingerprint: text.fingerprint.clone(),
         place,
     })
@@ -99,7 +103,8 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
 fn named_base(known: &[crate::daemon::store::AdapterRow], folder: &Path) -> BaseSource {
     let known = known.iter().map(|row| (row.fingerprint.clone(), source(row.base_folder.as_deref())));
     let pick = AdapterPick { folder: folder.to_owned(), label: String::new() };
-    let found = BaseChoice::OfAdapter { known: known.collect() }.source(Some(&pick));
+    let found =
+        BaseChoice::OfAdapter { known: known.collect(), quantize: Some(Quantize::None) }.source(Some(&pick));
     if found != BaseSource::Embedded {
         return found;
     }

@@ -38,9 +38,9 @@ impl Later for ScoreTexts {
         }
         let (base, adapter) = (params.base.as_deref(), params.adapter.as_deref());
         let (source, adapter) = if params.base_alone {
-            (pick_base(daemon, base, adapter)?, None)
+            (pick_base(daemon, base, params.quantize, adapter)?, None)
         } else {
-            let (base, adapter) = pick(daemon, base, adapter)?;
+            let (base, adapter) = pick(daemon, base, params.quantize, adapter)?;
             (base.source(adapter.as_ref()), adapter)
         };
         daemon.scoring.insert(asker.clone());

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use hotplate_engine::base_folder::{WriteBaseError, write_base};
 use hotplate_engine::base_text::BaseText;
 use hotplate_engine::golden::Golden;
-use hotplate_engine::peft;
+use hotplate_engine::peft::{self, Snapshot};
+use hotplate_engine::quantise::Quantise;
 use hotplate_engine::train::{Learnt, Losses};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::run::{Cause, RunKind};
@@ -58,6 +59,7 @@ pub(crate) struct Draft {
     pub(crate) version: u32,
     pub(crate) learnt: Learnt,
     pub(crate) text: Arc<BaseText>,
+    pub(crate) quantise: Option<Quantise>,
     /// What the adapter answers now that it is new.
     pub(crate) goldens: Vec<Golden>,
 }
@@ -65,7 +67,9 @@ pub(crate) struct Draft {
 /// Writes the version's folder beside its place and lets it appear there in one step. Nobody uses it before the store says so.
 pub(crate) fn write_version(desk: &Desk, draft: &Draft) -> Result<PathBuf, RpcError> {
     write_folder(desk, &draft.adapter_name, draft.version, |beside| match &draft.learnt {
-        Learnt::Adapter(adapter) => peft::save(beside, adapter, &draft.text, &draft.goldens)
+        Learnt::Adapter(adapter) => Snapshot::new(&draft.text, adapter, draft.goldens.clone())
+            .map(|own| Snapshot { quantise: draft.quantise, ..own })
+            .and_then(|own| peft::save_with(beside, adapter, &draft.text, &own))
             .map_err(|error| faults::of_saving(&error)),
         // A base of its own: it answers without the one that it was made from.
         Learnt::Base(decoder) => {

@@ -2,6 +2,7 @@
 
 use hotplate_client::words::bytes;
 use hotplate_engine::config::DecoderConfig;
+use hotplate_engine::quantise::Quantise;
 use hotplate_engine::train::{Method, Recompute, TrainSettings};
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
@@ -105,10 +106,16 @@ impl Need {
 }
 
 /// Of a base in memory.
-pub(crate) fn base_bytes(config: &DecoderConfig) -> u64 {
+pub(crate) fn base_bytes(config: &DecoderConfig, quantise: Option<Quantise>) -> u64 {
     let all = TrainSettings { method: Method::Full, ..TrainSettings::default() };
     let head = if config.tied_embeddings { 0 } else { config.vocab * config.hidden };
-    4 * (all.trainable_parameters(config) + head) as u64
+    // Bits of a value; how much of a quantised base is embedding and head depends on the base.
+    let bits = match quantise {
+        None => 32,
+        Some(Quantise::Q8) => 9,
+        Some(Quantise::Q4) => 7,
+    };
+    bits * (all.trainable_parameters(config) + head) as u64 / 8
 }
 
 /// A base that is to be loaded, for whatever.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::quantise::Quantise;
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::run::{Cause, RunKind};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ pub(crate) struct Order {
     pub(crate) target: Target,
     /// The base's folder; `None`: the embedded one.
     pub(crate) base: Option<PathBuf>,
+    /// How the base is quantised, once that is settled.
+    #[serde(default)]
+    pub(crate) quantise: Option<Quantise>,
     pub(crate) knobs: Knobs,
     pub(crate) kind: RunKind,
     pub(crate) cause: Cause,
@@ -38,7 +42,7 @@ pub(crate) struct Named {
 
 impl Order {
     pub(crate) fn source(&self) -> BaseSource {
-        source(self.base.as_deref())
+        source(self.base.as_deref()).quantised(self.quantise)
     }
 
     /// What nobody waits for: it gives way to everything else.
@@ -70,6 +74,7 @@ pub(crate) fn test_order(adapter: &str, kind: RunKind, cause: Cause) -> Order {
     Order {
         target: Target { folder: PathBuf::from("/notes"), adapter: adapter.to_owned() },
         base: None,
+        quantise: None,
         knobs: Knobs::default(),
         kind,
         cause,

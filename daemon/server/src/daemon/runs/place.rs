@@ -44,6 +44,7 @@ pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, Rpc
     Ok(Order {
         target: Target { folder, adapter },
         base,
+        quantise: None,
         knobs: params.knobs.clone(),
         kind: RunKind::Full,
         cause: Cause::Asked,

@@ -23,6 +23,7 @@ use super::settings::{NICE, REPLAY, effective, holding, settings, spec_of};
 use super::wish::Wish;
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
+use crate::daemon::quantise::asked_or;
 use crate::daemon::store::{AdapterRow, Manifest, ManifestRow, Store, lineage};
 
 /// Everything about a run but its tokens: saved with it, so that it can go on after a kill.
@@ -251,6 +252,8 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
         check_base(row, &text)?;
     }
     let wish = Wish::in_folder(&order.knobs, &order.target.folder)?;
+    let own = adapter.as_ref().and_then(|row| row.quantise);
+    let order = &Order { quantise: asked_or(wish.knobs.quantize, own), ..order.clone() };
     let longest = max_tokens(&text, &wish.knobs);
     let dataset = read(&order.target.folder, &text, &options(&wish.knobs, longest))?;
     let manifest = store.manifest(&order.target)?;
@@ -331,7 +334,7 @@ fn build(
         order,
         wish,
         text,
-        &holding(&settings, &wish.knobs, data.train.len(), max_tokens, order.kind),
+        &holding(&settings, &wish.knobs, data.train.len(), max_tokens, order.kind, order.quantise),
         start,
     );
     let learns = rows(&dataset.examples, &choice.learns);
@@ -340,7 +343,7 @@ fn build(
         mean: lengths().sum::<usize>().div_ceil(data.train.len().max(1)),
         longest: lengths().max().unwrap_or(0),
     };
-    let need = need(&settings, &text.config, base_bytes(&text.config), sizes);
+    let need = need(&settings, &text.config, base_bytes(&text.config, order.quantise), sizes);
     plan.memory_bytes = need.as_set;
     let job = RunJob {
         order: order.clone(),

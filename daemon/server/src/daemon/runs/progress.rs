@@ -142,7 +142,7 @@ impl Daemon {
                     folds,
                     ..
                 } = outcome;
-                let name = job.order.target.adapter.clone();
+                let (name, quantise) = (job.order.target.adapter.clone(), job.order.quantise);
                 let version = match self.next_version(&name) {
                     Ok(version) => version,
                     Err(error) => return self.failed(run, &error),
@@ -168,7 +168,7 @@ impl Daemon {
                 if let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) {
                     active.phase = Phase::Saving(Box::new(ending));
                 }
-                let draft = Draft { adapter_name: name, version, learnt, text, goldens };
+                let draft = Draft { adapter_name: name, version, learnt, text, quantise, goldens };
                 self.errands.send(Errand::WriteVersion(run, Box::new(draft)));
             }
         }
@@ -253,6 +253,7 @@ impl Daemon {
             target,
             base_name: &draft.text.name,
             base_folder: job.order.base.as_deref(),
+            quantise: job.order.quantise,
             fingerprint: &job.fingerprint,
             row,
             learnt: &job.learns,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use hotplate_engine::base_text::BaseText;
 use hotplate_engine::lora::{LoraSpec, Targets as LoraTargets};
+use hotplate_engine::quantise::Quantise;
 use hotplate_engine::train::{self, TrainSettings};
 use hotplate_protocol::knobs::{
     Effective, Knobs, Method, Patterns, Recompute, Schedule, Source, Style, Targets, TrainOn,
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use super::order::Order;
 use super::wish::Wish;
+use crate::daemon::quantise::word;
 
 /// The share of an incremental run's tokens that is replayed, unless somebody says otherwise.
 pub(crate) const REPLAY: f64 = 1.0 / 3.0;
@@ -124,13 +126,14 @@ pub(super) fn holding(
     examples: usize,
     max_tokens: usize,
     kind: RunKind,
+    quantise: Option<Quantise>,
 ) -> Knobs {
     let lora = settings.method == train::Method::Lora;
     let incremental = kind == RunKind::Incremental;
     let spec = &settings.lora;
     Knobs {
         method: Some(if lora { Method::Lora } else { Method::Full }),
-        quantize: wished.quantize,
+        quantize: Some(word(quantise)),
         train_on: Some(wished.train_on.unwrap_or(TrainOn::Completions)),
         style: Some(wished.style.unwrap_or(Style::Plain)),
         max_tokens: Some(max_tokens),
@@ -218,5 +221,11 @@ pub(crate) fn settings_of_a_full_run(
     max_tokens: usize,
 ) -> Vec<Effective> {
     let settings = settings(text, &wish.knobs, examples, RunKind::Full, None);
-    effective(order, wish, text, &holding(&settings, &wish.knobs, examples, max_tokens, RunKind::Full), None)
+    effective(
+        order,
+        wish,
+        text,
+        &holding(&settings, &wish.knobs, examples, max_tokens, RunKind::Full, order.quantise),
+        None,
+    )
 }

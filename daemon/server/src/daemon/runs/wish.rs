@@ -96,7 +96,7 @@ pub(crate) fn at_setting(setting: &Setting, error: &RpcError) -> RpcError {
 
 #[cfg(test)]
 mod tests {
-    use hotplate_protocol::knobs::{Method, Recompute, Schedule, Style, TrainOn};
+    use hotplate_protocol::knobs::{Method, Quantize, Recompute, Schedule, Style, TrainOn};
 
     use super::*;
 
@@ -124,6 +124,7 @@ mod tests {
         assert_eq!(words("recompute"), Recompute::WORDS);
         assert_eq!(words("train_on"), TrainOn::WORDS);
         assert_eq!(words("style"), Style::WORDS);
+        assert_eq!(words("quantize"), Quantize::WORDS);
     }
 
     #[test]

@@ -79,6 +79,8 @@ CREATE TABLE neutral_samples (
     fingerprint TEXT PRIMARY KEY,
     samples     TEXT NOT NULL                                   -- the base's own texts, JSON
 ) WITHOUT ROWID;
+", "
+ALTER TABLE adapters ADD COLUMN quantise TEXT;                  -- how the base is quantised for it: q8, q4; NULL: as it is stored
 "];
 
 /// As the first release made it.

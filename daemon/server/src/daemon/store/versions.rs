@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use hotplate_dataset::ExampleId;
+use hotplate_engine::quantise::Quantise;
 use hotplate_protocol::knobs::Method;
 use hotplate_protocol::run::{Guard, RunEvent, RunId, RunKind};
 use rusqlite::{OptionalExtension, Row, params};
@@ -12,6 +13,7 @@ use super::manifest::{self, ManifestRow};
 use super::runs::{end_run, path_column};
 use super::{Result, Store, json_column, now, path_text, to_json};
 use crate::daemon::methods::import::Imported;
+use crate::daemon::quantise;
 use crate::daemon::runs::order::Target;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(crate) struct AdapterRow {
     pub(crate) base_name: String,
     /// `None`: the embedded base.
     pub(crate) base_folder: Option<PathBuf>,
+    /// How the base is quantised for it.
+    pub(crate) quantise: Option<Quantise>,
     pub(crate) fingerprint: String,
     /// The dataset that it learnt last.
     pub(crate) folder: PathBuf,
@@ -52,6 +56,7 @@ pub(crate) struct NewVersion<'a> {
     pub(crate) target: &'a Target,
     pub(crate) base_name: &'a str,
     pub(crate) base_folder: Option<&'a Path>,
+    pub(crate) quantise: Option<Quantise>,
     pub(crate) fingerprint: &'a str,
     pub(crate) row: VersionRow,
     pub(crate) learnt: &'a [ManifestRow],
@@ -75,8 +80,7 @@ pub(crate) fn lineage(versions: &[VersionRow], current: u32) -> HashSet<u32> {
     chain
 }
 
-const ADAPTER: &str =
-    "SELECT name, base_name, base_folder, fingerprint, folder, current, stale, stale_tried FROM adapters";
+const ADAPTER: &str = "SELECT name, base_name, base_folder, fingerprint, folder, current, stale, stale_tried, quantise FROM adapters";
 
 fn adapter_row(row: &Row<'_>) -> rusqlite::Result<AdapterRow> {
     Ok(AdapterRow {
@@ -88,6 +92,7 @@ fn adapter_row(row: &Row<'_>) -> rusqlite::Result<AdapterRow> {
         current: row.get(5)?,
         stale: row.get(6)?,
         stale_tried: row.get(7)?,
+        quantise: quantise::stored(row.get::<_, Option<String>>(8)?.as_deref()),
     })
 }
 
@@ -150,15 +155,18 @@ impl Store {
             let NewVersion { target, row, .. } = new;
             let full = row.kind == RunKind::Full;
             transaction.execute(
-                "INSERT INTO adapters (name, base_name, base_folder, fingerprint, folder, current) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (name) DO UPDATE SET base_name = ?2, base_folder = ?3, fingerprint = ?4, folder = ?5, current = ?6",
+                "INSERT INTO adapters (name, base_name, base_folder, fingerprint, folder, current, quantise)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (name) DO UPDATE SET
+                 base_name = ?2, base_folder = ?3, fingerprint = ?4, folder = ?5, current = ?6, quantise = ?7",
                 params![
                     target.adapter,
                     new.base_name,
                     new.base_folder.map(path_text),
                     new.fingerprint,
                     path_text(&target.folder),
-                    row.version
+                    row.version,
+                    quantise::to_store(new.quantise)
                 ],
             )?;
             transaction.execute(
@@ -199,15 +207,18 @@ impl Store {
     pub(crate) fn enter_imported(&mut self, imported: &Imported) -> Result<()> {
         self.write(|transaction| {
             transaction.execute(
-                "INSERT INTO adapters (name, base_name, base_folder, fingerprint, folder, current) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (name) DO UPDATE SET base_name = ?2, base_folder = ?3, fingerprint = ?4, current = ?6",
+                "INSERT INTO adapters (name, base_name, base_folder, fingerprint, folder, current, quantise)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (name) DO UPDATE SET
+                 base_name = ?2, base_folder = ?3, fingerprint = ?4, current = ?6, quantise = ?7",
                 params![
                     imported.name,
                     imported.base_name,
                     imported.base_folder.as_deref().map(path_text),
                     imported.fingerprint,
                     path_text(&imported.from),
-                    imported.version
+                    imported.version,
+                    quantise::to_store(imported.quantise)
                 ],
             )?;
             transaction.execute(
@@ -290,6 +301,7 @@ mod tests {
                 target: &order.target,
                 base_name: "hotplate-tiny",
                 base_folder: None,
+                quantise: None,
                 fingerprint: "f",
                 row: row(version, parent, run, kind),
                 learnt: rows,
@@ -322,6 +334,7 @@ mod tests {
             target: &order.target,
             base_name: "other",
             base_folder: None,
+            quantise: None,
             fingerprint: "g",
             row: row(3, None, run, RunKind::Full),
             learnt: &[],
@@ -355,6 +368,7 @@ mod tests {
                 target: &order.target,
                 base_name: "hotplate-tiny",
                 base_folder: None,
+                quantise: None,
                 fingerprint: "f",
                 row: VersionRow { guard: Some(guard.clone()), ..row(2, Some(1), run, RunKind::Incremental) },
                 learnt: std::slice::from_ref(&new),

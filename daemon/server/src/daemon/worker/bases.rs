@@ -66,10 +66,11 @@ impl Bases {
             report(Report::Unloaded { source: source.clone() });
         }
         while self.resident.len() >= BASES && self.unload_oldest(report) {}
-        check_base_fits(&text.name, base_bytes(&text.config), memory::free())?;
+        check_base_fits(&text.name, base_bytes(&text.config, source.quantise()), memory::free())?;
         let began = Instant::now();
         let base = Arc::new(
-            Base::with_text(Arc::clone(&text), &self.device).map_err(|error| faults::of_base(&error))?,
+            Base::with_text(Arc::clone(&text), source.quantise(), &self.device)
+                .map_err(|error| faults::of_base(&error))?,
         );
         tracing::info!(
             base = text.name,

@@ -16,12 +16,14 @@ use hotplate_engine::generate::{
 use hotplate_engine::peft::Snapshot;
 use hotplate_engine::sampling::SamplingOptions;
 use hotplate_protocol::feed::Fed;
+use hotplate_protocol::knobs::Quantize;
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult, Sampling};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Report;
 use super::bases::Bases;
 use crate::daemon::faults;
+use crate::daemon::quantise::asked_or;
 use crate::daemon::sessions::{Asker, SessionId};
 use crate::daemon::texts::Texts;
 
@@ -63,6 +65,8 @@ pub(crate) enum BaseChoice {
     /// The base that the adapter's folder names, among those that are known; else the embedded one, which the adapter may fit.
     OfAdapter {
         known: Vec<(String, BaseSource)>,
+        /// How it is to be quantised; `None`: as the adapter learnt.
+        quantize: Option<Quantize>,
     },
 }
 
@@ -70,7 +74,7 @@ impl BaseChoice {
     pub(crate) fn source(self, adapter: Option<&AdapterPick>) -> BaseSource {
         match self {
             BaseChoice::Given(source) => source,
-            BaseChoice::OfAdapter { known } => base_of(adapter, &known),
+            BaseChoice::OfAdapter { known, quantize } => base_of(adapter, &known, quantize),
         }
     }
 }
@@ -291,10 +295,15 @@ impl Active {
 }
 
 /// Our own file beside an adapter tells the fingerprint of its base.
-fn base_of(pick: Option<&AdapterPick>, known: &[(String, BaseSource)]) -> BaseSource {
+fn base_of(
+    pick: Option<&AdapterPick>,
+    known: &[(String, BaseSource)],
+    quantize: Option<Quantize>,
+) -> BaseSource {
     let own = pick.and_then(|pick| Snapshot::read(&pick.folder).ok().flatten());
     let found = known.iter().find(|(known, _)| own.as_ref().is_some_and(|own| own.fingerprint == *known));
-    found.map_or(BaseSource::Embedded, |(_, source)| source.clone())
+    let base = found.map_or(BaseSource::Embedded, |(_, source)| source.clone());
+    base.quantised(asked_or(quantize, own.and_then(|own| own.quantise)))
 }
 
 /// What the request leaves open is the base's choice, then ours.
