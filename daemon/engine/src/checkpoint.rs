@@ -33,7 +33,7 @@ pub(crate) fn decoder(
     device: &Device,
     quantise: Option<Quantise>,
 ) -> Result<Decoder, BaseError> {
-    let mut reader = Reader { weights, device, quantise, used: HashSet::new() };
+    let mut reader = Reader { weights, device, quantise, used: HashSet::new(), as_stored: 0 };
     // The first layer's norm decides: a tied embedding may stand under the head's name only.
     let first =
         |(prefix, _): &&(&str, &str)| weights.contains(&format!("{prefix}layers.0.input_layernorm.weight"));
@@ -46,6 +46,12 @@ pub(crate) fn decoder(
     let (embedding, head) = reader.ends(prefix, head_prefix, &mut config)?;
     let head = FrozenLinear::new(head, None);
     reader.nothing_left()?;
+    if reader.as_stored > 0 {
+        tracing::warn!(
+            weights = reader.as_stored,
+            "not quantised: on a GPU no weight is, and none whose rows are no multiple of 32"
+        );
+    }
     Ok(Decoder::new(config, embedding, blocks, norm, head, device.clone()))
 }
 
@@ -54,6 +60,8 @@ struct Reader<'a> {
     device: &'a Device,
     quantise: Option<Quantise>,
     used: HashSet<String>,
+    /// Large weights that were to be quantised and are not.
+    as_stored: usize,
 }
 
 impl Reader<'_> {
@@ -65,7 +73,11 @@ impl Reader<'_> {
     /// For what only products and look-ups read: see [`Weights::frozen`].
     fn large(&mut self, name: &str, shape: [usize; 2], role: Role) -> Result<FrozenWeight, BaseError> {
         self.used.insert(name.to_owned());
-        self.weights.frozen(name, shape, self.device, self.quantise.map(|to| (to, role)))
+        let weight = self.weights.frozen(name, shape, self.device, self.quantise.map(|to| (to, role)))?;
+        if self.quantise.is_some() && matches!(weight, FrozenWeight::Values(_)) {
+            self.as_stored += 1;
+        }
+        Ok(weight)
     }
 
     fn norm(&mut self, name: &str, width: usize, config: &DecoderConfig) -> Result<Tensor, BaseError> {

@@ -262,17 +262,23 @@ mod tests {
             Knobs (what you leave out comes from hotplate.toml in the folder, else from the size of your data):
                   --method <WORD>
                       What is trained: an adapter, or all weights of a small base
-          
+
                       [possible values: lora, full]
+
+                  --quantize <WORD>
+                      Keep the base's weights in 8 or 4 bits, in training and for the adapter's answers: less
+                      memory, a little less exact
+
+                      [possible values: q8, q4, none]
 
                   --train-on <WORD>
                       What carries loss: the completions, the last one, all turns, or everything
-          
+
                       [possible values: completions, last, all, everything]
 
                   --style <WORD>
                       How plain texts are learnt: as they are, or also as the answer to an instruction
-          
+
                       [possible values: plain, instruct]
 
                   --max-tokens <N>
@@ -286,12 +292,12 @@ mod tests {
 
                   --learning-rate <X>
                       How far each step goes, at its highest
-          
+
                       [alias: --lr]
 
                   --schedule <WORD>
                       How the learning rate falls after the warm-up
-          
+
                       [possible values: linear, cosine, constant]
 
                   --warmup-steps <N>
@@ -314,7 +320,7 @@ mod tests {
 
                   --rslora[=<BOOL>]
                       Scale by alpha / √rank instead
-          
+
                       [possible values: true, false]
 
                   --targets <NAMES>
@@ -341,7 +347,7 @@ mod tests {
 
                   --recompute <WORD>
                       Compute activations again on the way back: less memory, more time
-          
+
                       [possible values: auto, always, never]
 
                   --patience <N>

@@ -33,7 +33,8 @@ pub fn status(status: &StatusResult) -> String {
             ),
             None => String::new(),
         };
-        lines.push(format!("In memory: {}, {}{idle}.", model.name, bytes(model.bytes)));
+        let quantised = model.quantize.map(|word| format!(" as {}", word.word())).unwrap_or_default();
+        lines.push(format!("In memory: {}, {}{quantised}{idle}.", model.name, bytes(model.bytes)));
     }
     if status.generating > 0 {
         lines.push(format!("Writing: {}.", count(status.generating, "text")));

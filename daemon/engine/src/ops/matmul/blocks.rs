@@ -263,7 +263,7 @@ impl Stored for BlockQ4K {
             let factor = L::splat_f16((*from).factor).multiply(L::splat(f32::from(scales[part])));
             let shift = L::splat_f16((*from).shift).multiply(L::splat(-f32::from(shifts[part])));
             // The product is exact, so that a fused addition rounds as a separate one does.
-            (if part % 2 == 0 { low } else { high }).multiply_add(factor, shift)
+            (if part.is_multiple_of(2) { low } else { high }).multiply_add(factor, shift)
         }
     }
 }

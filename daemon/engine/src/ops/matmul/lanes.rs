@@ -237,8 +237,8 @@ impl Lanes for Portable {
     ) {
         let rows: [Self; 8] = std::array::from_fn(|i| unsafe { E::load(from.add(i * from_stride), at) });
         for j in 0..8 {
-            for i in 0..8 {
-                unsafe { *to.add(j * to_stride + i) = rows[i].0[j] }
+            for (i, row) in rows.iter().enumerate() {
+                unsafe { *to.add(j * to_stride + i) = row.0[j] }
             }
         }
     }
