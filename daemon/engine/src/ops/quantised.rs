@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use bytemuck::Pod;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
@@ -95,44 +96,13 @@ impl QuantisedMatrix {
         columns: usize,
         values: impl Fn(Range<usize>) -> Result<Vec<f32>> + Sync,
     ) -> Result<Self> {
-        /// Values of a part.
-        const AT_ONCE: usize = 1 << 20;
-        let step = (AT_ONCE / columns.max(1)).max(1);
-        let starts: Vec<usize> = (0..rows.max(1)).step_by(step).collect();
-        let parts = starts.into_par_iter().map(|start| {
-            let range = start..rows.min(start + step);
-            Self::of_values(kind, range.len(), columns, &values(range)?)
-        });
-        Self::below_each_other(parts.collect::<Result<Vec<_>>>()?)
-    }
-
-    fn of_values(kind: BlockKind, rows: usize, columns: usize, values: &[f32]) -> Result<Self> {
+        let shape = (rows, columns);
         let blocks = match kind {
-            BlockKind::Q8_0 => Blocks::Q8_0(quantised(GgmlDType::Q8_0, kind.values(), values)?),
-            BlockKind::Q4_0 => Blocks::Q4_0(quantised(GgmlDType::Q4_0, kind.values(), values)?),
-            BlockKind::Q4K => Blocks::Q4K(quantised(GgmlDType::Q4K, kind.values(), values)?),
+            BlockKind::Q8_0 => Blocks::Q8_0(quantised(GgmlDType::Q8_0, shape, values)?),
+            BlockKind::Q4_0 => Blocks::Q4_0(quantised(GgmlDType::Q4_0, shape, values)?),
+            BlockKind::Q4K => Blocks::Q4K(quantised(GgmlDType::Q4K, shape, values)?),
         };
         Self::new(rows, columns, blocks)
-    }
-
-    fn below_each_other(parts: Vec<Self>) -> Result<Self> {
-        let mut parts = parts.into_iter();
-        let Some(mut all) = parts.next() else { candle_core::bail!("a matrix of no parts") };
-        for part in parts {
-            if part.columns != all.columns {
-                candle_core::bail!("rows of {} and of {} columns", all.columns, part.columns);
-            }
-            all.rows += part.rows;
-            match (&mut all.blocks, part.blocks) {
-                (Blocks::Q8_0(all), Blocks::Q8_0(part)) => all.extend(part),
-                (Blocks::Q4_0(all), Blocks::Q4_0(part)) => all.extend(part),
-                (Blocks::Q4K(all), Blocks::Q4K(part)) => all.extend(part),
-                (Blocks::Q6K(all), Blocks::Q6K(part)) => all.extend(part),
-                (Blocks::Wide(all), Blocks::Wide(part)) => all.extend(part),
-                _ => candle_core::bail!("blocks of two kinds in one matrix"),
-            }
-        }
-        Ok(all)
     }
 
     pub fn rows(&self) -> usize {
@@ -192,13 +162,32 @@ impl QuantisedMatrix {
     }
 }
 
-/// candle's quantisation, which is llama.cpp's reference one.
-fn quantised<E: bytemuck::Pod>(dtype: GgmlDType, in_block: usize, values: &[f32]) -> Result<Vec<E>> {
-    if !values.len().is_multiple_of(in_block) {
-        candle_core::bail!("{} values are not whole blocks of {in_block}", values.len());
+/// By candle's quantisation, which is llama.cpp's reference one.
+fn quantised<E: Stored + Pod>(
+    dtype: GgmlDType,
+    (rows, columns): (usize, usize),
+    values: impl Fn(Range<usize>) -> Result<Vec<f32>> + Sync,
+) -> Result<Vec<E>> {
+    /// Values that one task quantises.
+    const AT_ONCE: usize = 1 << 18;
+    if !columns.is_multiple_of(E::VALUES) {
+        candle_core::bail!("rows of {columns} values are not whole blocks of {}", E::VALUES);
     }
-    let tensor = QTensor::quantize(&Tensor::new(values, &Device::Cpu)?, dtype)?;
-    Ok(bytemuck::pod_collect_to_vec::<u8, E>(&tensor.data()?))
+    let step = (AT_ONCE / columns.max(1)).max(1);
+    let mut blocks = vec![E::zeroed(); rows * (columns / E::VALUES)];
+    let parts = blocks.par_chunks_mut((step * (columns / E::VALUES)).max(1)).enumerate();
+    parts.try_for_each(|(part, blocks)| {
+        let values = values(part * step..rows.min((part + 1) * step))?;
+        let tensor = QTensor::quantize(&Tensor::new(values, &Device::Cpu)?, dtype)?;
+        let bytes = tensor.data()?;
+        let to = bytemuck::cast_slice_mut::<E, u8>(blocks);
+        if bytes.len() != to.len() {
+            candle_core::bail!("{} bytes are not {} blocks", bytes.len(), blocks.len());
+        }
+        to.copy_from_slice(&bytes);
+        Ok(())
+    })?;
+    Ok(blocks)
 }
 
 #[cfg(test)]
@@ -226,7 +215,7 @@ mod tests {
         (bytes, values)
     }
 
-    fn check<E: bytemuck::Pod>(dtype: GgmlDType, factors: &[usize], wrap: fn(Vec<E>) -> Blocks) {
+    fn check<E: Pod>(dtype: GgmlDType, factors: &[usize], wrap: fn(Vec<E>) -> Blocks) {
         let (bytes, wanted) = blocks(dtype, 12, factors);
         let columns = 2 * dtype.block_size();
         let matrix = QuantisedMatrix::new(6, columns, wrap(bytemuck::pod_collect_to_vec(&bytes))).unwrap();
@@ -250,11 +239,14 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let values: Vec<f32> = (0..3 * 256 * 200).map(|_| rng.random_range(-1.0..1.0)).collect();
         for (kind, furthest) in [(BlockKind::Q8_0, 0.005), (BlockKind::Q4_0, 0.13), (BlockKind::Q4K, 0.1)] {
-            let matrix = QuantisedMatrix::of_values(kind, 600, 256, &values).unwrap();
+            let of = |rows: Range<usize>| Ok(values[rows.start * 256..rows.end * 256].to_vec());
+            let matrix = QuantisedMatrix::of_rows(kind, 600, 256, of).unwrap();
             let off =
                 matrix.widened(0..600).iter().zip(&values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off < furthest && off > 0.0, "{kind:?}: {off}");
         }
-        assert!(QuantisedMatrix::of_values(BlockKind::Q8_0, 2, 40, &values[..80]).is_err());
+        assert!(QuantisedMatrix::of_rows(BlockKind::Q8_0, 2, 40, |_| Ok(vec![0.0; 80])).is_err());
+        let short = QuantisedMatrix::of_rows(BlockKind::Q8_0, 2, 64, |_| Ok(vec![0.0; 64]));
+        assert!(short.is_err(), "values that are missing are an error");
     }
 }

@@ -263,15 +263,19 @@ fn run_on<E: Stored>(
         return;
     }
     let problem = Problem { target, target_stride, rows, inner, columns, left, right, extra, start };
-    match extra {
+    let beside = extra.map(|Extra { inner, left, right }| {
+        let start = Start::Target;
+        Problem { target, target_stride, rows, inner, columns, left, right, extra: None, start }
+    });
+    match beside {
+        // The same tasks dot both: the result is near by, and the factor is read on all threads.
+        Some(beside) if problem.few() && beside.few() => {
+            problem.run_few(machine, |columns| beside.dots(machine, columns));
+        }
         // A pass of its own: few rows are not laid out, and a long stretch would not fit beside another.
-        Some(Extra { inner, left, right })
-            if problem.few() || problem.weighted() || inner > block::EXTRA_DEPTH =>
-        {
+        Some(beside) if problem.few() || problem.weighted() || beside.inner > block::EXTRA_DEPTH => {
             Problem { extra: None, ..problem }.run(machine);
-            let start = Start::Target;
-            Problem { target, target_stride, rows, inner, columns, left, right, extra: None, start }
-                .run(machine);
+            beside.run(machine);
         }
         _ => problem.run(machine),
     }
@@ -288,16 +292,15 @@ impl<E: Stored> Problem<'_, E> {
         self.rows <= FEW_ROWS && self.left.order == Order::Rows && self.right.order == Order::Columns
     }
 
+    /// Multiplications.
+    fn work(&self) -> usize {
+        self.rows * self.columns * self.inner.max(1)
+    }
+
     fn run(&self, machine: Machine) {
-        let work = self.rows * self.columns * self.inner.max(1);
+        let work = self.work();
         if self.few() {
-            let line = (self.inner * size_of::<E>() / E::VALUES).max(1);
-            // A multiple of the lines that a kernel takes at once.
-            let step = (TASK_BYTES / line).max(1).next_multiple_of(dots::LINES);
-            let tasks = if work < ALONE { 1 } else { self.columns.div_ceil(step) };
-            let step = if tasks == 1 { self.columns } else { step };
-            each(tasks, |task| self.dots(machine, task * step..self.columns.min((task + 1) * step)));
-            return;
+            return self.run_few(machine, |_| ());
         }
         if self.weighted() {
             let step = TASK_COLUMNS.start;
@@ -322,6 +325,21 @@ impl<E: Stored> Problem<'_, E> {
         };
         let tasks = row_blocks * column_blocks;
         if work < ALONE { (0..tasks).for_each(run) } else { each(tasks, run) }
+    }
+
+    /// Dots rows; `then` is called for the columns of each task, on its thread.
+    fn run_few(&self, machine: Machine, then: impl Fn(Range<usize>) + Sync + Send) {
+        let work = self.work();
+        let line = (self.inner * size_of::<E>() / E::VALUES).max(1);
+        // A multiple of the lines that a kernel takes at once.
+        let step = (TASK_BYTES / line).max(1).next_multiple_of(dots::LINES);
+        let tasks = if work < ALONE { 1 } else { self.columns.div_ceil(step) };
+        let step = if tasks == 1 { self.columns } else { step };
+        each(tasks, |task| {
+            let columns = task * step..self.columns.min((task + 1) * step);
+            self.dots(machine, columns.clone());
+            then(columns);
+        });
     }
 
     #[expect(unsafe_code, reason = "kernels work on pointers")]
