@@ -93,6 +93,7 @@ def test_an_adapter_answers_as_it_learnt(hotplate, tmp_path):
     assert settings["quantize"]["value"] == "none" and settings["quantize"]["line"] == 1
     scored = hotplate.json("score", folder / "records.jsonl", "-a", "notes", "--quantize", "q8")
     assert scored["loss"] > 0
+    hotplate.fails("train", folder, "--method", "full", "--quantize", "q8", naming=["method full", "quantize", "method lora"])
     hotplate.fails("generate", "x", "--quantize", "q5", naming=["q5", "q8", "q4", "none"])
     listed = hotplate.run("models").out
     assert "q4" in listed and "q8" in listed

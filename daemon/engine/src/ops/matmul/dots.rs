@@ -33,7 +33,7 @@ impl Ahead {
     /// Short lines pass in less time than the memory needs: at least so many bytes ahead.
     const LEAST: usize = 4 << 10;
 
-    /// `fetches`: whether this group is the first to read its lines.
+    /// What lies behind `lines` lines from `column` on.
     #[inline(always)]
     fn new<E: Stored>(problem: &Problem<'_, E>, column: usize, lines: usize) -> Self {
         let bytes = (problem.right.stride * size_of::<E>()).max(1);

@@ -12,7 +12,6 @@ use hotplate_protocol::run::{Cause, RunKind};
 use super::AtDesk;
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
-use crate::daemon::quantise::asked_or;
 use crate::daemon::runs::order::{Named, Order, Target, source};
 use crate::daemon::runs::place::{adapter_of, base_folder, real_folder, recipe_adapter, recipe_base};
 use crate::daemon::runs::prepare::{choose_full, options};
@@ -59,7 +58,8 @@ impl AtDesk for Check {
         let order = Order {
             target: Target { folder: folder.clone(), adapter },
             base,
-            quantise: asked_or(wish.knobs.quantize, own),
+            // Two keys that do not go together are said when a run is planned.
+            quantise: wish.quantise(own).unwrap_or_default(),
             knobs: Knobs::default(),
             kind: RunKind::Full,
             cause: Cause::Asked,

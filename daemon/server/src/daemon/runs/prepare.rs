@@ -23,7 +23,6 @@ use super::settings::{NICE, REPLAY, effective, holding, settings, spec_of};
 use super::wish::Wish;
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
-use crate::daemon::quantise::asked_or;
 use crate::daemon::store::{AdapterRow, Manifest, ManifestRow, Store, lineage};
 
 /// Everything about a run but its tokens: saved with it, so that it can go on after a kill.
@@ -253,7 +252,7 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
     }
     let wish = Wish::in_folder(&order.knobs, &order.target.folder)?;
     let own = adapter.as_ref().and_then(|row| row.quantise);
-    let order = &Order { quantise: asked_or(wish.knobs.quantize, own), ..order.clone() };
+    let order = &Order { quantise: wish.quantise(own)?, ..order.clone() };
     let longest = max_tokens(&text, &wish.knobs);
     let dataset = read(&order.target.folder, &text, &options(&wish.knobs, longest))?;
     let manifest = store.manifest(&order.target)?;

@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use hotplate_dataset::recipe::{self, Recipe, Setting};
-use hotplate_protocol::knobs::{Effective, Knobs, Source};
+use hotplate_engine::quantise::Quantise;
+use hotplate_protocol::knobs::{Effective, Knobs, Method, Source};
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde_json::{Map, Value};
+
+use crate::daemon::quantise::asked_or;
 
 /// The knobs that hold, as far as anybody has set them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,6 +41,24 @@ impl Wish {
 
     pub(crate) fn in_folder(given: &Knobs, folder: &Path) -> Result<Wish, RpcError> {
         Wish::new(given, recipe_of(folder)?)
+    }
+
+    /// How the base is to be quantised; `own`: as the adapter has learnt with it.
+    ///
+    /// # Errors
+    /// All weights are to be moved, and quantised ones cannot be.
+    pub(crate) fn quantise(&self, own: Option<Quantise>) -> Result<Option<Quantise>, RpcError> {
+        let full = self.knobs.method == Some(Method::Full);
+        match asked_or(self.knobs.quantize, own) {
+            Some(_) if full && self.knobs.quantize.is_some() => Err(RpcError::new(
+                ErrorCode::InvalidParams,
+                "a run of method full moves all weights, and quantised ones cannot be moved; leave quantize out, or train an adapter \
+                 (method lora)"
+                    .to_owned(),
+            )),
+            Some(_) if full => Ok(None),
+            other => Ok(other),
+        }
     }
 
     /// Where the recipe says something about a key.
@@ -96,7 +117,7 @@ pub(crate) fn at_setting(setting: &Setting, error: &RpcError) -> RpcError {
 
 #[cfg(test)]
 mod tests {
-    use hotplate_protocol::knobs::{Method, Quantize, Recompute, Schedule, Style, TrainOn};
+    use hotplate_protocol::knobs::{Quantize, Recompute, Schedule, Style, TrainOn};
 
     use super::*;
 
@@ -125,6 +146,21 @@ mod tests {
         assert_eq!(words("train_on"), TrainOn::WORDS);
         assert_eq!(words("style"), Style::WORDS);
         assert_eq!(words("quantize"), Quantize::WORDS);
+    }
+
+    #[test]
+    fn all_weights_are_moved_as_they_are_stored() {
+        let quantise = |method, quantize, own| {
+            let knobs = Knobs { method, quantize, ..Knobs::default() };
+            Wish::new(&knobs, Recipe::default()).unwrap().quantise(own)
+        };
+        let (full, q4) = (Some(Method::Full), Some(Quantise::Q4));
+        assert_eq!(quantise(None, None, q4), Ok(q4));
+        assert_eq!(quantise(None, Some(Quantize::None), q4), Ok(None));
+        assert_eq!(quantise(Some(Method::Lora), Some(Quantize::Q4), None), Ok(q4));
+        assert_eq!(quantise(full, None, q4), Ok(None));
+        assert_eq!(quantise(full, Some(Quantize::None), q4), Ok(None));
+        assert!(quantise(full, Some(Quantize::Q8), None).unwrap_err().message.contains("method lora"));
     }
 
     #[test]
