@@ -219,10 +219,12 @@ def test_a_store_of_the_first_release_opens_and_loses_nothing(hotplate, folder):
     hotplate.run("stop")
     path = hotplate.home / "store.sqlite"
     with sqlite3.connect(path) as store:
-        if store.execute("PRAGMA user_version").fetchone()[0] < 2:
+        if store.execute("PRAGMA user_version").fetchone()[0] < 3:
             pytest.fail("the schema has not moved")
-        for table, column in [("versions", "guard"), ("versions", "method"), ("manifest", "loss"), ("manifest", "sketch"), ("manifest", "replaced")]:
-            store.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        added = {"versions": ["guard", "method"], "manifest": ["loss", "sketch", "replaced"], "adapters": ["quantise"]}
+        for table, columns in added.items():
+            for column in columns:
+                store.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         store.execute("DROP TABLE neutral_samples")
         store.execute("PRAGMA user_version = 1")
     adapter = hotplate.json("adapters")["adapters"][0]

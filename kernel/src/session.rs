@@ -127,6 +127,8 @@ impl Session {
         if self.aborted_until.is_some_and(|until| request.arrived <= until) {
             return self.reply(ReplyStatus::Aborted, execute, Vec::new(), None);
         }
+        // Before anybody hears that the cell runs: an interrupt that comes right behind that is for this cell.
+        let turn = self.running.begin();
         let parent = request.parent.clone();
         if execute.store_history && !execute.silent {
             self.count += 1;
@@ -138,7 +140,7 @@ impl Session {
         }
         let screen = Screen::new(self.outbox.clone(), parent.clone(), self.here.clone());
         let outcome = {
-            let turn = self.running.begin();
+            let turn = turn;
             // A panic is a fault of ours, and still ends the cell as an error does.
             catch_unwind(AssertUnwindSafe(|| {
                 let stdin = execute.allow_stdin.then_some(Stdin {
