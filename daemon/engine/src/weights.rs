@@ -83,7 +83,10 @@ impl Weights {
             }
             (Files::Gguf(file), kind) => {
                 let weight = file.frozen(name, &shape, device)?;
-                Ok(kind.map_or(Ok(weight.clone()), |kind| weight.quantised(kind))?)
+                match kind {
+                    Some(kind) => Ok(weight.quantised(kind)?),
+                    None => Ok(weight),
+                }
             }
         }
     }

@@ -79,6 +79,16 @@ impl GgufTensors {
     /// All values as f32.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
         let (place, blocks) = self.part(name, shape)?;
+        self.in_f32(place, &blocks, shape, device)
+    }
+
+    fn in_f32(
+        &self,
+        place: &Place,
+        blocks: &GgmlBlocks<'_>,
+        shape: &[usize],
+        device: &Device,
+    ) -> Result<Tensor, BaseError> {
         let tensor = Tensor::from_vec(blocks.values()?, shape, device)?;
         self.file.copied(self.file.tensor_bytes(&place.entry));
         Ok(if place.undo == Undo::One { (tensor - 1.0)? } else { tensor })
@@ -93,7 +103,7 @@ impl GgufTensors {
     ) -> Result<FrozenWeight, BaseError> {
         let (place, blocks) = self.part(name, shape)?;
         if !device.is_cpu() || place.undo == Undo::One {
-            return Ok(self.tensor(name, shape, device)?.into());
+            return Ok(self.in_f32(place, &blocks, shape, device)?.into());
         }
         if let Some(matrix) = blocks.quantised()? {
             self.file.copied(self.file.tensor_bytes(&place.entry));
@@ -108,7 +118,7 @@ impl GgufTensors {
                 let values = convert(&blocks.bytes, half::bf16::ZERO, half::bf16::from_le_bytes);
                 Tensor::from_vec(values, shape, device)?
             }
-            _ => return Ok(self.tensor(name, shape, device)?.into()),
+            _ => return Ok(self.in_f32(place, &blocks, shape, device)?.into()),
         };
         self.file.copied(self.file.tensor_bytes(&place.entry));
         Ok(values.into())

@@ -6,7 +6,7 @@ use half::f16;
 use rayon::prelude::*;
 
 use super::tensor_kind::TensorKind;
-use crate::ops::matmul::BlockWide;
+use crate::ops::matmul::{BlockWide, k_scales};
 
 /// The blocks of Q4_1, Q5_0, Q5_1 and Q5_K; nothing of other types.
 pub(super) fn blocks(kind: TensorKind, bytes: &[u8], block_bytes: usize) -> Option<Vec<BlockWide>> {
@@ -42,21 +42,17 @@ fn fives(bytes: &[u8], top: Option<&[u8]>) -> [u8; 32] {
     })
 }
 
-/// Eight blocks of 32 of one of Q5_K: the scales lie as those of Q4_K, bit `i` of 32 bytes is the fifth bit in block `i`.
+/// Eight blocks of 32 of one of Q5_K: bit `i` of 32 bytes is the fifth bit in block `i`.
 fn five_k(block: &[u8]) -> Vec<BlockWide> {
     let (factor, shift) = (f16_at(block, 0), f16_at(block, 2));
-    let (scales, top, low) = (&block[4..16], &block[16..48], &block[48..]);
+    let (scales, minima) = k_scales(&std::array::from_fn(|at| block[4 + at]));
+    let (top, low) = (&block[16..48], &block[48..]);
     let part = |part: usize| {
-        let (scale, minimum) = if part < 4 {
-            (scales[part] & 63, scales[part + 4] & 63)
-        } else {
-            let both = scales[part + 4];
-            (both & 15 | scales[part - 4] >> 6 << 4, both >> 4 | scales[part] >> 6 << 4)
-        };
         let numbers = std::array::from_fn(|at| {
             low[part / 2 * 32 + at] >> (part % 2 * 4) & 15 | (top[at] >> part & 1) << 4
         });
-        BlockWide { factor: factor * f32::from(scale), shift: -shift * f32::from(minimum), numbers }
+        let (factor, shift) = (factor * f32::from(scales[part]), -shift * f32::from(minima[part]));
+        BlockWide { factor, shift, numbers }
     };
     (0..8).map(part).collect()
 }

@@ -14,14 +14,15 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use hotplate_client::command::QuantizeArg;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::device::{self, Device, DeviceChoice};
-use hotplate_engine::quantise::Quantise;
 use serde::Serialize;
 
 use crate::cli::Ending;
 use crate::cli::columns::ledger;
+use crate::daemon::quantise::asked_or;
 
 /// Measure training, answering and switching adapters on this machine
 ///
@@ -50,9 +51,8 @@ struct Common {
     /// Folder with the base model; the one inside this program without it
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Keep its weights in 8 or 4 bits
-    #[arg(long, value_name = "WORD", value_parser = ["q8", "q4", "none"])]
-    quantize: Option<String>,
+    #[command(flatten)]
+    quantize: QuantizeArg,
     /// Threads at most; all cores without it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -68,11 +68,7 @@ impl Common {
             Some(folder) => BaseSource::at(folder),
             None => BaseSource::Embedded,
         };
-        let quantise = match self.quantize.as_deref() {
-            Some("q8") => Some(Quantise::Q8),
-            Some("q4") => Some(Quantise::Q4),
-            _ => None,
-        };
+        let quantise = asked_or(self.quantize.quantize, None);
         Ok(Base::open(&source.quantised(quantise), &device)?)
     }
 

@@ -17,7 +17,7 @@ mod methods;
 mod names;
 mod pick;
 mod process;
-mod quantise;
+pub(crate) mod quantise;
 mod runs;
 mod sessions;
 mod settings;

@@ -28,11 +28,7 @@ pub(crate) fn stored(text: Option<&str>) -> Option<Quantise> {
 
 /// What [`stored`] reads.
 pub(crate) fn to_store(quantise: Option<Quantise>) -> Option<&'static str> {
-    match quantise {
-        Some(Quantise::Q8) => Some("q8"),
-        Some(Quantise::Q4) => Some("q4"),
-        None => None,
-    }
+    quantise.map(|quantise| word(Some(quantise)).word())
 }
 
 #[cfg(test)]

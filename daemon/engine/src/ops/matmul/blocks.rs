@@ -183,7 +183,7 @@ impl Block for BlockQ4_0 {
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let factor = L::splat_f16((*from).factor);
-            let weights = nibbles::<L, 16>(numbers);
+            let weights = nibbles::<L>(numbers);
             for row in 0..ROWS {
                 let product = products(&weights, values[row], Some(L::load(row_sums[row])));
                 sums[row] = product.multiply_add(factor, sums[row]);
@@ -193,12 +193,12 @@ impl Block for BlockQ4_0 {
     }
 }
 
-/// The lower halves of `BYTES` bytes, then the upper ones.
+/// The lower halves of 16 bytes, then the upper ones.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
-unsafe fn nibbles<L: Lanes, const BYTES: usize>(from: *const u8) -> [L; 4] {
+unsafe fn nibbles<L: Lanes>(from: *const u8) -> [L; 4] {
     let mut weights = [unsafe { L::splat(0.0) }; 4];
-    let half = BYTES / L::COUNT;
+    let half = 16 / L::COUNT;
     for index in 0..half {
         let (low, high) = unsafe { L::load_nibbles(from.wrapping_add(index * L::COUNT)) };
         weights[index] = low;
@@ -218,24 +218,15 @@ pub(crate) struct BlockQ4K {
     numbers: [u8; LARGE / 2],
 }
 
-impl BlockQ4K {
-    /// `s` of each 32 values, and `m`.
-    #[inline(always)]
-    fn scales(&self) -> ([u8; 8], [u8; 8]) {
-        let [a, b, c] = [0, 4, 8].map(|at| {
-            u32::from_le_bytes([
-                self.scales[at],
-                self.scales[at + 1],
-                self.scales[at + 2],
-                self.scales[at + 3],
-            ])
-        });
-        let (low, high) = (0x0f0f_0f0f, 0x3030_3030);
-        let pair = |first: u32, second: u32| {
-            (u64::from(first & 0x3f3f_3f3f) | u64::from(second) << 32).to_le_bytes()
-        };
-        (pair(a, c & low | a >> 2 & high), pair(b, c >> 4 & low | b >> 2 & high))
-    }
+/// `s` of each 32 values of a block of Q4_K or Q5_K, and `m`: six bits each.
+#[inline(always)]
+pub(crate) fn k_scales(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+    let [a, b, c] =
+        [0, 4, 8].map(|at| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+    let (low, high) = (0x0f0f_0f0f, 0x3030_3030);
+    let pair =
+        |first: u32, second: u32| (u64::from(first & 0x3f3f_3f3f) | u64::from(second) << 32).to_le_bytes();
+    (pair(a, c & low | a >> 2 & high), pair(b, c >> 4 & low | b >> 2 & high))
 }
 
 #[expect(unsafe_code, reason = "as above")]
@@ -248,7 +239,7 @@ impl Stored for BlockQ4K {
     fn widen(&self, at: usize) -> f32 {
         let (part, byte) = (at / SUMMED, at / 64 * 32 + at % 32);
         let number = self.numbers[byte] >> (part % 2 * 4) & 15;
-        let (scales, shifts) = self.scales();
+        let (scales, shifts) = k_scales(&self.scales);
         let factor = f16::from_le_bytes(self.factor).to_f32() * f32::from(scales[part]);
         factor * f32::from(number) - f16::from_le_bytes(self.shift).to_f32() * f32::from(shifts[part])
     }
@@ -259,7 +250,7 @@ impl Stored for BlockQ4K {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let part = at / SUMMED;
             let (low, high) = L::load_nibbles(numbers.add(at / 64 * 32 + at % 32));
-            let (scales, shifts) = (*from).scales();
+            let (scales, shifts) = k_scales(&(*from).scales);
             let factor = L::splat_f16((*from).factor).multiply(L::splat(f32::from(scales[part])));
             let shift = L::splat_f16((*from).shift).multiply(L::splat(-f32::from(shifts[part])));
             // The product is exact, so that a fused addition rounds as a separate one does.
@@ -289,7 +280,7 @@ impl Block for BlockQ4K {
     ) -> [L; ROWS] {
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
-            let (scales, shifts) = (*from).scales();
+            let (scales, shifts) = k_scales(&(*from).scales);
             let factors = times(scales, L::splat_f16((*from).factor));
             let shifts = times(shifts, L::splat_f16((*from).shift));
             for pair in 0..4 {

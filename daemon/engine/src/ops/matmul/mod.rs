@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-pub(crate) use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide};
+pub(crate) use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, k_scales};
 pub(crate) use lanes::Stored;
 
 /// Products of fewer multiplications than this run on the calling thread: waking another costs more.
