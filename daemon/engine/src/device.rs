@@ -2,6 +2,9 @@
 
 pub use candle_core::Device;
 
+pub use crate::ops::matmul::Arithmetic;
+use crate::ops::matmul::{self, Machine, Registers, Values};
+
 /// What a person asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
@@ -27,6 +30,30 @@ pub enum DeviceError {
 /// The threads are already at work.
 pub fn use_threads(threads: usize) -> Result<(), rayon::ThreadPoolBuildError> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()
+}
+
+/// Chooses how this process multiplies in CPU memory. To be called before the first tensor is touched: whether it was.
+pub fn use_arithmetic(arithmetic: Arithmetic) -> bool {
+    matmul::use_arithmetic(arithmetic)
+}
+
+/// What the processor is used for: threads, registers, and how products of many rows are multiplied.
+pub fn processor() -> String {
+    let Machine { registers, values } = Machine::here();
+    let registers = match registers {
+        #[cfg(target_arch = "x86_64")]
+        Registers::Avx512 => ", AVX-512",
+        #[cfg(target_arch = "x86_64")]
+        Registers::Avx2 => ", AVX2",
+        Registers::Portable if cfg!(target_arch = "x86_64") => ", without AVX2 and so slower",
+        Registers::Portable => "",
+    };
+    let values = match values {
+        Values::F32 => "",
+        Values::Bf16 => ", bf16 products",
+    };
+    let threads = rayon::current_num_threads();
+    format!("{threads} thread{}{registers}{values}", if threads == 1 { "" } else { "s" })
 }
 
 /// Runs a piece of work on a thread of the pool: the present one's, or else the common one.

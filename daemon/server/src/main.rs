@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod allocator;
+mod arithmetic;
 mod bench;
 mod cli;
 mod daemon;

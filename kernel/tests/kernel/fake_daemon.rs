@@ -302,6 +302,7 @@ impl Session {
                 home: "/home".into(),
                 uptime_seconds: 1.0,
                 device: "cpu".into(),
+                processor: "2 threads, AVX2".to_owned(),
                 rss_bytes: 1,
                 peak_rss_bytes: 1,
                 sessions: 1,

@@ -10,9 +10,13 @@ use super::table::table;
 
 /// The daemon, then what is in memory, what runs, what is watched.
 pub fn status(status: &StatusResult) -> String {
+    let processor = match status.processor.as_str() {
+        "" => String::new(),
+        processor => format!(" ({processor})"),
+    };
     let mut lines = vec![
         format!(
-            "Hotplate {} has been up for {} (process {}), working on {}.",
+            "Hotplate {} has been up for {} (process {}), working on {}{processor}.",
             status.version,
             duration(status.uptime_seconds),
             status.pid,
@@ -235,6 +239,7 @@ mod tests {
             home: "/home/me/.local/share/hotplate".into(),
             uptime_seconds: 125.0,
             device: "CPU".into(),
+            processor: "2 threads, AVX2".to_owned(),
             rss_bytes: 120_000_000,
             peak_rss_bytes: 300_000_000,
             sessions: 1,

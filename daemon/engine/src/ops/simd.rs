@@ -3,7 +3,7 @@
 //! The compiler must take for granted only what every processor of its target has, on x86 those of 2003. A function inside [`wide`] is
 //! compiled several times, and the processor that is there decides. No version contracts or reorders a sum: the bits are the same on all.
 
-/// Defines a function whose loops are compiled for each of [`Machine`](super::matmul::Machine)'s kinds. What it calls must be inlined into it, or
+/// Defines a function whose loops are compiled for each kind of [`Registers`](super::matmul::Registers). What it calls must be inlined into it, or
 /// it stays narrow.
 macro_rules! wide {
     ($(#[$doc:meta])* $visible:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
@@ -24,17 +24,17 @@ macro_rules! wide {
                 plain($($argument),*)
             }
 
-            use $crate::ops::matmul::Machine;
-            match Machine::here() {
+            use $crate::ops::matmul::{Machine, Registers};
+            match Machine::here().registers {
                 #[cfg(target_arch = "x86_64")]
                 #[expect(unsafe_code, reason = "an instruction that the processor may lack is unsafe to call")]
                 // SAFETY: `Machine` has asked the processor.
-                Machine::Avx512 => unsafe { avx512($($argument),*) },
+                Registers::Avx512 => unsafe { avx512($($argument),*) },
                 #[cfg(target_arch = "x86_64")]
                 #[expect(unsafe_code, reason = "as above")]
                 // SAFETY: as above.
-                Machine::Avx2 => unsafe { avx2($($argument),*) },
-                Machine::Portable => plain($($argument),*),
+                Registers::Avx2 => unsafe { avx2($($argument),*) },
+                Registers::Portable => plain($($argument),*),
             }
         }
     };

@@ -20,6 +20,9 @@ pub struct StatusResult {
     pub home: PathBuf,
     pub uptime_seconds: f64,
     pub device: String,
+    /// What the processor is used for, such as `2 threads, AVX2`; empty from a daemon that does not say.
+    #[serde(default)]
+    pub processor: String,
     pub rss_bytes: u64,
     pub peak_rss_bytes: u64,
     pub sessions: usize,

@@ -20,6 +20,7 @@ use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::device::{self, Device, DeviceChoice};
 use serde::Serialize;
 
+use crate::arithmetic;
 use crate::cli::Ending;
 use crate::cli::columns::ledger;
 use crate::daemon::quantise::asked_or;
@@ -73,6 +74,7 @@ impl Common {
     }
 
     fn device(&self) -> anyhow::Result<Device> {
+        arithmetic::choose();
         if let Some(threads) = self.threads {
             anyhow::ensure!(threads > 0, "--threads must be 1 or more");
             device::use_threads(threads).context("the number of threads cannot be set")?;

@@ -51,6 +51,8 @@ use tracing_subscriber::EnvFilter;
 use watch::Watcher;
 use worker::Worker;
 
+use crate::arithmetic;
+
 /// Events that may wait; beyond it, whoever sends waits: a client that floods the daemon, not the daemon.
 const EVENTS: usize = 1024;
 
@@ -83,7 +85,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     tracing::info!(pid = std::process::id(), home = %home.root().display(), ready = ?started.elapsed(), "listening");
 
     // From here on clients can connect; their requests wait in the channel.
+    arithmetic::choose();
     let device = device::open(DeviceChoice::Auto)?;
+    tracing::info!(processor = device::processor(), "computing");
     let desk =
         Arc::new(Desk { device: device::describe(&device), texts: Texts::default(), home: home.clone() });
     let watcher = {

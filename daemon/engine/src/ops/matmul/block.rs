@@ -17,7 +17,8 @@ use std::ops::Range;
 
 use super::lanes::{LINE, Lanes, Portable, Stored};
 use super::layout::{Ahead, COLUMN_TILES, Layout, fill_right, pack_left};
-use super::{Machine, Order, Problem, Start};
+use super::places::{InPairs, Places, Single};
+use super::{Order, Problem, Registers, Start};
 
 /// The sizes of one machine's kernel.
 pub(super) struct Sizes {
@@ -25,7 +26,7 @@ pub(super) struct Sizes {
     pub(super) rows: usize,
     /// Values in two registers.
     columns: usize,
-    /// Inner length of a stretch: a panel of the right side fills half of the first cache.
+    /// Units of the inner length in a stretch: a panel of the right side fills half of the first cache.
     pub(super) depth: usize,
     /// Rows of a task, a multiple of a tile's: they fill half of the second cache.
     block: usize,
@@ -45,19 +46,15 @@ pub(super) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 192, bloc
 const PORTABLE: Sizes =
     Sizes { rows: if cfg!(target_arch = "aarch64") { 6 } else { 2 }, columns: 16, depth: 256, block: 240 };
 
-const fn sizes(machine: Machine) -> Sizes {
-    match machine {
-        #[cfg(target_arch = "x86_64")]
-        Machine::Avx512 => AVX512,
-        #[cfg(target_arch = "x86_64")]
-        Machine::Avx2 => AVX2,
-        Machine::Portable => PORTABLE,
-    }
-}
-
 /// The most rows of a task, and rows and columns of a tile.
-pub(super) const fn shape(machine: Machine) -> (usize, (usize, usize)) {
-    let sizes = sizes(machine);
+pub(super) const fn shape(registers: Registers) -> (usize, (usize, usize)) {
+    let sizes = match registers {
+        #[cfg(target_arch = "x86_64")]
+        Registers::Avx512 => AVX512,
+        #[cfg(target_arch = "x86_64")]
+        Registers::Avx2 => AVX2,
+        Registers::Portable => PORTABLE,
+    };
     (sizes.block, (sizes.rows, sizes.columns))
 }
 
@@ -96,7 +93,21 @@ pub(super) unsafe fn portable<E: Stored>(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
-    unsafe { block::<Portable, E, { PORTABLE.rows }, { PORTABLE.depth }>(problem, rows, columns, scratch) }
+    unsafe {
+        block::<Portable, Single, E, { PORTABLE.rows }, { PORTABLE.depth }>(problem, rows, columns, scratch);
+    }
+}
+
+#[expect(unsafe_code, reason = "as `block`")]
+pub(super) unsafe fn portable_in_pairs<E: Stored>(
+    problem: &Problem<'_, E>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+) {
+    unsafe {
+        block::<Portable, InPairs, E, { PORTABLE.rows }, { PORTABLE.depth }>(problem, rows, columns, scratch);
+    }
 }
 
 /// One task.
@@ -105,7 +116,7 @@ pub(super) unsafe fn portable<E: Stored>(
 /// The problem is checked, `rows` and `columns` lie inside it and belong to this task alone, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: usize>(
+pub(super) unsafe fn block<L: Lanes, P: Places<L>, E: Stored, const ROWS: usize, const DEPTH: usize>(
     problem: &Problem<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
@@ -114,7 +125,8 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: 
     let width = 2 * L::COUNT;
     let tiles = rows.len().div_ceil(ROWS);
     let conflict = (problem.left.stride * size_of::<f32>()).is_multiple_of(CONFLICT);
-    let packs = columns.len() >= PACKED_FROM
+    let packs = P::COUNT > 1
+        || columns.len() >= PACKED_FROM
         || problem.extra.is_some()
         || match problem.left.order {
             Order::Rows => rows.len() > ROWS && conflict,
@@ -133,22 +145,23 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: 
     assert!(left.len() >= copied && right.len() >= (DEPTH + EXTRA_DEPTH) * width);
     let (left, right) = (left.as_mut_ptr(), right.as_mut_ptr());
     let values = problem.left.values.as_ptr();
-    let stretches = problem.inner.div_ceil(DEPTH).max(1);
-    let step = problem.inner.div_ceil(stretches).next_multiple_of(8).min(DEPTH);
+    let most = DEPTH * P::COUNT;
+    let stretches = problem.inner.div_ceil(most).max(1);
+    let step = problem.inner.div_ceil(stretches).next_multiple_of(8 * P::COUNT).min(most);
     let mut from = 0;
     loop {
         let to = problem.inner.min(from + step);
-        let inner = to - from;
+        let units = (to - from).div_ceil(P::COUNT);
         // The second product rides on the last stretch: its sums are in the same registers.
         let extra = problem.extra.as_ref().filter(|_| to >= problem.inner);
-        let depth = inner + extra.map_or(0, |extra| extra.inner);
-        let layout = Layout::new(problem.left.order, ROWS, depth);
+        let depth = (units, extra.map_or(0, |extra| extra.inner));
+        let layout = Layout::new(problem.left.order, ROWS, depth.0 + depth.1);
         if packs {
             unsafe {
-                pack_left::<L, ROWS>(&problem.left, problem.rows, rows.clone(), from..to, left, layout);
+                pack_left::<L, P, ROWS>(&problem.left, problem.rows, rows.clone(), from..to, left, layout);
                 if let Some(extra) = extra {
-                    let left = left.wrapping_add(inner * layout.stride);
-                    pack_left::<L, ROWS>(
+                    let left = left.wrapping_add(units * layout.stride);
+                    pack_left::<L, Single, ROWS>(
                         &extra.left,
                         problem.rows,
                         rows.clone(),
@@ -163,10 +176,10 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: 
         while column < columns.end {
             let count = width.min(columns.end - column);
             unsafe {
-                fill_right::<L, E>(&problem.right, from..to, column, count, right);
+                fill_right::<L, P, E>(&problem.right, from..to, column, count, right);
                 if let Some(extra) = extra {
-                    let place = right.wrapping_add(inner * width);
-                    fill_right::<L, f32>(&extra.right, 0..extra.inner, column, count, place);
+                    let place = right.wrapping_add(units * width);
+                    fill_right::<L, Single, f32>(&extra.right, 0..extra.inner, column, count, place);
                 }
             }
             let next = column + count;
@@ -186,11 +199,11 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: 
                     if packs {
                         let start = left.cast_const().wrapping_add(layout.tile(tile));
                         let side = Neighbours { start, stride: layout.stride };
-                        multiply_as_wide::<L, _, ROWS>(side, right, depth, &place);
+                        multiply_as_wide::<L, P, _, ROWS>(side, right, depth, &place);
                     } else if problem.left.order == Order::Columns {
                         let start = values.wrapping_add(from * problem.left.stride + row);
                         let side = Neighbours { start, stride: problem.left.stride };
-                        multiply_as_wide::<L, _, ROWS>(side, right, depth, &place);
+                        multiply_as_wide::<L, P, _, ROWS>(side, right, depth, &place);
                     } else {
                         // Behind the last row it is used again, and the result left out.
                         let rows = std::array::from_fn(|line| {
@@ -198,7 +211,7 @@ pub(super) unsafe fn block<L: Lanes, E: Stored, const ROWS: usize, const DEPTH: 
                             values.wrapping_add(row * problem.left.stride + from)
                         });
                         let side = Apart::<ROWS> { rows, at: 0 };
-                        multiply_as_wide::<L, _, ROWS>(side, right, depth, &place);
+                        multiply_as_wide::<L, P, _, ROWS>(side, right, depth, &place);
                     }
                 }
             }
@@ -267,17 +280,17 @@ impl Side for Neighbours {
 /// As [`multiply`].
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
-unsafe fn multiply_as_wide<L: Lanes, S: Side, const ROWS: usize>(
+unsafe fn multiply_as_wide<L: Lanes, P: Places<L>, S: Side, const ROWS: usize>(
     side: S,
     right: *const f32,
-    depth: usize,
+    depth: (usize, usize),
     place: &Place,
 ) {
     unsafe {
         if place.columns > L::COUNT {
-            multiply::<L, S, ROWS, 2>(side, right, depth, place);
+            multiply::<L, P, S, ROWS, 2>(side, right, depth, place);
         } else {
-            multiply::<L, S, ROWS, 1>(side, right, depth, place);
+            multiply::<L, P, S, ROWS, 1>(side, right, depth, place);
         }
     }
 }
@@ -311,16 +324,16 @@ struct Place {
     first: First,
 }
 
-/// `ROWS` rows of the left side times a panel.
+/// `ROWS` rows of the left side times a panel. `depth`: units of `P`, and behind them single values.
 ///
 /// # Safety
-/// `side` has `ROWS` rows of `depth` values, `right` holds `depth` rows of two registers, and `place` is inside the result.
+/// `side` has `ROWS` rows as deep as that, `right` holds as many rows of two registers, and `place` is inside the result.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
-unsafe fn multiply<L: Lanes, S: Side, const ROWS: usize, const VECTORS: usize>(
+unsafe fn multiply<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VECTORS: usize>(
     side: S,
     right: *const f32,
-    depth: usize,
+    depth: (usize, usize),
     place: &Place,
 ) {
     unsafe {
@@ -328,19 +341,8 @@ unsafe fn multiply<L: Lanes, S: Side, const ROWS: usize, const VECTORS: usize>(
         for row in 0..ROWS {
             L::prefetch(place.target.wrapping_add(row.wrapping_mul(place.stride)));
         }
-        let (mut side, mut right) = (side, right);
-        for _ in 0..depth / UNROLLED {
-            for at in 0..UNROLLED {
-                outer::<L, S, ROWS, VECTORS>(side, right, at, &mut sums);
-            }
-            side = side.later(UNROLLED);
-            right = right.wrapping_add(UNROLLED * 2 * L::COUNT);
-        }
-        for _ in 0..depth % UNROLLED {
-            outer::<L, S, ROWS, VECTORS>(side, right, 0, &mut sums);
-            side = side.later(1);
-            right = right.wrapping_add(2 * L::COUNT);
-        }
+        let behind = along::<L, P, S, ROWS, VECTORS>(side, right, depth.0, &mut sums);
+        along::<L, Single, S, ROWS, VECTORS>(behind.0, behind.1, depth.1, &mut sums);
         if place.rows == ROWS && place.columns == VECTORS * L::COUNT {
             match place.first {
                 First::Zero => {}
@@ -392,13 +394,42 @@ unsafe fn multiply<L: Lanes, S: Side, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// One place of the inner length: every row's value times the panel's row.
+/// `depth` units, one after the other; returns where the next one lies.
+///
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "as `block`")]
+unsafe fn along<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VECTORS: usize>(
+    mut side: S,
+    mut right: *const f32,
+    depth: usize,
+    sums: &mut [[L; VECTORS]; ROWS],
+) -> (S, *const f32) {
+    unsafe {
+        for _ in 0..depth / UNROLLED {
+            for at in 0..UNROLLED {
+                outer::<L, P, S, ROWS, VECTORS>(side, right, at, sums);
+            }
+            side = side.later(UNROLLED);
+            right = right.wrapping_add(UNROLLED * 2 * L::COUNT);
+        }
+        for _ in 0..depth % UNROLLED {
+            outer::<L, P, S, ROWS, VECTORS>(side, right, 0, sums);
+            side = side.later(1);
+            right = right.wrapping_add(2 * L::COUNT);
+        }
+    }
+    (side, right)
+}
+
+/// One unit of the inner length: every row's value times the panel's row.
 ///
 /// # Safety
 /// As [`multiply`], with `at < depth`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
-unsafe fn outer<L: Lanes, S: Side, const ROWS: usize, const VECTORS: usize>(
+unsafe fn outer<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VECTORS: usize>(
     side: S,
     right: *const f32,
     at: usize,
@@ -413,7 +444,7 @@ unsafe fn outer<L: Lanes, S: Side, const ROWS: usize, const VECTORS: usize>(
         for row in 0..ROWS {
             let value = L::splat(side.value(row, at));
             for vector in 0..VECTORS {
-                sums[row][vector] = value.multiply_add(vectors[vector], sums[row][vector]);
+                sums[row][vector] = P::multiply_add(value, vectors[vector], sums[row][vector]);
             }
         }
     }

@@ -98,6 +98,7 @@ pub(crate) struct BlockQ8_0 {
 #[expect(unsafe_code, reason = "as above")]
 impl Stored for BlockQ8_0 {
     const VALUES: usize = 32;
+    const AS_BF16: bool = true;
     const SUMS_TIMES: Option<f32> = None;
     group_of_blocks!();
 
@@ -151,6 +152,7 @@ pub(crate) struct BlockQ4_0 {
 #[expect(unsafe_code, reason = "as above")]
 impl Stored for BlockQ4_0 {
     const VALUES: usize = 32;
+    const AS_BF16: bool = true;
     const SUMS_TIMES: Option<f32> = Some(-8.0);
     group_of_blocks!();
 
@@ -232,6 +234,7 @@ pub(crate) fn k_scales(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
 #[expect(unsafe_code, reason = "as above")]
 impl Stored for BlockQ4K {
     const VALUES: usize = LARGE;
+    const AS_BF16: bool = true;
     const SUMS_TIMES: Option<f32> = Some(-1.0);
     group_of_blocks!();
 
@@ -337,6 +340,7 @@ impl BlockQ6K {
 #[expect(unsafe_code, reason = "as above")]
 impl Stored for BlockQ6K {
     const VALUES: usize = LARGE;
+    const AS_BF16: bool = true;
     const SUMS_TIMES: Option<f32> = None;
     group_of_blocks!();
 
@@ -406,6 +410,7 @@ pub(crate) struct BlockWide {
 #[expect(unsafe_code, reason = "as above")]
 impl Stored for BlockWide {
     const VALUES: usize = 32;
+    const AS_BF16: bool = true;
     const SUMS_TIMES: Option<f32> = Some(1.0);
     group_of_blocks!();
 

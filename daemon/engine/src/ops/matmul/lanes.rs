@@ -19,6 +19,8 @@ pub(super) const LINE: usize = 64;
 )]
 pub(crate) trait Lanes: Copy {
     const COUNT: usize;
+    /// A register of eight values.
+    type Eight: Lanes;
 
     /// # Safety
     /// For all functions here: the processor has the instructions, and pointers hold [`Self::COUNT`] values.
@@ -45,15 +47,23 @@ pub(crate) trait Lanes: Copy {
     unsafe fn prefetch<E>(at: *const E);
     /// The same, to the second cache.
     unsafe fn prefetch_far<E>(at: *const E);
-    /// Eight rows of eight values, `from_stride` units apart, to eight columns: `to[j * to_stride + i]` is value `at + j` of row `i`, one
-    /// column after the other, so that where they overlap the later ones stay.
-    unsafe fn transpose8<E: Stored>(
-        from: *const E,
-        at: usize,
-        from_stride: usize,
-        to: *mut f32,
-        to_stride: usize,
-    );
+    /// Eight rows to eight columns: `to[j * to_stride + i]` is value `j` of row `i`, one column after the other, so that where they
+    /// overlap the later ones stay.
+    unsafe fn transpose8(rows: [Self::Eight; 8], to: *mut f32, to_stride: usize);
+}
+
+/// A register whose places may also hold pairs of bf16 values, the first one in the lower half.
+#[expect(unsafe_code, reason = "as above")]
+pub(crate) trait Pairs: Lanes {
+    /// Sixteen neighbours, rounded to the nearest bf16, in eight pairs.
+    ///
+    /// # Safety
+    /// For all functions here: as for those of [`Lanes`].
+    unsafe fn pair_neighbours(first: Self::Eight, second: Self::Eight) -> Self::Eight;
+    /// Each value of `first` with the one of `second`, rounded so.
+    unsafe fn pair(first: Self, second: Self) -> Self;
+    /// `sum + left.1 * right.1 + left.0 * right.0`, in f32, as Intel's manual has it for `VDPBF16PS`.
+    unsafe fn dot_pairs(left: Self, right: Self, sum: Self) -> Self;
 }
 
 /// How the values of a line lie in memory: in units, which are values of their own or blocks that share a factor.
@@ -72,6 +82,18 @@ pub(crate) trait Stored: Copy + Send + Sync {
     /// They are there, and the processor has the instructions of `L`.
     unsafe fn load<L: Lanes>(from: *const Self, at: usize) -> L;
 
+    /// Whether a processor that multiplies bf16 values may take these for such: what is stored in fewer bits than f32's has no more to lose.
+    const AS_BF16: bool;
+
+    /// Sixteen values from place `at` on as eight pairs of bf16.
+    ///
+    /// # Safety
+    /// As [`load`](Self::load).
+    #[inline(always)]
+    unsafe fn load_pairs<L: Pairs>(from: *const Self, at: usize) -> L::Eight {
+        unsafe { L::pair_neighbours(Self::load(from, at), Self::load(from, at + 8)) }
+    }
+
     /// Whether [`group`](Self::group) wants the left side's [`lane_sums`](super::blocks::lane_sums), and what times.
     const SUMS_TIMES: Option<f32> = None;
 
@@ -88,7 +110,7 @@ pub(crate) trait Stored: Copy + Send + Sync {
 }
 
 macro_rules! stored_alone {
-    ($type:ty, $load:ident, $widen:expr) => {
+    ($type:ty, $load:ident, $widen:expr, $as_bf16:expr, { $($load_pairs:item)? }) => {
         #[expect(unsafe_code, reason = "as above")]
         impl Stored for $type {
             const VALUES: usize = 1;
@@ -104,6 +126,9 @@ macro_rules! stored_alone {
                 unsafe { L::$load(from.wrapping_add(at)) }
             }
 
+            const AS_BF16: bool = $as_bf16;
+            $($load_pairs)?
+
             #[inline(always)]
             unsafe fn group<L: Lanes, const LINES: usize, const ROWS: usize>(
                 problem: &Problem<'_, Self>,
@@ -117,10 +142,17 @@ macro_rules! stored_alone {
     };
 }
 
-stored_alone!(f32, load, |value| value);
+stored_alone!(f32, load, |value| value, false, {});
 // `bf16::to_f32` would also quieten a signalling NaN; every path here only moves the bits.
-stored_alone!(bf16, load_bf16, |value| f32::from_bits(u32::from(value.to_bits()) << 16));
-stored_alone!(f16, load_f16, f16::to_f32);
+stored_alone!(bf16, load_bf16, |value| f32::from_bits(u32::from(value.to_bits()) << 16), true, {
+    #[inline(always)]
+    unsafe fn load_pairs<L: Pairs>(from: *const Self, at: usize) -> L::Eight {
+        // Neighbours in memory are pairs already.
+        unsafe { L::Eight::load(from.wrapping_add(at).cast()) }
+    }
+});
+// It has three bits that bf16 has not.
+stored_alone!(f16, load_f16, f16::to_f32, false, {});
 
 /// Plain Rust, which the compiler turns into the vector instructions that every processor of the target has.
 #[derive(Clone, Copy)]
@@ -129,6 +161,7 @@ pub(super) struct Portable([f32; 8]);
 #[expect(unsafe_code, reason = "as above")]
 impl Lanes for Portable {
     const COUNT: usize = 8;
+    type Eight = Self;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -228,18 +261,46 @@ impl Lanes for Portable {
     unsafe fn prefetch_far<E>(_: *const E) {}
 
     #[inline(always)]
-    unsafe fn transpose8<E: Stored>(
-        from: *const E,
-        at: usize,
-        from_stride: usize,
-        to: *mut f32,
-        to_stride: usize,
-    ) {
-        let rows: [Self; 8] = std::array::from_fn(|i| unsafe { E::load(from.add(i * from_stride), at) });
+    unsafe fn transpose8(rows: [Self; 8], to: *mut f32, to_stride: usize) {
         for j in 0..8 {
             for (i, row) in rows.iter().enumerate() {
                 unsafe { *to.add(j * to_stride + i) = row.0[j] }
             }
         }
+    }
+}
+
+/// The bits of a pair.
+#[inline(always)]
+pub(super) fn pair(first: f32, second: f32) -> f32 {
+    let half = |value: f32| u32::from(bf16::from_f32(value).to_bits());
+    f32::from_bits(half(first) | half(second) << 16)
+}
+
+#[expect(unsafe_code, reason = "as above")]
+impl Pairs for Portable {
+    #[inline(always)]
+    unsafe fn pair_neighbours(first: Self, second: Self) -> Self {
+        Self(std::array::from_fn(|at| {
+            let side = if at < 4 { first.0 } else { second.0 };
+            pair(side[at % 4 * 2], side[at % 4 * 2 + 1])
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn pair(first: Self, second: Self) -> Self {
+        Self(std::array::from_fn(|at| pair(first.0[at], second.0[at])))
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(left: Self, right: Self, sum: Self) -> Self {
+        let halves = |value: f32| {
+            let bits = value.to_bits();
+            (f32::from_bits(bits << 16), f32::from_bits(bits & 0xffff_0000))
+        };
+        Self(std::array::from_fn(|at| {
+            let (left, right) = (halves(left.0[at]), halves(right.0[at]));
+            sum.0[at] + left.1 * right.1 + left.0 * right.0
+        }))
     }
 }

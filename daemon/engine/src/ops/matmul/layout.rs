@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use super::lanes::{LINE, Lanes, Stored};
+use super::places::Places;
 use super::{Matrix, Order};
 
 /// Registers are written whole, so that the last one reaches behind what was asked for.
@@ -54,7 +55,7 @@ impl Layout {
 /// The ranges lie inside `left`, which has `all_rows` rows, and there is room for that.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
-pub(super) unsafe fn pack_left<L: Lanes, const ROWS: usize>(
+pub(super) unsafe fn pack_left<L: Lanes, P: Places<L>, const ROWS: usize>(
     left: &Matrix<'_, f32>,
     all_rows: usize,
     rows: Range<usize>,
@@ -67,17 +68,18 @@ pub(super) unsafe fn pack_left<L: Lanes, const ROWS: usize>(
             for (tile, row) in rows.clone().step_by(ROWS).enumerate() {
                 let to = to.wrapping_add(layout.tile(tile));
                 let wide = row + ROWS.max(8) <= all_rows;
-                unsafe { pack_rows::<L, ROWS>(left, row..rows.end, inner.clone(), to, wide) };
+                unsafe { pack_rows::<L, P, ROWS>(left, row..rows.end, inner.clone(), to, wide) };
             }
         }
         Order::Columns => {
             // Lines lie far apart: few of them, and so few pages, at a time.
             let width = COLUMN_TILES * ROWS;
-            for at in (0..inner.len()).step_by(8) {
-                let piece = inner.start + at..inner.end.min(inner.start + at + 8);
+            let step = 8 * P::COUNT;
+            for (piece, place) in inner.clone().step_by(step).enumerate() {
+                let places = place..inner.end.min(place + step);
                 for (group, row) in rows.clone().step_by(width).enumerate() {
-                    let to = to.wrapping_add(group * layout.group + at * layout.stride);
-                    unsafe { pack_columns::<L, ROWS>(left, row..rows.end, piece.clone(), to) };
+                    let to = to.wrapping_add(group * layout.group + piece * 8 * layout.stride);
+                    unsafe { pack_columns::<L, P, ROWS>(left, row..rows.end, places.clone(), to) };
                 }
             }
         }
@@ -90,7 +92,7 @@ pub(super) unsafe fn pack_left<L: Lanes, const ROWS: usize>(
 /// As [`pack_left`].
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
-unsafe fn pack_rows<L: Lanes, const ROWS: usize>(
+unsafe fn pack_rows<L: Lanes, P: Places<L>, const ROWS: usize>(
     left: &Matrix<'_, f32>,
     rows: Range<usize>,
     inner: Range<usize>,
@@ -98,23 +100,59 @@ unsafe fn pack_rows<L: Lanes, const ROWS: usize>(
     wide: bool,
 ) {
     let from = left.values.as_ptr().wrapping_add(rows.start * left.stride + inner.start);
-    let depth = inner.len();
-    let whole = if wide { depth / 8 * 8 } else { 0 };
-    for at in (0..whole).step_by(8) {
+    let (whole, units) = units(P::COUNT, inner.len());
+    let whole = if wide { whole } else { 0 };
+    for unit in (0..whole).step_by(8) {
         unsafe {
             // Eight rows, whichever of them belong to the tile: what is written beside it is written again by what follows.
-            let (from, to) = (from.add(at), to.add(at * ROWS));
-            L::transpose8(from, 0, left.stride, to, ROWS);
+            let (from, to) = (from.add(unit * P::COUNT), to.add(unit * ROWS));
+            L::transpose8(eight_lines::<L, P, f32>(from, left.stride, 0), to, ROWS);
             if ROWS > 8 {
                 let late = ROWS - 8;
-                L::transpose8(from.add(late * left.stride), 0, left.stride, to.add(late), ROWS);
+                let from = from.add(late * left.stride);
+                L::transpose8(eight_lines::<L, P, f32>(from, left.stride, 0), to.add(late), ROWS);
             }
         }
     }
-    for at in whole..depth {
+    for unit in whole..units {
         for i in 0..ROWS {
-            unsafe { *to.add(at * ROWS + i) = *from.add(i.min(rows.len() - 1) * left.stride + at) };
+            unsafe {
+                let row = from.add(i.min(rows.len() - 1) * left.stride);
+                let places = unit * P::COUNT..inner.len().min((unit + 1) * P::COUNT);
+                *to.add(unit * ROWS + i) = P::unit(places.map(|at| *row.add(at)));
+            }
         }
+    }
+}
+
+/// Units that come in eights, and all of them.
+#[inline(always)]
+const fn units(places: usize, inner: usize) -> (usize, usize) {
+    (inner / (8 * places) * 8, inner.div_ceil(places))
+}
+
+/// # Safety
+/// As [`Places::along`], for eight lines that are `stride` units of `E` apart.
+#[inline(always)]
+#[expect(unsafe_code, reason = "values are moved through pointers")]
+unsafe fn eight_lines<L: Lanes, P: Places<L>, E: Stored>(
+    from: *const E,
+    stride: usize,
+    at: usize,
+) -> [L::Eight; 8] {
+    // Wrapping: the caller's lines say that nothing overflows. Written out, so that nothing stays a call.
+    let line = |i: usize| -> *const E { from.wrapping_add(i.wrapping_mul(stride)) };
+    unsafe {
+        [
+            P::along(line(0), at),
+            P::along(line(1), at),
+            P::along(line(2), at),
+            P::along(line(3), at),
+            P::along(line(4), at),
+            P::along(line(5), at),
+            P::along(line(6), at),
+            P::along(line(7), at),
+        ]
     }
 }
 
@@ -124,7 +162,7 @@ unsafe fn pack_rows<L: Lanes, const ROWS: usize>(
 /// As [`pack_left`].
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
-unsafe fn pack_columns<L: Lanes, const ROWS: usize>(
+unsafe fn pack_columns<L: Lanes, P: Places<L>, const ROWS: usize>(
     left: &Matrix<'_, f32>,
     rows: Range<usize>,
     inner: Range<usize>,
@@ -132,29 +170,32 @@ unsafe fn pack_columns<L: Lanes, const ROWS: usize>(
 ) {
     let width = COLUMN_TILES * ROWS;
     let from = left.values.as_ptr().wrapping_add(inner.start * left.stride + rows.start);
-    for at in 0..inner.len() {
-        let (from, to) = (from.wrapping_add(at * left.stride), to.wrapping_add(at * width));
+    for (unit, place) in (0..inner.len()).step_by(P::COUNT).enumerate() {
+        let (from, to) = (from.wrapping_add(place * left.stride), to.wrapping_add(unit * width));
+        let places = P::COUNT.min(inner.len() - place);
         unsafe {
-            if rows.len() >= width {
+            if rows.len() >= width && places == P::COUNT {
                 for i in (0..width).step_by(L::COUNT) {
-                    L::load(from.add(i)).store(to.add(i));
+                    P::across(from, left.stride, i).store(to.add(i));
                 }
             } else {
                 for i in 0..width {
-                    *to.add(i) = *from.add(i.min(rows.len() - 1));
+                    let line = from.add(i.min(rows.len() - 1));
+                    *to.add(i) = P::unit((0..places).map(|at| *line.add(at * left.stride)));
                 }
             }
         }
     }
 }
 
-/// `to[at * width + j]` for `count` columns from `column`; what lies behind them in a row is of no meaning.
+/// `to[unit * width + j]` for `count` columns from `column`; what lies behind them in a row is of no meaning.
 ///
 /// # Safety
-/// The ranges lie inside `right`, `count` is at most two registers, and `to` has room for the stretch.
+/// The ranges lie inside `right`, `inner` starts at a multiple of eight units, `count` is at most two registers, and `to` has room for the
+/// stretch.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
-pub(super) unsafe fn fill_right<L: Lanes, E: Stored>(
+pub(super) unsafe fn fill_right<L: Lanes, P: Places<L>, E: Stored>(
     right: &Matrix<'_, E>,
     inner: Range<usize>,
     column: usize,
@@ -166,22 +207,28 @@ pub(super) unsafe fn fill_right<L: Lanes, E: Stored>(
     match right.order {
         Order::Columns => unsafe {
             let from = values.add(column * right.stride);
-            transpose::<L, E>((from, right.stride), count, inner, (to, width));
+            transpose::<L, P, E>((from, right.stride), count, inner, (to, width));
         },
         Order::Rows => {
-            let (unit, place) = (column / E::VALUES, column % E::VALUES);
-            let start = values.wrapping_add(inner.start * right.stride + unit);
-            for at in 0..inner.len() {
+            let (block, first) = (column / E::VALUES, column % E::VALUES);
+            let start = values.wrapping_add(inner.start * right.stride + block);
+            for (unit, place) in (0..inner.len()).step_by(P::COUNT).enumerate() {
+                let places = P::COUNT.min(inner.len() - place);
                 unsafe {
-                    let from = start.wrapping_add(at * right.stride);
-                    L::prefetch(from.wrapping_add(16 * right.stride + (place + count - 1) / E::VALUES));
-                    let to = to.add(at * width);
-                    if count == width {
-                        E::load::<L>(from, place).store(to);
-                        E::load::<L>(from, place + L::COUNT).store(to.add(L::COUNT));
+                    let from = start.wrapping_add(place * right.stride);
+                    let to = to.add(unit * width);
+                    for line in 0..P::COUNT {
+                        let ahead = (16 + line) * right.stride + (first + count - 1) / E::VALUES;
+                        L::prefetch(from.wrapping_add(ahead));
+                    }
+                    if count == width && places == P::COUNT {
+                        P::across(from, right.stride, first).store(to);
+                        P::across(from, right.stride, first + L::COUNT).store(to.add(L::COUNT));
                     } else {
-                        for j in place..place + count {
-                            *to.add(j - place) = (*from.add(j / E::VALUES)).widen(j % E::VALUES);
+                        for j in first..first + count {
+                            let block = from.add(j / E::VALUES);
+                            let value = |line: usize| (*block.add(line * right.stride)).widen(j % E::VALUES);
+                            *to.add(j - first) = P::unit((0..places).map(value));
                         }
                     }
                 }
@@ -190,38 +237,41 @@ pub(super) unsafe fn fill_right<L: Lanes, E: Stored>(
     }
 }
 
-/// `to[(j - columns.start) * to_stride + i]` is value `j` of line `i`, for all lines and the values of `columns`, which start at a multiple
-/// of eight.
+/// `to[unit * to_stride + i]` is a unit of line `i`, for all lines and the values of `columns`, which start at a multiple of eight units.
 ///
 /// # Safety
 /// Both sides have room for that.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
-unsafe fn transpose<L: Lanes, E: Stored>(
+unsafe fn transpose<L: Lanes, P: Places<L>, E: Stored>(
     (from, from_stride): (*const E, usize),
     lines: usize,
     columns: Range<usize>,
     (to, to_stride): (*mut f32, usize),
 ) {
     let whole_lines = lines / 8 * 8;
-    let whole_columns = columns.start + columns.len() / 8 * 8;
+    let (whole_units, units) = units(P::COUNT, columns.len());
+    let places = |unit: usize| {
+        let place = columns.start + unit * P::COUNT;
+        place..columns.end.min(place + P::COUNT)
+    };
     for i in (0..whole_lines).step_by(8) {
-        for j in (columns.start..whole_columns).step_by(8) {
+        for unit in (0..whole_units).step_by(8) {
+            let place = columns.start + unit * P::COUNT;
             unsafe {
-                let from = from.add(i * from_stride + j / E::VALUES);
-                let to = to.add((j - columns.start) * to_stride + i);
-                L::transpose8(from, j % E::VALUES, from_stride, to, to_stride);
-            }
-        }
-        for j in whole_columns..columns.end {
-            for i in i..i + 8 {
-                unsafe { *to.add((j - columns.start) * to_stride + i) = value(from, from_stride, i, j) };
+                let from = from.add(i * from_stride + place / E::VALUES);
+                let lines = eight_lines::<L, P, E>(from, from_stride, place % E::VALUES);
+                L::transpose8(lines, to.add(unit * to_stride + i), to_stride);
             }
         }
     }
-    for i in whole_lines..lines {
-        for j in columns.clone() {
-            unsafe { *to.add((j - columns.start) * to_stride + i) = value(from, from_stride, i, j) };
+    for i in 0..lines {
+        let done = if i < whole_lines { whole_units } else { 0 };
+        for unit in done..units {
+            unsafe {
+                let values = places(unit).map(|at| value(from, from_stride, i, at));
+                *to.add(unit * to_stride + i) = P::unit(values);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! where a task begins.
 //!
 //! The right side may be stored in 16 bits or in quantised blocks: it is widened, exactly, when a panel of it is laid out for the first
-//! cache, so arithmetic is always in f32. Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows
+//! cache, and arithmetic is in f32. Where the processor multiplies bf16 values, products of many rows do that instead ([`Arithmetic`]). Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows
 //! are dotted straight from memory ([`dots`]), at the memory's bandwidth.
 
 mod block;
@@ -13,6 +13,7 @@ mod blocks;
 mod dots;
 mod lanes;
 mod layout;
+mod places;
 #[cfg(test)]
 mod tests;
 mod weighted;
@@ -105,9 +106,21 @@ pub(crate) enum Start<'a> {
     Bias(&'a [f32]),
 }
 
-/// Which instructions run the kernels.
+/// How products with a weight are computed that is stored in fewer bits than f32's; all others are computed in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arithmetic {
+    /// bf16 where the processor multiplies such values, or else f32.
+    #[default]
+    Fastest,
+    F32,
+    /// Products of many rows round both sides to bf16 and add up in f32. A processor without the instruction takes several others for it: the
+    /// same bits (but for what is too small for an exponent), about half as fast as f32.
+    Bf16,
+}
+
+/// The vector registers that kernels use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Machine {
+pub(crate) enum Registers {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -115,29 +128,80 @@ pub(crate) enum Machine {
     Portable,
 }
 
+/// Which values a product of many rows multiplies, where the right side is stored in fewer bits than f32's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    F32,
+    Bf16,
+}
+
+/// Which instructions run the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Machine {
+    pub(crate) registers: Registers,
+    pub(crate) values: Values,
+}
+
+/// What was asked for before the first product.
+static ASKED: OnceLock<Arithmetic> = OnceLock::new();
+
+/// Chooses how this process multiplies; the first call, or the first product, decides.
+pub(crate) fn use_arithmetic(arithmetic: Arithmetic) -> bool {
+    ASKED.set(arithmetic).is_ok()
+}
+
 impl Machine {
-    /// The best that this processor has.
+    /// What this process runs.
     pub(crate) fn here() -> Machine {
         static HERE: OnceLock<Machine> = OnceLock::new();
-        *HERE.get_or_init(|| Machine::all()[0])
+        *HERE.get_or_init(|| {
+            let all = Machine::all();
+            let best = |values| all.iter().copied().find(|machine| machine.values == values);
+            let best = match ASKED.get_or_init(Arithmetic::default) {
+                Arithmetic::Fastest => all.iter().copied().find(|machine| machine.is_native()),
+                Arithmetic::F32 => best(Values::F32),
+                Arithmetic::Bf16 => best(Values::Bf16),
+            };
+            best.unwrap_or(Machine { registers: Registers::Portable, values: Values::F32 })
+        })
     }
 
-    /// What this processor can run, the best first.
+    /// Whether there are instructions for its values.
+    fn is_native(self) -> bool {
+        match self.registers {
+            #[cfg(target_arch = "x86_64")]
+            Registers::Avx512 => true,
+            _ => self.values == Values::F32,
+        }
+    }
+
+    /// Whether products of many rows multiply bf16 values where the right side is stored so.
+    pub(crate) const fn multiplies_bf16<E: Stored>(self) -> bool {
+        matches!(self.values, Values::Bf16) && E::AS_BF16
+    }
+
+    /// What this processor can run, the best registers first.
     fn all() -> Vec<Machine> {
         let mut all = Vec::new();
+        let mut push = |registers, values| all.push(Machine { registers, values });
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c");
             if avx2 && is_x86_feature_detected!("avx512f") {
-                all.push(Machine::Avx512);
+                if is_x86_feature_detected!("avx512bf16") {
+                    push(Registers::Avx512, Values::Bf16);
+                }
+                push(Registers::Avx512, Values::F32);
             }
             if avx2 {
-                all.push(Machine::Avx2);
+                push(Registers::Avx2, Values::F32);
+                push(Registers::Avx2, Values::Bf16);
             }
         }
-        all.push(Machine::Portable);
+        push(Registers::Portable, Values::F32);
+        push(Registers::Portable, Values::Bf16);
         all
     }
 }
@@ -309,7 +373,7 @@ impl<E: Stored> Problem<'_, E> {
             each(tasks, |task| self.add_up(machine, task * step..self.columns.min((task + 1) * step)));
             return;
         }
-        let (most_rows, tile) = block::shape(machine);
+        let (most_rows, tile) = block::shape(machine.registers);
         let row_blocks = self.rows.div_ceil(most_rows);
         let row_step = self.rows.div_ceil(row_blocks).next_multiple_of(tile.0);
         let row_blocks = self.rows.div_ceil(row_step);
@@ -348,12 +412,12 @@ impl<E: Stored> Problem<'_, E> {
             // SAFETY: `run_on` checked the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
             // processor for these instructions.
             unsafe {
-                match machine {
+                match machine.registers {
                     #[cfg(target_arch = "x86_64")]
-                    Machine::Avx512 => x86::dots_avx512(self, columns, scratch),
+                    Registers::Avx512 => x86::dots_avx512(self, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    Machine::Avx2 => x86::dots_avx2(self, columns, scratch),
-                    Machine::Portable => dots::dots::<lanes::Portable, E>(self, columns, scratch),
+                    Registers::Avx2 => x86::dots_avx2(self, columns, scratch),
+                    Registers::Portable => dots::dots::<lanes::Portable, E>(self, columns, scratch),
                 }
             }
         });
@@ -363,12 +427,12 @@ impl<E: Stored> Problem<'_, E> {
     fn add_up(&self, machine: Machine, columns: Range<usize>) {
         // SAFETY: as above.
         unsafe {
-            match machine {
+            match machine.registers {
                 #[cfg(target_arch = "x86_64")]
-                Machine::Avx512 => x86::weighted_avx512(self, columns),
+                Registers::Avx512 => x86::weighted_avx512(self, columns),
                 #[cfg(target_arch = "x86_64")]
-                Machine::Avx2 => x86::weighted_avx2(self, columns),
-                Machine::Portable => weighted::weighted::<lanes::Portable, E>(self, columns),
+                Registers::Avx2 => x86::weighted_avx2(self, columns),
+                Registers::Portable => weighted::weighted::<lanes::Portable, E>(self, columns),
             }
         }
     }
@@ -378,12 +442,17 @@ impl<E: Stored> Problem<'_, E> {
         block::with_scratch(|scratch| {
             // SAFETY: as above; the scratch is made for this machine.
             unsafe {
-                match machine {
+                match (machine.registers, machine.multiplies_bf16::<E>()) {
                     #[cfg(target_arch = "x86_64")]
-                    Machine::Avx512 => x86::block_avx512(self, rows, columns, scratch),
+                    (Registers::Avx512, true) => x86::block_avx512_in_pairs(self, rows, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    Machine::Avx2 => x86::block_avx2(self, rows, columns, scratch),
-                    Machine::Portable => block::portable(self, rows, columns, scratch),
+                    (Registers::Avx512, false) => x86::block_avx512(self, rows, columns, scratch),
+                    #[cfg(target_arch = "x86_64")]
+                    (Registers::Avx2, true) => x86::block_avx2_in_pairs(self, rows, columns, scratch),
+                    #[cfg(target_arch = "x86_64")]
+                    (Registers::Avx2, false) => x86::block_avx2(self, rows, columns, scratch),
+                    (Registers::Portable, true) => block::portable_in_pairs(self, rows, columns, scratch),
+                    (Registers::Portable, false) => block::portable(self, rows, columns, scratch),
                 }
             }
         });

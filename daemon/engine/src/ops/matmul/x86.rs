@@ -6,30 +6,36 @@
 )]
 
 use std::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64,
-    _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps, _mm_prefetch, _mm_set1_epi16, _mm256_add_ps,
-    _mm256_and_si256, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
-    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256,
-    _mm256_permute2f128_ps, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_shuffle_ps,
+    __m256, __m256bh, __m256i, __m512, __m512bh, _CMP_UNORD_Q, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps,
+    _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps,
+    _mm_prefetch, _mm_set1_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256,
+    _mm256_blendv_epi8, _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps_si256, _mm256_castps256_ps128,
+    _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256, _mm256_packus_epi32, _mm256_permute2f128_ps,
+    _mm256_permute4x64_epi64, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_shuffle_ps,
     _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_unpackhi_ps,
-    _mm256_unpacklo_ps, _mm512_add_ps, _mm512_and_si512, _mm512_castps_pd, _mm512_castps512_ps256,
-    _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
-    _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm256_unpacklo_ps, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps, _mm512_castps_pd,
+    _mm512_castps256_ps512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_cvtph_ps,
+    _mm512_dpbf16_ps, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_insertf64x4, _mm512_loadu_ps,
     _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_srli_epi32,
     _mm512_storeu_ps, _mm512_sub_epi32,
 };
+use std::mem::transmute;
 use std::ops::Range;
 
 use half::{bf16, f16};
 
 use super::block::{self, Scratch};
-use super::lanes::{Lanes, Stored};
+use super::lanes::{Lanes, Pairs, Stored};
+use super::places::{InPairs, Single};
 use super::{Problem, dots, weighted};
 
 #[expect(unsafe_code, reason = "vector instructions")]
 impl Lanes for __m256 {
     const COUNT: usize = 8;
+    type Eight = Self;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -138,21 +144,11 @@ impl Lanes for __m256 {
     }
 
     #[inline(always)]
-    unsafe fn transpose8<E: Stored>(
-        from: *const E,
-        at: usize,
-        from_stride: usize,
-        to: *mut f32,
-        to_stride: usize,
-    ) {
+    unsafe fn transpose8(rows: [Self; 8], to: *mut f32, to_stride: usize) {
         unsafe {
             // Wrapping: the caller's room for all of it says that nothing overflows.
-            let row = |i: usize| -> *const E { from.wrapping_add(i.wrapping_mul(from_stride)) };
             let to = |j: usize| -> *mut f32 { to.wrapping_add(j.wrapping_mul(to_stride)) };
-            let (a, b) = (E::load::<__m256>(row(0), at), E::load::<__m256>(row(1), at));
-            let (c, d) = (E::load::<__m256>(row(2), at), E::load::<__m256>(row(3), at));
-            let (e, f) = (E::load::<__m256>(row(4), at), E::load::<__m256>(row(5), at));
-            let (g, h) = (E::load::<__m256>(row(6), at), E::load::<__m256>(row(7), at));
+            let [a, b, c, d, e, f, g, h] = rows;
             let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
             let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
             let (ef0, ef1) = (_mm256_unpacklo_ps(e, f), _mm256_unpackhi_ps(e, f));
@@ -173,9 +169,57 @@ impl Lanes for __m256 {
     }
 }
 
+/// Each value rounded to the nearest bf16, in the upper half of its place; the lower half is of no meaning.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions")]
+unsafe fn round_to_bf16(values: __m256) -> __m256i {
+    unsafe {
+        let bits = _mm256_castps_si256(values);
+        let last = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(last, _mm256_set1_epi32(0x7fff)));
+        // What is not a number must not be carried into one.
+        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+        let strange = _mm256_cmp_ps::<_CMP_UNORD_Q>(values, values);
+        _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(strange))
+    }
+}
+
+#[expect(unsafe_code, reason = "vector instructions")]
+impl Pairs for __m256 {
+    #[inline(always)]
+    unsafe fn pair_neighbours(first: Self, second: Self) -> Self {
+        unsafe {
+            let half = |values| _mm256_srli_epi32::<16>(round_to_bf16(values));
+            let both = _mm256_packus_epi32(half(first), half(second));
+            _mm256_castsi256_ps(_mm256_permute4x64_epi64::<0b11_01_10_00>(both))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pair(first: Self, second: Self) -> Self {
+        unsafe {
+            let first = _mm256_srli_epi32::<16>(round_to_bf16(first));
+            let second = _mm256_and_si256(round_to_bf16(second), _mm256_set1_epi32(-0x1_0000));
+            _mm256_castsi256_ps(_mm256_or_si256(first, second))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(left: Self, right: Self, sum: Self) -> Self {
+        unsafe {
+            let lower = |pair| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(pair)));
+            let upper = |pair| _mm256_and_ps(pair, _mm256_castsi256_ps(_mm256_set1_epi32(-0x1_0000)));
+            // A product of two such values is exact in f32, so it does not matter that it is fused with the sum.
+            let sum = _mm256_fmadd_ps(upper(left), upper(right), sum);
+            _mm256_fmadd_ps(lower(left), lower(right), sum)
+        }
+    }
+}
+
 #[expect(unsafe_code, reason = "vector instructions")]
 impl Lanes for __m512 {
     const COUNT: usize = 16;
+    type Eight = __m256;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -283,14 +327,40 @@ impl Lanes for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn transpose8<E: Stored>(
-        from: *const E,
-        at: usize,
-        from_stride: usize,
-        to: *mut f32,
-        to_stride: usize,
-    ) {
-        unsafe { <__m256 as Lanes>::transpose8(from, at, from_stride, to, to_stride) }
+    unsafe fn transpose8(rows: [__m256; 8], to: *mut f32, to_stride: usize) {
+        unsafe { <__m256 as Lanes>::transpose8(rows, to, to_stride) }
+    }
+}
+
+#[expect(unsafe_code, reason = "vector instructions")]
+impl Pairs for __m512 {
+    #[inline(always)]
+    unsafe fn pair_neighbours(first: __m256, second: __m256) -> __m256 {
+        unsafe {
+            let both = _mm512_insertf64x4::<1>(
+                _mm512_castps_pd(_mm512_castps256_ps512(first)),
+                _mm256_castps_pd(second),
+            );
+            transmute::<__m256bh, __m256>(_mm512_cvtneps_pbh(_mm512_castpd_ps(both)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pair(first: Self, second: Self) -> Self {
+        unsafe {
+            let half =
+                |values| _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)));
+            let second = _mm512_slli_epi32::<16>(half(second));
+            _mm512_castsi512_ps(_mm512_or_si512(half(first), second))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(left: Self, right: Self, sum: Self) -> Self {
+        unsafe {
+            let (left, right) = (transmute::<__m512, __m512bh>(left), transmute::<__m512, __m512bh>(right));
+            _mm512_dpbf16_ps(sum, left, right)
+        }
     }
 }
 
@@ -335,7 +405,7 @@ pub(super) unsafe fn block_avx2<E: Stored>(
     scratch: &mut Scratch,
 ) {
     unsafe {
-        block::block::<__m256, E, { block::AVX2.rows }, { block::AVX2.depth }>(
+        block::block::<__m256, Single, E, { block::AVX2.rows }, { block::AVX2.depth }>(
             problem, rows, columns, scratch,
         );
     }
@@ -350,7 +420,37 @@ pub(super) unsafe fn block_avx512<E: Stored>(
     scratch: &mut Scratch,
 ) {
     unsafe {
-        block::block::<__m512, E, { block::AVX512.rows }, { block::AVX512.depth }>(
+        block::block::<__m512, Single, E, { block::AVX512.rows }, { block::AVX512.depth }>(
+            problem, rows, columns, scratch,
+        );
+    }
+}
+
+#[target_feature(enable = "avx512bf16,avx512f,avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn block_avx512_in_pairs<E: Stored>(
+    problem: &Problem<'_, E>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+) {
+    unsafe {
+        block::block::<__m512, InPairs, E, { block::AVX512.rows }, { block::AVX512.depth }>(
+            problem, rows, columns, scratch,
+        );
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn block_avx2_in_pairs<E: Stored>(
+    problem: &Problem<'_, E>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+) {
+    unsafe {
+        block::block::<__m256, InPairs, E, { block::AVX2.rows }, { block::AVX2.depth }>(
             problem, rows, columns, scratch,
         );
     }

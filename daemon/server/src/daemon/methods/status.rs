@@ -1,5 +1,6 @@
 //! `daemon/status`: a snapshot.
 
+use hotplate_engine::device;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::status::{AdapterStatus, Status, StatusResult};
@@ -24,6 +25,7 @@ impl AtOnce for Status {
             home: daemon.desk.home.root().to_owned(),
             uptime_seconds: daemon.started.elapsed().as_secs_f64(),
             device: daemon.desk.device.to_owned(),
+            processor: device::processor(),
             rss_bytes: memory.now,
             peak_rss_bytes: memory.peak,
             sessions: daemon.sessions.len(),

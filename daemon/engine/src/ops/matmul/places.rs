@@ -1,0 +1,88 @@
+//! The places of the inner length that a panel's unit holds: one value in f32, or two in bf16.
+//!
+//! Owns how values become units and what one unit adds to a sum. It must not know where panels lie.
+
+#![expect(
+    clippy::inline_always,
+    reason = "a kernel compiled for some instructions must hold all that it calls, or that is compiled without them"
+)]
+
+use super::lanes::{Lanes, Pairs, Stored, pair};
+
+/// How a stretch of the inner length is put in units of 32 bits.
+#[expect(unsafe_code, reason = "registers are loaded through pointers")]
+pub(super) trait Places<L: Lanes> {
+    /// Places of a unit.
+    const COUNT: usize;
+
+    /// Eight units of one line, from place `at` on, a multiple of eight times [`COUNT`](Self::COUNT).
+    ///
+    /// # Safety
+    /// For all functions here: the processor has the instructions of `L`, and all the values that are named are there.
+    unsafe fn along<E: Stored>(from: *const E, at: usize) -> L::Eight;
+
+    /// A register of units of neighbouring lines: values from place `at` on, each with those of the next lines, `stride` units of `E` apart.
+    unsafe fn across<E: Stored>(from: *const E, stride: usize, at: usize) -> L;
+
+    /// One unit of up to [`COUNT`](Self::COUNT) values; what is missing is zero.
+    fn unit(values: impl Iterator<Item = f32>) -> f32;
+
+    unsafe fn multiply_add(left: L, right: L, sum: L) -> L;
+}
+
+/// One value, in f32.
+pub(super) struct Single;
+
+#[expect(unsafe_code, reason = "as above")]
+impl<L: Lanes> Places<L> for Single {
+    const COUNT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn along<E: Stored>(from: *const E, at: usize) -> L::Eight {
+        unsafe { E::load(from, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn across<E: Stored>(from: *const E, _: usize, at: usize) -> L {
+        unsafe { E::load(from, at) }
+    }
+
+    #[inline(always)]
+    fn unit(mut values: impl Iterator<Item = f32>) -> f32 {
+        values.next().unwrap_or(0.0)
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(left: L, right: L, sum: L) -> L {
+        unsafe { left.multiply_add(right, sum) }
+    }
+}
+
+/// Two values, rounded to the nearest bf16; their products are added up in f32.
+pub(super) struct InPairs;
+
+#[expect(unsafe_code, reason = "as above")]
+impl<L: Pairs> Places<L> for InPairs {
+    const COUNT: usize = 2;
+
+    #[inline(always)]
+    unsafe fn along<E: Stored>(from: *const E, at: usize) -> L::Eight {
+        unsafe { E::load_pairs::<L>(from, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn across<E: Stored>(from: *const E, stride: usize, at: usize) -> L {
+        unsafe { L::pair(E::load(from, at), E::load(from.wrapping_add(stride), at)) }
+    }
+
+    #[inline(always)]
+    fn unit(mut values: impl Iterator<Item = f32>) -> f32 {
+        let mut next = || values.next().unwrap_or(0.0);
+        pair(next(), next())
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(left: L, right: L, sum: L) -> L {
+        unsafe { L::dot_pairs(left, right, sum) }
+    }
+}
