@@ -1,6 +1,7 @@
 """Answering beside llama.cpp, each format beside the same: prefill of 1,024 tokens and what follows.
 
     .venv/bin/python tests/compare/llama_cpp.py [--quick] [--runs 3] [--shapes 135M 0.5B] [--formats bf16 q8 q4]
+    .venv/bin/python tests/compare/llama_cpp.py --batch 8 --prompt-tokens 64 --new-tokens 64
 
 llama.cpp reads a GGUF file of the format (BF16, Q8_0, Q4_0), ours too: both read the same bytes. The safetensors checkpoint with `--quantize`
 is measured beside them.
@@ -44,8 +45,9 @@ def gguf_file(shape: str, kind: str) -> Path:
     return file
 
 
-def theirs(file: Path, prompt: int, new: int, threads: int) -> dict:
-    command = [sys.executable, __file__, "--answer", file, "--prompt-tokens", prompt, "--new-tokens", new, "--threads", threads]
+def theirs(file: Path, prompt: int, new: int, batch: int, threads: int) -> dict:
+    command = [sys.executable, __file__, "--answer", file, "--prompt-tokens", prompt, "--new-tokens", new]
+    command += ["--batch", batch, "--threads", threads]
     return run([str(word) for word in command])
 
 
@@ -57,28 +59,37 @@ def peak_of_this_process() -> int:
     raise SystemExit("the system does not tell a process's peak")
 
 
-def answer(file: Path, prompt: int, new: int, threads: int) -> None:
+def answer(file: Path, prompt: int, new: int, batch: int, threads: int) -> None:
     """In a process of its own: what llama.cpp says of its own speed, and the process's peak of resident memory."""
     import time
+    from concurrent.futures import ThreadPoolExecutor
 
     began = time.monotonic()
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = str(file)
-    params.n_ctx = prompt + new + 64
+    params.n_ctx = batch * (prompt + new + 64)
+    params.n_parallel = batch
     params.n_gpu_layers = 0
     params.warmup = True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     server = xllamacpp.Server(params)
     loaded = time.monotonic() - began
-    asked = {"prompt": [3 + number % 97 for number in range(prompt)], "n_predict": new, "temperature": 0.0, "ignore_eos": True, "cache_prompt": False}
-    timings = server.handle_completions(asked)["timings"]
+    def ask(number: int) -> dict:
+        tokens = [3 + (number * 31 + place) % 97 for place in range(prompt)]
+        asked = {"prompt": tokens, "n_predict": new, "temperature": 0.0, "ignore_eos": True, "cache_prompt": False}
+        return server.handle_completions(asked)["timings"]
+
+    with ThreadPoolExecutor(batch) as pool:
+        timings = list(pool.map(ask, range(batch)))
+    # Those that are ready first wait while the others are read; the fastest one's pace is that of all together.
+    decode = batch * max(timing["predicted_per_second"] for timing in timings)
     print(
         json.dumps(
             {
-                "prefill_tokens_per_second": timings["prompt_per_second"],
-                "decode_tokens_per_second": timings["predicted_per_second"],
+                "prefill_tokens_per_second": timings[0]["prompt_per_second"],
+                "decode_tokens_per_second": decode,
                 "load_seconds": loaded,
                 "peak_memory": peak_of_this_process(),
             }
@@ -94,13 +105,14 @@ def main() -> int:
     parser.add_argument("--prompt-tokens", type=int, default=1024)
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
+    parser.add_argument("--batch", type=int, default=1, help="answers written together; each of ours with an adapter of its own, too")
     parser.add_argument("--answer", type=Path, help="answer with llama.cpp and say how fast it was")
     given = parser.parse_args()
     if given.answer:
-        answer(given.answer, given.prompt_tokens, given.new_tokens, given.threads)
+        answer(given.answer, given.prompt_tokens, given.new_tokens, given.batch, given.threads)
     shapes, runs = chosen(given)
     rows, kept, n = [], {}, given.threads
-    lengths = ["--prompt-tokens", given.prompt_tokens, "--new-tokens", given.new_tokens]
+    lengths = ["--prompt-tokens", given.prompt_tokens, "--new-tokens", given.new_tokens, "--batch", given.batch]
     for shape in shapes:
         blocks, head = layer_weights(shape)
         for word in given.formats:
@@ -108,8 +120,8 @@ def main() -> int:
             file = gguf_file(shape, kind)
             sides = {
                 "ours": lambda file=file: ours("generate", "--model", file, *lengths, threads=n),
-                "llama.cpp": lambda file=file: theirs(file, given.prompt_tokens, given.new_tokens, n),
-                "adapter": lambda file=file: ours("generate", "--model", file, *lengths, "--adapter", "fresh", threads=n),
+                "llama.cpp": lambda file=file: theirs(file, given.prompt_tokens, given.new_tokens, given.batch, n),
+                "adapter": lambda file=file: ours("generate", "--model", file, *lengths, "--adapters", "distinct", threads=n),
             }
             if word != "bf16":
                 quantise = ["--quantize", word]

@@ -162,9 +162,9 @@ fn large_sizes() {
     for machine in Machine::all() {
         for orders in ORDERS {
             check(machine, (2, 577, 600), orders, random::<f32>);
-            check(machine, (301, 577, 71), orders, random::<bf16>);
+            check(machine, (301, 97, 71), orders, random::<bf16>);
         }
-        check(machine, (401, 330, 1040), ORDERS[0], random::<f32>);
+        check(machine, (401, 40, 560), ORDERS[0], random::<f32>);
         check(machine, (24, 1000, 700), ORDERS[0], random::<bf16>);
     }
 }

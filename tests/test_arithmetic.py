@@ -1,0 +1,66 @@
+"""Products of bf16 values, as processors with AVX512-BF16 do them and all others can be told to: close to f32's in all that counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hotplate_process import Hotplate, short_folder
+from notes import write_notes
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+@pytest.fixture(scope="module")
+def homes():
+    """One that multiplies in f32 and one in bf16."""
+    made = {word: Hotplate(short_folder()) for word in ("f32", "bf16")}
+    for word, hotplate in made.items():
+        hotplate.variables["HOTPLATE_ARITHMETIC"] = word
+    yield made
+    for hotplate in made.values():
+        hotplate.close()
+
+
+def test_status_says_which(homes):
+    processors = {}
+    for word, hotplate in homes.items():
+        hotplate.json("generate", "x", "--max-tokens", 1)
+        processors[word] = hotplate.json("status")["processor"]
+        assert processors[word] in hotplate.run("status").out
+    assert processors["bf16"] == processors["f32"] + ", bf16 products"
+    assert "thread" in processors["f32"]
+
+
+def test_training_goes_the_same_way(homes, tmp_path):
+    folder = write_notes(tmp_path / "notes", 60)
+    lines = {word: hotplate.run("train", folder, "--json", timeout=300).lines for word, hotplate in homes.items()}
+    losses = {word: [line["loss"] for line in told if line["event"] == "step"][:20] for word, told in lines.items()}
+    assert len(losses["f32"]) == 20
+    assert losses["f32"] != losses["bf16"], "it is another arithmetic"
+    for one, other in zip(losses["f32"], losses["bf16"]):
+        assert other == pytest.approx(one, rel=0.02)
+    assert lines["bf16"][-1]["heldout_loss"] == pytest.approx(lines["f32"][-1]["heldout_loss"], rel=0.005)
+
+
+def test_greedy_answers_are_those_of_transformers_in_bf16(homes, embedded):
+    """Most continuations of 64 tokens to the last token. The peer rounds what lies between layers, too, so that f32 is no closer to it: on the
+    machine where this was written, both are equal in 38 of 42."""
+    tokenizer = AutoTokenizer.from_pretrained(embedded)
+    model = AutoModelForCausalLM.from_pretrained(embedded, dtype=torch.bfloat16)
+    prompts = [
+        f"{verb} {thing} {place}"
+        for verb in ("Write a short note about", "Tell me of", "A line on")
+        for thing in ("a bakery", "noodles", "the market", "coffee and cake", "soup", "a small shop", "tea")
+        for place in ("by the river.", "near the old station, where people queue in the rain every morning before eight.")
+    ]
+    same = {word: 0 for word in homes}
+    for prompt in prompts:
+        ids = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )["input_ids"]
+        with torch.inference_mode():
+            told = model.generate(ids, max_new_tokens=64, do_sample=False, repetition_penalty=1.0)
+        peer = tokenizer.decode(told[0, ids.shape[1] :], skip_special_tokens=True)
+        for word, hotplate in homes.items():
+            own = hotplate.json("generate", prompt, "--temperature", 0, "--max-tokens", 64)["text"]
+            same[word] += own.strip() == peer.strip()
+    assert same["bf16"] >= max(0.85 * len(prompts), same["f32"] - 2), same
