@@ -74,7 +74,9 @@ class Hotplate:
         # What a person sees, whatever whoever runs the tests has set for himself.
         foreign = ("HOTPLATE_", "XDG_", "RUST_")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-        return inherited | {"HOTPLATE_HOME": str(self.home), "NO_COLOR": "1"} | self.variables | more
+        # Peers compute in f32; what bf16 products change has tests of its own.
+        ours = {"HOTPLATE_HOME": str(self.home), "HOTPLATE_ARITHMETIC": "f32", "NO_COLOR": "1"}
+        return inherited | ours | self.variables | more
 
     def run(
         self,

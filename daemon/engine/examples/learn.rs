@@ -13,6 +13,7 @@ use candle_core::Device;
 use clap::Parser;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_source::BaseSource;
+use hotplate_engine::device::{self, Arithmetic};
 use hotplate_engine::sample::Sample;
 use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainEvent, TrainSettings, Trainer};
 use serde::Deserialize;
@@ -38,6 +39,8 @@ struct Line {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    // What it is compared with computes in f32.
+    device::use_arithmetic(Arithmetic::F32);
     let source = arguments.base.map_or(BaseSource::Embedded, |path| BaseSource::at(&path));
     let base = Base::open(&source, &Device::Cpu)?;
     let (mut train, mut heldout) = (Vec::new(), Vec::new());

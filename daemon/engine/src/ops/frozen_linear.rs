@@ -1,8 +1,8 @@
 //! `y = x W^T + b` with a weight that is never trained through an adapter's run: the backward pass yields the input's gradient only.
 //!
 //! candle's own matmul gradient would also compute and keep `dW`, as large as the model. How a weight lies in memory is
-//! [`FrozenWeight`]'s matter. Arithmetic is in f32 in any case; in CPU memory the kernels of [`super::matmul`] widen 16-bit and quantised
-//! values in registers, so a smaller weight takes less memory, and less time where reading weights is what takes time.
+//! [`FrozenWeight`]'s matter. In CPU memory the kernels of [`super::matmul`] widen 16-bit and quantised values in
+//! registers, or multiply them as bf16 where the processor does, so a smaller weight takes less memory, and less time where reading weights is what takes time.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
 //! How a weight that nobody trains lies in memory: in values of 32 or 16 bits, as a tensor, or in quantised blocks.
 //!
-//! Arithmetic is in f32 in any case. It must not know what the weight is multiplied with.
+//! How products are computed is [`super::matmul`]'s matter. It must not know what the weight is multiplied with.
 
 use std::ops::Range;
 use std::sync::Arc;

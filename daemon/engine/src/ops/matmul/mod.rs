@@ -5,14 +5,16 @@
 //! where a task begins.
 //!
 //! The right side may be stored in 16 bits or in quantised blocks: it is widened, exactly, when a panel of it is laid out for the first
-//! cache, and arithmetic is in f32. Where the processor multiplies bf16 values, products of many rows do that instead ([`Arithmetic`]). Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows
-//! are dotted straight from memory ([`dots`]), at the memory's bandwidth.
+//! cache, and arithmetic is in f32. Where the processor multiplies bf16 values, products of many rows do that instead ([`Arithmetic`]).
+//! Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows are dotted straight
+//! from memory ([`dots`]), at the memory's bandwidth.
 
 mod block;
 mod blocks;
 mod dots;
 mod lanes;
 mod layout;
+mod machine;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -21,12 +23,13 @@ mod weighted;
 mod x86;
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 pub(crate) use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, k_scales};
 pub(crate) use lanes::Stored;
+pub use machine::Arithmetic;
+pub(crate) use machine::{Machine, Registers, Values, use_arithmetic};
 
 /// Products of fewer multiplications than this run on the calling thread: waking another costs more.
 const ALONE: usize = 1 << 18;
@@ -104,106 +107,6 @@ pub(crate) enum Start<'a> {
     Target,
     /// One value a column.
     Bias(&'a [f32]),
-}
-
-/// How products with a weight are computed that is stored in fewer bits than f32's; all others are computed in f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Arithmetic {
-    /// bf16 where the processor multiplies such values, or else f32.
-    #[default]
-    Fastest,
-    F32,
-    /// Products of many rows round both sides to bf16 and add up in f32. A processor without the instruction takes several others for it: the
-    /// same bits (but for what is too small for an exponent), about half as fast as f32.
-    Bf16,
-}
-
-/// The vector registers that kernels use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Registers {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Portable,
-}
-
-/// Which values a product of many rows multiplies, where the right side is stored in fewer bits than f32's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Values {
-    F32,
-    Bf16,
-}
-
-/// Which instructions run the kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Machine {
-    pub(crate) registers: Registers,
-    pub(crate) values: Values,
-}
-
-/// What was asked for before the first product.
-static ASKED: OnceLock<Arithmetic> = OnceLock::new();
-
-/// Chooses how this process multiplies; the first call, or the first product, decides.
-pub(crate) fn use_arithmetic(arithmetic: Arithmetic) -> bool {
-    ASKED.set(arithmetic).is_ok()
-}
-
-impl Machine {
-    /// What this process runs.
-    pub(crate) fn here() -> Machine {
-        static HERE: OnceLock<Machine> = OnceLock::new();
-        *HERE.get_or_init(|| {
-            let all = Machine::all();
-            let best = |values| all.iter().copied().find(|machine| machine.values == values);
-            let best = match ASKED.get_or_init(Arithmetic::default) {
-                Arithmetic::Fastest => all.iter().copied().find(|machine| machine.is_native()),
-                Arithmetic::F32 => best(Values::F32),
-                Arithmetic::Bf16 => best(Values::Bf16),
-            };
-            best.unwrap_or(Machine { registers: Registers::Portable, values: Values::F32 })
-        })
-    }
-
-    /// Whether there are instructions for its values.
-    fn is_native(self) -> bool {
-        match self.registers {
-            #[cfg(target_arch = "x86_64")]
-            Registers::Avx512 => true,
-            _ => self.values == Values::F32,
-        }
-    }
-
-    /// Whether products of many rows multiply bf16 values where the right side is stored so.
-    pub(crate) const fn multiplies_bf16<E: Stored>(self) -> bool {
-        matches!(self.values, Values::Bf16) && E::AS_BF16
-    }
-
-    /// What this processor can run, the best registers first.
-    fn all() -> Vec<Machine> {
-        let mut all = Vec::new();
-        let mut push = |registers, values| all.push(Machine { registers, values });
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
-            if avx2 && is_x86_feature_detected!("avx512f") {
-                if is_x86_feature_detected!("avx512bf16") {
-                    push(Registers::Avx512, Values::Bf16);
-                }
-                push(Registers::Avx512, Values::F32);
-            }
-            if avx2 {
-                push(Registers::Avx2, Values::F32);
-                push(Registers::Avx2, Values::Bf16);
-            }
-        }
-        push(Registers::Portable, Values::F32);
-        push(Registers::Portable, Values::Bf16);
-        all
-    }
 }
 
 /// One product, checked: every pointer that a kernel makes of it stays inside its slices.

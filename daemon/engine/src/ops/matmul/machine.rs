@@ -1,0 +1,150 @@
+//! Which of the kernels this process runs: what the processor has, and what was asked for.
+
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use super::lanes::Stored;
+
+/// How products with a weight are computed that is stored in fewer bits than f32's; all others are computed in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arithmetic {
+    /// bf16 where the processor multiplies such values, or else f32.
+    #[default]
+    Fastest,
+    F32,
+    /// Products of many rows round both sides to bf16 and add up in f32. A processor without the instruction takes several others for it: the
+    /// same bits (but for what is too small for an exponent), about half as fast as f32.
+    Bf16,
+}
+
+impl FromStr for Arithmetic {
+    type Err = UnknownArithmetic;
+
+    fn from_str(word: &str) -> Result<Self, UnknownArithmetic> {
+        match word.trim() {
+            "fastest" => Ok(Arithmetic::Fastest),
+            "f32" => Ok(Arithmetic::F32),
+            "bf16" => Ok(Arithmetic::Bf16),
+            _ => Err(UnknownArithmetic { word: word.to_owned() }),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{word:?} is none of fastest, f32 and bf16")]
+pub struct UnknownArithmetic {
+    word: String,
+}
+
+/// The vector registers that kernels use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Registers {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+/// Which values a product of many rows multiplies, where the right side is stored in fewer bits than f32's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    F32,
+    Bf16,
+}
+
+/// Which instructions run the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Machine {
+    pub(crate) registers: Registers,
+    pub(crate) values: Values,
+}
+
+/// What was asked for before the first product.
+static ASKED: OnceLock<Arithmetic> = OnceLock::new();
+
+/// Chooses how this process multiplies; the first call, or the first product, decides.
+pub(crate) fn use_arithmetic(arithmetic: Arithmetic) -> bool {
+    ASKED.set(arithmetic).is_ok()
+}
+
+impl Machine {
+    /// What this process runs.
+    pub(crate) fn here() -> Machine {
+        static HERE: OnceLock<Machine> = OnceLock::new();
+        *HERE.get_or_init(|| {
+            let all = Machine::all();
+            let best = |values| all.iter().copied().find(|machine| machine.values == values);
+            let best = match ASKED.get_or_init(Arithmetic::default) {
+                Arithmetic::Fastest => all.iter().copied().find(|machine| machine.is_native()),
+                Arithmetic::F32 => best(Values::F32),
+                Arithmetic::Bf16 => best(Values::Bf16),
+            };
+            best.unwrap_or(Machine { registers: Registers::Portable, values: Values::F32 })
+        })
+    }
+
+    /// Whether there are instructions for its values.
+    fn is_native(self) -> bool {
+        match self.registers {
+            #[cfg(target_arch = "x86_64")]
+            Registers::Avx512 => true,
+            _ => self.values == Values::F32,
+        }
+    }
+
+    /// Whether products of many rows multiply bf16 values where the right side is stored so.
+    pub(crate) const fn multiplies_bf16<E: Stored>(self) -> bool {
+        matches!(self.values, Values::Bf16) && E::AS_BF16
+    }
+
+    /// What this processor can run, the best registers first.
+    pub(super) fn all() -> Vec<Machine> {
+        let mut all = Vec::new();
+        let mut push = |registers, values| all.push(Machine { registers, values });
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            if avx2 && is_x86_feature_detected!("avx512f") {
+                if is_x86_feature_detected!("avx512bf16") {
+                    push(Registers::Avx512, Values::Bf16);
+                }
+                push(Registers::Avx512, Values::F32);
+            }
+            if avx2 {
+                push(Registers::Avx2, Values::F32);
+                push(Registers::Avx2, Values::Bf16);
+            }
+        }
+        push(Registers::Portable, Values::F32);
+        push(Registers::Portable, Values::Bf16);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_words_are_known() {
+        let parse = |word: &str| word.parse::<Arithmetic>().ok();
+        assert_eq!(parse("fastest"), Some(Arithmetic::Fastest));
+        assert_eq!(parse(" f32\n"), Some(Arithmetic::F32));
+        assert_eq!(parse("bf16"), Some(Arithmetic::Bf16));
+        assert_eq!(parse("fp32"), None);
+    }
+
+    /// Unless it is asked for, a processor that has no instruction for it does not multiply bf16 values.
+    #[test]
+    fn every_processor_can_do_both() {
+        let all = Machine::all();
+        for values in [Values::F32, Values::Bf16] {
+            assert!(all.contains(&Machine { registers: Registers::Portable, values }));
+        }
+        let native = all.iter().find(|machine| machine.is_native()).unwrap();
+        assert!(native.values == Values::F32 || native.registers != Registers::Portable);
+    }
+}
