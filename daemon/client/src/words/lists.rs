@@ -282,7 +282,7 @@ mod tests {
             idle_exit_seconds: 1800.0,
         };
         expect![[r"
-            Hotplate 0.1.0 has been up for 2 min 5 s (process 77), working on CPU.
+            Hotplate 0.1.0 has been up for 2 min 5 s (process 77), working on CPU (2 threads, AVX2).
             Memory: 120 MB now, 300 MB at most.
             Home: /home/me/.local/share/hotplate
             In memory: hotplate-tiny, 20 MB, unused for 12 s (leaves memory after 10 min).
