@@ -71,6 +71,9 @@ def arguments(description: str, **extra) -> argparse.ArgumentParser:
     return parser
 
 
+BF16_HELP = "peft in bf16, too: minutes a step where the processor does not multiply such values"
+
+
 def chosen(given: argparse.Namespace) -> tuple[list[str], int]:
     """Shapes and number of runs."""
     shapes = given.shapes or (["135M"] if given.quick else list(SHAPES))

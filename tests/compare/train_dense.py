@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 
 from side_by_side import (
-    arguments, checkpoint, chosen, keep, layer_weights, machine, median, ours, peak, peaks, table, take_turns, theirs, train_flops,
+    BF16_HELP, arguments, checkpoint, chosen, keep, layer_weights, machine, median, ours, peak, peaks, table, take_turns, theirs, train_flops,
 )
 
 
 def main() -> int:
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--bf16", action="store_true", help="peft in bf16, too: minutes a step where the processor does not multiply such values")
+    parser.add_argument("--bf16", action="store_true", help=BF16_HELP)
     given = parser.parse_args()
     shapes, runs = chosen(given)
     rows, kept, n = [], {}, given.threads

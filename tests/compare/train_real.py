@@ -1,6 +1,6 @@
 """Training on data with real lengths (median 90, longest 512, the first half of each masked) beside peft in f32 and bf16.
 
-    .venv/bin/python tests/compare/train_real.py [--quick] [--runs 3] [--samples 80] [--shapes 135M 0.5B]
+    .venv/bin/python tests/compare/train_real.py [--quick] [--runs 3] [--samples 80] [--shapes 135M 0.5B] [--bf16]
 
 peft gets batches of 4, padded to the longest; we pack. Real tokens are counted, padding is not.
 """
@@ -11,13 +11,14 @@ import json
 import sys
 
 from side_by_side import (
-    arguments, checkpoint, chosen, keep, machine, median, ours, peak, peaks, real_samples, table, take_turns, theirs, train_flops,
+    BF16_HELP, arguments, checkpoint, chosen, keep, machine, median, ours, peak, peaks, real_samples, table, take_turns, theirs, train_flops,
 )
 
 
 def main() -> int:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, help="samples (80; of the larger shape 32, quick 40)")
+    parser.add_argument("--bf16", action="store_true", help=BF16_HELP)
     given = parser.parse_args()
     shapes, runs = chosen(given)
     rows, kept, n = [], {}, given.threads
@@ -29,7 +30,7 @@ def main() -> int:
             {
                 "ours": lambda: ours("train", *common, threads=n),
                 "peft f32": lambda: theirs("train", *common, threads=n),
-                "peft bf16": lambda: theirs("train", *common, "--dtype", "bfloat16", threads=n),
+                **({"peft bf16": lambda: theirs("train", *common, "--dtype", "bfloat16", threads=n)} if given.bf16 else {}),
             },
             runs,
         )
@@ -40,7 +41,7 @@ def main() -> int:
         floor = tokens / (train_flops(shape, tokens, supervised) / peaks(n)[0])
         mine = figures["ours"]
         speed = median(mine, "tokens_per_second")
-        for other in ("peft f32", "peft bf16"):
+        for other in [side for side in figures if side != "ours"]:
             speed_other = median(figures[other], "tokens_per_second")
             rows.append(
                 [

@@ -2,18 +2,19 @@
 
 use std::env;
 
+use anyhow::Context;
 use hotplate_engine::device::{self, Arithmetic};
 
 /// `fastest` (the default), `f32` or `bf16`.
 const ARITHMETIC: &str = "HOTPLATE_ARITHMETIC";
 
 /// To be called before the first tensor is touched.
-pub(crate) fn choose() {
-    let Ok(word) = env::var(ARITHMETIC) else { return };
-    match word.parse::<Arithmetic>() {
-        Ok(arithmetic) => {
-            device::use_arithmetic(arithmetic);
-        }
-        Err(error) => tracing::warn!("{ARITHMETIC} is not heeded: {error}"),
-    }
+///
+/// # Errors
+/// A word that means nothing.
+pub(crate) fn choose() -> anyhow::Result<()> {
+    let Ok(word) = env::var(ARITHMETIC) else { return Ok(()) };
+    let arithmetic: Arithmetic = word.parse().with_context(|| format!("{ARITHMETIC} is not heeded"))?;
+    device::use_arithmetic(arithmetic);
+    Ok(())
 }

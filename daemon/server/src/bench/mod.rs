@@ -74,7 +74,7 @@ impl Common {
     }
 
     fn device(&self) -> anyhow::Result<Device> {
-        arithmetic::choose();
+        arithmetic::choose()?;
         if let Some(threads) = self.threads {
             anyhow::ensure!(threads > 0, "--threads must be 1 or more");
             device::use_threads(threads).context("the number of threads cannot be set")?;

@@ -85,7 +85,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     tracing::info!(pid = std::process::id(), home = %home.root().display(), ready = ?started.elapsed(), "listening");
 
     // From here on clients can connect; their requests wait in the channel.
-    arithmetic::choose();
+    if let Err(error) = arithmetic::choose() {
+        tracing::warn!("{error:#}");
+    }
     let device = device::open(DeviceChoice::Auto)?;
     tracing::info!(processor = device::processor(), "computing");
     let desk =
