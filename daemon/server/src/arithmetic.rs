@@ -14,7 +14,7 @@ const ARITHMETIC: &str = "HOTPLATE_ARITHMETIC";
 /// A word that means nothing.
 pub(crate) fn choose() -> anyhow::Result<()> {
     let Ok(word) = env::var(ARITHMETIC) else { return Ok(()) };
-    let arithmetic: Arithmetic = word.parse().with_context(|| format!("{ARITHMETIC} is not heeded"))?;
+    let arithmetic: Arithmetic = word.parse().with_context(|| format!("{ARITHMETIC} cannot be used"))?;
     device::use_arithmetic(arithmetic);
     Ok(())
 }
