@@ -188,6 +188,7 @@ mod tests {
     #[test]
     fn a_layer_multiplies_by_the_values_of_its_blocks() {
         use crate::ops::frozen_linear::FrozenLinear;
+        use crate::ops::matmul::{Machine, Values};
         let weight = FrozenWeight::from(random(&[70, 256], 2));
         for kind in [BlockKind::Q8_0, BlockKind::Q4_0, BlockKind::Q4K] {
             let quantised = weight.quantised(kind).unwrap();
@@ -195,8 +196,10 @@ mod tests {
             let layer = FrozenLinear::new(quantised, None);
             for tokens in [1, 3, 9, 40] {
                 let (x, dy) = (random(&[tokens, 256], 3), random(&[tokens, 70], 4));
+                // The blocks' values are rounded to bf16 for many rows, the plain f32 ones are not.
+                let near = if Machine::here().values == Values::Bf16 && tokens > 8 { 0.1 } else { 2e-5 };
                 let close = |one: Result<Tensor>, other: Result<Tensor>| {
-                    assert!(distance(&one.unwrap(), &other.unwrap()) < 2e-5, "{kind:?}, {tokens}");
+                    assert!(distance(&one.unwrap(), &other.unwrap()) < near, "{kind:?}, {tokens}");
                 };
                 close(layer.forward(&x), plain.forward(&x));
                 close(layer.backward(&dy), plain.backward(&dy));
