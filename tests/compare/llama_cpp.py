@@ -76,6 +76,7 @@ def answer(file: Path, prompt: int, new: int, batch: int, threads: int) -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     server = xllamacpp.Server(params)
     loaded = time.monotonic() - began
+
     def ask(number: int) -> dict:
         tokens = [3 + (number * 31 + place) % 97 for place in range(prompt)]
         asked = {"prompt": tokens, "n_predict": new, "temperature": 0.0, "ignore_eos": True, "cache_prompt": False}

@@ -2,8 +2,8 @@
 
 pub use candle_core::Device;
 
-pub use crate::ops::matmul::Arithmetic;
-use crate::ops::matmul::{self, Machine, Registers, Values};
+pub use crate::ops::matmul::{Arithmetic, use_arithmetic};
+use crate::ops::matmul::{Machine, Registers, Values};
 
 /// What a person asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,11 +30,6 @@ pub enum DeviceError {
 /// The threads are already at work.
 pub fn use_threads(threads: usize) -> Result<(), rayon::ThreadPoolBuildError> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()
-}
-
-/// Chooses how this process multiplies in CPU memory. To be called before the first tensor is touched: whether it was.
-pub fn use_arithmetic(arithmetic: Arithmetic) -> bool {
-    matmul::use_arithmetic(arithmetic)
 }
 
 /// What the processor is used for: threads, registers, and how products of many rows are multiplied.

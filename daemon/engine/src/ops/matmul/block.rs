@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use super::lanes::{LINE, Lanes, Portable, Stored};
 use super::layout::{Ahead, COLUMN_TILES, Layout, fill_right, pack_left};
-use super::places::{InPairs, Places, Single};
+use super::places::{Places, Single};
 use super::{Order, Problem, Registers, Start};
 
 /// The sizes of one machine's kernel.
@@ -87,27 +87,13 @@ pub(super) fn with_scratch(run: impl FnOnce(&mut Scratch)) {
 }
 
 #[expect(unsafe_code, reason = "as `block`")]
-pub(super) unsafe fn portable<E: Stored>(
+pub(super) unsafe fn portable<P: Places<Portable>, E: Stored>(
     problem: &Problem<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
-    unsafe {
-        block::<Portable, Single, E, { PORTABLE.rows }, { PORTABLE.depth }>(problem, rows, columns, scratch);
-    }
-}
-
-#[expect(unsafe_code, reason = "as `block`")]
-pub(super) unsafe fn portable_in_pairs<E: Stored>(
-    problem: &Problem<'_, E>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    scratch: &mut Scratch,
-) {
-    unsafe {
-        block::<Portable, InPairs, E, { PORTABLE.rows }, { PORTABLE.depth }>(problem, rows, columns, scratch);
-    }
+    unsafe { block::<Portable, P, E, { PORTABLE.rows }, { PORTABLE.depth }>(problem, rows, columns, scratch) }
 }
 
 /// One task.

@@ -60,28 +60,29 @@ pub(crate) struct Machine {
     pub(crate) values: Values,
 }
 
-/// What was asked for before the first product.
-static ASKED: OnceLock<Arithmetic> = OnceLock::new();
+/// What this process runs, decided by whoever asks first.
+static HERE: OnceLock<Machine> = OnceLock::new();
 
-/// Chooses how this process multiplies; the first call, or the first product, decides.
-pub(crate) fn use_arithmetic(arithmetic: Arithmetic) -> bool {
-    ASKED.set(arithmetic).is_ok()
+/// Chooses how this process multiplies in CPU memory. To be called before the first tensor is touched: whether it was.
+pub fn use_arithmetic(arithmetic: Arithmetic) -> bool {
+    HERE.set(Machine::best(arithmetic)).is_ok()
 }
 
 impl Machine {
     /// What this process runs.
     pub(crate) fn here() -> Machine {
-        static HERE: OnceLock<Machine> = OnceLock::new();
-        *HERE.get_or_init(|| {
-            let all = Machine::all();
-            let best = |values| all.iter().copied().find(|machine| machine.values == values);
-            let best = match ASKED.get_or_init(Arithmetic::default) {
-                Arithmetic::Fastest => all.iter().copied().find(|machine| machine.is_native()),
-                Arithmetic::F32 => best(Values::F32),
-                Arithmetic::Bf16 => best(Values::Bf16),
-            };
-            best.unwrap_or(Machine { registers: Registers::Portable, values: Values::F32 })
-        })
+        *HERE.get_or_init(|| Machine::best(Arithmetic::default()))
+    }
+
+    /// The best that this processor has for it.
+    fn best(arithmetic: Arithmetic) -> Machine {
+        let fits = |machine: &Machine| match arithmetic {
+            Arithmetic::Fastest => machine.is_native(),
+            Arithmetic::F32 => machine.values == Values::F32,
+            Arithmetic::Bf16 => machine.values == Values::Bf16,
+        };
+        let portable = Machine { registers: Registers::Portable, values: Values::F32 };
+        Machine::all().into_iter().find(fits).unwrap_or(portable)
     }
 
     /// Whether there are instructions for its values.

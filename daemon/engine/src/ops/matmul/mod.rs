@@ -28,8 +28,9 @@ use rayon::prelude::*;
 
 pub(crate) use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, k_scales};
 pub(crate) use lanes::Stored;
-pub use machine::Arithmetic;
-pub(crate) use machine::{Machine, Registers, Values, use_arithmetic};
+pub use machine::{Arithmetic, use_arithmetic};
+pub(crate) use machine::{Machine, Registers, Values};
+use places::{InPairs, Single};
 
 /// Products of fewer multiplications than this run on the calling thread: waking another costs more.
 const ALONE: usize = 1 << 18;
@@ -351,11 +352,15 @@ impl<E: Stored> Problem<'_, E> {
                     #[cfg(target_arch = "x86_64")]
                     (Registers::Avx512, false) => x86::block_avx512(self, rows, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    (Registers::Avx2, true) => x86::block_avx2_in_pairs(self, rows, columns, scratch),
+                    (Registers::Avx2, true) => x86::block_avx2::<InPairs, E>(self, rows, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    (Registers::Avx2, false) => x86::block_avx2(self, rows, columns, scratch),
-                    (Registers::Portable, true) => block::portable_in_pairs(self, rows, columns, scratch),
-                    (Registers::Portable, false) => block::portable(self, rows, columns, scratch),
+                    (Registers::Avx2, false) => x86::block_avx2::<Single, E>(self, rows, columns, scratch),
+                    (Registers::Portable, true) => {
+                        block::portable::<InPairs, E>(self, rows, columns, scratch);
+                    }
+                    (Registers::Portable, false) => {
+                        block::portable::<Single, E>(self, rows, columns, scratch);
+                    }
                 }
             }
         });

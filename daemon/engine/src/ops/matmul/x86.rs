@@ -29,7 +29,7 @@ use half::{bf16, f16};
 
 use super::block::{self, Scratch};
 use super::lanes::{Lanes, Pairs, Stored};
-use super::places::{InPairs, Single};
+use super::places::{InPairs, Places, Single};
 use super::{Problem, dots, weighted};
 
 #[expect(unsafe_code, reason = "vector instructions")]
@@ -398,14 +398,14 @@ pub(super) unsafe fn weighted_avx512<E: Stored>(problem: &Problem<'_, E>, column
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn block_avx2<E: Stored>(
+pub(super) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
     problem: &Problem<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
     unsafe {
-        block::block::<__m256, Single, E, { block::AVX2.rows }, { block::AVX2.depth }>(
+        block::block::<__m256, P, E, { block::AVX2.rows }, { block::AVX2.depth }>(
             problem, rows, columns, scratch,
         );
     }
@@ -436,21 +436,6 @@ pub(super) unsafe fn block_avx512_in_pairs<E: Stored>(
 ) {
     unsafe {
         block::block::<__m512, InPairs, E, { block::AVX512.rows }, { block::AVX512.depth }>(
-            problem, rows, columns, scratch,
-        );
-    }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-#[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn block_avx2_in_pairs<E: Stored>(
-    problem: &Problem<'_, E>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    scratch: &mut Scratch,
-) {
-    unsafe {
-        block::block::<__m256, InPairs, E, { block::AVX2.rows }, { block::AVX2.depth }>(
             problem, rows, columns, scratch,
         );
     }
