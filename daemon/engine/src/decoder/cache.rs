@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use crate::ops::attention::{self, Heads, Segment};
 
-/// Keys and values of a sequence that is being written, one pair of tensors a block, grown by doubling.
+/// Keys and values of a sequence that is being written, one pair of tensors `[kv_heads, room, d]` a block, grown by doubling: a head's lines lie
+/// close together, because that is how they are read for each token.
 #[derive(Debug, Default)]
 pub struct KvCache {
     layers: Vec<Option<(Tensor, Tensor)>>,
@@ -40,20 +41,20 @@ impl KvCache {
         self.length = length;
     }
 
-    /// Appends `k` and `v` (`[new, kv_heads, d]`) behind the first `len` rows and returns all of them.
+    /// Appends `k` and `v` (`[new, kv_heads, d]`) behind the first `len` rows and returns all of them, `[keys, kv_heads, d]`.
     fn extend(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let total = self.len + k.dim(0)?;
         if self.layers.len() <= layer {
             self.layers.resize(layer + 1, None);
         }
-        let fits = self.layers[layer].as_ref().is_some_and(|(keys, _)| keys.dims()[0] >= total);
+        let fits = self.layers[layer].as_ref().is_some_and(|(keys, _)| keys.dims()[1] >= total);
         if !fits {
             let capacity = total.next_power_of_two().max(64);
             let (_, heads, width) = k.dims3()?;
             let grow = |old: Option<&Tensor>| -> Result<Tensor> {
-                let new = Tensor::zeros((capacity, heads, width), DType::F32, k.device())?;
+                let new = Tensor::zeros((heads, capacity, width), DType::F32, k.device())?;
                 if let Some(old) = old {
-                    new.slice_set(&old.narrow(0, 0, self.len)?.contiguous()?, 0, 0)?;
+                    new.slice_set(&old.narrow(1, 0, self.len)?.contiguous()?, 1, 0)?;
                 }
                 Ok(new)
             };
@@ -63,9 +64,11 @@ impl KvCache {
         let Some((keys, values)) = &self.layers[layer] else {
             candle_core::bail!("the cache of layer {layer} is missing");
         };
-        keys.slice_set(&k.contiguous()?, 0, self.len)?;
-        values.slice_set(&v.contiguous()?, 0, self.len)?;
-        Ok((keys.narrow(0, 0, total)?, values.narrow(0, 0, total)?))
+        let append = |all: &Tensor, new: &Tensor| -> Result<Tensor> {
+            all.slice_set(&new.transpose(0, 1)?.contiguous()?, 1, self.len)?;
+            all.narrow(1, 0, total)?.transpose(0, 1)
+        };
+        Ok((append(keys, k)?, append(values, v)?))
     }
 }
 

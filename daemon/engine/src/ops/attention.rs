@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::host::{HostSlice, on_host};
+use super::host::{HostLines, HostRead, HostSlice, on_host};
 use super::matmul::{Matrix, Start, new_product, product};
 use super::simd::{dot, maximum, sum, wide};
 
@@ -45,7 +45,26 @@ impl Heads {
     }
 }
 
-/// `q: [tokens, heads, d]`, `k` and `v: [keys, kv_heads, d]`. Returns the mixture `[tokens, heads, d]` and the log
+/// Keys, or values, of all key heads.
+struct Keys<'a> {
+    values: HostRead<'a>,
+    /// From one key's line to the next one's, and from one head's.
+    steps: (usize, usize),
+}
+
+impl<'a> Keys<'a> {
+    fn new(lines: &'a HostLines) -> Result<Self> {
+        Ok(Self { values: lines.read()?, steps: lines.steps() })
+    }
+
+    /// A head's lines of a segment from its key `first` on.
+    fn of(&self, segment: Segment, first: usize, kv_head: usize) -> Matrix<'_, f32> {
+        let (key, head) = self.steps;
+        Matrix::rows(&self.values[(segment.k_start + first) * key + kv_head * head..], key)
+    }
+}
+
+/// `q: [tokens, heads, d]`, `k` and `v: [keys, kv_heads, d]`, whose lines may lie anywhere. Returns the mixture `[tokens, heads, d]` and the log
 /// normalisers `[tokens, heads]` that backward needs.
 pub fn forward(
     q: &Tensor,
@@ -58,8 +77,8 @@ pub fn forward(
         return composed(q, k, v, segments, shape);
     }
     let tokens = q.dim(0)?;
-    let (qs, ks, vs) = (HostSlice::new(q)?, HostSlice::new(k)?, HostSlice::new(v)?);
-    let (qs, ks, vs) = (qs.read()?, ks.read()?, vs.read()?);
+    let (qs, ks, vs) = (HostSlice::new(q)?, HostLines::new(k)?, HostLines::new(v)?);
+    let (qs, ks, vs) = (qs.read()?, Keys::new(&ks)?, Keys::new(&vs)?);
     let mut mixed = vec![0f32; tokens * shape.heads * shape.width];
     let mut normalisers = vec![0f32; tokens * shape.heads];
     let (few, many): (Vec<Segment>, Vec<Segment>) =
@@ -84,7 +103,7 @@ pub fn forward(
             let mixture = new_product(
                 (rows, keys, shape.width),
                 Matrix::rows(&weights, keys),
-                keys_of(&vs, segment, first, head / shape.group(), shape),
+                vs.of(segment, first, head / shape.group()),
                 None,
             );
             (mixture, normalisers)
@@ -124,11 +143,11 @@ pub fn backward(
         return composed_backward(saved, dy, segments, shape);
     }
     let (tokens, keys_total) = (saved.q.dim(0)?, saved.k.dim(0)?);
-    let slices = [saved.q, saved.k, saved.v, saved.y, saved.normalisers, dy].map(HostSlice::new);
-    let [qs, ks, vs, ys, ns, dys] = slices;
-    let (qs, ks, vs, ys, ns, dys) = (qs?, ks?, vs?, ys?, ns?, dys?);
-    let (qs, ks, vs) = (qs.read()?, ks.read()?, vs.read()?);
-    let (ys, ns, dys) = (ys.read()?, ns.read()?, dys.read()?);
+    let [qs, ys, ns, dys] = [saved.q, saved.y, saved.normalisers, dy].map(HostSlice::new);
+    let (qs, ys, ns, dys) = (qs?, ys?, ns?, dys?);
+    let (qs, ys, ns, dys) = (qs.read()?, ys.read()?, ns.read()?, dys.read()?);
+    let (ks, vs) = (HostLines::new(saved.k)?, HostLines::new(saved.v)?);
+    let (ks, vs) = (Keys::new(&ks)?, Keys::new(&vs)?);
     let (width, group) = (shape.width, shape.group());
 
     // One task owns a segment's key head and the query heads that share it, so that every sum has one owner and one order.
@@ -170,7 +189,7 @@ pub fn backward(
                         dy_rows,
                         Start::Target,
                     );
-                    let values = keys_of(&vs, segment, first_key, kv_head, shape).transposed();
+                    let values = vs.of(segment, first_key, kv_head).transposed();
                     let mut slopes = new_product((rows, width, keys), dy_rows, values, None);
                     through_softmax(&mut slopes, &weights, &y, &dy, width, shape.scale);
                     let slope_rows = Matrix::rows(&slopes, keys);
@@ -178,7 +197,7 @@ pub fn backward(
                         (rows, keys, width),
                         (&mut dq[(row * group + member) * width..], group * width),
                         slope_rows,
-                        keys_of(&ks, segment, first_key, kv_head, shape),
+                        ks.of(segment, first_key, kv_head),
                         Start::Zero,
                     );
                     product(
@@ -223,17 +242,11 @@ fn visible(segment: Segment, row: usize, shape: Heads) -> (usize, usize) {
     (shape.window.map_or(0, |window| end.saturating_sub(window.max(1))), end)
 }
 
-/// A key head's rows of a segment from `first` on, of keys or of values.
-fn keys_of(values: &[f32], segment: Segment, first: usize, kv_head: usize, shape: Heads) -> Matrix<'_, f32> {
-    let row = shape.kv_heads * shape.width;
-    Matrix::rows(&values[(segment.k_start + first) * row + kv_head * shape.width..], row)
-}
-
 /// Products of a block of queries with the keys from the first that its first row sees to the last that its last row sees; neither scaled
 /// nor masked. Also which key is the first.
 fn scores(
     qs: &[f32],
-    ks: &[f32],
+    ks: &Keys,
     segment: Segment,
     (row, rows): (usize, usize),
     head: usize,
@@ -246,7 +259,7 @@ fn scores(
     let scores = new_product(
         (rows, shape.width, end - first),
         Matrix::rows(&qs[query..], stride),
-        keys_of(ks, segment, first, head / shape.group(), shape).transposed(),
+        ks.of(segment, first, head / shape.group()).transposed(),
         None,
     );
     (first, scores)

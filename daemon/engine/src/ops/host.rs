@@ -34,6 +34,34 @@ impl HostSlice {
     }
 }
 
+/// An f32 tensor in CPU memory of three dimensions, the last of which lies close together; the lines may lie anywhere.
+pub(crate) struct HostLines {
+    tensor: Tensor,
+}
+
+impl HostLines {
+    /// Copies only if lines do not lie close together.
+    pub(crate) fn new(tensor: &Tensor) -> Result<HostLines> {
+        tensor.dims3()?;
+        let tensor = if tensor.stride()[2] == 1 { tensor.clone() } else { tensor.contiguous()? };
+        Ok(HostLines { tensor })
+    }
+
+    /// How far apart lines are in the first and in the second dimension.
+    pub(crate) fn steps(&self) -> (usize, usize) {
+        (self.tensor.stride()[0], self.tensor.stride()[1])
+    }
+
+    /// From the first line's start to the last one's end.
+    pub(crate) fn read(&self) -> Result<HostRead<'_>> {
+        let (storage, layout) = self.tensor.storage_and_layout();
+        let start = layout.start_offset();
+        let places = layout.dims().iter().zip(layout.stride());
+        let last: Option<usize> = places.map(|(&count, step)| Some(count.checked_sub(1)? * step)).sum();
+        HostRead::of(storage, (start, last.map_or(start, |last| start + last + 1)))
+    }
+}
+
 /// Holds the tensor's read lock.
 pub(crate) struct HostRead<'a> {
     storage: StorageRef<'a>,
@@ -45,6 +73,10 @@ impl<'a> HostRead<'a> {
         let Some(range) = layout.contiguous_offsets() else {
             candle_core::bail!("a contiguous tensor was expected");
         };
+        Self::of(storage, range)
+    }
+
+    fn of(storage: StorageRef<'a>, range: (usize, usize)) -> Result<Self> {
         if !matches!(&*storage, Storage::Cpu(CpuStorage::F32(_))) {
             candle_core::bail!("f32 in CPU memory was expected");
         }
@@ -100,6 +132,20 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+
+    #[test]
+    fn lines_are_read_where_they_lie() {
+        let whole = Tensor::arange(0f32, 24.0, &Device::Cpu).unwrap().reshape((2, 4, 3)).unwrap();
+        let part = whole.narrow(1, 1, 2).unwrap().transpose(0, 1).unwrap();
+        let lines = HostLines::new(&part).unwrap();
+        assert_eq!(lines.steps(), (3, 12));
+        let read = lines.read().unwrap();
+        assert_eq!((read[0], read[3 + 12], read.len()), (3.0, 18.0, 18));
+        let apart = HostLines::new(&whole.transpose(1, 2).unwrap()).unwrap();
+        assert_eq!((apart.steps(), apart.read().unwrap()[1]), ((12, 4), 3.0));
+        assert!(HostLines::new(&whole.narrow(0, 0, 0).unwrap()).unwrap().read().unwrap().is_empty());
+        assert!(HostLines::new(&whole.flatten_all().unwrap()).is_err());
+    }
 
     #[test]
     fn a_tensor_is_changed_where_it_lies() {

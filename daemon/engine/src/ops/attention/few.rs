@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::super::exp::exp;
 use super::super::matmul::{Matrix, new_product};
 use super::super::simd::{maximum, sum, wide};
-use super::{Heads, Segment, visible};
+use super::{Heads, Keys, Segment, visible};
 
 /// Segments of so many queries or fewer come here.
 pub(super) const MOST_QUERIES: usize = 8;
@@ -36,7 +36,7 @@ struct Partial {
 
 /// Fills the rows of these segments in `mixed` (`[tokens, heads, d]`) and `normalisers` (`[tokens, heads]`).
 pub(super) fn forward(
-    (qs, ks, vs): (&[f32], &[f32], &[f32]),
+    (qs, ks, vs): (&[f32], &Keys, &Keys),
     segments: &[Segment],
     shape: Heads,
     (mixed, normalisers): (&mut [f32], &mut [f32]),
@@ -86,17 +86,15 @@ pub(super) fn forward(
     }
 }
 
-fn stretch(qs: &[f32], ks: &[f32], vs: &[f32], task: Task, shape: Heads) -> Partial {
+fn stretch(qs: &[f32], ks: &Keys, vs: &Keys, task: Task, shape: Heads) -> Partial {
     let (group, width) = (shape.group(), shape.width);
     let (start, len) = task.keys;
-    let stride = shape.kv_heads * width;
-    let first_key = (task.segment.k_start + start) * stride + task.kv_head * width;
     let first_query = ((task.segment.q_start + task.row) * shape.heads + task.kv_head * group) * width;
     let queries = Matrix::rows(&qs[first_query..first_query + group * width], width);
-    let keys = Matrix::rows(&ks[first_key..], stride).transposed();
+    let keys = ks.of(task.segment, start, task.kv_head).transposed();
     let mut weights = new_product((group, width, len), queries, keys, None);
     let (tops, sums) = soften(&mut weights, len, shape.scale);
-    let values = Matrix::rows(&vs[first_key..], stride);
+    let values = vs.of(task.segment, start, task.kv_head);
     let mixture = new_product((group, len, width), Matrix::rows(&weights, len), values, None);
     Partial { tops, sums, mixture }
 }
