@@ -42,7 +42,7 @@ const UNROLLED: usize = 4;
 const CONFLICT: usize = 1024;
 
 pub(super) const AVX2: Sizes = Sizes { rows: 6, columns: 16, depth: 320, block: 258 };
-pub(super) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 192, block: 384 };
+pub(super) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 256, block: 384 };
 const PORTABLE: Sizes =
     Sizes { rows: if cfg!(target_arch = "aarch64") { 6 } else { 2 }, columns: 16, depth: 256, block: 240 };
 
@@ -325,7 +325,10 @@ unsafe fn multiply<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VEC
     unsafe {
         let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
         for row in 0..ROWS {
-            L::prefetch(place.target.wrapping_add(row.wrapping_mul(place.stride)));
+            let line = place.target.wrapping_add(row.wrapping_mul(place.stride));
+            for vector in 0..VECTORS {
+                L::prefetch(line.wrapping_add(vector * L::COUNT));
+            }
         }
         let behind = along::<L, P, S, ROWS, VECTORS>(side, right, depth.0, &mut sums);
         along::<L, Single, S, ROWS, VECTORS>(behind.0, behind.1, depth.1, &mut sums);
