@@ -9,14 +9,16 @@ is measured beside them.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from side_by_side import CACHE, SHAPES, arguments, checkpoint, chosen, keep, layer_weights, machine, median, ours, peak, peaks, run, table, take_turns  # noqa: E402
+from side_by_side import (  # noqa: E402
+    CACHE, SHAPES, arguments, checkpoint, chosen, compared, keep, layer_weights, machine, median, ours, peak, peaks, peaks_said, run, table, take_turns,
+)
+
+PEER = Path(__file__).with_name("llama_peer.py")
 
 #: Our word for a format, the type of the matrices in the GGUF file, and bits a value.
 FORMATS = {"bf16": ("BF16", 16), "q8": ("Q8_0", 8.5), "q4": ("Q4_0", 4.5)}
@@ -45,60 +47,8 @@ def gguf_file(shape: str, kind: str) -> Path:
     return file
 
 
-def theirs(file: Path, prompt: int, new: int, batch: int, threads: int) -> dict:
-    command = [sys.executable, __file__, "--answer", file, "--prompt-tokens", prompt, "--new-tokens", new]
-    command += ["--batch", batch, "--threads", threads]
-    return run([str(word) for word in command])
-
-
-def peak_of_this_process() -> int:
-    """Bytes. `getrusage` would also count what the parent had before this program was loaded."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("the system does not tell a process's peak")
-
-
-def answer(file: Path, prompt: int, new: int, batch: int, threads: int) -> None:
-    """In a process of its own: what llama.cpp says of its own speed, and the process's peak of resident memory."""
-    import time
-    from concurrent.futures import ThreadPoolExecutor
-
-    began = time.monotonic()
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = str(file)
-    params.n_ctx = batch * (prompt + new + 64)
-    params.n_parallel = batch
-    params.n_gpu_layers = 0
-    params.warmup = True
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    server = xllamacpp.Server(params)
-    loaded = time.monotonic() - began
-
-    def ask(number: int) -> dict:
-        tokens = [3 + (number * 31 + place) % 97 for place in range(prompt)]
-        asked = {"prompt": tokens, "n_predict": new, "temperature": 0.0, "ignore_eos": True, "cache_prompt": False}
-        return server.handle_completions(asked)["timings"]
-
-    with ThreadPoolExecutor(batch) as pool:
-        timings = list(pool.map(ask, range(batch)))
-    # Those that are ready first wait while the others are read; the fastest one's pace is that of all together.
-    decode = batch * max(timing["predicted_per_second"] for timing in timings)
-    print(
-        json.dumps(
-            {
-                "prefill_tokens_per_second": timings[0]["prompt_per_second"],
-                "decode_tokens_per_second": decode,
-                "load_seconds": loaded,
-                "peak_memory": peak_of_this_process(),
-            }
-        ),
-        flush=True,
-    )
-    # The server's threads have nothing to clean up.
-    os._exit(0)
+def theirs(python: str, file: Path, *words) -> dict:
+    return run([python, "-P", PEER, file, *map(str, words)])
 
 
 def main() -> int:
@@ -107,13 +57,14 @@ def main() -> int:
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
     parser.add_argument("--batch", type=int, default=1, help="answers written together; each of ours with an adapter of its own, too")
-    parser.add_argument("--answer", type=Path, help="answer with llama.cpp and say how fast it was")
+    about = "a Python with llama-cpp-python, compiled for this processor (pip install --no-binary llama-cpp-python llama-cpp-python); else xllamacpp"
+    parser.add_argument("--llama-python", default=sys.executable, help=about)
     given = parser.parse_args()
-    if given.answer:
-        answer(given.answer, given.prompt_tokens, given.new_tokens, given.batch, given.threads)
     shapes, runs = chosen(given)
     rows, kept, n = [], {}, given.threads
     lengths = ["--prompt-tokens", given.prompt_tokens, "--new-tokens", given.new_tokens, "--batch", given.batch]
+    # The median of three in each process: the first one pays for memory that is there later, on both sides.
+    lengths += ["--repeat", 3]
     for shape in shapes:
         blocks, head = layer_weights(shape)
         for word in given.formats:
@@ -121,7 +72,7 @@ def main() -> int:
             file = gguf_file(shape, kind)
             sides = {
                 "ours": lambda file=file: ours("generate", "--model", file, *lengths, threads=n),
-                "llama.cpp": lambda file=file: theirs(file, given.prompt_tokens, given.new_tokens, given.batch, n),
+                "llama.cpp": lambda file=file: theirs(given.llama_python, file, *lengths, "--threads", n),
                 "adapter": lambda file=file: ours("generate", "--model", file, *lengths, "--adapters", "distinct", threads=n),
             }
             if word != "bf16":
@@ -129,20 +80,21 @@ def main() -> int:
                 sides["quantised"] = lambda q=quantise: ours("generate", "--model", checkpoint(shape), *q, *lengths, threads=n)
             figures = take_turns(sides, runs)
             kept[f"{shape} {word}"] = figures
-            limit = peaks(n)[1] / ((blocks + head) * bits / 8)
+            limit = peaks(n).bandwidth / ((blocks + head) * bits / 8)
             cells = [f"{shape}, {word}"]
             for what in ("prefill", "decode"):
                 key = f"{what}_tokens_per_second"
-                mine, other = median(figures["ours"], key), median(figures["llama.cpp"], key)
-                pairs = sorted(one[key] / two[key] for one, two in zip(figures["ours"], figures["llama.cpp"]))
-                cells += [f"{mine:.1f}", f"{other:.1f}", f"{pairs[len(pairs) // 2]:.2f}"]
-            adapted = median(figures["adapter"], "decode_tokens_per_second") / median(figures["ours"], "decode_tokens_per_second")
+                mine, other, ratio = compared(figures["ours"], figures["llama.cpp"], key)
+                cells += [f"{mine:.1f}", f"{other:.1f}", f"{ratio:.2f}"]
+            _, _, adapted = compared(figures["adapter"], figures["ours"], "decode_tokens_per_second")
+            _, _, against = compared(figures["adapter"], figures["llama.cpp"], "decode_tokens_per_second")
             own = median(figures["quantised"], "decode_tokens_per_second") if word != "bf16" else None
-            cells += [f"{limit:.0f}", f"{adapted:.2f}", f"{own:.1f}" if own else "", f"{peak(figures['ours']):.2f}", f"{peak(figures['llama.cpp']):.2f}"]
+            cells += [f"{limit:.0f}", f"{adapted:.2f}", f"{against:.2f}", f"{own:.1f}" if own else "", f"{peak(figures['ours']):.2f}", f"{peak(figures['llama.cpp']):.2f}"]
             rows.append(cells)
             print(cells, file=sys.stderr, flush=True)
     print(machine(n))
-    headers = ["work", "prefill tok/s", "llama.cpp", "ratio", "decode tok/s", "llama.cpp", "ratio", "limit by bytes", "unmerged adapter"]
+    print(peaks_said(n))
+    headers = ["work", "prefill tok/s", "llama.cpp", "ratio", "decode tok/s", "llama.cpp", "ratio", "limit by bytes", "with adapters, of without", "of llama.cpp"]
     print(table([*headers, "--quantize, decode", "GB at most", "llama.cpp"], rows))
     keep(given, kept)
     return 0

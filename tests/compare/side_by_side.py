@@ -7,6 +7,7 @@ meets both; each runs in its own process, so that its peak of resident memory is
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -71,7 +73,13 @@ def arguments(description: str, **extra) -> argparse.ArgumentParser:
     return parser
 
 
-BF16_HELP = "peft in bf16, too: minutes a step where the processor does not multiply such values"
+PEFT = {"f32": "float32", "bf16": "bfloat16"}
+
+
+def with_peers(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    about = "types of peft's base (f32); bf16 takes minutes a step where the processor does not multiply such values"
+    parser.add_argument("--peers", nargs="+", choices=list(PEFT), default=["f32"], help=about)
+    return parser
 
 
 def chosen(given: argparse.Namespace) -> tuple[list[str], int]:
@@ -187,6 +195,12 @@ def median(figures: list[dict], key: str) -> float:
     return statistics.median(figure[key] for figure in figures)
 
 
+def compared(ones: list[dict], others: list[dict], key: str) -> tuple[float, float, float]:
+    """The medians of both, and that of the ratios of each turn: the machine's pace changes between turns."""
+    ratios = [one[key] / other[key] for one, other in zip(ones, others)]
+    return median(ones, key), median(others, key), statistics.median(ratios)
+
+
 def peak(figures: list[dict]) -> float:
     """In GB."""
     return median(figures, "peak_memory") / 1e9
@@ -207,19 +221,38 @@ def versions() -> str:
 
 def machine(threads: int) -> str:
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    simd = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else platform.machine()
+    simd = "AVX512-BF16" if "avx512_bf16" in flags else "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else platform.machine()
     return f"{date.today()}, {os.cpu_count()} cores, {simd}, {threads} threads; {versions()}"
 
 
-_peaks: dict[int, tuple[float, float]] = {}
+class Peaks(NamedTuple):
+    """What this machine can do now: operations a second in torch's matrix products, and bytes a second read from memory."""
+
+    f32: float
+    bf16: float
+    bandwidth: float
 
 
-def peaks(threads: int) -> tuple[float, float]:
-    """What this machine can do now: f32 operations a second in torch's matrix product, and bytes a second read from memory."""
-    if threads not in _peaks:
-        found = [theirs("peaks", threads=threads) for _ in range(2)]
-        _peaks[threads] = max(f["flops"] for f in found), max(f["bandwidth"] for f in found)
-    return _peaks[threads]
+@functools.cache
+def peaks(threads: int) -> Peaks:
+    found = [theirs("peaks", threads=threads) for _ in range(2)]
+    return Peaks(*(max(one[key] for one in found) for key in Peaks._fields))
+
+
+def product_peak(threads: int) -> float:
+    """Operations a second of the values that `hotplate` multiplies here: weights in bf16 are multiplied so where the processor does that."""
+    found = peaks(threads)
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    word = os.environ.get("HOTPLATE_ARITHMETIC", "fastest")
+    return found.bf16 if word != "f32" and "avx512_bf16" in flags else found.f32
+
+
+def peaks_said(threads: int) -> str:
+    found = peaks(threads)
+    return (
+        f"Matrix products on this machine now: {found.f32 / 1e9:.0f} GFLOP/s in f32, {found.bf16 / 1e9:.0f} in bf16; "
+        f"{found.bandwidth / 1e9:.1f} GB/s read from memory"
+    )
 
 
 def layer_weights(shape: str) -> tuple[int, int]:
