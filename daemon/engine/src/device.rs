@@ -40,6 +40,8 @@ pub fn processor() -> String {
         Registers::Avx512 => ", AVX-512",
         #[cfg(target_arch = "x86_64")]
         Registers::Avx2 => ", AVX2",
+        #[cfg(target_arch = "aarch64")]
+        Registers::Neon => ", NEON",
         Registers::Portable if cfg!(target_arch = "x86_64") => ", without AVX2 and so slower",
         Registers::Portable => "",
     };

@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostRead, HostSlice, on_host};
-use super::matmul::{self, Extra, Matrix, Order, Stored};
+use super::matmul::{self, Extra, Factors, Matrix, Stored};
 use super::quantised::Work;
 
 #[derive(Debug, Clone)]
@@ -51,47 +51,62 @@ impl FrozenLinear {
 
     /// `x: [tokens, in]` to `[tokens, out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.multiply(x, 0..self.outputs(), None)
+        self.forward_part(x, 0..self.outputs())
     }
 
     /// The outputs of `range` alone, `[tokens, range]`.
     pub fn forward_part(&self, x: &Tensor, range: Range<usize>) -> Result<Tensor> {
-        self.multiply(x, range, None)
-    }
-
-    /// `forward(x) + thin b^T` in one pass over the result: `thin: [tokens, r]`, `b: [out, r]`.
-    pub(crate) fn forward_adapted(&self, x: &Tensor, thin: &Tensor, b: &Tensor) -> Result<Tensor> {
-        self.multiply(x, 0..self.outputs(), Some((thin, b)))
-    }
-
-    fn multiply(
-        &self,
-        x: &Tensor,
-        range: Range<usize>,
-        beside: Option<(&Tensor, &Tensor)>,
-    ) -> Result<Tensor> {
         let outputs = range.len();
         let bias = self.bias.as_ref().map(|bias| bias.narrow(0, range.start, outputs)).transpose()?;
         if !self.kernels_apply(x) {
             let weight = self.weight.values()?.narrow(0, range.start, outputs)?;
-            let mut y = x.matmul(&weight.to_dtype(x.dtype())?.t()?)?;
-            if let Some((thin, b)) = beside {
-                y = y.add(&thin.matmul(&b.t()?)?)?;
-            }
+            let y = x.matmul(&weight.to_dtype(x.dtype())?.t()?)?;
             return match bias {
                 Some(bias) => y.broadcast_add(&bias),
                 None => Ok(y),
             };
         }
         let (rows, inputs) = self.check(x, self.inputs())?;
-        let beside = beside.map(|(thin, b)| Beside::new(thin, b, (rows, outputs), 0)).transpose()?;
-        let beside = beside.as_ref().map(Beside::read).transpose()?;
         let (x, bias) = (HostSlice::new(x)?, bias.as_ref().map(HostSlice::new).transpose()?);
         let (x, bias) = (x.read()?, bias.as_ref().map(HostSlice::read).transpose()?);
-        let extra = beside.as_ref().map(|beside| beside.extra(Order::Columns));
         let shape = (rows, inputs, outputs);
-        let y = self.weight.with_rows(range, Forward { x: &x, shape, extra, bias: bias.as_deref() })?;
+        let y = self.weight.with_rows(range, Forward { x: &x, shape, bias: bias.as_deref() })?;
         Tensor::from_vec(y, (rows, outputs), self.weight.device())
+    }
+
+    /// `forward(x) + thin b^T` with `thin = scale * x a^T`, in one pass over the result, and `thin`, `[tokens, r]`: `a: [r, in]`, `b: [out, r]`.
+    pub(crate) fn forward_adapted(
+        &self,
+        x: &Tensor,
+        (a, b): (&Tensor, &Tensor),
+        scale: f64,
+    ) -> Result<(Tensor, Tensor)> {
+        if !self.kernels_apply(x) {
+            let thin = (x.matmul(&a.t()?)? * scale)?;
+            return Ok((self.forward(x)?.add(&thin.matmul(&b.t()?)?)?, thin));
+        }
+        let (rows, inputs) = self.check(x, self.inputs())?;
+        let (outputs, rank) = (self.outputs(), a.dim(0)?);
+        if a.dims() != [rank, inputs] || b.dims() != [outputs, rank] {
+            let (a, b) = (a.dims(), b.dims());
+            candle_core::bail!(
+                "factors of shapes {a:?} and {b:?} do not fit a layer of {inputs} inputs and {outputs} outputs"
+            );
+        }
+        let (x, a, b) = (HostSlice::new(x)?, HostSlice::new(a)?, HostSlice::new(b)?);
+        let (x, a, b) = (x.read()?, a.read()?, b.read()?);
+        let bias = self.bias.as_ref().map(HostSlice::new).transpose()?;
+        let bias = bias.as_ref().map(HostSlice::read).transpose()?;
+        let factors = Factors {
+            rank,
+            a: Matrix::rows(&a, inputs).transposed(),
+            b: Matrix::rows(&b, rank).transposed(),
+            scale: scale as f32,
+        };
+        let forward = Forward { x: &x, shape: (rows, inputs, outputs), bias: bias.as_deref() };
+        let (y, thin) = self.weight.with_rows(0..outputs, Adapted { forward, factors })?;
+        let device = self.weight.device();
+        Ok((Tensor::from_vec(y, (rows, outputs), device)?, Tensor::from_vec(thin, (rows, rank), device)?))
     }
 
     /// `dy: [tokens, out]` to `dx: [tokens, in]`.
@@ -126,10 +141,10 @@ impl FrozenLinear {
         }
         let (rows, _) = self.check(dy, outputs)?;
         let inputs = self.inputs();
-        let beside = beside.map(|(dthin, a)| Beside::new(dthin, a, (rows, inputs), 1)).transpose()?;
+        let beside = beside.map(|(dthin, a)| Beside::new(dthin, a, (rows, inputs))).transpose()?;
         let beside = beside.as_ref().map(Beside::read).transpose()?;
         let dy = HostSlice::new(dy)?;
-        let extra = beside.as_ref().map(|beside| beside.extra(Order::Rows));
+        let extra = beside.as_ref().map(BesideRead::extra);
         let shape = (rows, outputs, inputs);
         let dx = self.weight.with_rows(range, Backward { dy: &dy.read()?, shape, extra })?;
         Tensor::from_vec(dx, (rows, inputs), self.weight.device())
@@ -170,7 +185,7 @@ impl FrozenLinear {
     }
 }
 
-/// A thin product beside the layer's own: `[rows, r]` and a factor that is `columns` long in dimension `along`, `r` in the other one.
+/// A thin product beside the way back: `[rows, r]` times a factor `[r, columns]`.
 struct Beside {
     rank: usize,
     columns: usize,
@@ -186,10 +201,9 @@ struct BesideRead<'a> {
 }
 
 impl Beside {
-    fn new(thin: &Tensor, factor: &Tensor, (rows, columns): (usize, usize), along: usize) -> Result<Self> {
+    fn new(thin: &Tensor, factor: &Tensor, (rows, columns): (usize, usize)) -> Result<Self> {
         let rank = thin.dim(1)?;
-        let fits = if along == 0 { [columns, rank] } else { [rank, columns] };
-        if thin.dim(0)? != rows || factor.dims() != fits {
+        if thin.dim(0)? != rows || factor.dims() != [rank, columns] {
             let (thin, factor) = (thin.dims(), factor.dims());
             candle_core::bail!(
                 "factors of shapes {thin:?} and {factor:?} do not fit {rows} rows of {columns}"
@@ -205,12 +219,8 @@ impl Beside {
 }
 
 impl BesideRead<'_> {
-    /// `order`: how the factor lies, seen as `[r, columns]`.
-    fn extra(&self, order: Order) -> Extra<'_> {
-        let right = match order {
-            Order::Rows => Matrix::rows(&self.factor, self.columns),
-            Order::Columns => Matrix::rows(&self.factor, self.rank).transposed(),
-        };
+    fn extra(&self) -> Extra<'_> {
+        let right = Matrix::rows(&self.factor, self.columns);
         Extra { inner: self.rank, left: Matrix::rows(&self.thin, self.rank), right }
     }
 }
@@ -219,7 +229,6 @@ impl BesideRead<'_> {
 struct Forward<'a> {
     x: &'a [f32],
     shape: (usize, usize, usize),
-    extra: Option<Extra<'a>>,
     bias: Option<&'a [f32]>,
 }
 
@@ -229,7 +238,23 @@ impl Work for Forward<'_> {
     fn run<E: Stored>(self, weight: &[E], stride: usize) -> Vec<f32> {
         let inputs = self.shape.1;
         let right = Matrix::rows(weight, stride).transposed();
-        matmul::new_product_with(self.shape, Matrix::rows(self.x, inputs), right, self.extra, self.bias)
+        matmul::new_product(self.shape, Matrix::rows(self.x, inputs), right, self.bias)
+    }
+}
+
+/// The same with factors beside it.
+struct Adapted<'a> {
+    forward: Forward<'a>,
+    factors: Factors<'a>,
+}
+
+impl Work for Adapted<'_> {
+    type Output = (Vec<f32>, Vec<f32>);
+
+    fn run<E: Stored>(self, weight: &[E], stride: usize) -> (Vec<f32>, Vec<f32>) {
+        let Forward { x, shape, bias } = self.forward;
+        let right = Matrix::rows(weight, stride).transposed();
+        matmul::new_product_with_factors(shape, Matrix::rows(x, shape.1), right, self.factors, bias)
     }
 }
 
@@ -254,7 +279,7 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
-    use crate::ops::gradient_check::{distance, random, slope};
+    use crate::ops::gradient_check::{distance, flat, random, slope};
     use crate::ops::matmul::{Machine, Values};
 
     #[test]
@@ -286,8 +311,10 @@ mod tests {
                 for rank in [1, 16, 70] {
                     let (thin, a, b) =
                         (random(&[tokens, rank], 5), random(&[rank, 33], 6), random(&[70, rank], 7));
-                    let beside = thin.matmul(&b.t().unwrap()).unwrap();
-                    let adapted = layer.forward_adapted(&x, &thin, &b).unwrap();
+                    let (adapted, told) = layer.forward_adapted(&x, (&a, &b), 0.2).unwrap();
+                    let inner = (x.matmul(&a.t().unwrap()).unwrap() * 0.2).unwrap();
+                    assert!(distance(&told, &inner) < 1e-5);
+                    let beside = inner.matmul(&b.t().unwrap()).unwrap();
                     assert!(distance(&adapted, &(&y + beside).unwrap()) < near);
                     let dx = (dy.matmul(&w).unwrap() + thin.matmul(&a).unwrap()).unwrap();
                     assert!(distance(&layer.backward_adapted(&dy, &thin, &a).unwrap(), &dx) < near);
@@ -303,14 +330,31 @@ mod tests {
         }
     }
 
+    /// Whichever of the threads is done first, with the thin product or without it.
+    #[test]
+    fn factors_beside_few_rows_give_the_same_bits_on_any_number_of_threads() {
+        let (layer, x) = (FrozenLinear::new(random(&[700, 600], 1), None), random(&[2, 600], 2));
+        let (a, b) = (random(&[9, 600], 3), random(&[700, 9], 4));
+        let run = || flat(&layer.forward_adapted(&x, (&a, &b), 0.3).unwrap().0);
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(run);
+        for threads in [2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            for _ in 0..50 {
+                assert_eq!(pool.install(run), alone);
+            }
+        }
+    }
+
     #[test]
     fn shapes_that_do_not_fit_are_errors() {
         let layer = FrozenLinear::new(random(&[3, 7], 1), None);
         assert!(layer.forward(&random(&[2, 6], 1)).is_err());
-        let (thin, b) = (random(&[2, 2], 1), random(&[3, 2], 1));
-        assert!(layer.forward_adapted(&random(&[2, 7], 1), &thin, &b).is_ok());
-        assert!(layer.forward_adapted(&random(&[2, 7], 1), &random(&[1, 2], 1), &b).is_err());
-        assert!(layer.forward_adapted(&random(&[2, 7], 1), &thin, &random(&[7, 2], 1)).is_err());
+        let (thin, x, a, b) =
+            (random(&[2, 2], 1), random(&[2, 7], 1), random(&[2, 7], 1), random(&[3, 2], 1));
+        assert!(layer.forward_adapted(&x, (&a, &b), 1.0).is_ok());
+        assert!(layer.forward_adapted(&x, (&random(&[1, 7], 1), &b), 1.0).is_err());
+        assert!(layer.forward_adapted(&x, (&a, &random(&[7, 2], 1)), 1.0).is_err());
+        assert!(layer.forward_adapted(&x, (&random(&[2, 6], 1), &b), 1.0).is_err());
         assert!(layer.backward_adapted(&random(&[2, 3], 1), &thin, &b).is_err());
         assert!(layer.backward(&random(&[2, 7], 1)).is_err());
         assert!(layer.forward_part(&random(&[2, 7], 1), 2..4).is_err());

@@ -16,8 +16,7 @@ use crate::lora::Lora;
 /// A frozen layer's output with its pair, where it has one, and what backward needs of the pair: `s * x A^T`, `[tokens, r]`.
 pub fn adapted(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result<(Tensor, Option<Tensor>)> {
     let Some(pair) = pair else { return Ok((linear.forward(x)?, None)) };
-    let thin = thin(x, &pair.a.t()?, pair.scale)?;
-    let y = linear.forward_adapted(x, &thin, &pair.b)?;
+    let (y, thin) = linear.forward_adapted(x, (&pair.a, &pair.b), pair.scale)?;
     let Some(dora) = &pair.dora else { return Ok((y, Some(thin))) };
     let factor = dora.of_linear(pair, linear.weight())?;
     // The bias is not part of what is brought to length.

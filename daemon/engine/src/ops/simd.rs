@@ -34,6 +34,8 @@ macro_rules! wide {
                 #[expect(unsafe_code, reason = "as above")]
                 // SAFETY: as above.
                 Registers::Avx2 => unsafe { avx2($($argument),*) },
+                #[cfg(target_arch = "aarch64")]
+                Registers::Neon => plain($($argument),*),
                 Registers::Portable => plain($($argument),*),
             }
         }

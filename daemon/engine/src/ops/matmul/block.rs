@@ -41,10 +41,13 @@ const UNROLLED: usize = 4;
 /// Rows whose starts are a multiple of so many bytes apart fight for one place of the cache.
 const CONFLICT: usize = 1024;
 
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX2: Sizes = Sizes { rows: 6, columns: 16, depth: 320, block: 258 };
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 256, block: 384 };
-const PORTABLE: Sizes =
-    Sizes { rows: if cfg!(target_arch = "aarch64") { 6 } else { 2 }, columns: 16, depth: 256, block: 240 };
+#[cfg(target_arch = "aarch64")]
+pub(super) const NEON: Sizes = Sizes { rows: 6, columns: 16, depth: 256, block: 240 };
+const PORTABLE: Sizes = Sizes { rows: 2, columns: 16, depth: 256, block: 240 };
 
 /// The most rows of a task, and rows and columns of a tile.
 pub(super) const fn shape(registers: Registers) -> (usize, (usize, usize)) {
@@ -53,6 +56,8 @@ pub(super) const fn shape(registers: Registers) -> (usize, (usize, usize)) {
         Registers::Avx512 => AVX512,
         #[cfg(target_arch = "x86_64")]
         Registers::Avx2 => AVX2,
+        #[cfg(target_arch = "aarch64")]
+        Registers::Neon => NEON,
         Registers::Portable => PORTABLE,
     };
     (sizes.block, (sizes.rows, sizes.columns))

@@ -43,6 +43,8 @@ pub(crate) enum Registers {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Portable,
 }
 
@@ -118,6 +120,11 @@ impl Machine {
                 push(Registers::Avx2, Values::F32);
                 push(Registers::Avx2, Values::Bf16);
             }
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            push(Registers::Neon, Values::F32);
+            push(Registers::Neon, Values::Bf16);
         }
         push(Registers::Portable, Values::F32);
         push(Registers::Portable, Values::Bf16);

@@ -15,6 +15,8 @@ mod dots;
 mod lanes;
 mod layout;
 mod machine;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ mod weighted;
 mod x86;
 
 use std::ops::Range;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
@@ -98,6 +101,17 @@ pub(crate) struct Extra<'a> {
     pub(crate) inner: usize,
     pub(crate) left: Matrix<'a, f32>,
     pub(crate) right: Matrix<'a, f32>,
+}
+
+/// Thin factors beside a product of `left`: `scale * (left * a) * b` is added to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Factors<'a> {
+    pub(crate) rank: usize,
+    /// `inner x rank`
+    pub(crate) a: Matrix<'a, f32>,
+    /// `rank x columns`
+    pub(crate) b: Matrix<'a, f32>,
+    pub(crate) scale: f32,
 }
 
 /// What a product is added to.
@@ -194,6 +208,70 @@ pub(crate) fn new_product_with<E: Stored>(
     target
 }
 
+/// [`new_product`] with thin factors beside it, and `scale * left * a`, `rows x rank`.
+pub(crate) fn new_product_with_factors<E: Stored>(
+    (rows, inner, columns): (usize, usize, usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+    factors: Factors<'_>,
+    bias: Option<&[f32]>,
+) -> (Vec<f32>, Vec<f32>) {
+    let rank = factors.rank;
+    let thin = || {
+        let mut thin = new_product((rows, inner, rank), left, factors.a, None);
+        thin.iter_mut().for_each(|value| *value *= factors.scale);
+        thin
+    };
+    if !few(rows, left.order, right.order) || !few(rows, Order::Rows, factors.b.order) {
+        let thin = thin();
+        let extra = Extra { inner: rank, left: Matrix::rows(&thin, rank), right: factors.b };
+        return (new_product_with((rows, inner, columns), left, right, Some(extra), bias), thin);
+    }
+    assert!(left.holds(rows, inner) && right.holds(inner, columns), "a matrix reaches outside its slice");
+    assert!(factors.b.holds(rank, columns), "a matrix reaches outside its slice");
+    assert!(bias.is_none_or(|bias| bias.len() == columns), "a bias has one value a column");
+    if rows == 0 || columns == 0 {
+        return (Vec::new(), thin());
+    }
+    let machine = Machine::here();
+    let start = bias.map_or(Start::Zero, Start::Bias);
+    let mut target: Vec<f32> = Vec::with_capacity(rows * columns);
+    let (memory, target_stride, all) = (Target(target.as_mut_ptr()), columns, columns);
+    let problem =
+        Problem { target: memory, target_stride, rows, inner, columns, left, right, extra: None, start };
+    // The thin product is read from memory on one thread while the others begin with the layer; whoever is done before it leaves its part.
+    let (made, late) = (OnceLock::new(), Mutex::new(Vec::new()));
+    let beside = |thin: &Vec<f32>, columns: Range<usize>| {
+        let (left, right, start) = (Matrix::rows(thin, rank), factors.b, Start::Target);
+        Problem {
+            target: memory,
+            target_stride,
+            rows,
+            inner: rank,
+            columns: all,
+            left,
+            right,
+            extra: None,
+            start,
+        }
+        .dots(machine, columns);
+    };
+    problem.run_few(machine, Some(&|| _ = made.set(thin())), |columns| match made.get() {
+        Some(thin) => beside(thin, columns),
+        None => late.lock().unwrap_or_else(PoisonError::into_inner).push(columns),
+    });
+    let thin = made.into_inner().unwrap_or_else(thin);
+    for columns in late.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        beside(&thin, columns);
+    }
+    #[expect(unsafe_code, reason = "zeroing memory that is overwritten costs a pass over it")]
+    // SAFETY: the capacity is there, and with a start of zero or a bias every element was written before it was read.
+    unsafe {
+        target.set_len(rows * columns);
+    }
+    (target, thin)
+}
+
 fn product_on<E: Stored>(
     machine: Machine,
     (rows, inner, columns): (usize, usize, usize),
@@ -236,10 +314,6 @@ fn run_on<E: Stored>(
         Problem { target, target_stride, rows, inner, columns, left, right, extra: None, start }
     });
     match beside {
-        // The same tasks dot both: the result is near by, and the factor is read on all threads.
-        Some(beside) if problem.few() && beside.few() => {
-            problem.run_few(machine, |columns| beside.dots(machine, columns));
-        }
         // A pass of its own: few rows are not laid out, and a long stretch would not fit beside another.
         Some(beside) if problem.few() || problem.weighted() || beside.inner > block::EXTRA_DEPTH => {
             Problem { extra: None, ..problem }.run(machine);
@@ -247,6 +321,11 @@ fn run_on<E: Stored>(
         }
         _ => problem.run(machine),
     }
+}
+
+/// Whether rows are dotted straight from memory.
+fn few(rows: usize, left: Order, right: Order) -> bool {
+    rows <= FEW_ROWS && left == Order::Rows && right == Order::Columns
 }
 
 impl<E: Stored> Problem<'_, E> {
@@ -257,7 +336,7 @@ impl<E: Stored> Problem<'_, E> {
 
     /// Whether rows are dotted straight from memory.
     fn few(&self) -> bool {
-        self.rows <= FEW_ROWS && self.left.order == Order::Rows && self.right.order == Order::Columns
+        few(self.rows, self.left.order, self.right.order)
     }
 
     /// Multiplications.
@@ -268,7 +347,7 @@ impl<E: Stored> Problem<'_, E> {
     fn run(&self, machine: Machine) {
         let work = self.work();
         if self.few() {
-            return self.run_few(machine, |_| ());
+            return self.run_few(machine, None, |_| ());
         }
         if self.weighted() {
             let step = TASK_COLUMNS.start;
@@ -295,19 +374,33 @@ impl<E: Stored> Problem<'_, E> {
         if work < ALONE { (0..tasks).for_each(run) } else { each(tasks, run) }
     }
 
-    /// Dots rows; `then` is called for the columns of each task, on its thread.
-    fn run_few(&self, machine: Machine, then: impl Fn(Range<usize>) + Sync + Send) {
+    /// Dots rows; `then` is called for the columns of each task, on its thread. `first` begins before them; on several threads, others may
+    /// be done before it.
+    fn run_few(
+        &self,
+        machine: Machine,
+        first: Option<&(dyn Fn() + Sync)>,
+        then: impl Fn(Range<usize>) + Sync + Send,
+    ) {
         let work = self.work();
         let line = (self.inner * size_of::<E>() / E::VALUES).max(1);
         // A multiple of the lines that a kernel takes at once.
         let step = (TASK_BYTES / line).max(1).next_multiple_of(dots::LINES);
         let tasks = if work < ALONE { 1 } else { self.columns.div_ceil(step) };
         let step = if tasks == 1 { self.columns } else { step };
-        each(tasks, |task| {
+        let run = |task: usize| {
             let columns = task * step..self.columns.min((task + 1) * step);
             self.dots(machine, columns.clone());
             then(columns);
-        });
+        };
+        match first {
+            None => each(tasks, run),
+            Some(first) if tasks == 1 => {
+                first();
+                run(0);
+            }
+            Some(first) => each(tasks + 1, |task| if task == 0 { first() } else { run(task - 1) }),
+        }
     }
 
     #[expect(unsafe_code, reason = "kernels work on pointers")]
@@ -321,6 +414,8 @@ impl<E: Stored> Problem<'_, E> {
                     Registers::Avx512 => x86::dots_avx512(self, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
                     Registers::Avx2 => x86::dots_avx2(self, columns, scratch),
+                    #[cfg(target_arch = "aarch64")]
+                    Registers::Neon => dots::dots::<neon::Neon, E>(self, columns, scratch),
                     Registers::Portable => dots::dots::<lanes::Portable, E>(self, columns, scratch),
                 }
             }
@@ -336,6 +431,8 @@ impl<E: Stored> Problem<'_, E> {
                 Registers::Avx512 => x86::weighted_avx512(self, columns),
                 #[cfg(target_arch = "x86_64")]
                 Registers::Avx2 => x86::weighted_avx2(self, columns),
+                #[cfg(target_arch = "aarch64")]
+                Registers::Neon => weighted::weighted::<neon::Neon, E>(self, columns),
                 Registers::Portable => weighted::weighted::<lanes::Portable, E>(self, columns),
             }
         }
@@ -355,6 +452,18 @@ impl<E: Stored> Problem<'_, E> {
                     (Registers::Avx2, true) => x86::block_avx2::<InPairs, E>(self, rows, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
                     (Registers::Avx2, false) => x86::block_avx2::<Single, E>(self, rows, columns, scratch),
+                    #[cfg(target_arch = "aarch64")]
+                    (Registers::Neon, true) => {
+                        block::block::<neon::Neon, InPairs, E, { block::NEON.rows }, { block::NEON.depth }>(
+                            self, rows, columns, scratch,
+                        );
+                    }
+                    #[cfg(target_arch = "aarch64")]
+                    (Registers::Neon, false) => {
+                        block::block::<neon::Neon, Single, E, { block::NEON.rows }, { block::NEON.depth }>(
+                            self, rows, columns, scratch,
+                        );
+                    }
                     (Registers::Portable, true) => {
                         block::portable::<InPairs, E>(self, rows, columns, scratch);
                     }
