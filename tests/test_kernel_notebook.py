@@ -52,7 +52,7 @@ def test_the_tour(name: str, home: Hotplate):
     texts = lambda shown: [output["data"]["text/plain"] for output in shown if "data" in output]
     assert "1 finding" in texts(cell("%check"))[0], "the broken record"
     assert "cell.jsonl:3" in texts(cell("%%check"))[0]
-    assert f"{folder} version 1 is ready" in texts(cell("%%train"))[1]
+    assert f"{folder} version 1 is ready" in texts(cell("%%train"))[2]
     html = cell("%%train")[1]["data"]["text/html"]
     assert "<svg" in html and "width:100.0%" in html
     (compared,) = texts(cell("%%compare"))

@@ -21,14 +21,17 @@ pub(super) struct Training {
     curve: Curve,
     /// The latest answers to the recipe's prompts.
     samples: Option<(usize, Vec<SamplePair>)>,
-    /// The last event's sentence.
     end: Option<End>,
 }
 
 #[derive(Debug)]
-struct End {
-    good: bool,
-    text: String,
+enum End {
+    /// There is a new version.
+    Version,
+    /// What was tried was no better.
+    Kept,
+    /// The sentence that says why.
+    Broken(String),
 }
 
 impl Training {
@@ -55,15 +58,18 @@ impl Training {
             RunEvent::Note { text } => self.notes.push(text.clone()),
             RunEvent::FoldsDone { .. } => self.notes.push(sentence),
             RunEvent::Sampled { step, samples } => self.samples = Some((*step, samples.clone())),
-            RunEvent::Finished { .. } => self.end(true, sentence),
-            RunEvent::Kept { .. } | RunEvent::Failed { .. } | RunEvent::Cancelled => {
-                self.end(false, sentence);
-            }
+            RunEvent::Finished { .. } => self.end = Some(End::Version),
+            RunEvent::Kept { .. } => self.end = Some(End::Kept),
+            RunEvent::Failed { .. } | RunEvent::Cancelled => self.end = Some(End::Broken(sentence)),
         }
     }
 
-    fn end(&mut self, good: bool, text: String) {
-        self.end = Some(End { good, text });
+    /// What came of the run, to be said below the picture: some front ends (`jupyter console`) show a display's first picture only.
+    pub(super) fn outcome(event: &RunEvent) -> Option<String> {
+        match event {
+            RunEvent::Finished { .. } | RunEvent::Kept { .. } => words::event(event),
+            _ => None,
+        }
     }
 
     pub(super) fn bundle(&self) -> Bundle {
@@ -73,7 +79,7 @@ impl Training {
     fn share(&self) -> f64 {
         match &self.end {
             // A run that stopped early because it got no better is done all the same.
-            Some(End { good: true, .. }) => 1.0,
+            Some(End::Version) => 1.0,
             _ if self.steps == 0 => 0.0,
             _ => self.step as f64 / self.steps as f64,
         }
@@ -116,7 +122,9 @@ impl Training {
         if let Some((step, samples)) = &self.samples {
             lines.extend(words::event(&RunEvent::Sampled { step: *step, samples: samples.clone() }));
         }
-        lines.extend(self.end.iter().map(|end| end.text.clone()));
+        if let Some(End::Broken(why)) = &self.end {
+            lines.push(why.clone());
+        }
         lines.retain(|line| !line.is_empty());
         lines.join("\n")
     }
@@ -144,8 +152,8 @@ impl Training {
                 .collect();
             html.push_str(&html::table(&[&format!("step {}", words::number(*step)), "base", "mine"], &rows));
         }
-        if let Some(end) = &self.end {
-            html.push_str(&html::lines(&end.text));
+        if let Some(End::Broken(why)) = &self.end {
+            html.push_str(&html::lines(why));
         }
         html.push_str("</div>");
         html
