@@ -199,18 +199,15 @@ impl<'a> Painter<'a> {
     }
 
     fn run(&mut self, run: RunId, event: &RunEvent) {
-        match self.runs.iter_mut().find(|known| known.run == run) {
-            Some(known) => {
-                known.training.apply(event);
-                let training = &known.training;
-                known.live.draw(self.screen, || training.bundle(), event.is_last());
-            }
-            None => {
-                let mut training = Training::default();
-                training.apply(event);
-                let live = Live::begin(self.screen, &format!("run-{}", run.0), training.bundle());
-                self.runs.push(LiveRun { run, live, training });
-            }
+        if let Some(known) = self.runs.iter_mut().find(|known| known.run == run) {
+            known.training.apply(event);
+            let training = &known.training;
+            known.live.draw(self.screen, || training.bundle(), event.is_last());
+        } else {
+            let mut training = Training::default();
+            training.apply(event);
+            let live = Live::begin(self.screen, &format!("run-{}", run.0), training.bundle());
+            self.runs.push(LiveRun { run, live, training });
         }
         if let Some(outcome) = Training::outcome(event) {
             self.sentence(&outcome);
