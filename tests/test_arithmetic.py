@@ -41,26 +41,31 @@ def test_training_goes_the_same_way(homes, tmp_path):
     assert lines["bf16"][-1]["heldout_loss"] == pytest.approx(lines["f32"][-1]["heldout_loss"], rel=0.005)
 
 
-def test_greedy_answers_are_those_of_transformers_in_bf16(homes, embedded):
-    """Most continuations of 64 tokens to the last token. The peer rounds what lies between layers, too, so that f32 is no closer to it: on the
-    machine where this was written, both are equal in 38 of 42."""
+def test_greedy_answers_are_as_near_to_transformers_in_bf16_as_its_own_in_f32(homes, embedded):
+    """Most continuations of 64 tokens to the last token. The peer also rounds what lies between layers, each processor's library in its own
+    way, so that nobody in f32 is closer to it. Of 42, with AVX2: 38 by either arithmetic of ours; with AVX512-BF16: 34, by the peer in f32 as well."""
     tokenizer = AutoTokenizer.from_pretrained(embedded)
-    model = AutoModelForCausalLM.from_pretrained(embedded, dtype=torch.bfloat16)
+    rounding, exact = (AutoModelForCausalLM.from_pretrained(embedded, dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
     prompts = [
         f"{verb} {thing} {place}"
         for verb in ("Write a short note about", "Tell me of", "A line on")
         for thing in ("a bakery", "noodles", "the market", "coffee and cake", "soup", "a small shop", "tea")
         for place in ("by the river.", "near the old station, where people queue in the rain every morning before eight.")
     ]
-    same = {word: 0 for word in homes}
+
+    def told(model, ids) -> str:
+        with torch.inference_mode():
+            tokens = model.generate(ids, max_new_tokens=64, do_sample=False, repetition_penalty=1.0)
+        return tokenizer.decode(tokens[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+    same = {word: 0 for word in (*homes, "peer")}
     for prompt in prompts:
         ids = tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
         )["input_ids"]
-        with torch.inference_mode():
-            told = model.generate(ids, max_new_tokens=64, do_sample=False, repetition_penalty=1.0)
-        peer = tokenizer.decode(told[0, ids.shape[1] :], skip_special_tokens=True)
+        wanted = told(rounding, ids)
+        same["peer"] += told(exact, ids) == wanted
         for word, hotplate in homes.items():
             own = hotplate.json("generate", prompt, "--temperature", 0, "--max-tokens", 64)["text"]
-            same[word] += own.strip() == peer.strip()
-    assert same["bf16"] >= max(0.85 * len(prompts), same["f32"] - 2), same
+            same[word] += own.strip() == wanted
+    assert min(same["bf16"], same["f32"]) >= max(0.75 * len(prompts), same["peer"] - 2), same
