@@ -227,49 +227,34 @@ pub(crate) fn new_product_with_factors<E: Stored>(
         let extra = Extra { inner: rank, left: Matrix::rows(&thin, rank), right: factors.b };
         return (new_product_with((rows, inner, columns), left, right, Some(extra), bias), thin);
     }
-    assert!(left.holds(rows, inner) && right.holds(inner, columns), "a matrix reaches outside its slice");
-    assert!(factors.b.holds(rank, columns), "a matrix reaches outside its slice");
-    assert!(bias.is_none_or(|bias| bias.len() == columns), "a bias has one value a column");
     if rows == 0 || columns == 0 {
         return (Vec::new(), thin());
     }
     let machine = Machine::here();
     let start = bias.map_or(Start::Zero, Start::Bias);
-    let mut target: Vec<f32> = Vec::with_capacity(rows * columns);
-    let (memory, target_stride, all) = (Target(target.as_mut_ptr()), columns, columns);
-    let problem =
-        Problem { target: memory, target_stride, rows, inner, columns, left, right, extra: None, start };
+    let mut memory: Vec<f32> = Vec::with_capacity(rows * columns);
+    let target = (Target(memory.as_mut_ptr()), columns);
+    let problem = Problem::checked((rows, inner, columns), target, left, right, start);
+    let beside = |thin: &Vec<f32>, part: Range<usize>| {
+        let left = Matrix::rows(thin, rank);
+        Problem::checked((rows, rank, columns), target, left, factors.b, Start::Target).dots(machine, part);
+    };
     // The thin product is read from memory on one thread while the others begin with the layer; whoever is done before it leaves its part.
     let (made, late) = (OnceLock::new(), Mutex::new(Vec::new()));
-    let beside = |thin: &Vec<f32>, columns: Range<usize>| {
-        let (left, right, start) = (Matrix::rows(thin, rank), factors.b, Start::Target);
-        Problem {
-            target: memory,
-            target_stride,
-            rows,
-            inner: rank,
-            columns: all,
-            left,
-            right,
-            extra: None,
-            start,
-        }
-        .dots(machine, columns);
-    };
-    problem.run_few(machine, Some(&|| _ = made.set(thin())), |columns| match made.get() {
-        Some(thin) => beside(thin, columns),
-        None => late.lock().unwrap_or_else(PoisonError::into_inner).push(columns),
+    problem.run_few(machine, Some(&|| _ = made.set(thin())), |part| match made.get() {
+        Some(thin) => beside(thin, part),
+        None => late.lock().unwrap_or_else(PoisonError::into_inner).push(part),
     });
     let thin = made.into_inner().unwrap_or_else(thin);
-    for columns in late.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        beside(&thin, columns);
+    for part in late.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        beside(&thin, part);
     }
     #[expect(unsafe_code, reason = "zeroing memory that is overwritten costs a pass over it")]
     // SAFETY: the capacity is there, and with a start of zero or a bias every element was written before it was read.
     unsafe {
-        target.set_len(rows * columns);
+        memory.set_len(rows * columns);
     }
-    (target, thin)
+    (memory, thin)
 }
 
 fn product_on<E: Stored>(
@@ -297,29 +282,20 @@ fn run_on<E: Stored>(
     extra: Option<Extra<'_>>,
     start: Start<'_>,
 ) {
-    assert!(left.holds(rows, inner), "the left matrix reaches outside its slice");
-    assert!(right.holds(inner, columns), "the right matrix reaches outside its slice");
-    if let Some(Extra { inner, left, right }) = extra {
-        assert!(left.holds(rows, inner) && right.holds(inner, columns), "a matrix reaches outside its slice");
-    }
-    if let Start::Bias(bias) = start {
-        assert_eq!(bias.len(), columns, "a bias has one value a column");
-    }
+    let problem = Problem::checked((rows, inner, columns), (target, target_stride), left, right, start);
+    let beside = extra.map(|Extra { inner, left, right }| {
+        Problem::checked((rows, inner, columns), (target, target_stride), left, right, Start::Target)
+    });
     if rows == 0 || columns == 0 {
         return;
     }
-    let problem = Problem { target, target_stride, rows, inner, columns, left, right, extra, start };
-    let beside = extra.map(|Extra { inner, left, right }| {
-        let start = Start::Target;
-        Problem { target, target_stride, rows, inner, columns, left, right, extra: None, start }
-    });
     match beside {
         // A pass of its own: few rows are not laid out, and a long stretch would not fit beside another.
         Some(beside) if problem.few() || problem.weighted() || beside.inner > block::EXTRA_DEPTH => {
-            Problem { extra: None, ..problem }.run(machine);
+            problem.run(machine);
             beside.run(machine);
         }
-        _ => problem.run(machine),
+        _ => Problem { extra, ..problem }.run(machine),
     }
 }
 
@@ -328,7 +304,23 @@ fn few(rows: usize, left: Order, right: Order) -> bool {
     rows <= FEW_ROWS && left == Order::Rows && right == Order::Columns
 }
 
-impl<E: Stored> Problem<'_, E> {
+impl<'a, E: Stored> Problem<'a, E> {
+    /// A product without a second one. Whoever makes it answers for the target's memory.
+    fn checked(
+        (rows, inner, columns): (usize, usize, usize),
+        (target, target_stride): (Target, usize),
+        left: Matrix<'a, f32>,
+        right: Matrix<'a, E>,
+        start: Start<'a>,
+    ) -> Self {
+        assert!(left.holds(rows, inner), "the left matrix reaches outside its slice");
+        assert!(right.holds(inner, columns), "the right matrix reaches outside its slice");
+        if let Start::Bias(bias) = start {
+            assert_eq!(bias.len(), columns, "a bias has one value a column");
+        }
+        Self { target, target_stride, rows, inner, columns, left, right, extra: None, start }
+    }
+
     /// Whether rows of the right side are added up straight from memory.
     fn weighted(&self) -> bool {
         self.rows <= weighted::ROWS && self.left.order == Order::Rows && self.right.order == Order::Rows
@@ -406,7 +398,7 @@ impl<E: Stored> Problem<'_, E> {
     #[expect(unsafe_code, reason = "kernels work on pointers")]
     fn dots(&self, machine: Machine, columns: Range<usize>) {
         block::with_scratch(|scratch| {
-            // SAFETY: `run_on` checked the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
+            // SAFETY: `Problem::checked` looked at the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
             // processor for these instructions.
             unsafe {
                 match machine.registers {
