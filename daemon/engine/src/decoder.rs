@@ -8,6 +8,7 @@ mod cache;
 mod groups;
 
 use candle_core::{DType, Device, Result, Tensor};
+use rayon::prelude::*;
 
 pub use batch::Batch;
 pub use cache::KvCache;
@@ -23,6 +24,7 @@ use crate::ops::dropout::Dropout;
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::frozen_weight::FrozenWeight;
 use crate::ops::gated_unit;
+use crate::ops::host::on_host;
 use crate::ops::low_rank;
 use crate::ops::rms_norm;
 use crate::ops::rope::{self, RopeTable};
@@ -257,6 +259,22 @@ impl Decoder {
         self.last_norm(&x)
     }
 
+    /// Lays out what answers with this adapter will read of it, on all threads; without this, the first answer does so layer by layer.
+    ///
+    /// # Errors
+    /// Factors that do not fit each other.
+    pub fn prepare(&self, adapter: &Adapter) -> Result<()> {
+        let layers = self.blocks.iter().zip(&adapter.layers).flat_map(|(block, pairs)| {
+            let linears = Linear::of(&self.config).iter();
+            linears.filter_map(|linear| Some((block.linear(*linear), pairs.get(*linear)?)))
+        });
+        let pairs: Vec<_> = layers.chain(adapter.head.iter().map(|pair| (&self.head, pair))).collect();
+        pairs.into_par_iter().try_for_each(|(linear, pair)| {
+            let read = on_host(&pair.a) && linear.weight().is_narrow();
+            if read { pair.panels().map(|_| ()) } else { Ok(()) }
+        })
+    }
+
     /// `[rows, hidden]` to `[rows, vocab]`.
     pub fn logits(&self, hidden: &Tensor, adapter: Option<&Adapter>) -> Result<Tensor> {
         let pair = adapter.and_then(|adapter| adapter.head.as_ref());
@@ -364,7 +382,7 @@ impl Decoder {
         let block = &self.blocks[layer];
         let eps = self.config.rms_eps;
         let heads = self.heads(layer);
-        let tokens = x.dim(0)?;
+        let (tokens, answers) = (x.dim(0)?, !caches.is_empty());
         let mut thin: [Option<Tensor>; Linear::COUNT] = Default::default();
         let mut project = |linear: Linear, x: &Tensor| -> Result<Tensor> {
             let pair = match pairs {
@@ -379,6 +397,8 @@ impl Decoder {
                     let (addition, inner) = low_rank::forward(&dropout.apply(x)?, pair)?;
                     (add(&block.linear(linear).forward(x)?, &addition)?, Some(inner))
                 }
+                // Only answers keep keys and values, and nothing goes back through them.
+                _ if answers => (low_rank::answered(block.linear(linear), x, pair)?, None),
                 _ => low_rank::adapted(block.linear(linear), x, pair)?,
             };
             thin[linear as usize] = inner;

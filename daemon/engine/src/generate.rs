@@ -11,7 +11,7 @@ use candle_core::{DType, Tensor};
 pub use together::{MOST_TOGETHER, step_together};
 
 use crate::base::Base;
-use crate::decoder::{Batch, KvCache};
+use crate::decoder::{Batch, Group, KvCache};
 use crate::detokenize::DetokenizeStream;
 use crate::device::in_pool;
 use crate::lora::Adapter;
@@ -154,6 +154,11 @@ impl Generation {
         if base.decoder.outgrown(&self.cache, self.tokens.len()) {
             self.cache = KvCache::default();
         }
+        if self.cache.is_empty()
+            && let Some(adapter) = &self.adapter
+        {
+            base.decoder.prepare(adapter)?;
+        }
         let next = &self.tokens[self.cache.len()..];
         let chunk = &next[..next.len().min(PREFILL_CHUNK)];
         let last = chunk.len() == next.len();
@@ -163,7 +168,8 @@ impl Generation {
             return Ok(GenerationEvent::Reading);
         }
         let row = hidden.narrow(0, hidden.dim(0)? - 1, 1)?;
-        let logits = base.decoder.logits(&row, self.adapter.as_deref())?;
+        let logits =
+            base.decoder.logits_together(&row, &[Group { rows: 1, adapter: self.adapter.as_deref() }])?;
         self.write(&logits.squeeze(0)?)
     }
 

@@ -8,7 +8,7 @@ use crate::base::Base;
 use crate::base_text::BaseText;
 use crate::config::DecoderConfig;
 use crate::decoder::{Block, Decoder};
-use crate::lora::{Adapter, Linear, Lora, LoraSpec, Targets};
+use crate::lora::{Adapter, Linear, LoraSpec, Targets};
 use crate::norm::Norm;
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::gradient_check::random;
@@ -65,7 +65,7 @@ pub(crate) fn adapter(decoder: &Decoder, rank: usize) -> Adapter {
         for linear in Linear::ALL {
             let Some(pair) = pairs.get(linear).cloned() else { continue };
             let b = (random(pair.b.dims(), (layer * 7 + linear as usize) as u64 + 50) * 0.3).unwrap();
-            pairs.set(linear, Lora { b, ..pair });
+            pairs.set(linear, pair.with_factors(pair.a.clone(), b));
         }
     }
     adapter
@@ -83,7 +83,7 @@ pub(crate) fn adapter_everywhere(decoder: &Decoder, rank: usize) -> Adapter {
     for (index, (place, pair)) in pairs.into_iter().enumerate() {
         let factor = |shape: &[usize], seed: usize| (random(shape, seed as u64) * 0.3).unwrap();
         let (a, b) = (factor(pair.a.dims(), 2 * index + 200), factor(pair.b.dims(), 2 * index + 201));
-        adapter.set(place, Lora { a, b, ..pair });
+        adapter.set(place, pair.with_factors(a, b));
     }
     adapter
 }

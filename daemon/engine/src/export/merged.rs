@@ -166,7 +166,7 @@ fn on_cpu(pair: &Lora) -> Result<Lora, ExportError> {
         Some(dora) => Some(crate::lora::Dora::new(to(dora.magnitude())?)),
         None => None,
     };
-    Ok(Lora { a: to(&pair.a)?, b: to(&pair.b)?, scale: pair.scale, dora })
+    Ok(Lora::plain(to(&pair.a)?, to(&pair.b)?, pair.scale).with_dora(dora))
 }
 
 /// A tensor on its way to the file.
@@ -236,7 +236,7 @@ mod tests {
         for (index, (place, pair)) in pairs.into_iter().enumerate() {
             let b = (random(pair.b.dims(), index as u64) * 0.05).unwrap();
             let a = (random(pair.a.dims(), index as u64 + 77) * 0.05).unwrap();
-            adapter.set(place, Lora { a, b, ..pair });
+            adapter.set(place, pair.with_factors(a, b));
         }
         adapter
     }

@@ -1,11 +1,15 @@
 //! The factors of one adapter.
 
-use candle_core::{DType, Device, Tensor};
+use std::sync::{Arc, OnceLock};
+
+use candle_core::{DType, Device, Result, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Dora, Linear, LoraError, LoraSpec, Place};
 use crate::config::DecoderConfig;
+use crate::ops::host::HostSlice;
+use crate::ops::matmul::Panels;
 
 /// One pair: the layer's output grows by `scale * B A x`.
 #[derive(Debug, Clone)]
@@ -18,11 +22,39 @@ pub struct Lora {
     pub scale: f64,
     /// Where the adapter is DoRA: the length that each output's row of weights is brought to.
     pub dora: Option<Dora>,
+    /// The same factors as answers read them, laid out when the first one does. Private, so that nobody gives them to other factors.
+    panels: Arc<OnceLock<Panels>>,
 }
 
 impl Lora {
     pub fn plain(a: Tensor, b: Tensor, scale: f64) -> Lora {
-        Lora { a, b, scale, dora: None }
+        Lora { a, b, scale, dora: None, panels: Arc::default() }
+    }
+
+    /// Other factors in its place.
+    #[must_use]
+    pub fn with_factors(&self, a: Tensor, b: Tensor) -> Lora {
+        Lora { dora: self.dora.clone(), ..Lora::plain(a, b, self.scale) }
+    }
+
+    #[must_use]
+    pub fn with_dora(self, dora: Option<Dora>) -> Lora {
+        Lora { dora, ..self }
+    }
+
+    /// The factors in halves, for answers of a layer whose weights have no more than that: they cost what is read of them. The factors themselves,
+    /// which are trained, merged and written to files, stay in f32.
+    pub(crate) fn panels(&self) -> Result<&Panels> {
+        if let Some(panels) = self.panels.get() {
+            return Ok(panels);
+        }
+        let ((rank, inputs), (outputs, columns)) = (self.a.dims2()?, self.b.dims2()?);
+        if columns != rank {
+            candle_core::bail!("factors of shapes {:?} and {:?} do not fit", self.a.dims(), self.b.dims());
+        }
+        let (a, b) = (HostSlice::new(&self.a)?, HostSlice::new(&self.b)?);
+        let panels = Panels::new((rank, inputs, outputs), &a.read()?, &b.read()?, self.scale as f32);
+        Ok(self.panels.get_or_init(|| panels))
     }
 
     pub fn rank(&self) -> usize {
@@ -79,7 +111,7 @@ impl Adapter {
         spec: &LoraSpec,
         seed: u64,
         device: &Device,
-    ) -> Result<Adapter, LoraError> {
+    ) -> std::result::Result<Adapter, LoraError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut adapter = Adapter::empty(config, spec.rank, spec.alpha, spec.rslora);
         for planned in spec.plan(config)? {

@@ -113,7 +113,7 @@ mod tests {
         let pairs: Vec<(Place, Lora)> = adapter.pairs().map(|(place, pair)| (place, pair.clone())).collect();
         for (index, (place, pair)) in pairs.into_iter().enumerate() {
             let lengths = (random(&[pair.b.dims()[0]], index as u64 + 900).abs().unwrap() + 0.5).unwrap();
-            adapter.set(place, Lora { dora: Some(Dora::new(lengths)), ..pair });
+            adapter.set(place, pair.with_dora(Some(Dora::new(lengths))));
         }
         adapter
     }

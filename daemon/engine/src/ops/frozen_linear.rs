@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostRead, HostSlice, on_host};
-use super::matmul::{self, Extra, Factors, Matrix, Stored};
+use super::matmul::{self, Extra, FEW_ROWS, Factors, Matrix, Panels, Stored};
 use super::quantised::Work;
 
 #[derive(Debug, Clone)]
@@ -109,6 +109,27 @@ impl FrozenLinear {
         Ok((Tensor::from_vec(y, (rows, outputs), device)?, Tensor::from_vec(thin, (rows, rank), device)?))
     }
 
+    /// `forward(x)` of few rows in CPU memory, and what pairs' panels make of their rows.
+    ///
+    /// # Errors
+    /// A pair of another shape, rows that are not there, other memory, many rows.
+    pub(crate) fn forward_beside(&self, x: &Tensor, pairs: &[(Range<usize>, &Panels)]) -> Result<Tensor> {
+        let (rows, inputs) = self.check(x, self.inputs())?;
+        let outputs = self.outputs();
+        let fits = |(of, panels): &(Range<usize>, &Panels)| panels.fit(inputs, outputs) && of.end <= rows;
+        if rows > FEW_ROWS || !pairs.iter().all(fits) {
+            candle_core::bail!(
+                "a pair does not fit {rows} rows of a layer of {inputs} inputs and {outputs} outputs"
+            );
+        }
+        let x = HostSlice::new(x)?;
+        let bias = self.bias.as_ref().map(HostSlice::new).transpose()?;
+        let bias = bias.as_ref().map(HostSlice::read).transpose()?;
+        let forward = Forward { x: &x.read()?, shape: (rows, inputs, outputs), bias: bias.as_deref() };
+        let y = self.weight.with_rows(0..outputs, Beside { forward, pairs })?;
+        Tensor::from_vec(y, (rows, outputs), self.weight.device())
+    }
+
     /// `dy: [tokens, out]` to `dx: [tokens, in]`.
     pub fn backward(&self, dy: &Tensor) -> Result<Tensor> {
         self.multiply_back(dy, 0..self.outputs(), None)
@@ -141,10 +162,10 @@ impl FrozenLinear {
         }
         let (rows, _) = self.check(dy, outputs)?;
         let inputs = self.inputs();
-        let beside = beside.map(|(dthin, a)| Beside::new(dthin, a, (rows, inputs))).transpose()?;
-        let beside = beside.as_ref().map(Beside::read).transpose()?;
+        let beside = beside.map(|(dthin, a)| ThinBack::new(dthin, a, (rows, inputs))).transpose()?;
+        let beside = beside.as_ref().map(ThinBack::read).transpose()?;
         let dy = HostSlice::new(dy)?;
-        let extra = beside.as_ref().map(BesideRead::extra);
+        let extra = beside.as_ref().map(ThinBackRead::extra);
         let shape = (rows, outputs, inputs);
         let dx = self.weight.with_rows(range, Backward { dy: &dy.read()?, shape, extra })?;
         Tensor::from_vec(dx, (rows, inputs), self.weight.device())
@@ -186,21 +207,21 @@ impl FrozenLinear {
 }
 
 /// A thin product beside the way back: `[rows, r]` times a factor `[r, columns]`.
-struct Beside {
+struct ThinBack {
     rank: usize,
     columns: usize,
     thin: HostSlice,
     factor: HostSlice,
 }
 
-struct BesideRead<'a> {
+struct ThinBackRead<'a> {
     rank: usize,
     columns: usize,
     thin: HostRead<'a>,
     factor: HostRead<'a>,
 }
 
-impl Beside {
+impl ThinBack {
     fn new(thin: &Tensor, factor: &Tensor, (rows, columns): (usize, usize)) -> Result<Self> {
         let rank = thin.dim(1)?;
         if thin.dim(0)? != rows || factor.dims() != [rank, columns] {
@@ -212,13 +233,13 @@ impl Beside {
         Ok(Self { rank, columns, thin: HostSlice::new(thin)?, factor: HostSlice::new(factor)? })
     }
 
-    fn read(&self) -> Result<BesideRead<'_>> {
+    fn read(&self) -> Result<ThinBackRead<'_>> {
         let (rank, columns) = (self.rank, self.columns);
-        Ok(BesideRead { rank, columns, thin: self.thin.read()?, factor: self.factor.read()? })
+        Ok(ThinBackRead { rank, columns, thin: self.thin.read()?, factor: self.factor.read()? })
     }
 }
 
-impl BesideRead<'_> {
+impl ThinBackRead<'_> {
     fn extra(&self) -> Extra<'_> {
         let right = Matrix::rows(&self.factor, self.columns);
         Extra { inner: self.rank, left: Matrix::rows(&self.thin, self.rank), right }
@@ -255,6 +276,22 @@ impl Work for Adapted<'_> {
         let Forward { x, shape, bias } = self.forward;
         let right = Matrix::rows(weight, stride).transposed();
         matmul::new_product_with_factors(shape, Matrix::rows(x, shape.1), right, self.factors, bias)
+    }
+}
+
+/// The same with pairs in panels beside it.
+struct Beside<'a> {
+    forward: Forward<'a>,
+    pairs: &'a [(Range<usize>, &'a Panels)],
+}
+
+impl Work for Beside<'_> {
+    type Output = Vec<f32>;
+
+    fn run<E: Stored>(self, weight: &[E], stride: usize) -> Vec<f32> {
+        let Forward { x, shape, bias } = self.forward;
+        let right = Matrix::rows(weight, stride).transposed();
+        matmul::new_product_with_panels(shape, Matrix::rows(x, shape.1), right, self.pairs, bias)
     }
 }
 

@@ -53,6 +53,14 @@ impl FrozenWeight {
         }
     }
 
+    /// Whether its values have 16 bits at most.
+    pub(crate) fn is_narrow(&self) -> bool {
+        match self {
+            FrozenWeight::Values(values) => matches!(values.dtype(), DType::BF16 | DType::F16),
+            FrozenWeight::Quantised(_) => true,
+        }
+    }
+
     pub(crate) fn device(&self) -> &Device {
         match self {
             FrozenWeight::Values(values) => values.device(),

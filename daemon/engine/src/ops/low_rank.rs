@@ -10,21 +10,42 @@ use super::add::add;
 use super::frozen_linear::FrozenLinear;
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostSlice, change, on_host};
-use super::matmul::{Matrix, new_product};
+use super::matmul::{FEW_ROWS, Matrix, new_product};
 use crate::lora::Lora;
 
 /// A frozen layer's output with its pair, where it has one, and what backward needs of the pair: `s * x A^T`, `[tokens, r]`.
 pub fn adapted(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result<(Tensor, Option<Tensor>)> {
     let Some(pair) = pair else { return Ok((linear.forward(x)?, None)) };
     let (y, thin) = linear.forward_adapted(x, (&pair.a, &pair.b), pair.scale)?;
-    let Some(dora) = &pair.dora else { return Ok((y, Some(thin))) };
+    Ok((brought_to_length(linear, y, pair)?, Some(thin)))
+}
+
+/// [`adapted`] for answers, where nothing goes back: few rows read the pair's [panels](Lora::panels) where the layer's weights have no more than 16
+/// bits a value.
+pub fn answered(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result<Tensor> {
+    match pair {
+        Some(pair) if reads_panels(linear, x)? => {
+            let y = linear.forward_beside(x, &[(0..x.dim(0)?, pair.panels()?)])?;
+            brought_to_length(linear, y, pair)
+        }
+        _ => Ok(adapted(linear, x, pair)?.0),
+    }
+}
+
+/// Whether pairs beside this layer are read in halves.
+fn reads_panels(linear: &FrozenLinear, x: &Tensor) -> Result<bool> {
+    Ok(on_host(x) && linear.weight().is_narrow() && x.dim(0)? <= FEW_ROWS)
+}
+
+/// What a layer with a pair gave, with DoRA's factor where it has one.
+fn brought_to_length(linear: &FrozenLinear, y: Tensor, pair: &Lora) -> Result<Tensor> {
+    let Some(dora) = &pair.dora else { return Ok(y) };
     let factor = dora.of_linear(pair, linear.weight())?;
     // The bias is not part of what is brought to length.
-    let y = match linear.bias() {
-        Some(bias) => y.broadcast_sub(bias)?.broadcast_mul(&factor)?.broadcast_add(bias)?,
-        None => y.broadcast_mul(&factor)?,
-    };
-    Ok((y, Some(thin)))
+    match linear.bias() {
+        Some(bias) => y.broadcast_sub(bias)?.broadcast_mul(&factor)?.broadcast_add(bias),
+        None => y.broadcast_mul(&factor),
+    }
 }
 
 /// The embedded `tokens` (`x`, which the base multiplies by `base_scale`) with the embedding's pair; `weight` is the embedding's.
@@ -195,14 +216,12 @@ mod tests {
         let lengths = sum.sqr().unwrap().sum_keepdim(1).unwrap().sqrt().unwrap();
         let merged =
             sum.broadcast_div(&lengths).unwrap().broadcast_mul(&magnitude.unsqueeze(1).unwrap()).unwrap();
-        let pair = Lora { dora: Some(Dora::new(magnitude)), ..Lora::plain(a, b, 1.7) };
+        let pair = Lora::plain(a, b, 1.7).with_dora(Some(Dora::new(magnitude)));
         for bias in [None, Some(bias)] {
             let plain = FrozenLinear::new(merged.clone(), bias.clone()).forward(&x).unwrap();
             let layer = FrozenLinear::new(w.clone(), bias);
-            let pair = Lora {
-                dora: pair.dora.as_ref().map(|dora| Dora::new(dora.magnitude().clone())),
-                ..pair.clone()
-            };
+            let dora = pair.dora.as_ref().map(|dora| Dora::new(dora.magnitude().clone()));
+            let pair = pair.clone().with_dora(dora);
             let (y, _) = adapted(&layer, &x, Some(&pair)).unwrap();
             assert!(distance(&plain, &y) < 1e-5);
         }

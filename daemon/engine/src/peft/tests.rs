@@ -21,7 +21,7 @@ fn adapter() -> Adapter {
     let other = Adapter::fresh(&config, &spec, 2, &Device::Cpu).unwrap();
     for (index, (place, pair)) in other.pairs().enumerate() {
         let b = pair.b.ones_like().unwrap().affine(0.25, index as f64 / 8.0).unwrap();
-        adapter.set(place, Lora { b, ..pair.clone() });
+        adapter.set(place, pair.with_factors(pair.a.clone(), b));
     }
     adapter
 }
@@ -376,7 +376,7 @@ fn dora_brings_a_magnitude_for_each_output() {
     for (place, pair) in pairs {
         let (outputs, _) = place.shape(&test_base::config());
         let magnitude = Tensor::full(1.5f32, outputs, &Device::Cpu).unwrap();
-        dora.set(place, Lora { dora: Some(Dora::new(magnitude)), ..pair });
+        dora.set(place, pair.with_dora(Some(Dora::new(magnitude))));
     }
     let folder = saved(&dora);
     assert_eq!(settings(&folder)["use_dora"], true);

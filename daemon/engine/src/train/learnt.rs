@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 
 use super::pass::{Factor, Goal, Parameter};
 use crate::decoder::{Decoder, Slot};
-use crate::lora::{Adapter, Linear, Lora, Place};
+use crate::lora::{Adapter, Linear, Place};
 use crate::norm::Norm;
 use crate::ops::frozen_linear::FrozenLinear;
 
@@ -115,7 +115,7 @@ impl Learnt {
                 let Learnt::Adapter(adapter) = self else { return self.clone() };
                 for (place, pair) in adapter.pairs() {
                     if let (Some(a), Some(b)) = (values.next(), values.next()) {
-                        moved.set(place, Lora { a, b, ..pair.clone() });
+                        moved.set(place, pair.with_factors(a, b));
                     }
                 }
             }

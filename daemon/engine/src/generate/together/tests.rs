@@ -126,8 +126,9 @@ fn an_answer_that_fails_does_not_take_others_along() {
         adapter.layers[1].set(Linear::Down, pair);
         Arc::new(adapter)
     };
-    let no_numbers = changed(|pair| Lora { b: (&pair.b / 0.0).unwrap(), ..pair.clone() });
-    let misfit = changed(|pair| Lora { a: Tensor::cat(&[&pair.a, &pair.a], 1).unwrap(), ..pair.clone() });
+    let no_numbers = changed(|pair| pair.with_factors(pair.a.clone(), (&pair.b / 0.0).unwrap()));
+    let misfit =
+        changed(|pair| pair.with_factors(Tensor::cat(&[&pair.a, &pair.a], 1).unwrap(), pair.b.clone()));
     let sound = Arc::new(test_base::adapter(&base.decoder, 3));
     let started = |number| {
         let mut answer = generation(&base, Some(&sound), number);

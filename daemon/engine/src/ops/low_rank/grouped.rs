@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::super::frozen_linear::FrozenLinear;
 use super::super::host::{HostSlice, change, on_host};
 use super::super::matmul::{Matrix, Start, new_product, product};
-use super::adapted;
+use super::{answered, reads_panels};
 use crate::lora::Lora;
 
 /// Pairs that multiply less than this together are applied on the calling thread: waking another costs more.
@@ -21,6 +21,9 @@ pub fn grouped(linear: &FrozenLinear, x: &Tensor, groups: &[(usize, Option<&Lora
         candle_core::bail!("groups of {rows} rows in all were given {}", x.dim(0)?);
     }
     let plain = groups.iter().filter_map(|(_, pair)| *pair).all(|pair| pair.dora.is_none());
+    if plain && reads_panels(linear, x)? {
+        return forward_beside(linear, x, groups);
+    }
     if plain && on_host(x) {
         let y = linear.forward(x)?;
         add_pairs(&y, x, groups)?;
@@ -31,9 +34,22 @@ pub fn grouped(linear: &FrozenLinear, x: &Tensor, groups: &[(usize, Option<&Lora
     let parts = groups.iter().map(|&(rows, pair)| {
         let part = x.narrow(0, start, rows)?;
         start += rows;
-        Ok(adapted(linear, &part, pair)?.0)
+        answered(linear, &part, pair)
     });
     Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
+}
+
+/// The layer and all pairs in one pass.
+fn forward_beside(linear: &FrozenLinear, x: &Tensor, groups: &[(usize, Option<&Lora>)]) -> Result<Tensor> {
+    let mut pairs = Vec::with_capacity(groups.len());
+    let mut start = 0;
+    for (rows, pair) in groups {
+        if let Some(pair) = pair {
+            pairs.push((start..start + rows, pair.panels()?));
+        }
+        start += rows;
+    }
+    linear.forward_beside(x, &pairs)
 }
 
 /// One group's share of the result, and what is added to it.
@@ -105,6 +121,8 @@ impl Addition<'_> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::lora::Dora;
     use crate::ops::gradient_check::{flat, random};
@@ -116,17 +134,19 @@ mod tests {
     /// Small and large enough for several threads, with a pair of another kind among them, and without one.
     #[test]
     fn each_row_has_the_bits_that_it_has_alone() {
-        let layer = FrozenLinear::new(random(&[200, 300], 1), Some(random(&[200], 2)));
-        let dora =
-            Lora { dora: Some(Dora::new((random(&[200], 9).abs().unwrap() + 0.5).unwrap())), ..pair(8, 3) };
+        let bias = random(&[200], 2);
+        let in_f32 = FrozenLinear::new(random(&[200, 300], 1), Some(bias.clone()));
+        // Its pairs are read in panels.
+        let in_halves = FrozenLinear::new(random(&[200, 300], 1).to_dtype(DType::BF16).unwrap(), Some(bias));
+        let dora = pair(8, 3).with_dora(Some(Dora::new((random(&[200], 9).abs().unwrap() + 0.5).unwrap())));
         let (one, two, wide) = (pair(3, 4), pair(5, 8), pair(7, 300));
-        for third in [&wide, &dora] {
+        for (layer, third) in [(&in_f32, &wide), (&in_f32, &dora), (&in_halves, &wide), (&in_halves, &dora)] {
             let groups = [(2, Some(&one)), (1, None), (5, Some(third)), (3, Some(&two)), (1, Some(&one))];
             let x = random(&[12, 300], 4);
-            let together = flat(&grouped(&layer, &x, &groups).unwrap());
+            let together = flat(&grouped(layer, &x, &groups).unwrap());
             let pairs = groups.iter().flat_map(|(rows, pair)| std::iter::repeat_n(pair, *rows));
             for ((row, pair), found) in pairs.enumerate().zip(together.chunks(200)) {
-                let alone = adapted(&layer, &x.narrow(0, row, 1).unwrap(), *pair).unwrap().0;
+                let alone = answered(layer, &x.narrow(0, row, 1).unwrap(), *pair).unwrap();
                 assert_eq!(flat(&alone), found, "row {row}");
             }
         }
@@ -134,11 +154,14 @@ mod tests {
 
     #[test]
     fn groups_and_pairs_that_do_not_fit_are_errors() {
-        let layer = FrozenLinear::new(random(&[200, 300], 1), None);
+        let weight = random(&[200, 300], 1);
         let x = random(&[3, 300], 4);
         let (fits, other) = (pair(3, 4), Lora::plain(random(&[4, 299], 1), random(&[200, 4], 2), 1.0));
-        assert!(grouped(&layer, &x, &[(3, Some(&fits))]).is_ok());
-        assert!(grouped(&layer, &x, &[(2, Some(&fits))]).is_err());
-        assert!(grouped(&layer, &x, &[(1, Some(&fits)), (2, Some(&other))]).is_err());
+        for weight in [weight.to_dtype(DType::BF16).unwrap(), weight] {
+            let layer = FrozenLinear::new(weight, None);
+            assert!(grouped(&layer, &x, &[(3, Some(&fits))]).is_ok());
+            assert!(grouped(&layer, &x, &[(2, Some(&fits))]).is_err());
+            assert!(grouped(&layer, &x, &[(1, Some(&fits)), (2, Some(&other))]).is_err());
+        }
     }
 }

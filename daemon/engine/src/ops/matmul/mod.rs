@@ -17,6 +17,7 @@ mod layout;
 mod machine;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod panels;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod weighted;
 mod x86;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
@@ -33,6 +35,8 @@ pub(crate) use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, k_s
 pub(crate) use lanes::Stored;
 pub use machine::{Arithmetic, use_arithmetic};
 pub(crate) use machine::{Machine, Registers, Values};
+pub(crate) use panels::Panels;
+use panels::{PANEL, Part};
 use places::{InPairs, Single};
 
 /// Products of fewer multiplications than this run on the calling thread: waking another costs more.
@@ -227,34 +231,107 @@ pub(crate) fn new_product_with_factors<E: Stored>(
         let extra = Extra { inner: rank, left: Matrix::rows(&thin, rank), right: factors.b };
         return (new_product_with((rows, inner, columns), left, right, Some(extra), bias), thin);
     }
+    let beside = |_, thin: &Vec<f32>, machine, (target, stride), part| {
+        let left = Matrix::rows(thin, rank);
+        Problem::checked((rows, rank, columns), (target, stride), left, factors.b, Start::Target)
+            .dots(machine, part);
+    };
+    let shape = (rows, inner, columns);
+    let (product, mut thin) = with_thin(shape, left, right, bias, dots::LINES, 1, |_| thin(), beside);
+    (product, thin.pop().unwrap_or_default())
+}
+
+/// [`new_product`] of few rows, some of which have a pair laid out in panels beside them.
+///
+/// # Panics
+/// As [`new_product`], if a pair has another shape, its rows are not there, or there are more than [`FEW_ROWS`].
+pub(crate) fn new_product_with_panels<E: Stored>(
+    (rows, inner, columns): (usize, usize, usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+    pairs: &[(Range<usize>, &Panels)],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    assert!(few(rows, left.order, right.order), "a product of many rows, or of other orders");
+    for (of, panels) in pairs {
+        assert!(panels.fit(inner, columns) && of.end <= rows, "a pair of another shape");
+    }
+    let thin = |pair: usize| {
+        let (of, panels) = &pairs[pair];
+        let values = &left.values[of.start * left.stride..];
+        panels.thin(of.len(), Matrix { values, ..left })
+    };
+    let beside = |pair: usize, thin: &Vec<f32>, machine, (target, stride): (Target, usize), columns| {
+        let (of, panels) = &pairs[pair];
+        let target = Target(target.0.wrapping_add(of.start * stride));
+        add_panels(machine, panels, &Part { target, stride, rows: of.len(), columns, thin });
+    };
+    with_thin((rows, inner, columns), left, right, bias, PANEL, pairs.len(), thin, beside).0
+}
+
+/// A product of few rows, and beside it what each of so many `pairs` makes of them: `beside` adds a part of that, whose first column is a
+/// multiple of `step`, once the part's own product is there and what `thin` gave for the pair. Those are given back, too.
+#[expect(clippy::too_many_arguments, reason = "a product's own, and what is beside it")]
+fn with_thin<E: Stored>(
+    (rows, inner, columns): (usize, usize, usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+    bias: Option<&[f32]>,
+    step: usize,
+    pairs: usize,
+    thin: impl Fn(usize) -> Vec<f32> + Sync,
+    beside: impl Fn(usize, &Vec<f32>, Machine, (Target, usize), Range<usize>) + Sync + Send,
+) -> (Vec<f32>, Vec<Vec<f32>>) {
     if rows == 0 || columns == 0 {
-        return (Vec::new(), thin());
+        return (Vec::new(), (0..pairs).map(thin).collect());
     }
     let machine = Machine::here();
     let start = bias.map_or(Start::Zero, Start::Bias);
     let mut memory: Vec<f32> = Vec::with_capacity(rows * columns);
     let target = (Target(memory.as_mut_ptr()), columns);
     let problem = Problem::checked((rows, inner, columns), target, left, right, start);
-    let beside = |thin: &Vec<f32>, part: Range<usize>| {
-        let left = Matrix::rows(thin, rank);
-        Problem::checked((rows, rank, columns), target, left, factors.b, Start::Target).dots(machine, part);
-    };
-    // The thin product is read from memory on one thread while the others begin with the layer; whoever is done before it leaves its part.
-    let (made, late) = (OnceLock::new(), Mutex::new(Vec::new()));
-    problem.run_few(machine, Some(&|| _ = made.set(thin())), |part| match made.get() {
-        Some(thin) => beside(thin, part),
-        None => late.lock().unwrap_or_else(PoisonError::into_inner).push(part),
+    // The thin products are read from memory by some threads while others begin with the layer; whoever is done before them leaves its part.
+    let made: Vec<OnceLock<Vec<f32>>> = (0..pairs).map(|_| OnceLock::new()).collect();
+    let late = Mutex::new(Vec::new());
+    let first = |pair: usize| _ = made[pair].set(thin(pair));
+    problem.run_few(machine, step, pairs, first, |part| {
+        for (pair, made) in made.iter().enumerate() {
+            match made.get() {
+                Some(thin) => beside(pair, thin, machine, target, part.clone()),
+                None => late.lock().unwrap_or_else(PoisonError::into_inner).push((pair, part.clone())),
+            }
+        }
     });
-    let thin = made.into_inner().unwrap_or_else(thin);
-    for part in late.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        beside(&thin, part);
+    let made: Vec<Vec<f32>> = made
+        .into_iter()
+        .enumerate()
+        .map(|(pair, made)| made.into_inner().unwrap_or_else(|| thin(pair)))
+        .collect();
+    for (pair, part) in late.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        beside(pair, &made[pair], machine, target, part);
     }
     #[expect(unsafe_code, reason = "zeroing memory that is overwritten costs a pass over it")]
     // SAFETY: the capacity is there, and with a start of zero or a bias every element was written before it was read.
     unsafe {
         memory.set_len(rows * columns);
     }
-    (memory, thin)
+    (memory, made)
+}
+
+#[expect(unsafe_code, reason = "kernels work on pointers")]
+fn add_panels(machine: Machine, panels: &Panels, part: &Part<'_>) {
+    // SAFETY: whoever makes a part answers for it; `Machine::all` asked the processor for these instructions.
+    unsafe {
+        match machine.registers {
+            #[cfg(target_arch = "x86_64")]
+            Registers::Avx512 => x86::panels_avx512(panels, part),
+            #[cfg(target_arch = "x86_64")]
+            Registers::Avx2 => x86::panels_avx2(panels, part),
+            #[cfg(target_arch = "aarch64")]
+            Registers::Neon => panels::add::<neon::Neon>(panels, part),
+            Registers::Portable => panels::add::<lanes::Portable>(panels, part),
+        }
+    }
 }
 
 fn product_on<E: Stored>(
@@ -339,7 +416,7 @@ impl<'a, E: Stored> Problem<'a, E> {
     fn run(&self, machine: Machine) {
         let work = self.work();
         if self.few() {
-            return self.run_few(machine, None, |_| ());
+            return self.run_few(machine, dots::LINES, 0, |_| (), |_| ());
         }
         if self.weighted() {
             let step = TASK_COLUMNS.start;
@@ -366,33 +443,32 @@ impl<'a, E: Stored> Problem<'a, E> {
         if work < ALONE { (0..tasks).for_each(run) } else { each(tasks, run) }
     }
 
-    /// Dots rows; `then` is called for the columns of each task, on its thread. `first` begins before them; on several threads, others may
-    /// be done before it.
+    /// Dots rows; `then` is called for the columns of each task, on its thread; the first of them is a multiple of `step`, which is one of
+    /// [`dots::LINES`]. So many `firsts` begin before them; on several threads, others may be done before the last of those.
     fn run_few(
         &self,
         machine: Machine,
-        first: Option<&(dyn Fn() + Sync)>,
+        step: usize,
+        firsts: usize,
+        first: impl Fn(usize) + Sync + Send,
         then: impl Fn(Range<usize>) + Sync + Send,
     ) {
-        let work = self.work();
         let line = (self.inner * size_of::<E>() / E::VALUES).max(1);
-        // A multiple of the lines that a kernel takes at once.
-        let step = (TASK_BYTES / line).max(1).next_multiple_of(dots::LINES);
-        let tasks = if work < ALONE { 1 } else { self.columns.div_ceil(step) };
-        let step = if tasks == 1 { self.columns } else { step };
-        let run = |task: usize| {
-            let columns = task * step..self.columns.min((task + 1) * step);
+        // With several rows there is more to do for each byte.
+        let least = self.columns.div_ceil((self.work() / ALONE).clamp(1, TASKS));
+        let step = least.min(TASK_BYTES / line).max(1).next_multiple_of(step);
+        let run = |columns: Range<usize>| {
             self.dots(machine, columns.clone());
             then(columns);
         };
-        match first {
-            None => each(tasks, run),
-            Some(first) if tasks == 1 => {
-                first();
-                run(0);
-            }
-            Some(first) => each(tasks + 1, |task| if task == 0 { first() } else { run(task - 1) }),
+        if self.work() < ALONE || step >= self.columns && firsts < 2 {
+            (0..firsts).for_each(first);
+            return run(0..self.columns);
         }
+        each(firsts + self.columns.div_ceil(step), |task| match task.checked_sub(firsts) {
+            None => first(task),
+            Some(task) => run(task * step..self.columns.min((task + 1) * step)),
+        });
     }
 
     #[expect(unsafe_code, reason = "kernels work on pointers")]
@@ -468,7 +544,20 @@ impl<'a, E: Stored> Problem<'a, E> {
     }
 }
 
-/// Runs every task once, on the threads of the current pool.
+/// Runs every task once, on the threads of the current pool, in their order: each thread takes the next one.
 fn each(tasks: usize, run: impl Fn(usize) + Sync + Send) {
-    if tasks == 1 { run(0) } else { (0..tasks).into_par_iter().with_max_len(1).for_each(run) }
+    let threads = rayon::current_num_threads().min(tasks);
+    if threads < 2 {
+        return (0..tasks).for_each(run);
+    }
+    let next = AtomicUsize::new(0);
+    (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
+        loop {
+            let task = next.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                break;
+            }
+            run(task);
+        }
+    });
 }

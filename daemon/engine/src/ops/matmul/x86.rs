@@ -29,6 +29,7 @@ use half::{bf16, f16};
 
 use super::block::{self, Scratch};
 use super::lanes::{Lanes, Pairs, Stored};
+use super::panels::{self, Panels, Part};
 use super::places::{InPairs, Places, Single};
 use super::{Problem, dots, weighted};
 
@@ -394,6 +395,18 @@ pub(super) unsafe fn weighted_avx2<E: Stored>(problem: &Problem<'_, E>, columns:
 #[expect(unsafe_code, reason = "as above")]
 pub(super) unsafe fn weighted_avx512<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
     unsafe { weighted::weighted::<__m512, E>(problem, columns) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn panels_avx2(panels: &Panels, part: &Part<'_>) {
+    unsafe { panels::add::<__m256>(panels, part) }
+}
+
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn panels_avx512(panels: &Panels, part: &Part<'_>) {
+    unsafe { panels::add::<__m512>(panels, part) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
