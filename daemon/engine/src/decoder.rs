@@ -150,6 +150,65 @@ pub struct BlockGradients {
     pub slots: Vec<(Slot, Tensor)>,
 }
 
+/// The linear layers of one block on the way forward, with their pairs.
+struct Projecting<'a> {
+    block: &'a Block,
+    layer: usize,
+    context: &'a PassContext,
+    pairs: Pairs<'a>,
+    answers: bool,
+    /// What backward needs of each pair.
+    thin: [Option<Tensor>; Linear::COUNT],
+}
+
+impl Projecting<'_> {
+    /// What several layers make of the same input.
+    fn project<const N: usize>(&mut self, linears: [Linear; N], x: &Tensor) -> Result<[Tensor; N]> {
+        let made = if self.answers {
+            self.answered(&linears, x)?
+        } else {
+            linears.into_iter().map(|linear| self.adapted(linear, x)).collect::<Result<_>>()?
+        };
+        made.try_into().map_err(|_| candle_core::Error::Msg("a layer gave nothing".to_owned()))
+    }
+
+    fn answered(&self, linears: &[Linear], x: &Tensor) -> Result<Vec<Tensor>> {
+        let rows = x.dim(0)?;
+        let pairs: Vec<_> = linears
+            .iter()
+            .map(|linear| match self.pairs {
+                Pairs::Same(pairs) => vec![(rows, pairs.and_then(|pairs| pairs.get(*linear)))],
+                Pairs::Groups { layer, groups } => {
+                    Group::pairs(groups, |adapter| adapter.layers.get(layer)?.get(*linear))
+                }
+            })
+            .collect();
+        let layers: Vec<_> = linears
+            .iter()
+            .zip(&pairs)
+            .map(|(linear, pairs)| (self.block.linear(*linear), pairs.as_slice()))
+            .collect();
+        low_rank::answered(&layers, x)
+    }
+
+    fn adapted(&mut self, linear: Linear, x: &Tensor) -> Result<Tensor> {
+        let pair = match self.pairs {
+            Pairs::Same(pairs) => pairs.and_then(|pairs| pairs.get(linear)),
+            Pairs::Groups { .. } => None,
+        };
+        let frozen = self.block.linear(linear);
+        let (y, thin) = match (pair, self.context.dropout_of(self.layer, linear)) {
+            (Some(pair), Some(dropout)) => {
+                let (addition, thin) = low_rank::forward(&dropout.apply(x)?, pair)?;
+                (add(&frozen.forward(x)?, &addition)?, Some(thin))
+            }
+            _ => low_rank::adapted(frozen, x, pair)?,
+        };
+        self.thin[linear as usize] = thin;
+        Ok(y)
+    }
+}
+
 impl Decoder {
     /// `head` shares the embedding's weight where they are tied.
     pub fn new(
@@ -283,7 +342,9 @@ impl Decoder {
 
     /// [`logits`](Self::logits) of rows that have adapters of their own.
     pub fn logits_together(&self, hidden: &Tensor, groups: &[Group]) -> Result<Tensor> {
-        low_rank::grouped(&self.head, hidden, &Group::pairs(groups, |adapter| adapter.head.as_ref()))
+        let pairs = Group::pairs(groups, |adapter| adapter.head.as_ref());
+        let logits = low_rank::answered(&[(&self.head, &pairs)], hidden)?.pop();
+        logits.ok_or_else(|| candle_core::Error::Msg("the head gave nothing".to_owned()))
     }
 
     /// Whether a sequence that now has `length` tokens must be read again from the start, because the keys in the cache were turned
@@ -382,28 +443,11 @@ impl Decoder {
         let block = &self.blocks[layer];
         let eps = self.config.rms_eps;
         let heads = self.heads(layer);
-        let (tokens, answers) = (x.dim(0)?, !caches.is_empty());
-        let mut thin: [Option<Tensor>; Linear::COUNT] = Default::default();
-        let mut project = |linear: Linear, x: &Tensor| -> Result<Tensor> {
-            let pair = match pairs {
-                Pairs::Same(pairs) => pairs.and_then(|pairs| pairs.get(linear)),
-                Pairs::Groups { layer, groups } => {
-                    let pairs = Group::pairs(groups, |adapter| adapter.layers.get(layer)?.get(linear));
-                    return low_rank::grouped(block.linear(linear), x, &pairs);
-                }
-            };
-            let (y, inner) = match (pair, context.dropout_of(layer, linear)) {
-                (Some(pair), Some(dropout)) => {
-                    let (addition, inner) = low_rank::forward(&dropout.apply(x)?, pair)?;
-                    (add(&block.linear(linear).forward(x)?, &addition)?, Some(inner))
-                }
-                // Only answers keep keys and values, and nothing goes back through them.
-                _ if answers => (low_rank::answered(block.linear(linear), x, pair)?, None),
-                _ => low_rank::adapted(block.linear(linear), x, pair)?,
-            };
-            thin[linear as usize] = inner;
-            Ok(y)
-        };
+        let tokens = x.dim(0)?;
+        // Only answers keep keys and values, and nothing goes back through them.
+        let answers = !caches.is_empty() || matches!(pairs, Pairs::Groups { .. });
+        let thin = Default::default();
+        let mut layers = Projecting { block, layer, context, pairs, answers, thin };
         let mut before: [Option<Tensor>; Norm::COUNT] = Default::default();
         let mut normalise = |norm: Norm, x: Tensor| -> Result<Tensor> {
             let Some(factor) = block.norm(norm) else { return Ok(x) };
@@ -413,13 +457,11 @@ impl Decoder {
         };
         let normed = normalise(Norm::Input, x.clone())?;
         let (q, k, v) = match self.config.projections {
-            Projections::Separate => (
-                project(Linear::Query, &normed)?,
-                project(Linear::Key, &normed)?,
-                project(Linear::Value, &normed)?,
-            ),
+            Projections::Separate => {
+                layers.project([Linear::Query, Linear::Key, Linear::Value], &normed)?.into()
+            }
             Projections::Fused => {
-                let all = project(Linear::QueryKeyValue, &normed)?;
+                let [all] = layers.project([Linear::QueryKeyValue], &normed)?;
                 let (queries, keys) = (heads.heads * heads.width, heads.kv_heads * heads.width);
                 (
                     all.narrow(1, 0, queries)?,
@@ -437,21 +479,22 @@ impl Decoder {
         };
         let (mixture, normalisers) = cache::attend(layer, (&q, &k, &v), caches, &context.segments, heads)?;
         let mixture = mixture.reshape((tokens, heads.heads * heads.width))?;
-        let attended = normalise(Norm::AfterAttention, project(Linear::Output, &mixture)?)?;
+        let [attended] = layers.project([Linear::Output], &mixture)?;
+        let attended = normalise(Norm::AfterAttention, attended)?;
         let middle = add(x, &attended)?;
         let middle_normed = normalise(Norm::BeforeMlp, middle.clone())?;
         let (gate, up) = match self.config.projections {
-            Projections::Separate => {
-                (project(Linear::Gate, &middle_normed)?, project(Linear::Up, &middle_normed)?)
-            }
+            Projections::Separate => layers.project([Linear::Gate, Linear::Up], &middle_normed)?.into(),
             Projections::Fused => {
-                let both = project(Linear::GateUp, &middle_normed)?;
+                let [both] = layers.project([Linear::GateUp], &middle_normed)?;
                 let width = self.config.intermediate;
                 (both.narrow(1, 0, width)?.contiguous()?, both.narrow(1, width, width)?.contiguous()?)
             }
         };
         let gated = gated_unit::forward(&gate, &up, self.config.activation)?;
-        let y = add(&middle, &normalise(Norm::AfterMlp, project(Linear::Down, &gated)?)?)?;
+        let [down] = layers.project([Linear::Down], &gated)?;
+        let y = add(&middle, &normalise(Norm::AfterMlp, down)?)?;
+        let thin = layers.thin;
         let x = x.clone();
         // These two are kept under names of their own.
         before[Norm::Input as usize] = None;

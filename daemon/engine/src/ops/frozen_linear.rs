@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostRead, HostSlice, on_host};
-use super::matmul::{self, Extra, FEW_ROWS, Factors, Matrix, Panels, Stored};
+use super::matmul::{self, Extra, FEW_ROWS, Factors, FewRows, Machine, Matrix, Pairs, Stored};
 use super::quantised::Work;
 
 #[derive(Debug, Clone)]
@@ -109,25 +109,32 @@ impl FrozenLinear {
         Ok((Tensor::from_vec(y, (rows, outputs), device)?, Tensor::from_vec(thin, (rows, rank), device)?))
     }
 
-    /// `forward(x)` of few rows in CPU memory, and what pairs' panels make of their rows.
+    /// What each of several layers, and the pairs beside some of its rows, make of the same few rows, in one pass over the threads.
     ///
     /// # Errors
-    /// A pair of another shape, rows that are not there, other memory, many rows.
-    pub(crate) fn forward_beside(&self, x: &Tensor, pairs: &[(Range<usize>, &Panels)]) -> Result<Tensor> {
-        let (rows, inputs) = self.check(x, self.inputs())?;
-        let outputs = self.outputs();
-        let fits = |(of, panels): &(Range<usize>, &Panels)| panels.fit(inputs, outputs) && of.end <= rows;
-        if rows > FEW_ROWS || !pairs.iter().all(fits) {
-            candle_core::bail!(
-                "a pair does not fit {rows} rows of a layer of {inputs} inputs and {outputs} outputs"
-            );
+    /// Other memory, more than [`FEW_ROWS`], shapes that do not fit.
+    pub(crate) fn forward_few(layers: &[(&FrozenLinear, &Pairs<'_>)], x: &Tensor) -> Result<Vec<Tensor>> {
+        let Some((first, _)) = layers.first() else { return Ok(Vec::new()) };
+        let (rows, inputs) = first.check(x, first.inputs())?;
+        if rows > FEW_ROWS || layers.iter().any(|(layer, _)| layer.inputs() != inputs) {
+            candle_core::bail!("{rows} rows of {inputs} do not fit layers that take few rows");
         }
-        let x = HostSlice::new(x)?;
-        let bias = self.bias.as_ref().map(HostSlice::new).transpose()?;
-        let bias = bias.as_ref().map(HostSlice::read).transpose()?;
-        let forward = Forward { x: &x.read()?, shape: (rows, inputs, outputs), bias: bias.as_deref() };
-        let y = self.weight.with_rows(0..outputs, Beside { forward, pairs })?;
-        Tensor::from_vec(y, (rows, outputs), self.weight.device())
+        let slice = HostSlice::new(x)?;
+        let biases = layers.iter().map(|(layer, _)| layer.bias.as_ref().map(HostSlice::new).transpose());
+        let biases = biases.collect::<Result<Vec<_>>>()?;
+        let biases = biases.iter().map(|bias| bias.as_ref().map(HostSlice::read).transpose());
+        let biases = biases.collect::<Result<Vec<_>>>()?;
+        let rest: Vec<_> = layers
+            .iter()
+            .zip(&biases)
+            .map(|((layer, pairs), bias)| (*layer, *pairs, bias.as_deref()))
+            .collect();
+        let together = Together { x: &slice.read()?, shape: (rows, inputs), made: Vec::new(), rest: &rest };
+        let values = together.next()?;
+        let layers = layers.iter().zip(values);
+        layers
+            .map(|((layer, _), y)| Tensor::from_vec(y, (rows, layer.outputs()), layer.weight.device()))
+            .collect()
     }
 
     /// `dy: [tokens, out]` to `dx: [tokens, in]`.
@@ -279,19 +286,43 @@ impl Work for Adapted<'_> {
     }
 }
 
-/// The same with pairs in panels beside it.
-struct Beside<'a> {
-    forward: Forward<'a>,
-    pairs: &'a [(Range<usize>, &'a Panels)],
+/// Layers that are to be computed in one pass: those whose memory is at hand, and the rest with their pairs and biases.
+struct Together<'a> {
+    x: &'a [f32],
+    /// Rows and inputs.
+    shape: (usize, usize),
+    made: Vec<matmul::Layer<'a>>,
+    rest: &'a [(&'a FrozenLinear, &'a Pairs<'a>, Option<&'a [f32]>)],
 }
 
-impl Work for Beside<'_> {
-    type Output = Vec<f32>;
+impl Together<'_> {
+    /// The values of the rest, in its order.
+    fn next(self) -> Result<Vec<Vec<f32>>> {
+        let Some(((layer, ..), _)) = self.rest.split_first() else {
+            matmul::run(Machine::here(), &self.made);
+            return Ok(Vec::new());
+        };
+        let outputs = layer.outputs();
+        layer.weight.with_rows(0..outputs, self)?
+    }
+}
 
-    fn run<E: Stored>(self, weight: &[E], stride: usize) -> Vec<f32> {
-        let Forward { x, shape, bias } = self.forward;
+/// Holds the memory of one layer while those behind it are looked up.
+impl Work for Together<'_> {
+    type Output = Result<Vec<Vec<f32>>>;
+
+    fn run<E: Stored>(self, weight: &[E], stride: usize) -> Self::Output {
+        let Together { x, shape: (rows, inputs), made, rest } = self;
+        let Some(((layer, pairs, bias), rest)) = rest.split_first() else { return Ok(Vec::new()) };
         let right = Matrix::rows(weight, stride).transposed();
-        matmul::new_product_with_panels(shape, Matrix::rows(x, shape.1), right, self.pairs, bias)
+        let shape = (rows, inputs, layer.outputs());
+        let product = FewRows::new(shape, Matrix::rows(x, inputs), right, *bias);
+        let mut together = Together { x, shape: (rows, inputs), made, rest };
+        together.made.push(matmul::Layer { product: &product, pairs });
+        let mut values = vec![Vec::new()];
+        values.extend(together.next()?);
+        values[0] = product.into_values();
+        Ok(values)
     }
 }
 

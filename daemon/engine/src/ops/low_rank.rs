@@ -1,16 +1,16 @@
 //! LoRA's product: `s * (x A^T) B^T`, and a frozen layer with its pair.
 
-mod grouped;
+mod answered;
 
 use candle_core::{Device, Result, Tensor};
 
-pub use grouped::grouped;
+pub use answered::{Groups, answered};
 
 use super::add::add;
 use super::frozen_linear::FrozenLinear;
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostSlice, change, on_host};
-use super::matmul::{FEW_ROWS, Matrix, new_product};
+use super::matmul::{Matrix, new_product};
 use crate::lora::Lora;
 
 /// A frozen layer's output with its pair, where it has one, and what backward needs of the pair: `s * x A^T`, `[tokens, r]`.
@@ -18,23 +18,6 @@ pub fn adapted(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result
     let Some(pair) = pair else { return Ok((linear.forward(x)?, None)) };
     let (y, thin) = linear.forward_adapted(x, (&pair.a, &pair.b), pair.scale)?;
     Ok((brought_to_length(linear, y, pair)?, Some(thin)))
-}
-
-/// [`adapted`] for answers, where nothing goes back: few rows read the pair's [panels](Lora::panels) where the layer's weights have no more than 16
-/// bits a value.
-pub fn answered(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result<Tensor> {
-    match pair {
-        Some(pair) if reads_panels(linear, x)? => {
-            let y = linear.forward_beside(x, &[(0..x.dim(0)?, pair.panels()?)])?;
-            brought_to_length(linear, y, pair)
-        }
-        _ => Ok(adapted(linear, x, pair)?.0),
-    }
-}
-
-/// Whether pairs beside this layer are read in halves.
-fn reads_panels(linear: &FrozenLinear, x: &Tensor) -> Result<bool> {
-    Ok(on_host(x) && linear.weight().is_narrow() && x.dim(0)? <= FEW_ROWS)
 }
 
 /// What a layer with a pair gave, with DoRA's factor where it has one.

@@ -21,13 +21,13 @@ mod panels;
 mod places;
 #[cfg(test)]
 mod tests;
+mod together;
 mod weighted;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
@@ -36,8 +36,9 @@ pub(crate) use lanes::Stored;
 pub use machine::{Arithmetic, use_arithmetic};
 pub(crate) use machine::{Machine, Registers, Values};
 pub(crate) use panels::Panels;
-use panels::{PANEL, Part};
+use panels::Part;
 use places::{InPairs, Single};
+pub(crate) use together::{FewRows, Layer, Pair, Pairs, run};
 
 /// Products of fewer multiplications than this run on the calling thread: waking another costs more.
 const ALONE: usize = 1 << 18;
@@ -220,102 +221,12 @@ pub(crate) fn new_product_with_factors<E: Stored>(
     factors: Factors<'_>,
     bias: Option<&[f32]>,
 ) -> (Vec<f32>, Vec<f32>) {
-    let rank = factors.rank;
-    let thin = || {
-        let mut thin = new_product((rows, inner, rank), left, factors.a, None);
-        thin.iter_mut().for_each(|value| *value *= factors.scale);
-        thin
-    };
-    if !few(rows, left.order, right.order) || !few(rows, Order::Rows, factors.b.order) {
-        let thin = thin();
-        let extra = Extra { inner: rank, left: Matrix::rows(&thin, rank), right: factors.b };
-        return (new_product_with((rows, inner, columns), left, right, Some(extra), bias), thin);
+    if few(rows, left.order, right.order) && few(rows, Order::Rows, factors.b.order) {
+        return together::new_product_beside((rows, inner, columns), left, right, factors, bias);
     }
-    let beside = |_, thin: &Vec<f32>, machine, (target, stride), part| {
-        let left = Matrix::rows(thin, rank);
-        Problem::checked((rows, rank, columns), (target, stride), left, factors.b, Start::Target)
-            .dots(machine, part);
-    };
-    let shape = (rows, inner, columns);
-    let (product, mut thin) = with_thin(shape, left, right, bias, dots::LINES, 1, |_| thin(), beside);
-    (product, thin.pop().unwrap_or_default())
-}
-
-/// [`new_product`] of few rows, some of which have a pair laid out in panels beside them.
-///
-/// # Panics
-/// As [`new_product`], if a pair has another shape, its rows are not there, or there are more than [`FEW_ROWS`].
-pub(crate) fn new_product_with_panels<E: Stored>(
-    (rows, inner, columns): (usize, usize, usize),
-    left: Matrix<'_, f32>,
-    right: Matrix<'_, E>,
-    pairs: &[(Range<usize>, &Panels)],
-    bias: Option<&[f32]>,
-) -> Vec<f32> {
-    assert!(few(rows, left.order, right.order), "a product of many rows, or of other orders");
-    for (of, panels) in pairs {
-        assert!(panels.fit(inner, columns) && of.end <= rows, "a pair of another shape");
-    }
-    let thin = |pair: usize| {
-        let (of, panels) = &pairs[pair];
-        let values = &left.values[of.start * left.stride..];
-        panels.thin(of.len(), Matrix { values, ..left })
-    };
-    let beside = |pair: usize, thin: &Vec<f32>, machine, (target, stride): (Target, usize), columns| {
-        let (of, panels) = &pairs[pair];
-        let target = Target(target.0.wrapping_add(of.start * stride));
-        add_panels(machine, panels, &Part { target, stride, rows: of.len(), columns, thin });
-    };
-    with_thin((rows, inner, columns), left, right, bias, PANEL, pairs.len(), thin, beside).0
-}
-
-/// A product of few rows, and beside it what each of so many `pairs` makes of them: `beside` adds a part of that, whose first column is a
-/// multiple of `step`, once the part's own product is there and what `thin` gave for the pair. Those are given back, too.
-#[expect(clippy::too_many_arguments, reason = "a product's own, and what is beside it")]
-fn with_thin<E: Stored>(
-    (rows, inner, columns): (usize, usize, usize),
-    left: Matrix<'_, f32>,
-    right: Matrix<'_, E>,
-    bias: Option<&[f32]>,
-    step: usize,
-    pairs: usize,
-    thin: impl Fn(usize) -> Vec<f32> + Sync,
-    beside: impl Fn(usize, &Vec<f32>, Machine, (Target, usize), Range<usize>) + Sync + Send,
-) -> (Vec<f32>, Vec<Vec<f32>>) {
-    if rows == 0 || columns == 0 {
-        return (Vec::new(), (0..pairs).map(thin).collect());
-    }
-    let machine = Machine::here();
-    let start = bias.map_or(Start::Zero, Start::Bias);
-    let mut memory: Vec<f32> = Vec::with_capacity(rows * columns);
-    let target = (Target(memory.as_mut_ptr()), columns);
-    let problem = Problem::checked((rows, inner, columns), target, left, right, start);
-    // The thin products are read from memory by some threads while others begin with the layer; whoever is done before them leaves its part.
-    let made: Vec<OnceLock<Vec<f32>>> = (0..pairs).map(|_| OnceLock::new()).collect();
-    let late = Mutex::new(Vec::new());
-    let first = |pair: usize| _ = made[pair].set(thin(pair));
-    problem.run_few(machine, step, pairs, first, |part| {
-        for (pair, made) in made.iter().enumerate() {
-            match made.get() {
-                Some(thin) => beside(pair, thin, machine, target, part.clone()),
-                None => late.lock().unwrap_or_else(PoisonError::into_inner).push((pair, part.clone())),
-            }
-        }
-    });
-    let made: Vec<Vec<f32>> = made
-        .into_iter()
-        .enumerate()
-        .map(|(pair, made)| made.into_inner().unwrap_or_else(|| thin(pair)))
-        .collect();
-    for (pair, part) in late.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        beside(pair, &made[pair], machine, target, part);
-    }
-    #[expect(unsafe_code, reason = "zeroing memory that is overwritten costs a pass over it")]
-    // SAFETY: the capacity is there, and with a start of zero or a bias every element was written before it was read.
-    unsafe {
-        memory.set_len(rows * columns);
-    }
-    (memory, made)
+    let thin = factors.thin((rows, inner), left);
+    let extra = Extra { inner: factors.rank, left: Matrix::rows(&thin, factors.rank), right: factors.b };
+    (new_product_with((rows, inner, columns), left, right, Some(extra), bias), thin)
 }
 
 #[expect(unsafe_code, reason = "kernels work on pointers")]
@@ -408,6 +319,14 @@ impl<'a, E: Stored> Problem<'a, E> {
         few(self.rows, self.left.order, self.right.order)
     }
 
+    /// Columns of a task where rows are dotted, a multiple of `unit`.
+    fn step_of_few(&self, unit: usize) -> usize {
+        let line = (self.inner * size_of::<E>() / E::VALUES).max(1);
+        // With several rows there is more to do for each byte.
+        let least = self.columns.div_ceil((self.work() / ALONE).clamp(1, TASKS));
+        least.min(TASK_BYTES / line).max(1).next_multiple_of(unit)
+    }
+
     /// Multiplications.
     fn work(&self) -> usize {
         self.rows * self.columns * self.inner.max(1)
@@ -416,7 +335,11 @@ impl<'a, E: Stored> Problem<'a, E> {
     fn run(&self, machine: Machine) {
         let work = self.work();
         if self.few() {
-            return self.run_few(machine, dots::LINES, 0, |_| (), |_| ());
+            let columns = self.columns;
+            let step = if work < ALONE { columns } else { self.step_of_few(dots::LINES) };
+            return each(columns.div_ceil(step), |task| {
+                self.dots(machine, task * step..columns.min((task + 1) * step));
+            });
         }
         if self.weighted() {
             let step = TASK_COLUMNS.start;
@@ -441,34 +364,6 @@ impl<'a, E: Stored> Problem<'a, E> {
         };
         let tasks = row_blocks * column_blocks;
         if work < ALONE { (0..tasks).for_each(run) } else { each(tasks, run) }
-    }
-
-    /// Dots rows; `then` is called for the columns of each task, on its thread; the first of them is a multiple of `step`, which is one of
-    /// [`dots::LINES`]. So many `firsts` begin before them; on several threads, others may be done before the last of those.
-    fn run_few(
-        &self,
-        machine: Machine,
-        step: usize,
-        firsts: usize,
-        first: impl Fn(usize) + Sync + Send,
-        then: impl Fn(Range<usize>) + Sync + Send,
-    ) {
-        let line = (self.inner * size_of::<E>() / E::VALUES).max(1);
-        // With several rows there is more to do for each byte.
-        let least = self.columns.div_ceil((self.work() / ALONE).clamp(1, TASKS));
-        let step = least.min(TASK_BYTES / line).max(1).next_multiple_of(step);
-        let run = |columns: Range<usize>| {
-            self.dots(machine, columns.clone());
-            then(columns);
-        };
-        if self.work() < ALONE || step >= self.columns && firsts < 2 {
-            (0..firsts).for_each(first);
-            return run(0..self.columns);
-        }
-        each(firsts + self.columns.div_ceil(step), |task| match task.checked_sub(firsts) {
-            None => first(task),
-            Some(task) => run(task * step..self.columns.min((task + 1) * step)),
-        });
     }
 
     #[expect(unsafe_code, reason = "kernels work on pointers")]
