@@ -196,6 +196,8 @@ fn weights_keep_their_checkpoint_names_and_values() {
 #[test]
 fn stored_in_16_bits_is_the_same_as_widened_before() {
     use candle_core::DType;
+
+    use crate::ops::matmul::{Machine, Values};
     for (name, config) in families() {
         let as_type = |dtypes: &[DType]| {
             let mut decoder = decoder_of(config.clone(), 5);
@@ -220,7 +222,10 @@ fn stored_in_16_bits_is_the_same_as_widened_before() {
             let hidden = decoder.forward(&Batch::packed([ids.as_slice()]), None, None).unwrap();
             decoder.logits(&hidden, None).unwrap()
         };
-        assert_eq!(flat(&logits(&stored)), flat(&logits(&widened)), "{name}");
+        // Where bf16 values are multiplied, what goes into a layer is rounded to such.
+        let near = if Machine::here().values == Values::Bf16 { 0.1 } else { 0.0 };
+        let distance = distance(&logits(&stored), &logits(&widened));
+        assert!(distance <= near, "{name}: {distance}");
     }
 }
 

@@ -228,6 +228,7 @@ mod tests {
     use crate::decoder::Batch;
     use crate::lora::{LoraSpec, Targets};
     use crate::ops::gradient_check::{distance, random};
+    use crate::ops::matmul::{Machine, Values};
 
     fn adapter(base: &Base, targets: Targets) -> Adapter {
         let spec = LoraSpec { rank: 4, alpha: 4.0, targets, ..LoraSpec::default() };
@@ -263,8 +264,9 @@ mod tests {
             let wanted = logits(&base, Some(&adapter));
             let effect = distance(&wanted, &logits(&base, None));
             let found = distance(&wanted, &logits(&merged, None));
-            // The base is stored in half precision, and so is what was merged.
-            assert!(effect > 0.02 && found < 0.25 * effect, "{effect} {found}");
+            // The base is stored in half precision, and so is what was merged; some processors also round what goes into a layer to bf16.
+            let near = if Machine::here().values == Values::Bf16 { 0.5 } else { 0.25 };
+            assert!(effect > 0.02 && found < near * effect, "{effect} {found}");
         }
     }
 }

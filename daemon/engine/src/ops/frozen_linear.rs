@@ -366,7 +366,7 @@ mod tests {
     fn products_are_candles_in_every_storage() {
         for dtype in [DType::F32, DType::BF16, DType::F16] {
             for tokens in [1, 3, 40] {
-                let rounds = dtype == DType::BF16 && tokens == 40 && Machine::here().values == Values::Bf16;
+                let rounds = dtype == DType::BF16 && Machine::here().values == Values::Bf16;
                 let near = if rounds { 3e-2 } else { 1e-5 };
                 let stored = random(&[70, 33], 2).to_dtype(dtype).unwrap();
                 let (w, b) = (stored.to_dtype(DType::F32).unwrap(), random(&[70], 3));

@@ -12,8 +12,10 @@
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
+use super::Problem;
+use super::dots::{self, Rows};
 use super::lanes::{Lanes, Stored};
-use super::{Problem, dots};
+use super::places::Places;
 
 /// Values that share the sums of [`Block::add_products`].
 pub(super) const SUMMED: usize = 32;
@@ -23,15 +25,14 @@ const LARGE: usize = 256;
 /// A unit of several values.
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
 pub(crate) trait Block: Stored {
-    /// `sums[row] + the block's values * values[row]`, lane by lane.
+    /// `sums[row] + the block's values * rows[row]`, lane by lane.
     ///
     /// # Safety
-    /// `from` holds a block, each of `values` as many values, and each of `row_sums` a register for each [`SUMMED`] of those: their sums lane by
-    /// lane, times [`SUMS_TIMES`](Stored::SUMS_TIMES). The processor has the instructions of `L`.
-    unsafe fn add_products<L: Lanes, const ROWS: usize>(
+    /// `from` holds a block, and `rows` as many values for it, and their sums where [`SUMS_TIMES`](Stored::SUMS_TIMES) asks for them. The processor has
+    /// the instructions of `L`.
+    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
         from: *const Self,
-        values: [*const f32; ROWS],
-        row_sums: [*const f32; ROWS],
+        rows: Rows,
         sums: [L; ROWS],
     ) -> [L; ROWS];
 }
@@ -39,49 +40,31 @@ pub(crate) trait Block: Stored {
 macro_rules! group_of_blocks {
     () => {
         #[inline(always)]
-        unsafe fn group<L: Lanes, const LINES: usize, const ROWS: usize>(
+        unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
             problem: &Problem<'_, Self>,
             column: usize,
             row: usize,
-            sums: *const f32,
+            rows: Rows,
         ) {
-            unsafe { dots::group_of_blocks::<L, Self, LINES, ROWS>(problem, column, row, sums) }
+            unsafe { dots::group_of_blocks::<L, P, Self, LINES, ROWS>(problem, column, row, rows) }
         }
     };
 }
 
-/// The sums that [`Block::add_products`] wants of `count` values, a multiple of [`SUMMED`].
-///
-/// # Safety
-/// They are there, and there is room for a register for each [`SUMMED`] of them.
+/// `start + weights * values` of one row, lane by lane: as many `weights` as registers hold 32 values in units of `P`, and those values from register
+/// `first` on.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn lane_sums<L: Lanes>(values: *const f32, count: usize, times: f32, to: *mut f32) {
-    for part in 0..count / SUMMED {
-        unsafe {
-            let from = values.add(part * SUMMED);
-            let mut sum = L::load(from);
-            for at in (L::COUNT..SUMMED).step_by(L::COUNT) {
-                sum = sum.add(L::load(from.add(at)));
-            }
-            sum.multiply(L::splat(times)).store(to.add(part * L::COUNT));
-        }
-    }
-}
-
-/// `start + weights * values`, lane by lane; as many `weights` as registers hold 32 values.
-#[inline(always)]
-#[expect(unsafe_code, reason = "as above")]
-unsafe fn products<L: Lanes>(weights: &[L; 4], values: *const f32, start: Option<L>) -> L {
+unsafe fn products<L: Lanes, P: Places<L>>(
+    weights: &[L; 4],
+    rows: Rows,
+    (row, first): (usize, usize),
+    start: Option<L>,
+) -> L {
     unsafe {
-        let first = L::load(values);
-        let mut sum = match start {
-            Some(start) => weights[0].multiply_add(first, start),
-            None => weights[0].multiply(first),
-        };
-        for index in 1..SUMMED / L::COUNT {
-            let values = values.wrapping_add(index * L::COUNT);
-            sum = weights[index].multiply_add(L::load(values), sum);
+        let mut sum = start.unwrap_or(L::splat(0.0));
+        for index in 0..Rows::registers::<L, P>() {
+            sum = P::multiply_add(weights[index], rows.value::<L, P>(row, first + index), sum);
         }
         sum
     }
@@ -119,10 +102,9 @@ impl Stored for BlockQ8_0 {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockQ8_0 {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
         from: *const Self,
-        values: [*const f32; ROWS],
-        _: [*const f32; ROWS],
+        rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
         unsafe {
@@ -132,8 +114,9 @@ impl Block for BlockQ8_0 {
             for index in 0..SUMMED / L::COUNT {
                 weights[index] = L::load_i8(numbers.wrapping_add(index * L::COUNT));
             }
+            let weights = P::lines(weights);
             for row in 0..ROWS {
-                let product = products(&weights, values[row], None);
+                let product = products::<L, P>(&weights, rows, (row, 0), None);
                 sums[row] = product.multiply_add(factor, sums[row]);
             }
         }
@@ -176,18 +159,17 @@ impl Stored for BlockQ4_0 {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockQ4_0 {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
         from: *const Self,
-        values: [*const f32; ROWS],
-        row_sums: [*const f32; ROWS],
+        rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let factor = L::splat_f16((*from).factor);
-            let weights = nibbles::<L>(numbers);
+            let weights = P::lines(nibbles::<L>(numbers));
             for row in 0..ROWS {
-                let product = products(&weights, values[row], Some(L::load(row_sums[row])));
+                let product = products::<L, P>(&weights, rows, (row, 0), Some(rows.sum(row, 0)));
                 sums[row] = product.multiply_add(factor, sums[row]);
             }
         }
@@ -275,10 +257,9 @@ unsafe fn times<L: Lanes>(numbers: [u8; 8], factor: L) -> [f32; 16] {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockQ4K {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
         from: *const Self,
-        values: [*const f32; ROWS],
-        row_sums: [*const f32; ROWS],
+        rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
         unsafe {
@@ -295,10 +276,12 @@ impl Block for BlockQ4K {
                 }
                 for half in 0..2 {
                     let part = pair * 2 + half;
+                    let weights = P::lines(halves[half]);
                     let (factor, shift) = (L::splat(factors[part]), L::splat(shifts[part]));
                     for row in 0..ROWS {
-                        let product = products(&halves[half], values[row].wrapping_add(part * SUMMED), None);
-                        let row_sum = L::load(row_sums[row].wrapping_add(part * L::COUNT));
+                        let first = part * Rows::registers::<L, P>();
+                        let product = products::<L, P>(&weights, rows, (row, first), None);
+                        let row_sum: L = rows.sum(row, part);
                         sums[row] = row_sum.multiply_add(shift, product.multiply_add(factor, sums[row]));
                     }
                 }
@@ -335,6 +318,41 @@ impl BlockQ6K {
             }
         }
     }
+
+    /// [`add_products`](Block::add_products) of pairs: a register of them may be wider than what shares a factor.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "as above")]
+    unsafe fn add_pairs<L: Lanes, P: Places<L>, const ROWS: usize>(
+        from: *const Self,
+        factors: &[f32; LARGE / 16],
+        rows: Rows,
+        mut sums: [L; ROWS],
+    ) -> [L; ROWS] {
+        unsafe {
+            let units = 16 / P::COUNT;
+            let mut spread = [0.0f32; LARGE / 2];
+            for (part, factor) in factors.iter().enumerate() {
+                L::Eight::splat(*factor).store(spread.as_mut_ptr().add(part * units));
+            }
+            for part in 0..LARGE / SUMMED {
+                let mut weights = [L::splat(0.0); 4];
+                for index in 0..SUMMED / L::COUNT {
+                    weights[index] = Self::numbers::<L>(from, part * SUMMED + index * L::COUNT);
+                }
+                let weights = P::lines(weights);
+                for index in 0..Rows::registers::<L, P>() {
+                    let register = part * Rows::registers::<L, P>() + index;
+                    let factor = L::load(spread.as_ptr().add(register * L::COUNT));
+                    for row in 0..ROWS {
+                        let values = rows.value::<L, P>(row, register);
+                        let product = P::multiply_add(weights[index], values, L::splat(0.0));
+                        sums[row] = product.multiply_add(factor, sums[row]);
+                    }
+                }
+            }
+        }
+        sums
+    }
 }
 
 #[expect(unsafe_code, reason = "as above")]
@@ -366,10 +384,9 @@ impl Stored for BlockQ6K {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockQ6K {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
         from: *const Self,
-        values: [*const f32; ROWS],
-        _: [*const f32; ROWS],
+        rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
         unsafe {
@@ -379,16 +396,19 @@ impl Block for BlockQ6K {
             for at in (0..factors.len()).step_by(L::COUNT) {
                 L::load_i8(scales.add(at)).multiply(factor).store(factors.as_mut_ptr().add(at));
             }
+            if P::COUNT > 1 {
+                return Self::add_pairs::<L, P, ROWS>(from, &factors, rows, sums);
+            }
             for part in 0..LARGE / 16 {
                 let at = part * 16;
                 let factor = L::splat(factors[part]);
                 let first = Self::numbers::<L>(from, at);
                 let second = if L::COUNT < 16 { Some(Self::numbers::<L>(from, at + L::COUNT)) } else { None };
                 for row in 0..ROWS {
-                    let values = values[row].wrapping_add(at);
-                    let mut product = first.multiply(L::load(values));
+                    let register = at / L::COUNT;
+                    let mut product = first.multiply(rows.value::<L, P>(row, register));
                     if let Some(second) = second {
-                        product = second.multiply_add(L::load(values.wrapping_add(L::COUNT)), product);
+                        product = second.multiply_add(rows.value::<L, P>(row, register + 1), product);
                     }
                     sums[row] = product.multiply_add(factor, sums[row]);
                 }
@@ -432,10 +452,9 @@ impl Stored for BlockWide {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockWide {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
         from: *const Self,
-        values: [*const f32; ROWS],
-        row_sums: [*const f32; ROWS],
+        rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
         unsafe {
@@ -445,9 +464,10 @@ impl Block for BlockWide {
             for index in 0..SUMMED / L::COUNT {
                 weights[index] = L::load_u8(numbers.wrapping_add(index * L::COUNT));
             }
+            let weights = P::lines(weights);
             for row in 0..ROWS {
-                let product = products(&weights, values[row], None);
-                let row_sum = L::load(row_sums[row]);
+                let product = products::<L, P>(&weights, rows, (row, 0), None);
+                let row_sum: L = rows.sum(row, 0);
                 sums[row] = row_sum.multiply_add(shift, product.multiply_add(factor, sums[row]));
             }
         }

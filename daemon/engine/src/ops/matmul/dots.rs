@@ -14,8 +14,9 @@
 use std::ops::Range;
 
 use super::block::Scratch;
-use super::blocks::{Block, SUMMED, lane_sums};
+use super::blocks::{Block, SUMMED};
 use super::lanes::{LINE, Lanes, Stored};
+use super::places::Places;
 use super::{Problem, Start};
 
 /// Lines of the right side that are worked on together: a task's columns are a multiple of it.
@@ -54,6 +55,63 @@ impl Ahead {
     }
 }
 
+/// The left side's rows as a kernel wants them: where they are in pairs, the same register of all rows lies together, so that one address does for
+/// many rows; and their sums, where blocks ask for those.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    values: *const f32,
+    /// From a row's register to that of the next row, or where those lie together, to the same row's next one.
+    stride: usize,
+    sums: *const f32,
+    /// From one part's sums to the next one's.
+    sums_stride: usize,
+}
+
+#[expect(unsafe_code, reason = "registers are loaded through pointers")]
+impl Rows {
+    /// Registers of [`SUMMED`] values.
+    #[inline(always)]
+    pub(super) const fn registers<L: Lanes, P: Places<L>>() -> usize {
+        SUMMED / P::COUNT / L::COUNT
+    }
+
+    /// From one row to the next and from one register to the next.
+    #[inline(always)]
+    fn steps<L: Lanes, P: Places<L>>(self) -> (usize, usize) {
+        if P::COUNT > 1 { (L::COUNT, self.stride) } else { (self.stride, L::COUNT) }
+    }
+
+    #[inline(always)]
+    fn address<L: Lanes, P: Places<L>>(self, row: usize, register: usize) -> *const f32 {
+        let (row_step, step) = self.steps::<L, P>();
+        self.values.wrapping_add(row.wrapping_mul(row_step).wrapping_add(register.wrapping_mul(step)))
+    }
+
+    /// The same rows from one row and one register on, and from one part's sums.
+    #[inline(always)]
+    fn later<L: Lanes, P: Places<L>>(self, row: usize, register: usize, part: usize) -> Self {
+        let sums = row.wrapping_mul(L::COUNT).wrapping_add(part.wrapping_mul(self.sums_stride));
+        Self { values: self.address::<L, P>(row, register), sums: self.sums.wrapping_add(sums), ..self }
+    }
+
+    /// # Safety
+    /// The row has so many registers, and the processor has the instructions of `L`.
+    #[inline(always)]
+    pub(super) unsafe fn value<L: Lanes, P: Places<L>>(self, row: usize, register: usize) -> L {
+        unsafe { L::load(self.address::<L, P>(row, register)) }
+    }
+
+    /// The sum of [`SUMMED`] values lane by lane, times [`SUMS_TIMES`](Stored::SUMS_TIMES).
+    ///
+    /// # Safety
+    /// As [`value`](Self::value), and sums were asked for.
+    #[inline(always)]
+    pub(super) unsafe fn sum<L: Lanes>(self, row: usize, part: usize) -> L {
+        let at = row.wrapping_mul(L::COUNT).wrapping_add(part.wrapping_mul(self.sums_stride));
+        unsafe { L::load(self.sums.wrapping_add(at)) }
+    }
+}
+
 /// One task: columns of the result for all rows.
 ///
 /// # Safety
@@ -61,53 +119,103 @@ impl Ahead {
 /// to this task alone, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(super) unsafe fn dots<L: Lanes, E: Stored>(
+pub(super) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
     let mut column = columns.start;
-    let (sums, _) =
-        scratch.parts(E::SUMS_TIMES.map_or(0, |_| problem.rows * problem.inner / SUMMED * L::COUNT), 0);
-    let sums = sums.as_mut_ptr();
     unsafe {
-        if let Some(times) = E::SUMS_TIMES {
-            for row in 0..problem.rows {
-                let values = problem.left.values.as_ptr().add(row * problem.left.stride);
-                let to = sums.add(row * problem.inner / SUMMED * L::COUNT);
-                lane_sums::<L>(values, problem.inner, times, to);
-            }
-        }
+        let rows = lay_out::<L, P, E>(problem, scratch);
         match problem.rows {
-            1 => column = sweep::<L, E, 4, 1>(problem, column..columns.end, sums),
-            2 => column = sweep::<L, E, 4, 2>(problem, column..columns.end, sums),
-            3 => column = sweep::<L, E, 4, 3>(problem, column..columns.end, sums),
+            1 => column = sweep::<L, P, E, 4, 1>(problem, column..columns.end, rows),
+            2 => column = sweep::<L, P, E, 4, 2>(problem, column..columns.end, rows),
+            3 => column = sweep::<L, P, E, 4, 3>(problem, column..columns.end, rows),
             _ => {
+                if P::COUNT > 1 && L::COUNT > 8 && problem.rows >= 8 {
+                    while columns.end - column >= 2 {
+                        let mut row = 0;
+                        while row + 8 <= problem.rows {
+                            E::group::<L, P, 2, 8>(problem, column, row, rows);
+                            row += 8;
+                        }
+                        few_rows::<L, P, E, 2>(problem, column, row, rows);
+                        column += 2;
+                    }
+                }
                 // The lines stay in a cache near by while the rows pass in fours.
                 while columns.end - column >= 3 {
-                    rows_in_fours::<L, E, 3>(problem, column, sums);
+                    few_rows::<L, P, E, 3>(problem, column, 0, rows);
                     column += 3;
                 }
             }
         }
         while column < columns.end {
-            rows_in_fours::<L, E, 1>(problem, column, sums);
+            few_rows::<L, P, E, 1>(problem, column, 0, rows);
             column += 1;
         }
     }
 }
 
+/// # Safety
+/// As [`dots`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "as `dots`")]
+unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
+    problem: &Problem<'_, E>,
+    scratch: &mut Scratch,
+) -> Rows {
+    let (count, inner) = (problem.rows, problem.inner);
+    let (packs, width) = (P::COUNT > 1, P::COUNT * L::COUNT);
+    let sums_stride = E::SUMS_TIMES.map_or(0, |_| count * L::COUNT);
+    let stride = if packs { count * L::COUNT } else { problem.left.stride };
+    let packed = if packs { inner.div_ceil(width) * stride } else { 0 };
+    let (sums, packed) = scratch.parts(inner / SUMMED * sums_stride, packed);
+    let (sums, packed) = (sums.as_mut_ptr(), packed.as_mut_ptr());
+    let left = problem.left.values.as_ptr();
+    let values = if packs { packed.cast_const() } else { left };
+    let rows = Rows { values, stride, sums: sums.cast_const(), sums_stride };
+    unsafe {
+        for row in 0..count {
+            if packs {
+                let from = left.wrapping_add(row * problem.left.stride);
+                let to = |register: usize| packed.wrapping_add(row * L::COUNT + register * stride);
+                let whole = inner / width;
+                for register in 0..whole {
+                    P::line(from, register * width).store(to(register));
+                }
+                if whole * width < inner {
+                    rest::<L, P, f32>(from.wrapping_add(whole * width), inner - whole * width)
+                        .store(to(whole));
+                }
+            }
+            if let Some(times) = E::SUMS_TIMES {
+                for part in 0..inner / SUMMED {
+                    let mut sum = L::splat(0.0);
+                    for index in 0..Rows::registers::<L, P>() {
+                        let value = rows.value::<L, P>(row, part * Rows::registers::<L, P>() + index);
+                        sum = P::multiply_add(value, P::ones(), sum);
+                    }
+                    let to = sums.wrapping_add(row * L::COUNT + part * sums_stride);
+                    sum.multiply(L::splat(times)).store(to);
+                }
+            }
+        }
+    }
+    rows
+}
+
 /// All whole groups of `LINES`; where the rest begins.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-unsafe fn sweep<L: Lanes, E: Stored, const LINES: usize, const ROWS: usize>(
+unsafe fn sweep<L: Lanes, P: Places<L>, E: Stored, const LINES: usize, const ROWS: usize>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
-    sums: *const f32,
+    rows: Rows,
 ) -> usize {
     let mut column = columns.start;
     while columns.end - column >= LINES {
-        unsafe { E::group::<L, LINES, ROWS>(problem, column, 0, sums) };
+        unsafe { E::group::<L, P, LINES, ROWS>(problem, column, 0, rows) };
         column += LINES;
     }
     column
@@ -115,21 +223,21 @@ unsafe fn sweep<L: Lanes, E: Stored, const LINES: usize, const ROWS: usize>(
 
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-unsafe fn rows_in_fours<L: Lanes, E: Stored, const LINES: usize>(
+unsafe fn few_rows<L: Lanes, P: Places<L>, E: Stored, const LINES: usize>(
     problem: &Problem<'_, E>,
     column: usize,
-    sums: *const f32,
+    mut row: usize,
+    rows: Rows,
 ) {
-    let mut row = 0;
     unsafe {
         while row + 4 <= problem.rows {
-            E::group::<L, LINES, 4>(problem, column, row, sums);
+            E::group::<L, P, LINES, 4>(problem, column, row, rows);
             row += 4;
         }
         match problem.rows - row {
-            1 => E::group::<L, LINES, 1>(problem, column, row, sums),
-            2 => E::group::<L, LINES, 2>(problem, column, row, sums),
-            3 => E::group::<L, LINES, 3>(problem, column, row, sums),
+            1 => E::group::<L, P, LINES, 1>(problem, column, row, rows),
+            2 => E::group::<L, P, LINES, 2>(problem, column, row, rows),
+            3 => E::group::<L, P, LINES, 3>(problem, column, row, rows),
             _ => {}
         }
     }
@@ -137,48 +245,60 @@ unsafe fn rows_in_fours<L: Lanes, E: Stored, const LINES: usize>(
 
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-pub(super) unsafe fn group_of_values<L: Lanes, E: Stored, const LINES: usize, const ROWS: usize>(
+pub(super) unsafe fn group_of_values<
+    L: Lanes,
+    P: Places<L>,
+    E: Stored,
+    const LINES: usize,
+    const ROWS: usize,
+>(
     problem: &Problem<'_, E>,
     column: usize,
     row: usize,
+    rows: Rows,
 ) {
     let (stride, inner) = (problem.right.stride, problem.inner);
-    let left_stride = problem.left.stride;
+    let width = P::COUNT * L::COUNT;
     // The first rows to pass fetch the lines of a later group.
     let fetches = row == 0;
     let mut ahead = Ahead::new(problem, column, LINES);
     let mut sums = [[unsafe { L::splat(0.0) }; ROWS]; LINES];
     unsafe {
         let right = problem.right.values.as_ptr().add(column * stride);
-        let left = problem.left.values.as_ptr().add(row * left_stride);
-        let whole = inner / L::COUNT * L::COUNT;
+        let rows = rows.later::<L, P>(row, 0, 0);
+        let whole = inner / width * width;
         let mut at = 0;
         while at < whole {
             if fetches {
-                ahead.fetch::<L>(LINES * L::COUNT * size_of::<E>());
+                ahead.fetch::<L>(LINES * width * size_of::<E>());
             }
             let mut values = [L::splat(0.0); ROWS];
-            for row in 0..ROWS {
-                values[row] = L::load(left.add(row * left_stride + at));
+            for row_of in 0..ROWS {
+                values[row_of] = rows.value::<L, P>(row_of, at / width);
             }
             for line in 0..LINES {
-                let weights = E::load::<L>(right.add(line * stride), at);
-                for row in 0..ROWS {
-                    sums[line][row] = weights.multiply_add(values[row], sums[line][row]);
+                let weights = P::line(right.add(line * stride), at);
+                for row_of in 0..ROWS {
+                    sums[line][row_of] = P::multiply_add(weights, values[row_of], sums[line][row_of]);
                 }
             }
-            at += L::COUNT;
+            at += width;
         }
         if whole < inner {
-            // The rest as one more register, filled up with zeros.
+            // The rest as one more register, filled up with zeros; where rows are packed, theirs are so already.
             let mut values = [L::splat(0.0); ROWS];
-            for row in 0..ROWS {
-                values[row] = rest::<L, f32>(left.add(row * left_stride + whole), inner - whole);
+            for row_of in 0..ROWS {
+                let register = whole / width;
+                values[row_of] = if P::COUNT > 1 {
+                    rows.value::<L, P>(row_of, register)
+                } else {
+                    rest::<L, P, f32>(rows.address::<L, P>(row_of, register), inner - whole)
+                };
             }
             for line in 0..LINES {
-                let weights = rest::<L, E>(right.add(line * stride + whole), inner - whole);
-                for row in 0..ROWS {
-                    sums[line][row] = weights.multiply_add(values[row], sums[line][row]);
+                let weights = rest::<L, P, E>(right.add(line * stride + whole), inner - whole);
+                for row_of in 0..ROWS {
+                    sums[line][row_of] = P::multiply_add(weights, values[row_of], sums[line][row_of]);
                 }
             }
         }
@@ -189,25 +309,26 @@ pub(super) unsafe fn group_of_values<L: Lanes, E: Stored, const LINES: usize, co
 /// The same for units of several values.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-pub(super) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, const ROWS: usize>(
+pub(super) unsafe fn group_of_blocks<
+    L: Lanes,
+    P: Places<L>,
+    E: Block,
+    const LINES: usize,
+    const ROWS: usize,
+>(
     problem: &Problem<'_, E>,
     column: usize,
     row: usize,
-    row_sums: *const f32,
+    rows: Rows,
 ) {
-    let row_sum_step = E::VALUES / SUMMED * L::COUNT;
-    let sums_per_row = problem.inner / SUMMED * L::COUNT;
+    let parts = E::VALUES / SUMMED;
     let fetches = row == 0;
     let mut ahead = Ahead::new(problem, column, LINES);
+    let mut rows = rows.later::<L, P>(row, 0, 0);
     // Pointers that move, by wrapping sums: inside a checked problem none overflows, and checks cost a part of the speed.
-    let (mut lines, mut values, mut row_sums) =
-        ([problem.right.values.as_ptr(); LINES], [problem.left.values.as_ptr(); ROWS], [row_sums; ROWS]);
+    let mut lines = [problem.right.values.as_ptr(); LINES];
     for line in 0..LINES {
         lines[line] = lines[line].wrapping_add((column + line) * problem.right.stride);
-    }
-    for row_of in 0..ROWS {
-        values[row_of] = values[row_of].wrapping_add((row + row_of) * problem.left.stride);
-        row_sums[row_of] = row_sums[row_of].wrapping_add((row + row_of) * sums_per_row);
     }
     unsafe {
         let mut sums = [[L::splat(0.0); ROWS]; LINES];
@@ -216,13 +337,10 @@ pub(super) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, con
                 ahead.fetch::<L>(LINES * size_of::<E>());
             }
             for line in 0..LINES {
-                sums[line] = E::add_products::<L, ROWS>(lines[line], values, row_sums, sums[line]);
+                sums[line] = E::add_products::<L, P, ROWS>(lines[line], rows, sums[line]);
                 lines[line] = lines[line].wrapping_add(1);
             }
-            for row_of in 0..ROWS {
-                values[row_of] = values[row_of].wrapping_add(E::VALUES);
-                row_sums[row_of] = row_sums[row_of].wrapping_add(row_sum_step);
-            }
+            rows = rows.later::<L, P>(0, parts * Rows::registers::<L, P>(), parts);
         }
         finish(problem, column, row, sums);
     }
@@ -253,16 +371,16 @@ unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
     }
 }
 
-/// `count` values, fewer than a register holds.
+/// `count` values, fewer than a register of units holds.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-unsafe fn rest<L: Lanes, E: Stored>(from: *const E, count: usize) -> L {
-    let mut values = [0.0; 16];
-    debug_assert!(count < L::COUNT && L::COUNT <= values.len());
+unsafe fn rest<L: Lanes, P: Places<L>, E: Stored>(from: *const E, count: usize) -> L {
+    let mut values = [0.0f32; 32];
+    debug_assert!(count < P::COUNT * L::COUNT && P::COUNT * L::COUNT <= values.len());
     unsafe {
         for at in 0..count {
             values[at] = (*from.add(at)).widen(0);
         }
-        L::load(values.as_ptr())
+        P::line(values.as_ptr(), 0)
     }
 }

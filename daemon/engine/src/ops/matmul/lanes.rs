@@ -7,7 +7,9 @@
 
 use half::{bf16, f16};
 
-use super::{Problem, dots};
+use super::Problem;
+use super::dots::{self, Rows};
+use super::places::Places;
 
 /// Bytes of a cache's line.
 pub(super) const LINE: usize = 64;
@@ -60,6 +62,8 @@ pub(crate) trait Pairs: Lanes {
     /// # Safety
     /// For all functions here: as for those of [`Lanes`].
     unsafe fn pair_neighbours(first: Self::Eight, second: Self::Eight) -> Self::Eight;
+    /// The same for two registers: neighbours of `first`, then those of `second`.
+    unsafe fn line(first: Self, second: Self) -> Self;
     /// Each value of `first` with the one of `second`, rounded so.
     unsafe fn pair(first: Self, second: Self) -> Self;
     /// `sum + left.1 * right.1 + left.0 * right.0`, in f32, as Intel's manual has it for `VDPBF16PS`.
@@ -94,23 +98,32 @@ pub(crate) trait Stored: Copy + Send + Sync {
         unsafe { L::pair_neighbours(Self::load(from, at), Self::load(from, at + 8)) }
     }
 
+    /// As many values from place `at` on as a register holds in pairs of bf16.
+    ///
+    /// # Safety
+    /// As [`load`](Self::load).
+    #[inline(always)]
+    unsafe fn load_line<L: Pairs>(from: *const Self, at: usize) -> L {
+        unsafe { L::line(Self::load(from, at), Self::load(from, at + L::COUNT)) }
+    }
+
     /// Whether [`group`](Self::group) wants the left side's [`lane_sums`](super::blocks::lane_sums), and what times.
     const SUMS_TIMES: Option<f32> = None;
 
     /// `LINES` lines of the right side from `column` on with `ROWS` rows of the left from `row` on: a part of [`dots`](super::dots::dots).
     ///
     /// # Safety
-    /// As there; `sums` holds what [`SUMS_TIMES`](Self::SUMS_TIMES) asks for, row after row.
-    unsafe fn group<L: Lanes, const LINES: usize, const ROWS: usize>(
+    /// As there; `rows` are the left side's as it wants them.
+    unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
         problem: &Problem<'_, Self>,
         column: usize,
         row: usize,
-        sums: *const f32,
+        rows: Rows,
     );
 }
 
 macro_rules! stored_alone {
-    ($type:ty, $load:ident, $widen:expr, $as_bf16:expr, { $($load_pairs:item)? }) => {
+    ($type:ty, $load:ident, $widen:expr, $as_bf16:expr, { $($load_pairs:item)* }) => {
         #[expect(unsafe_code, reason = "as above")]
         impl Stored for $type {
             const VALUES: usize = 1;
@@ -127,16 +140,16 @@ macro_rules! stored_alone {
             }
 
             const AS_BF16: bool = $as_bf16;
-            $($load_pairs)?
+            $($load_pairs)*
 
             #[inline(always)]
-            unsafe fn group<L: Lanes, const LINES: usize, const ROWS: usize>(
+            unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
                 problem: &Problem<'_, Self>,
                 column: usize,
                 row: usize,
-                _: *const f32,
+                rows: Rows,
             ) {
-                unsafe { dots::group_of_values::<L, Self, LINES, ROWS>(problem, column, row) }
+                unsafe { dots::group_of_values::<L, P, Self, LINES, ROWS>(problem, column, row, rows) }
             }
         }
     };
@@ -149,6 +162,11 @@ stored_alone!(bf16, load_bf16, |value| f32::from_bits(u32::from(value.to_bits())
     unsafe fn load_pairs<L: Pairs>(from: *const Self, at: usize) -> L::Eight {
         // Neighbours in memory are pairs already.
         unsafe { L::Eight::load(from.wrapping_add(at).cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_line<L: Pairs>(from: *const Self, at: usize) -> L {
+        unsafe { L::load(from.wrapping_add(at).cast()) }
     }
 });
 // It has three bits that bf16 has not.
@@ -285,6 +303,11 @@ impl Pairs for Portable {
             let side = if at < 4 { first.0 } else { second.0 };
             pair(side[at % 4 * 2], side[at % 4 * 2 + 1])
         }))
+    }
+
+    #[inline(always)]
+    unsafe fn line(first: Self, second: Self) -> Self {
+        unsafe { Self::pair_neighbours(first, second) }
     }
 
     #[inline(always)]

@@ -372,14 +372,27 @@ impl<'a, E: Stored> Problem<'a, E> {
             // SAFETY: `Problem::checked` looked at the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
             // processor for these instructions.
             unsafe {
-                match machine.registers {
+                match (machine.registers, machine.multiplies_bf16::<E>()) {
                     #[cfg(target_arch = "x86_64")]
-                    Registers::Avx512 => x86::dots_avx512(self, columns, scratch),
+                    (Registers::Avx512, true) => x86::dots_avx512_in_pairs(self, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    Registers::Avx2 => x86::dots_avx2(self, columns, scratch),
+                    (Registers::Avx512, false) => x86::dots_avx512(self, columns, scratch),
+                    #[cfg(target_arch = "x86_64")]
+                    (Registers::Avx2, true) => x86::dots_avx2::<InPairs, E>(self, columns, scratch),
+                    #[cfg(target_arch = "x86_64")]
+                    (Registers::Avx2, false) => x86::dots_avx2::<Single, E>(self, columns, scratch),
                     #[cfg(target_arch = "aarch64")]
-                    Registers::Neon => dots::dots::<neon::Neon, E>(self, columns, scratch),
-                    Registers::Portable => dots::dots::<lanes::Portable, E>(self, columns, scratch),
+                    (Registers::Neon, true) => {
+                        dots::dots::<neon::Neon, InPairs, E>(self, columns, scratch);
+                    }
+                    #[cfg(target_arch = "aarch64")]
+                    (Registers::Neon, false) => dots::dots::<neon::Neon, Single, E>(self, columns, scratch),
+                    (Registers::Portable, true) => {
+                        dots::dots::<lanes::Portable, InPairs, E>(self, columns, scratch);
+                    }
+                    (Registers::Portable, false) => {
+                        dots::dots::<lanes::Portable, Single, E>(self, columns, scratch);
+                    }
                 }
             }
         });

@@ -248,6 +248,11 @@ impl Pairs for Neon {
     }
 
     #[inline(always)]
+    unsafe fn line(first: Self, second: Self) -> Self {
+        unsafe { Self::pair_neighbours(first, second) }
+    }
+
+    #[inline(always)]
     unsafe fn pair(first: Self, second: Self) -> Self {
         unsafe {
             let pair = |first, second| {

@@ -11,7 +11,7 @@ use super::lanes::{Lanes, Pairs, Stored, pair};
 
 /// How a stretch of the inner length is put in units of 32 bits.
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(super) trait Places<L: Lanes> {
+pub(crate) trait Places<L: Lanes> {
     /// Places of a unit.
     const COUNT: usize;
 
@@ -23,6 +23,15 @@ pub(super) trait Places<L: Lanes> {
 
     /// A register of units of neighbouring lines: values from place `at` on, each with those of the next lines, `stride` units of `E` apart.
     unsafe fn across<E: Stored>(from: *const E, stride: usize, at: usize) -> L;
+
+    /// As many neighbours of one line as a register of units takes, from place `at` on.
+    unsafe fn line<E: Stored>(from: *const E, at: usize) -> L;
+
+    /// The first registers of a line's neighbours, as many as `values` are in all.
+    unsafe fn lines(values: [L; 4]) -> [L; 4];
+
+    /// A register of ones.
+    unsafe fn ones() -> L;
 
     /// One unit of up to [`COUNT`](Self::COUNT) values; what is missing is zero.
     fn unit(values: impl Iterator<Item = f32>) -> f32;
@@ -45,6 +54,21 @@ impl<L: Lanes> Places<L> for Single {
     #[inline(always)]
     unsafe fn across<E: Stored>(from: *const E, _: usize, at: usize) -> L {
         unsafe { E::load(from, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn line<E: Stored>(from: *const E, at: usize) -> L {
+        unsafe { E::load(from, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn lines(values: [L; 4]) -> [L; 4] {
+        values
+    }
+
+    #[inline(always)]
+    unsafe fn ones() -> L {
+        unsafe { L::splat(1.0) }
     }
 
     #[inline(always)]
@@ -73,6 +97,21 @@ impl<L: Pairs> Places<L> for InPairs {
     #[inline(always)]
     unsafe fn across<E: Stored>(from: *const E, stride: usize, at: usize) -> L {
         unsafe { L::pair(E::load(from, at), E::load(from.wrapping_add(stride), at)) }
+    }
+
+    #[inline(always)]
+    unsafe fn line<E: Stored>(from: *const E, at: usize) -> L {
+        unsafe { E::load_line(from, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn lines([first, second, third, fourth]: [L; 4]) -> [L; 4] {
+        unsafe { [L::line(first, second), L::line(third, fourth), first, first] }
+    }
+
+    #[inline(always)]
+    unsafe fn ones() -> L {
+        unsafe { L::splat(pair(1.0, 1.0)) }
     }
 
     #[inline(always)]

@@ -17,10 +17,10 @@ use std::arch::x86_64::{
     _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_unpackhi_ps,
     _mm256_unpacklo_ps, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps, _mm512_castps_pd,
     _mm512_castps256_ps512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_cvtph_ps,
-    _mm512_dpbf16_ps, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_insertf64x4, _mm512_loadu_ps,
-    _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_srli_epi32,
-    _mm512_storeu_ps, _mm512_sub_epi32,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh,
+    _mm512_cvtph_ps, _mm512_dpbf16_ps, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_insertf64x4,
+    _mm512_loadu_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32,
+    _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_epi32,
 };
 use std::mem::transmute;
 use std::ops::Range;
@@ -197,6 +197,11 @@ impl Pairs for __m256 {
     }
 
     #[inline(always)]
+    unsafe fn line(first: Self, second: Self) -> Self {
+        unsafe { Self::pair_neighbours(first, second) }
+    }
+
+    #[inline(always)]
     unsafe fn pair(first: Self, second: Self) -> Self {
         unsafe {
             let first = _mm256_srli_epi32::<16>(round_to_bf16(first));
@@ -347,6 +352,11 @@ impl Pairs for __m512 {
     }
 
     #[inline(always)]
+    unsafe fn line(first: Self, second: Self) -> Self {
+        unsafe { transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(second, first)) }
+    }
+
+    #[inline(always)]
     unsafe fn pair(first: Self, second: Self) -> Self {
         unsafe {
             let half =
@@ -367,12 +377,12 @@ impl Pairs for __m512 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "compiled for instructions that the caller has asked for")]
-pub(super) unsafe fn dots_avx2<E: Stored>(
+pub(super) unsafe fn dots_avx2<P: Places<__m256>, E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
-    unsafe { dots::dots::<__m256, E>(problem, columns, scratch) }
+    unsafe { dots::dots::<__m256, P, E>(problem, columns, scratch) }
 }
 
 #[target_feature(enable = "avx512f,avx2,fma,f16c")]
@@ -382,7 +392,17 @@ pub(super) unsafe fn dots_avx512<E: Stored>(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
-    unsafe { dots::dots::<__m512, E>(problem, columns, scratch) }
+    unsafe { dots::dots::<__m512, Single, E>(problem, columns, scratch) }
+}
+
+#[target_feature(enable = "avx512bf16,avx512f,avx2,fma,f16c")]
+#[expect(unsafe_code, reason = "as above")]
+pub(super) unsafe fn dots_avx512_in_pairs<E: Stored>(
+    problem: &Problem<'_, E>,
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+) {
+    unsafe { dots::dots::<__m512, InPairs, E>(problem, columns, scratch) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
