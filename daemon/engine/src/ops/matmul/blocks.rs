@@ -13,9 +13,9 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::Problem;
-use super::dots::{self, Rows};
+use super::dots::{self, Rows, Sums};
 use super::lanes::{Lanes, Stored};
-use super::places::Places;
+use super::places::{Places, Single};
 
 /// Values that share the sums of [`Block::add_products`].
 pub(super) const SUMMED: usize = 32;
@@ -28,13 +28,28 @@ pub(crate) trait Block: Stored {
     /// `sums[row] + the block's values * rows[row]`, lane by lane.
     ///
     /// # Safety
-    /// `from` holds a block, and `rows` as many values for it, and their sums where [`SUMS_TIMES`](Stored::SUMS_TIMES) asks for them. The processor has
+    /// `from` holds a block, and `rows` as many single values for it, and their sums where [`SUMS_TIMES`](Stored::SUMS_TIMES) asks for them. The processor has
     /// the instructions of `L`.
-    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, const ROWS: usize>(
         from: *const Self,
         rows: Rows,
         sums: [L; ROWS],
     ) -> [L; ROWS];
+
+    /// The same with the block's values in units of `P`: all of them, two registers at a time, are [added](Sums::add).
+    ///
+    /// # Safety
+    /// `from` holds a block, `sums` has rows with as many values for it, and the processor has the instructions of `L`.
+    #[inline(always)]
+    unsafe fn add_widened<L: Lanes, P: Places<L>, const ROWS: usize>(
+        from: *const Self,
+        sums: &mut Sums<L, P, ROWS>,
+    ) {
+        for two in 0..Self::VALUES / L::COUNT / 2 {
+            let at = two * 2 * L::COUNT;
+            unsafe { sums.add(two, Self::load(from, at), Self::load(from, at + L::COUNT)) };
+        }
+    }
 }
 
 macro_rules! group_of_blocks {
@@ -51,11 +66,10 @@ macro_rules! group_of_blocks {
     };
 }
 
-/// `start + weights * values` of one row, lane by lane: as many `weights` as registers hold 32 values in units of `P`, and those values from register
-/// `first` on.
+/// `start + weights * values` of one row, lane by lane: as many `weights` as registers hold 32 values, and those values from register `first` on.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
-unsafe fn products<L: Lanes, P: Places<L>>(
+unsafe fn products<L: Lanes>(
     weights: &[L; 4],
     rows: Rows,
     (row, first): (usize, usize),
@@ -63,8 +77,8 @@ unsafe fn products<L: Lanes, P: Places<L>>(
 ) -> L {
     unsafe {
         let mut sum = start.unwrap_or(L::splat(0.0));
-        for index in 0..Rows::registers::<L, P>() {
-            sum = P::multiply_add(weights[index], rows.value::<L, P>(row, first + index), sum);
+        for index in 0..SUMMED / L::COUNT {
+            sum = weights[index].multiply_add(rows.value::<L, Single>(row, first + index), sum);
         }
         sum
     }
@@ -102,7 +116,7 @@ impl Stored for BlockQ8_0 {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockQ8_0 {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, const ROWS: usize>(
         from: *const Self,
         rows: Rows,
         mut sums: [L; ROWS],
@@ -114,9 +128,8 @@ impl Block for BlockQ8_0 {
             for index in 0..SUMMED / L::COUNT {
                 weights[index] = L::load_i8(numbers.wrapping_add(index * L::COUNT));
             }
-            let weights = P::lines(weights);
             for row in 0..ROWS {
-                let product = products::<L, P>(&weights, rows, (row, 0), None);
+                let product = products(&weights, rows, (row, 0), None);
                 sums[row] = product.multiply_add(factor, sums[row]);
             }
         }
@@ -151,7 +164,9 @@ impl Stored for BlockQ4_0 {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let (low, high) = L::load_nibbles(numbers.add(at % 16));
             let number = if at < 16 { low } else { high };
-            number.add(L::splat(-8.0)).multiply(L::splat_f16((*from).factor))
+            let factor = L::splat_f16((*from).factor);
+            // Both products are exact, so that this is `d * (q - 8)`.
+            number.multiply_add(factor, factor.multiply(L::splat(-8.0)))
         }
     }
 }
@@ -159,7 +174,7 @@ impl Stored for BlockQ4_0 {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockQ4_0 {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, const ROWS: usize>(
         from: *const Self,
         rows: Rows,
         mut sums: [L; ROWS],
@@ -167,9 +182,9 @@ impl Block for BlockQ4_0 {
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let factor = L::splat_f16((*from).factor);
-            let weights = P::lines(nibbles::<L>(numbers));
+            let weights = nibbles::<L>(numbers);
             for row in 0..ROWS {
-                let product = products::<L, P>(&weights, rows, (row, 0), Some(rows.sum(row, 0)));
+                let product = products(&weights, rows, (row, 0), Some(rows.sum(row, 0)));
                 sums[row] = product.multiply_add(factor, sums[row]);
             }
         }
@@ -257,7 +272,41 @@ unsafe fn times<L: Lanes>(numbers: [u8; 8], factor: L) -> [f32; 16] {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockQ4K {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
+    unsafe fn add_widened<L: Lanes, P: Places<L>, const ROWS: usize>(
+        from: *const Self,
+        sums: &mut Sums<L, P, ROWS>,
+    ) {
+        let twos = SUMMED / L::COUNT / 2;
+        unsafe {
+            let numbers = (&raw const (*from).numbers).cast::<u8>();
+            let (scales, shifts) = k_scales(&(*from).scales);
+            let factors = times(scales, L::splat_f16((*from).factor));
+            let shifts = times(shifts, L::splat_f16((*from).shift).multiply(L::splat(-1.0)));
+            for pair in 0..4 {
+                let part = pair * 2;
+                let factors = [L::splat(factors[part]), L::splat(factors[part + 1])];
+                let shifts = [L::splat(shifts[part]), L::splat(shifts[part + 1])];
+                for two in 0..twos {
+                    let bytes = numbers.wrapping_add(pair * 32 + two * 2 * L::COUNT);
+                    let (low, high) = L::load_nibbles(bytes);
+                    let (next_low, next_high) = L::load_nibbles(bytes.wrapping_add(L::COUNT));
+                    for (half, [first, second]) in
+                        [[low, next_low], [high, next_high]].into_iter().enumerate()
+                    {
+                        // The product is exact, so that a fused addition rounds as a separate one does.
+                        sums.add(
+                            (part + half) * twos + two,
+                            first.multiply_add(factors[half], shifts[half]),
+                            second.multiply_add(factors[half], shifts[half]),
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products<L: Lanes, const ROWS: usize>(
         from: *const Self,
         rows: Rows,
         mut sums: [L; ROWS],
@@ -276,11 +325,10 @@ impl Block for BlockQ4K {
                 }
                 for half in 0..2 {
                     let part = pair * 2 + half;
-                    let weights = P::lines(halves[half]);
                     let (factor, shift) = (L::splat(factors[part]), L::splat(shifts[part]));
                     for row in 0..ROWS {
-                        let first = part * Rows::registers::<L, P>();
-                        let product = products::<L, P>(&weights, rows, (row, first), None);
+                        let first = part * SUMMED / L::COUNT;
+                        let product = products(&halves[half], rows, (row, first), None);
                         let row_sum: L = rows.sum(row, part);
                         sums[row] = row_sum.multiply_add(shift, product.multiply_add(factor, sums[row]));
                     }
@@ -318,41 +366,6 @@ impl BlockQ6K {
             }
         }
     }
-
-    /// [`add_products`](Block::add_products) of pairs: a register of them may be wider than what shares a factor.
-    #[inline(always)]
-    #[expect(unsafe_code, reason = "as above")]
-    unsafe fn add_pairs<L: Lanes, P: Places<L>, const ROWS: usize>(
-        from: *const Self,
-        factors: &[f32; LARGE / 16],
-        rows: Rows,
-        mut sums: [L; ROWS],
-    ) -> [L; ROWS] {
-        unsafe {
-            let units = 16 / P::COUNT;
-            let mut spread = [0.0f32; LARGE / 2];
-            for (part, factor) in factors.iter().enumerate() {
-                L::Eight::splat(*factor).store(spread.as_mut_ptr().add(part * units));
-            }
-            for part in 0..LARGE / SUMMED {
-                let mut weights = [L::splat(0.0); 4];
-                for index in 0..SUMMED / L::COUNT {
-                    weights[index] = Self::numbers::<L>(from, part * SUMMED + index * L::COUNT);
-                }
-                let weights = P::lines(weights);
-                for index in 0..Rows::registers::<L, P>() {
-                    let register = part * Rows::registers::<L, P>() + index;
-                    let factor = L::load(spread.as_ptr().add(register * L::COUNT));
-                    for row in 0..ROWS {
-                        let values = rows.value::<L, P>(row, register);
-                        let product = P::multiply_add(weights[index], values, L::splat(0.0));
-                        sums[row] = product.multiply_add(factor, sums[row]);
-                    }
-                }
-            }
-        }
-        sums
-    }
 }
 
 #[expect(unsafe_code, reason = "as above")]
@@ -384,7 +397,7 @@ impl Stored for BlockQ6K {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockQ6K {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, const ROWS: usize>(
         from: *const Self,
         rows: Rows,
         mut sums: [L; ROWS],
@@ -396,9 +409,6 @@ impl Block for BlockQ6K {
             for at in (0..factors.len()).step_by(L::COUNT) {
                 L::load_i8(scales.add(at)).multiply(factor).store(factors.as_mut_ptr().add(at));
             }
-            if P::COUNT > 1 {
-                return Self::add_pairs::<L, P, ROWS>(from, &factors, rows, sums);
-            }
             for part in 0..LARGE / 16 {
                 let at = part * 16;
                 let factor = L::splat(factors[part]);
@@ -406,9 +416,9 @@ impl Block for BlockQ6K {
                 let second = if L::COUNT < 16 { Some(Self::numbers::<L>(from, at + L::COUNT)) } else { None };
                 for row in 0..ROWS {
                     let register = at / L::COUNT;
-                    let mut product = first.multiply(rows.value::<L, P>(row, register));
+                    let mut product = first.multiply(rows.value::<L, Single>(row, register));
                     if let Some(second) = second {
-                        product = second.multiply_add(rows.value::<L, P>(row, register + 1), product);
+                        product = second.multiply_add(rows.value::<L, Single>(row, register + 1), product);
                     }
                     sums[row] = product.multiply_add(factor, sums[row]);
                 }
@@ -452,7 +462,7 @@ impl Stored for BlockWide {
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockWide {
     #[inline(always)]
-    unsafe fn add_products<L: Lanes, P: Places<L>, const ROWS: usize>(
+    unsafe fn add_products<L: Lanes, const ROWS: usize>(
         from: *const Self,
         rows: Rows,
         mut sums: [L; ROWS],
@@ -464,9 +474,8 @@ impl Block for BlockWide {
             for index in 0..SUMMED / L::COUNT {
                 weights[index] = L::load_u8(numbers.wrapping_add(index * L::COUNT));
             }
-            let weights = P::lines(weights);
             for row in 0..ROWS {
-                let product = products::<L, P>(&weights, rows, (row, 0), None);
+                let product = products(&weights, rows, (row, 0), None);
                 let row_sum: L = rows.sum(row, 0);
                 sums[row] = row_sum.multiply_add(shift, product.multiply_add(factor, sums[row]));
             }

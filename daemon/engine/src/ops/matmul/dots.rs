@@ -11,6 +11,7 @@
     reason = "numbers of registers: the loops are unrolled, and the shape of the code is the shape of the tile"
 )]
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::block::Scratch;
@@ -69,12 +70,6 @@ pub(crate) struct Rows {
 
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
 impl Rows {
-    /// Registers of [`SUMMED`] values.
-    #[inline(always)]
-    pub(super) const fn registers<L: Lanes, P: Places<L>>() -> usize {
-        SUMMED / P::COUNT / L::COUNT
-    }
-
     /// From one row to the next and from one register to the next.
     #[inline(always)]
     fn steps<L: Lanes, P: Places<L>>(self) -> (usize, usize) {
@@ -109,6 +104,31 @@ impl Rows {
     pub(super) unsafe fn sum<L: Lanes>(self, row: usize, part: usize) -> L {
         let at = row.wrapping_mul(L::COUNT).wrapping_add(part.wrapping_mul(self.sums_stride));
         unsafe { L::load(self.sums.wrapping_add(at)) }
+    }
+}
+
+/// The sums of one line with `ROWS` rows.
+pub(crate) struct Sums<L, P, const ROWS: usize> {
+    rows: Rows,
+    sums: [L; ROWS],
+    places: PhantomData<P>,
+}
+
+impl<L: Lanes, P: Places<L>, const ROWS: usize> Sums<L, P, ROWS> {
+    /// Adds the products of two registers of the line's values with the rows' register of this number.
+    ///
+    /// # Safety
+    /// The rows have it, and the processor has the instructions of `L`.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "registers are loaded through pointers")]
+    pub(super) unsafe fn add(&mut self, register: usize, first: L, second: L) {
+        unsafe {
+            let weights = P::both(first, second);
+            for row in 0..ROWS {
+                let value = self.rows.value::<L, P>(row, register);
+                self.sums[row] = P::multiply_add(weights, value, self.sums[row]);
+            }
+        }
     }
 }
 
@@ -167,7 +187,9 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
 ) -> Rows {
     let (count, inner) = (problem.rows, problem.inner);
     let (packs, width) = (P::COUNT > 1, P::COUNT * L::COUNT);
-    let sums_stride = E::SUMS_TIMES.map_or(0, |_| count * L::COUNT);
+    // Blocks whose values are widened to be put in pairs need no sums.
+    let times = if packs { None } else { E::SUMS_TIMES };
+    let sums_stride = times.map_or(0, |_| count * L::COUNT);
     let stride = if packs { count * L::COUNT } else { problem.left.stride };
     let packed = if packs { inner.div_ceil(width) * stride } else { 0 };
     let (sums, packed) = scratch.parts(inner / SUMMED * sums_stride, packed);
@@ -189,12 +211,12 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
                         .store(to(whole));
                 }
             }
-            if let Some(times) = E::SUMS_TIMES {
+            if let Some(times) = times {
                 for part in 0..inner / SUMMED {
-                    let mut sum = L::splat(0.0);
-                    for index in 0..Rows::registers::<L, P>() {
-                        let value = rows.value::<L, P>(row, part * Rows::registers::<L, P>() + index);
-                        sum = P::multiply_add(value, P::ones(), sum);
+                    let first = part * SUMMED / L::COUNT;
+                    let mut sum: L = rows.value::<L, P>(row, first);
+                    for index in 1..SUMMED / L::COUNT {
+                        sum = sum.add(rows.value::<L, P>(row, first + index));
                     }
                     let to = sums.wrapping_add(row * L::COUNT + part * sums_stride);
                     sum.multiply(L::splat(times)).store(to);
@@ -321,7 +343,7 @@ pub(super) unsafe fn group_of_blocks<
     row: usize,
     rows: Rows,
 ) {
-    let parts = E::VALUES / SUMMED;
+    let width = P::COUNT * L::COUNT;
     let fetches = row == 0;
     let mut ahead = Ahead::new(problem, column, LINES);
     let mut rows = rows.later::<L, P>(row, 0, 0);
@@ -337,10 +359,16 @@ pub(super) unsafe fn group_of_blocks<
                 ahead.fetch::<L>(LINES * size_of::<E>());
             }
             for line in 0..LINES {
-                sums[line] = E::add_products::<L, P, ROWS>(lines[line], rows, sums[line]);
+                if P::COUNT > 1 {
+                    let mut widened = Sums::<L, P, ROWS> { rows, sums: sums[line], places: PhantomData };
+                    E::add_widened(lines[line], &mut widened);
+                    sums[line] = widened.sums;
+                } else {
+                    sums[line] = E::add_products::<L, ROWS>(lines[line], rows, sums[line]);
+                }
                 lines[line] = lines[line].wrapping_add(1);
             }
-            rows = rows.later::<L, P>(0, parts * Rows::registers::<L, P>(), parts);
+            rows = rows.later::<L, P>(0, E::VALUES / width, E::VALUES / SUMMED);
         }
         finish(problem, column, row, sums);
     }

@@ -27,11 +27,8 @@ pub(crate) trait Places<L: Lanes> {
     /// As many neighbours of one line as a register of units takes, from place `at` on.
     unsafe fn line<E: Stored>(from: *const E, at: usize) -> L;
 
-    /// The first registers of a line's neighbours, as many as `values` are in all.
-    unsafe fn lines(values: [L; 4]) -> [L; 4];
-
-    /// A register of ones.
-    unsafe fn ones() -> L;
+    /// What [`line`](Self::line) makes of two registers of neighbours, as far as it takes them.
+    unsafe fn both(first: L, second: L) -> L;
 
     /// One unit of up to [`COUNT`](Self::COUNT) values; what is missing is zero.
     fn unit(values: impl Iterator<Item = f32>) -> f32;
@@ -62,13 +59,8 @@ impl<L: Lanes> Places<L> for Single {
     }
 
     #[inline(always)]
-    unsafe fn lines(values: [L; 4]) -> [L; 4] {
-        values
-    }
-
-    #[inline(always)]
-    unsafe fn ones() -> L {
-        unsafe { L::splat(1.0) }
+    unsafe fn both(first: L, _: L) -> L {
+        first
     }
 
     #[inline(always)]
@@ -105,13 +97,8 @@ impl<L: Pairs> Places<L> for InPairs {
     }
 
     #[inline(always)]
-    unsafe fn lines([first, second, third, fourth]: [L; 4]) -> [L; 4] {
-        unsafe { [L::line(first, second), L::line(third, fourth), first, first] }
-    }
-
-    #[inline(always)]
-    unsafe fn ones() -> L {
-        unsafe { L::splat(pair(1.0, 1.0)) }
+    unsafe fn both(first: L, second: L) -> L {
+        unsafe { L::line(first, second) }
     }
 
     #[inline(always)]

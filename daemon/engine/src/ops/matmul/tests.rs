@@ -42,15 +42,10 @@ fn at<E: Stored>(matrix: &Matrix<'_, E>, row: usize, column: usize) -> f64 {
     f64::from(matrix.values[line * matrix.stride + place / E::VALUES].widen(place % E::VALUES))
 }
 
-/// Whether the left and the right side are rounded to bf16 before they are multiplied.
-fn rounds<E: Stored>(machine: Machine, rows: usize, orders: (Order, Order)) -> (bool, bool) {
-    match orders {
-        _ if !machine.multiplies_bf16::<E>() => (false, false),
-        // The numbers of blocks are no more than bf16 holds; their factor comes later, in f32.
-        (Order::Rows, Order::Columns) if rows <= FEW_ROWS => (true, false),
-        (Order::Rows, Order::Rows) if rows <= weighted::ROWS => (false, false),
-        _ => (true, true),
-    }
+/// Whether both sides are rounded to bf16 before they are multiplied.
+fn rounds<E: Stored>(machine: Machine, rows: usize, orders: (Order, Order)) -> bool {
+    let weighted = orders == (Order::Rows, Order::Rows) && rows <= weighted::ROWS;
+    machine.multiplies_bf16::<E>() && !weighted
 }
 
 /// A matrix that begins at an odd address and whose lines have a gap between them.
@@ -84,8 +79,8 @@ fn check<E: Stored>(
         left: matrix(&thick, (rows, inner), orders.0),
         right: matrix(&thin, (inner, columns), orders.1),
     };
-    let (rounds_left, rounds_right) = rounds::<E>(machine, rows, orders);
-    let rounded = |value: f64, rounds: bool| {
+    let rounds = rounds::<E>(machine, rows, orders);
+    let rounded = |value: f64| {
         #[expect(clippy::cast_possible_truncation, reason = "it was an f32")]
         if rounds { f64::from(bf16::from_f32(value as f32)) } else { value }
     };
@@ -106,9 +101,7 @@ fn check<E: Stored>(
                 Start::Target => f64::from(*before),
                 Start::Bias(bias) => f64::from(bias[column]),
             };
-            let terms = (0..inner).map(|p| {
-                rounded(at(&left, row, p), rounds_left) * rounded(at(&right, p, column), rounds_right)
-            });
+            let terms = (0..inner).map(|p| rounded(at(&left, row, p)) * rounded(at(&right, p, column)));
             let beside = extra.iter().flat_map(|Extra { inner, left, right }| {
                 (0..*inner).map(|p| at(left, row, p) * at(right, p, column))
             });
@@ -320,7 +313,7 @@ fn every_stored_value_is_widened_exactly() {
                 let right = Matrix { values: &bf16s, stride, order };
                 product_on(machine, shape, (&mut target, columns), left, right, None, Start::Zero);
                 // `VDPBF16PS` takes what is too small for an exponent for zero.
-                let flushes = rounds::<bf16>(machine, rows, (Order::Rows, order)).0;
+                let flushes = rounds::<bf16>(machine, rows, (Order::Rows, order));
                 let same = |(found, wanted): (&f32, f32)| {
                     *found == wanted
                         || (found.is_nan() && wanted.is_nan())
