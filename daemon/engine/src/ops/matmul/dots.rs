@@ -110,7 +110,7 @@ impl Rows {
 /// The sums of one line with `ROWS` rows.
 pub(crate) struct Sums<L, P, const ROWS: usize> {
     rows: Rows,
-    sums: [L; ROWS],
+    of_row: [L; ROWS],
     places: PhantomData<P>,
 }
 
@@ -126,7 +126,7 @@ impl<L: Lanes, P: Places<L>, const ROWS: usize> Sums<L, P, ROWS> {
             let weights = P::both(first, second);
             for row in 0..ROWS {
                 let value = self.rows.value::<L, P>(row, register);
-                self.sums[row] = P::multiply_add(weights, value, self.sums[row]);
+                self.of_row[row] = P::multiply_add(weights, value, self.of_row[row]);
             }
         }
     }
@@ -360,9 +360,9 @@ pub(super) unsafe fn group_of_blocks<
             }
             for line in 0..LINES {
                 if P::COUNT > 1 {
-                    let mut widened = Sums::<L, P, ROWS> { rows, sums: sums[line], places: PhantomData };
+                    let mut widened = Sums::<L, P, ROWS> { rows, of_row: sums[line], places: PhantomData };
                     E::add_widened(lines[line], &mut widened);
-                    sums[line] = widened.sums;
+                    sums[line] = widened.of_row;
                 } else {
                     sums[line] = E::add_products::<L, ROWS>(lines[line], rows, sums[line]);
                 }
