@@ -32,7 +32,7 @@ pub fn use_threads(threads: usize) -> Result<(), rayon::ThreadPoolBuildError> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()
 }
 
-/// What the processor is used for: threads, registers, and how products of many rows are multiplied.
+/// What the processor is used for: threads, registers, and which values are multiplied.
 pub fn processor() -> String {
     let Machine { registers, values } = Machine::here();
     let registers = match registers {

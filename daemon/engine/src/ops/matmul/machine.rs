@@ -12,7 +12,7 @@ pub enum Arithmetic {
     #[default]
     Fastest,
     F32,
-    /// Products of many rows round both sides to bf16 and add up in f32. A processor without the instruction takes several others for it: the
+    /// Both sides are rounded to bf16 and added up in f32. A processor without the instruction takes several others for it: the
     /// same bits (but for what is too small for an exponent), about half as fast as f32.
     Bf16,
 }
@@ -48,7 +48,7 @@ pub(crate) enum Registers {
     Portable,
 }
 
-/// Which values a product of many rows multiplies, where the right side is stored in fewer bits than f32's.
+/// Which values a product multiplies, where the right side is stored in fewer bits than f32's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Values {
     F32,
@@ -96,7 +96,7 @@ impl Machine {
         }
     }
 
-    /// Whether products of many rows multiply bf16 values where the right side is stored so.
+    /// Whether products multiply bf16 values where the right side is stored so.
     pub(crate) const fn multiplies_bf16<E: Stored>(self) -> bool {
         matches!(self.values, Values::Bf16) && E::AS_BF16
     }

@@ -5,7 +5,7 @@
 //! where a task begins.
 //!
 //! The right side may be stored in 16 bits or in quantised blocks: it is widened, exactly, when a panel of it is laid out for the first
-//! cache, and arithmetic is in f32. Where the processor multiplies bf16 values, products of many rows do that instead ([`Arithmetic`]).
+//! cache, and arithmetic is in f32. Where the processor multiplies bf16 values, products do that instead ([`Arithmetic`]).
 //! Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows are dotted straight
 //! from memory ([`dots`]), at the memory's bandwidth.
 

@@ -4,7 +4,7 @@
 //! token, so its bytes are what it costs; and a line of the second factor is as short as the rank, so that dotting lines would spend more on adding up
 //! registers than on multiplying.
 //!
-//! A factor's values are brought to the upper end of what f16 holds by a power of two, which is exact: what is rounded is 2^-12 of a value, and
+//! A factor's values are brought to the upper end of what f16 holds by a power of two, which is exact: what is rounded is 2^-11 of a value at most, and
 //! of those that are less than 2^-28 of the largest one, more.
 
 #![expect(
