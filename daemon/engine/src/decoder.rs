@@ -6,6 +6,7 @@
 mod batch;
 mod cache;
 mod groups;
+mod projecting;
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
@@ -14,6 +15,7 @@ pub use batch::Batch;
 pub use cache::KvCache;
 pub use groups::Group;
 pub(crate) use groups::Pairs;
+use projecting::Projecting;
 
 use crate::config::{DecoderConfig, NormWeight, Projections};
 use crate::lora::{Adapter, LayerAdapter, Linear};
@@ -148,65 +150,6 @@ pub struct BlockGradients {
     /// Of the block's input, `[tokens, hidden]`.
     pub dx: Tensor,
     pub slots: Vec<(Slot, Tensor)>,
-}
-
-/// The linear layers of one block on the way forward, with their pairs.
-struct Projecting<'a> {
-    block: &'a Block,
-    layer: usize,
-    context: &'a PassContext,
-    pairs: Pairs<'a>,
-    answers: bool,
-    /// What backward needs of each pair.
-    thin: [Option<Tensor>; Linear::COUNT],
-}
-
-impl Projecting<'_> {
-    /// What several layers make of the same input.
-    fn project<const N: usize>(&mut self, linears: [Linear; N], x: &Tensor) -> Result<[Tensor; N]> {
-        let made = if self.answers {
-            self.answered(&linears, x)?
-        } else {
-            linears.into_iter().map(|linear| self.adapted(linear, x)).collect::<Result<_>>()?
-        };
-        made.try_into().map_err(|_| candle_core::Error::Msg("a layer gave nothing".to_owned()))
-    }
-
-    fn answered(&self, linears: &[Linear], x: &Tensor) -> Result<Vec<Tensor>> {
-        let rows = x.dim(0)?;
-        let pairs: Vec<_> = linears
-            .iter()
-            .map(|linear| match self.pairs {
-                Pairs::Same(pairs) => vec![(rows, pairs.and_then(|pairs| pairs.get(*linear)))],
-                Pairs::Groups { layer, groups } => {
-                    Group::pairs(groups, |adapter| adapter.layers.get(layer)?.get(*linear))
-                }
-            })
-            .collect();
-        let layers: Vec<_> = linears
-            .iter()
-            .zip(&pairs)
-            .map(|(linear, pairs)| (self.block.linear(*linear), pairs.as_slice()))
-            .collect();
-        low_rank::answered(&layers, x)
-    }
-
-    fn adapted(&mut self, linear: Linear, x: &Tensor) -> Result<Tensor> {
-        let pair = match self.pairs {
-            Pairs::Same(pairs) => pairs.and_then(|pairs| pairs.get(linear)),
-            Pairs::Groups { .. } => None,
-        };
-        let frozen = self.block.linear(linear);
-        let (y, thin) = match (pair, self.context.dropout_of(self.layer, linear)) {
-            (Some(pair), Some(dropout)) => {
-                let (addition, thin) = low_rank::forward(&dropout.apply(x)?, pair)?;
-                (add(&frozen.forward(x)?, &addition)?, Some(thin))
-            }
-            _ => low_rank::adapted(frozen, x, pair)?,
-        };
-        self.thin[linear as usize] = thin;
-        Ok(y)
-    }
 }
 
 impl Decoder {
