@@ -204,8 +204,8 @@ mod tests {
             let layer = FrozenLinear::new(quantised, None);
             for tokens in [1, 3, 9, 40] {
                 let (x, dy) = (random(&[tokens, 256], 3), random(&[tokens, 70], 4));
-                // What is multiplied with blocks is rounded to bf16, what is with plain f32 values is not.
-                let near = if Machine::here().values == Values::Bf16 { 0.1 } else { 2e-5 };
+                // The blocks' values are rounded to bf16 for many rows, the plain f32 ones are not.
+                let near = if Machine::here().values == Values::Bf16 && tokens > 8 { 0.1 } else { 2e-5 };
                 let close = |one: Result<Tensor>, other: Result<Tensor>| {
                     assert!(distance(&one.unwrap(), &other.unwrap()) < near, "{kind:?}, {tokens}");
                 };

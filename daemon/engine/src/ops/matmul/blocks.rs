@@ -13,7 +13,7 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::Problem;
-use super::dots::{self, Rows, Sums};
+use super::dots::{self, Rows};
 use super::lanes::{Lanes, Stored};
 use super::places::{Places, Single};
 
@@ -35,21 +35,6 @@ pub(crate) trait Block: Stored {
         rows: Rows,
         sums: [L; ROWS],
     ) -> [L; ROWS];
-
-    /// The same with the block's values in units of `P`: all of them, two registers at a time, are [added](Sums::add).
-    ///
-    /// # Safety
-    /// `from` holds a block, `sums` has rows with as many values for it, and the processor has the instructions of `L`.
-    #[inline(always)]
-    unsafe fn add_widened<L: Lanes, P: Places<L>, const ROWS: usize>(
-        from: *const Self,
-        sums: &mut Sums<L, P, ROWS>,
-    ) {
-        for two in 0..Self::VALUES / L::COUNT / 2 {
-            let at = two * 2 * L::COUNT;
-            unsafe { sums.add(two, Self::load(from, at), Self::load(from, at + L::COUNT)) };
-        }
-    }
 }
 
 macro_rules! group_of_blocks {
@@ -61,7 +46,7 @@ macro_rules! group_of_blocks {
             row: usize,
             rows: Rows,
         ) {
-            unsafe { dots::group_of_blocks::<L, P, Self, LINES, ROWS>(problem, column, row, rows) }
+            unsafe { dots::group_of_blocks::<L, Self, LINES, ROWS>(problem, column, row, rows) }
         }
     };
 }
@@ -271,40 +256,6 @@ unsafe fn times<L: Lanes>(numbers: [u8; 8], factor: L) -> [f32; 16] {
 
 #[expect(unsafe_code, reason = "as above")]
 impl Block for BlockQ4K {
-    #[inline(always)]
-    unsafe fn add_widened<L: Lanes, P: Places<L>, const ROWS: usize>(
-        from: *const Self,
-        sums: &mut Sums<L, P, ROWS>,
-    ) {
-        let twos = SUMMED / L::COUNT / 2;
-        unsafe {
-            let numbers = (&raw const (*from).numbers).cast::<u8>();
-            let (scales, shifts) = k_scales(&(*from).scales);
-            let factors = times(scales, L::splat_f16((*from).factor));
-            let shifts = times(shifts, L::splat_f16((*from).shift).multiply(L::splat(-1.0)));
-            for pair in 0..4 {
-                let part = pair * 2;
-                let factors = [L::splat(factors[part]), L::splat(factors[part + 1])];
-                let shifts = [L::splat(shifts[part]), L::splat(shifts[part + 1])];
-                for two in 0..twos {
-                    let bytes = numbers.wrapping_add(pair * 32 + two * 2 * L::COUNT);
-                    let (low, high) = L::load_nibbles(bytes);
-                    let (next_low, next_high) = L::load_nibbles(bytes.wrapping_add(L::COUNT));
-                    for (half, [first, second]) in
-                        [[low, next_low], [high, next_high]].into_iter().enumerate()
-                    {
-                        // The product is exact, so that a fused addition rounds as a separate one does.
-                        sums.add(
-                            (part + half) * twos + two,
-                            first.multiply_add(factors[half], shifts[half]),
-                            second.multiply_add(factors[half], shifts[half]),
-                        );
-                    }
-                }
-            }
-        }
-    }
-
     #[inline(always)]
     unsafe fn add_products<L: Lanes, const ROWS: usize>(
         from: *const Self,

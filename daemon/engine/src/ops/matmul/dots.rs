@@ -11,13 +11,12 @@
     reason = "numbers of registers: the loops are unrolled, and the shape of the code is the shape of the tile"
 )]
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::block::Scratch;
 use super::blocks::{Block, SUMMED};
 use super::lanes::{LINE, Lanes, Stored};
-use super::places::Places;
+use super::places::{Places, Single};
 use super::{Problem, Start};
 
 /// Lines of the right side that are worked on together: a task's columns are a multiple of it.
@@ -107,31 +106,6 @@ impl Rows {
     }
 }
 
-/// The sums of one line with `ROWS` rows.
-pub(crate) struct Sums<L, P, const ROWS: usize> {
-    rows: Rows,
-    of_row: [L; ROWS],
-    places: PhantomData<P>,
-}
-
-impl<L: Lanes, P: Places<L>, const ROWS: usize> Sums<L, P, ROWS> {
-    /// Adds the products of two registers of the line's values with the rows' register of this number.
-    ///
-    /// # Safety
-    /// The rows have it, and the processor has the instructions of `L`.
-    #[inline(always)]
-    #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-    pub(super) unsafe fn add(&mut self, register: usize, first: L, second: L) {
-        unsafe {
-            let weights = P::both(first, second);
-            for row in 0..ROWS {
-                let value = self.rows.value::<L, P>(row, register);
-                self.of_row[row] = P::multiply_add(weights, value, self.of_row[row]);
-            }
-        }
-    }
-}
-
 /// One task: columns of the result for all rows.
 ///
 /// # Safety
@@ -187,9 +161,7 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
 ) -> Rows {
     let (count, inner) = (problem.rows, problem.inner);
     let (packs, width) = (P::COUNT > 1, P::COUNT * L::COUNT);
-    // Blocks whose values are widened to be put in pairs need no sums.
-    let times = if packs { None } else { E::SUMS_TIMES };
-    let sums_stride = times.map_or(0, |_| count * L::COUNT);
+    let sums_stride = E::SUMS_TIMES.map_or(0, |_| count * L::COUNT);
     let stride = if packs { count * L::COUNT } else { problem.left.stride };
     let packed = if packs { inner.div_ceil(width) * stride } else { 0 };
     let (sums, packed) = scratch.parts(inner / SUMMED * sums_stride, packed);
@@ -211,7 +183,7 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
                         .store(to(whole));
                 }
             }
-            if let Some(times) = times {
+            if let Some(times) = E::SUMS_TIMES {
                 for part in 0..inner / SUMMED {
                     let first = part * SUMMED / L::COUNT;
                     let mut sum: L = rows.value::<L, P>(row, first);
@@ -328,25 +300,19 @@ pub(super) unsafe fn group_of_values<
     }
 }
 
-/// The same for units of several values.
+/// The same for units of several values, which are not put in pairs: that is more work than one row's products save.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-pub(super) unsafe fn group_of_blocks<
-    L: Lanes,
-    P: Places<L>,
-    E: Block,
-    const LINES: usize,
-    const ROWS: usize,
->(
+pub(super) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, const ROWS: usize>(
     problem: &Problem<'_, E>,
     column: usize,
     row: usize,
     rows: Rows,
 ) {
-    let width = P::COUNT * L::COUNT;
+    let width = L::COUNT;
     let fetches = row == 0;
     let mut ahead = Ahead::new(problem, column, LINES);
-    let mut rows = rows.later::<L, P>(row, 0, 0);
+    let mut rows = rows.later::<L, Single>(row, 0, 0);
     // Pointers that move, by wrapping sums: inside a checked problem none overflows, and checks cost a part of the speed.
     let mut lines = [problem.right.values.as_ptr(); LINES];
     for line in 0..LINES {
@@ -359,16 +325,10 @@ pub(super) unsafe fn group_of_blocks<
                 ahead.fetch::<L>(LINES * size_of::<E>());
             }
             for line in 0..LINES {
-                if P::COUNT > 1 {
-                    let mut widened = Sums::<L, P, ROWS> { rows, of_row: sums[line], places: PhantomData };
-                    E::add_widened(lines[line], &mut widened);
-                    sums[line] = widened.of_row;
-                } else {
-                    sums[line] = E::add_products::<L, ROWS>(lines[line], rows, sums[line]);
-                }
+                sums[line] = E::add_products::<L, ROWS>(lines[line], rows, sums[line]);
                 lines[line] = lines[line].wrapping_add(1);
             }
-            rows = rows.later::<L, P>(0, E::VALUES / width, E::VALUES / SUMMED);
+            rows = rows.later::<L, Single>(0, E::VALUES / width, E::VALUES / SUMMED);
         }
         finish(problem, column, row, sums);
     }

@@ -101,6 +101,12 @@ impl Machine {
         matches!(self.values, Values::Bf16) && E::AS_BF16
     }
 
+    /// Whether few rows do, too. Not with blocks: putting one line's values in pairs is more work than one row's products save, and few rows must
+    /// have the bits of one.
+    pub(crate) const fn dots_bf16<E: Stored>(self) -> bool {
+        self.multiplies_bf16::<E>() && E::VALUES == 1
+    }
+
     /// What this processor can run, the best registers first.
     pub(super) fn all() -> Vec<Machine> {
         let mut all = Vec::new();

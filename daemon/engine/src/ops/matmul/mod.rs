@@ -372,7 +372,7 @@ impl<'a, E: Stored> Problem<'a, E> {
             // SAFETY: `Problem::checked` looked at the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
             // processor for these instructions.
             unsafe {
-                match (machine.registers, machine.multiplies_bf16::<E>()) {
+                match (machine.registers, machine.dots_bf16::<E>()) {
                     #[cfg(target_arch = "x86_64")]
                     (Registers::Avx512, true) => x86::dots_avx512_in_pairs(self, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
@@ -452,8 +452,14 @@ impl<'a, E: Stored> Problem<'a, E> {
     }
 }
 
-/// Runs every task once, on the threads of the current pool, in their order: each thread takes the next one.
+/// Runs every task once, on the threads of the current pool: each thread tasks that are neighbours, as far as that goes, for what is asked for ahead
+/// of its use belongs to the next one.
 fn each(tasks: usize, run: impl Fn(usize) + Sync + Send) {
+    if tasks == 1 { run(0) } else { (0..tasks).into_par_iter().with_max_len(1).for_each(run) }
+}
+
+/// The same in their order: each thread takes the next one.
+fn each_in_order(tasks: usize, run: impl Fn(usize) + Sync + Send) {
     let threads = rayon::current_num_threads().min(tasks);
     if threads < 2 {
         return (0..tasks).for_each(run);

@@ -27,9 +27,6 @@ pub(crate) trait Places<L: Lanes> {
     /// As many neighbours of one line as a register of units takes, from place `at` on.
     unsafe fn line<E: Stored>(from: *const E, at: usize) -> L;
 
-    /// What [`line`](Self::line) makes of two registers of neighbours, as far as it takes them.
-    unsafe fn both(first: L, second: L) -> L;
-
     /// One unit of up to [`COUNT`](Self::COUNT) values; what is missing is zero.
     fn unit(values: impl Iterator<Item = f32>) -> f32;
 
@@ -56,11 +53,6 @@ impl<L: Lanes> Places<L> for Single {
     #[inline(always)]
     unsafe fn line<E: Stored>(from: *const E, at: usize) -> L {
         unsafe { E::load(from, at) }
-    }
-
-    #[inline(always)]
-    unsafe fn both(first: L, _: L) -> L {
-        first
     }
 
     #[inline(always)]
@@ -94,11 +86,6 @@ impl<L: Pairs> Places<L> for InPairs {
     #[inline(always)]
     unsafe fn line<E: Stored>(from: *const E, at: usize) -> L {
         unsafe { E::load_line(from, at) }
-    }
-
-    #[inline(always)]
-    unsafe fn both(first: L, second: L) -> L {
-        unsafe { L::line(first, second) }
     }
 
     #[inline(always)]

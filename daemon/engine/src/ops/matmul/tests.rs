@@ -44,8 +44,11 @@ fn at<E: Stored>(matrix: &Matrix<'_, E>, row: usize, column: usize) -> f64 {
 
 /// Whether both sides are rounded to bf16 before they are multiplied.
 fn rounds<E: Stored>(machine: Machine, rows: usize, orders: (Order, Order)) -> bool {
-    let weighted = orders == (Order::Rows, Order::Rows) && rows <= weighted::ROWS;
-    machine.multiplies_bf16::<E>() && !weighted
+    match orders {
+        (Order::Rows, Order::Columns) if rows <= FEW_ROWS => machine.dots_bf16::<E>(),
+        (Order::Rows, Order::Rows) if rows <= weighted::ROWS => false,
+        _ => machine.multiplies_bf16::<E>(),
+    }
 }
 
 /// A matrix that begins at an odd address and whose lines have a gap between them.
