@@ -458,20 +458,24 @@ fn each(tasks: usize, run: impl Fn(usize) + Sync + Send) {
     if tasks == 1 { run(0) } else { (0..tasks).into_par_iter().with_max_len(1).for_each(run) }
 }
 
-/// The same in their order: each thread takes the next one.
-fn each_in_order(tasks: usize, run: impl Fn(usize) + Sync + Send) {
-    let threads = rayon::current_num_threads().min(tasks);
-    if threads < 2 {
-        return (0..tasks).for_each(run);
-    }
-    let next = AtomicUsize::new(0);
-    (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
-        loop {
-            let task = next.fetch_add(1, Ordering::Relaxed);
-            if task >= tasks {
-                break;
-            }
+/// The same with `firsts` of them taken up before all others, in their order.
+fn each_after(firsts: usize, tasks: usize, run: impl Fn(usize) + Sync + Send) {
+    let threads = rayon::current_num_threads().min(tasks).max(1);
+    let first = AtomicUsize::new(0);
+    let share = |thread: usize| firsts + (tasks - firsts) * thread / threads;
+    let next: Vec<AtomicUsize> = (0..threads).map(|thread| AtomicUsize::new(share(thread))).collect();
+    let take = |from: &AtomicUsize, end: usize| {
+        while let task = from.fetch_add(1, Ordering::Relaxed)
+            && task < end
+        {
             run(task);
+        }
+    };
+    (0..threads).into_par_iter().with_max_len(1).for_each(|thread| {
+        take(&first, firsts);
+        // Its own neighbours, then what others have not come to.
+        for of in (0..threads).map(|by| (thread + by) % threads) {
+            take(&next[of], share(of + 1));
         }
     });
 }

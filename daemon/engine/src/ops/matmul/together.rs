@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::panels::{PANEL, Part};
 use super::{
     ALONE, FEW_ROWS, Factors, Machine, Matrix, Order, Panels, Problem, Start, Stored, Target, add_panels,
-    dots, each, each_in_order, new_product,
+    dots, each, each_after, new_product,
 };
 
 /// A thin pair beside some rows: `scale * (x a) b` is added to the product of those.
@@ -235,7 +235,7 @@ pub(crate) fn run(machine: Machine, layers: &[Layer<'_>]) -> Vec<Vec<f32>> {
     } else if thins.is_empty() {
         each(tasks, run);
     } else {
-        each_in_order(tasks, run);
+        each_after(thins.len(), tasks, run);
     }
     let made: Vec<Vec<f32>> = made.into_iter().filter_map(OnceLock::into_inner).collect();
     for (at, columns) in late.into_inner().unwrap_or_else(PoisonError::into_inner) {
