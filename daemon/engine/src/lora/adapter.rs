@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -44,7 +44,7 @@ impl Lora {
 
     /// The factors in halves, for answers of a layer whose weights have no more than that: they cost what is read of them. The factors themselves,
     /// which are trained, merged and written to files, stay in f32.
-    pub(crate) fn panels(&self) -> Result<&Panels> {
+    pub(crate) fn panels(&self) -> candle_core::Result<&Panels> {
         if let Some(panels) = self.panels.get() {
             return Ok(panels);
         }
@@ -111,7 +111,7 @@ impl Adapter {
         spec: &LoraSpec,
         seed: u64,
         device: &Device,
-    ) -> std::result::Result<Adapter, LoraError> {
+    ) -> Result<Adapter, LoraError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut adapter = Adapter::empty(config, spec.rank, spec.alpha, spec.rslora);
         for planned in spec.plan(config)? {

@@ -298,7 +298,7 @@ struct Together<'a> {
 impl Together<'_> {
     /// The values of the rest, in its order.
     fn next(self) -> Result<Vec<Vec<f32>>> {
-        let Some(((layer, ..), _)) = self.rest.split_first() else {
+        let Some((layer, ..)) = self.rest.first() else {
             matmul::run(Machine::here(), &self.made);
             return Ok(Vec::new());
         };

@@ -118,6 +118,7 @@ pub(super) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
+    debug_assert!(P::COUNT == 1 || E::VALUES == 1, "the numbers of blocks are not put in pairs");
     let mut column = columns.start;
     unsafe {
         let rows = lay_out::<L, P, E>(problem, scratch);
@@ -186,9 +187,9 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
             if let Some(times) = E::SUMS_TIMES {
                 for part in 0..inner / SUMMED {
                     let first = part * SUMMED / L::COUNT;
-                    let mut sum: L = rows.value::<L, P>(row, first);
+                    let mut sum: L = rows.value::<L, Single>(row, first);
                     for index in 1..SUMMED / L::COUNT {
-                        sum = sum.add(rows.value::<L, P>(row, first + index));
+                        sum = sum.add(rows.value::<L, Single>(row, first + index));
                     }
                     let to = sums.wrapping_add(row * L::COUNT + part * sums_stride);
                     sum.multiply(L::splat(times)).store(to);

@@ -222,11 +222,26 @@ pub(crate) fn new_product_with_factors<E: Stored>(
     bias: Option<&[f32]>,
 ) -> (Vec<f32>, Vec<f32>) {
     if few(rows, left.order, right.order) && few(rows, Order::Rows, factors.b.order) {
-        return together::new_product_beside((rows, inner, columns), left, right, factors, bias);
+        let product = FewRows::new((rows, inner, columns), left, right, bias);
+        let pairs = [(0..rows, Pair::Factors(factors))];
+        let thin = run(Machine::here(), &[Layer { product: &product, pairs: &pairs }]).pop();
+        return (product.into_values(), thin.unwrap_or_default());
     }
-    let thin = factors.thin((rows, inner), left);
+    let thin = thin((rows, inner, factors.rank), left, factors.a, factors.scale);
     let extra = Extra { inner: factors.rank, left: Matrix::rows(&thin, factors.rank), right: factors.b };
     (new_product_with((rows, inner, columns), left, right, Some(extra), bias), thin)
+}
+
+/// `scale * left * a`, for `rows, inner, rank`.
+fn thin<E: Stored>(
+    shape: (usize, usize, usize),
+    left: Matrix<'_, f32>,
+    a: Matrix<'_, E>,
+    scale: f32,
+) -> Vec<f32> {
+    let mut thin = new_product(shape, left, a, None);
+    thin.iter_mut().for_each(|value| *value *= scale);
+    thin
 }
 
 #[expect(unsafe_code, reason = "kernels work on pointers")]

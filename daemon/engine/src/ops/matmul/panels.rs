@@ -22,7 +22,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::lanes::{LINE, Lanes};
-use super::{Matrix, Target, new_product};
+use super::{Matrix, Target, thin};
 
 /// Columns of a panel: whole registers of every kind, and a multiple of the lines that a kernel dots at once.
 pub(super) const PANEL: usize = 48;
@@ -73,9 +73,7 @@ impl Panels {
     /// `scale * left * a`, `rows x rank`.
     pub(super) fn thin(&self, rows: usize, left: Matrix<'_, f32>) -> Vec<f32> {
         let a = Matrix::rows(&self.a, self.inner).transposed();
-        let mut thin = new_product((rows, self.inner, self.rank), left, a, None);
-        thin.iter_mut().for_each(|value| *value *= self.scale);
-        thin
+        thin((rows, self.inner, self.rank), left, a, self.scale)
     }
 }
 

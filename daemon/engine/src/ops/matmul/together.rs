@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::panels::{PANEL, Part};
 use super::{
     ALONE, FEW_ROWS, Factors, Machine, Matrix, Order, Panels, Problem, Start, Stored, Target, add_panels,
-    dots, each, each_after, new_product,
+    dots, each, each_after, thin,
 };
 
 /// A thin pair beside some rows: `scale * (x a) b` is added to the product of those.
@@ -35,7 +35,7 @@ impl Pair<'_> {
     /// `scale * left * a`, `rows x rank`.
     fn thin(&self, (rows, inner): (usize, usize), left: Matrix<'_, f32>) -> Vec<f32> {
         match self {
-            Pair::Factors(factors) => factors.thin((rows, inner), left),
+            Pair::Factors(Factors { rank, a, scale, .. }) => thin((rows, inner, *rank), left, *a, *scale),
             Pair::Panels(panels) => panels.thin(rows, left),
         }
     }
@@ -244,26 +244,4 @@ pub(crate) fn run(machine: Machine, layers: &[Layer<'_>]) -> Vec<Vec<f32>> {
     }
     layers.iter().for_each(|layer| layer.product.is_written());
     made
-}
-
-/// One product with one pair beside all of its rows; also `scale * left * a`, `rows x rank`.
-pub(super) fn new_product_beside<E: Stored>(
-    (rows, inner, columns): (usize, usize, usize),
-    left: Matrix<'_, f32>,
-    right: Matrix<'_, E>,
-    factors: Factors<'_>,
-    bias: Option<&[f32]>,
-) -> (Vec<f32>, Vec<f32>) {
-    let product = FewRows::new((rows, inner, columns), left, right, bias);
-    let pairs = [(0..rows, Pair::Factors(factors))];
-    let thin = run(Machine::here(), &[Layer { product: &product, pairs: &pairs }]).pop();
-    (product.into_values(), thin.unwrap_or_default())
-}
-
-impl Factors<'_> {
-    pub(super) fn thin(&self, (rows, inner): (usize, usize), left: Matrix<'_, f32>) -> Vec<f32> {
-        let mut thin = new_product((rows, inner, self.rank), left, self.a, None);
-        thin.iter_mut().for_each(|value| *value *= self.scale);
-        thin
-    }
 }
