@@ -286,7 +286,7 @@ impl Decoder {
     /// [`logits`](Self::logits) of rows that have adapters of their own.
     pub fn logits_together(&self, hidden: &Tensor, groups: &[Group]) -> Result<Tensor> {
         let pairs = Group::pairs(groups, |adapter| adapter.head.as_ref());
-        let logits = low_rank::answered(&[(&self.head, &pairs)], hidden)?.pop();
+        let logits = low_rank::answered(&[(&self.head, &pairs)], hidden, &[])?.pop();
         logits.ok_or_else(|| candle_core::Error::Msg("the head gave nothing".to_owned()))
     }
 

@@ -87,19 +87,17 @@ pub(super) fn attend(
     if caches.len() != segments.len() {
         candle_core::bail!("{} sequences were given {} caches", segments.len(), caches.len());
     }
-    let mut parts = Vec::with_capacity(segments.len());
-    for (segment, cache) in segments.iter().zip(caches) {
+    let attend = |(segment, cache): (&Segment, &mut &mut KvCache)| {
         let own = |x: &Tensor| x.narrow(0, segment.q_start, segment.q_len);
         let (keys, values) = cache.extend(layer, &own(k)?, &own(v)?)?;
-        parts.push((own(q)?, keys, values, Segment { q_start: 0, k_start: 0, ..*segment }));
-    }
-    let attend = |(q, keys, values, segment): &(Tensor, Tensor, Tensor, Segment)| {
-        attention::forward(q, keys, values, &[*segment], shape)
+        let segment = Segment { q_start: 0, k_start: 0, ..*segment };
+        attention::forward(&own(q)?, &keys, &values, &[segment], shape)
     };
-    if let [only] = parts.as_slice() {
-        return attend(only);
+    if let ([segment], [cache]) = (segments, &mut *caches) {
+        return attend((segment, cache));
     }
+    let sequences = segments.par_iter().zip(caches.par_iter_mut());
     let (mixtures, normalisers): (Vec<Tensor>, Vec<Tensor>) =
-        parts.par_iter().map(attend).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        sequences.map(attend).collect::<Result<Vec<_>>>()?.into_iter().unzip();
     Ok((Tensor::cat(&mixtures, 0)?, Tensor::cat(&normalisers, 0)?))
 }

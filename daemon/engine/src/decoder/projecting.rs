@@ -1,11 +1,11 @@
 //! The linear layers of a block, with their pairs, on the way forward.
 //!
-//! Owns which of them are computed together. It must not know in which order a block uses them.
+//! Owns which of them are computed together. It must not know what a block does between them.
 
 use candle_core::{Result, Tensor};
 
 use super::{Block, Group, Pairs, PassContext};
-use crate::lora::Linear;
+use crate::lora::{LayerAdapter, Linear, Lora};
 use crate::ops::add::add;
 use crate::ops::low_rank;
 
@@ -21,7 +21,7 @@ pub(super) struct Projecting<'a> {
     pub(super) thin: [Option<Tensor>; Linear::COUNT],
 }
 
-impl Projecting<'_> {
+impl<'a> Projecting<'a> {
     /// What several layers make of the same input.
     pub(super) fn project<const N: usize>(
         &mut self,
@@ -52,7 +52,25 @@ impl Projecting<'_> {
             .zip(&pairs)
             .map(|(linear, pairs)| (self.block.linear(*linear), pairs.as_slice()))
             .collect();
-        low_rank::answered(&layers, x)
+        low_rank::answered(&layers, x, &self.soon(linears, rows))
+    }
+
+    /// The pairs that are read behind those of `linears`. Where several rows are multiplied with quantised weights, the processor is what they wait for, and
+    /// the memory has time for these; else it has none to spare.
+    fn soon(&self, linears: &[Linear], rows: usize) -> Vec<&'a Lora> {
+        let quantised = |linear: &&Linear| self.block.linear(**linear).weight().is_quantised();
+        let Some(last) = linears.last().filter(quantised).filter(|_| rows > 1) else { return Vec::new() };
+        let (blocks, behind) = last.behind();
+        let of =
+            |pairs: Option<&'a LayerAdapter>| behind.iter().filter_map(move |linear| pairs?.get(*linear));
+        match self.pairs {
+            Pairs::Same(pairs) => of(pairs.filter(|_| blocks == 0)).collect(),
+            Pairs::Groups { layer, groups } => groups
+                .iter()
+                .filter_map(|group| group.adapter)
+                .flat_map(|adapter| of(adapter.layers.get(layer + blocks)))
+                .collect(),
+        }
     }
 
     fn adapted(&mut self, linear: Linear, x: &Tensor) -> Result<Tensor> {

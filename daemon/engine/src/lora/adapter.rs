@@ -57,6 +57,11 @@ impl Lora {
         Ok(self.panels.get_or_init(|| panels))
     }
 
+    /// [`panels`](Self::panels), if somebody asked for them before.
+    pub(crate) fn laid_out(&self) -> Option<&Panels> {
+        self.panels.get()
+    }
+
     pub fn rank(&self) -> usize {
         self.a.dims().first().copied().unwrap_or(1)
     }

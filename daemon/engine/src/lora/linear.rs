@@ -51,6 +51,16 @@ impl Linear {
         }
     }
 
+    /// Those that come next once this one and its neighbours are done, and how many blocks further.
+    pub(crate) const fn behind(self) -> (usize, &'static [Linear]) {
+        match self {
+            Linear::Query | Linear::Key | Linear::Value | Linear::QueryKeyValue => (0, &[Linear::Output]),
+            Linear::Output => (0, &[Linear::Gate, Linear::Up, Linear::GateUp]),
+            Linear::Gate | Linear::Up | Linear::GateUp => (0, &[Linear::Down]),
+            Linear::Down => (1, &[Linear::Query, Linear::Key, Linear::Value, Linear::QueryKeyValue]),
+        }
+    }
+
     /// The module's own name in a Hugging Face checkpoint.
     pub const fn module(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use candle_core::{Result, Tensor};
+use half::f16;
 
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostRead, HostSlice, on_host};
@@ -113,7 +114,11 @@ impl FrozenLinear {
     ///
     /// # Errors
     /// Other memory, more than [`FEW_ROWS`], shapes that do not fit.
-    pub(crate) fn forward_few(layers: &[(&FrozenLinear, &Pairs<'_>)], x: &Tensor) -> Result<Vec<Tensor>> {
+    pub(crate) fn forward_few(
+        layers: &[(&FrozenLinear, &Pairs<'_>)],
+        x: &Tensor,
+        soon: &[&[f16]],
+    ) -> Result<Vec<Tensor>> {
         let Some((first, _)) = layers.first() else { return Ok(Vec::new()) };
         let (rows, inputs) = first.check(x, first.inputs())?;
         if rows > FEW_ROWS || layers.iter().any(|(layer, _)| layer.inputs() != inputs) {
@@ -129,7 +134,8 @@ impl FrozenLinear {
             .zip(&biases)
             .map(|((layer, pairs), bias)| (*layer, *pairs, bias.as_deref()))
             .collect();
-        let together = Together { x: &slice.read()?, shape: (rows, inputs), made: Vec::new(), rest: &rest };
+        let together =
+            Together { x: &slice.read()?, shape: (rows, inputs), made: Vec::new(), rest: &rest, soon };
         let values = together.next()?;
         let layers = layers.iter().zip(values);
         layers
@@ -292,6 +298,8 @@ struct Together<'a> {
     /// Rows and inputs.
     shape: (usize, usize),
     made: Vec<matmul::Layer<'a>>,
+    /// Memory that is read behind them.
+    soon: &'a [&'a [f16]],
     rest: &'a [(&'a FrozenLinear, &'a Pairs<'a>, Option<&'a [f32]>)],
 }
 
@@ -299,7 +307,7 @@ impl Together<'_> {
     /// The values of the rest, in its order.
     fn next(self) -> Result<Vec<Vec<f32>>> {
         let Some((layer, ..)) = self.rest.first() else {
-            matmul::run(Machine::here(), &self.made);
+            matmul::run(Machine::here(), &self.made, self.soon);
             return Ok(Vec::new());
         };
         let outputs = layer.outputs();
@@ -312,12 +320,12 @@ impl Work for Together<'_> {
     type Output = Result<Vec<Vec<f32>>>;
 
     fn run<E: Stored>(self, weight: &[E], stride: usize) -> Self::Output {
-        let Together { x, shape: (rows, inputs), made, rest } = self;
+        let Together { x, shape: (rows, inputs), made, rest, soon } = self;
         let Some(((layer, pairs, bias), rest)) = rest.split_first() else { return Ok(Vec::new()) };
         let right = Matrix::rows(weight, stride).transposed();
         let shape = (rows, inputs, layer.outputs());
         let product = FewRows::new(shape, Matrix::rows(x, inputs), right, *bias);
-        let mut together = Together { x, shape: (rows, inputs), made, rest };
+        let mut together = Together { x, shape: (rows, inputs), made, rest, soon };
         together.made.push(matmul::Layer { product: &product, pairs });
         let mut values = vec![Vec::new()];
         values.extend(together.next()?);

@@ -61,6 +61,10 @@ impl FrozenWeight {
         }
     }
 
+    pub(crate) fn is_quantised(&self) -> bool {
+        matches!(self, FrozenWeight::Quantised(_))
+    }
+
     pub(crate) fn device(&self) -> &Device {
         match self {
             FrozenWeight::Values(values) => values.device(),
@@ -204,8 +208,10 @@ mod tests {
             let layer = FrozenLinear::new(quantised, None);
             for tokens in [1, 3, 9, 40] {
                 let (x, dy) = (random(&[tokens, 256], 3), random(&[tokens, 70], 4));
-                // The blocks' values are rounded to bf16 for many rows, the plain f32 ones are not.
-                let near = if Machine::here().values == Values::Bf16 && tokens > 8 { 0.1 } else { 2e-5 };
+                // With blocks, rows are rounded to bf16, few only beside four bits; with plain f32 values, none are.
+                let rounds =
+                    Machine::here().values == Values::Bf16 && (tokens > 8 || kind != BlockKind::Q8_0);
+                let near = if rounds { 0.1 } else { 2e-5 };
                 let close = |one: Result<Tensor>, other: Result<Tensor>| {
                     assert!(distance(&one.unwrap(), &other.unwrap()) < near, "{kind:?}, {tokens}");
                 };

@@ -17,11 +17,12 @@ use crate::lora::Lora;
 pub type Groups<'a> = [(usize, Option<&'a Lora>)];
 
 /// `x: [rows, in]` to `[rows, out]` of each layer, whose groups are all of the rows. Few rows in CPU memory go through all layers in one pass, and
-/// where a layer's weights have no more than 16 bits a value, they read its pairs' [panels](Lora::panels).
+/// where a layer's weights have no more than 16 bits a value, they read its pairs' [panels](Lora::panels). `soon` are the pairs that will be read
+/// when these are done: their memory is asked for meanwhile.
 ///
 /// # Errors
 /// Groups of more or fewer rows, pairs that do not fit their layer.
-pub fn answered(layers: &[(&FrozenLinear, &Groups)], x: &Tensor) -> Result<Vec<Tensor>> {
+pub fn answered(layers: &[(&FrozenLinear, &Groups)], x: &Tensor, soon: &[&Lora]) -> Result<Vec<Tensor>> {
     let rows = x.dim(0)?;
     for (_, groups) in layers {
         let grouped: usize = groups.iter().map(|(rows, _)| rows).sum();
@@ -34,7 +35,7 @@ pub fn answered(layers: &[(&FrozenLinear, &Groups)], x: &Tensor) -> Result<Vec<T
             && groups.iter().filter_map(|(_, pair)| *pair).all(|pair| pair.dora.is_none())
     };
     if rows <= FEW_ROWS && on_host(x) && layers.iter().all(plain) {
-        together(layers, x)
+        together(layers, x, soon)
     } else {
         layers.iter().map(|(linear, groups)| apart(linear, x, groups)).collect()
     }
@@ -49,7 +50,7 @@ fn apart(linear: &FrozenLinear, x: &Tensor, groups: &Groups) -> Result<Tensor> {
     let parts = groups.iter().map(|&(rows, pair)| {
         let part = x.narrow(0, start, rows)?;
         start += rows;
-        answered(&[(linear, &[(rows, pair)])], &part)
+        answered(&[(linear, &[(rows, pair)])], &part, &[])
     });
     Tensor::cat(&parts.collect::<Result<Vec<_>>>()?.concat(), 0)
 }
@@ -96,7 +97,7 @@ impl<'a> Beside<'a> {
     }
 }
 
-fn together(layers: &[(&FrozenLinear, &Groups)], x: &Tensor) -> Result<Vec<Tensor>> {
+fn together(layers: &[(&FrozenLinear, &Groups)], x: &Tensor, soon: &[&Lora]) -> Result<Vec<Tensor>> {
     let mut beside = Vec::new();
     for (layer, (linear, groups)) in layers.iter().enumerate() {
         let mut start = 0;
@@ -114,7 +115,8 @@ fn together(layers: &[(&FrozenLinear, &Groups)], x: &Tensor) -> Result<Vec<Tenso
     }
     let layers: Vec<_> =
         layers.iter().zip(&pairs).map(|((linear, _), pairs)| (*linear, pairs.as_slice())).collect();
-    FrozenLinear::forward_few(&layers, x)
+    let soon: Vec<_> = soon.iter().filter_map(|pair| Some(pair.laid_out()?.first())).collect();
+    FrozenLinear::forward_few(&layers, x, &soon)
 }
 
 #[cfg(test)]
@@ -141,7 +143,7 @@ mod tests {
         for (layer, third) in [(&in_f32, &wide), (&in_f32, &dora), (&in_halves, &wide), (&in_halves, &dora)] {
             let groups = [(2, Some(&one)), (1, None), (5, Some(third)), (3, Some(&two)), (1, Some(&one))];
             let x = random(&[12, 300], 4);
-            let one = |x: &Tensor, groups: &Groups| flat(&answered(&[(layer, groups)], x).unwrap()[0]);
+            let one = |x: &Tensor, groups: &Groups| flat(&answered(&[(layer, groups)], x, &[]).unwrap()[0]);
             let together = one(&x, &groups);
             let pairs = groups.iter().flat_map(|(rows, pair)| std::iter::repeat_n(pair, *rows));
             for ((row, pair), found) in pairs.enumerate().zip(together.chunks(200)) {
@@ -169,17 +171,17 @@ mod tests {
                 pairs.iter().enumerate().map(|(at, pair)| [(rows, (at != 2).then_some(pair))]).collect();
             let all: Vec<_> =
                 layers.iter().zip(&groups).map(|(layer, groups)| (layer, groups.as_slice())).collect();
-            let together = answered(&all, &x).unwrap();
+            let together = answered(&all, &x, &[]).unwrap();
             for (one, found) in all.iter().zip(&together) {
                 let wanted = adapted(one.0, &x, one.1[0].1).unwrap().0;
                 assert!(distance(&wanted, found) < 2e-2);
-                assert_eq!(flat(&answered(&[*one], &x).unwrap()[0]), flat(found));
+                assert_eq!(flat(&answered(&[*one], &x, &[]).unwrap()[0]), flat(found));
             }
         }
-        assert!(answered(&[], &random(&[1, 300], 4)).unwrap().is_empty());
+        assert!(answered(&[], &random(&[1, 300], 4), &[]).unwrap().is_empty());
         let other = FrozenLinear::new(random(&[3, 299], 1), None);
         let x = random(&[1, 300], 4);
-        assert!(answered(&[(&layers[0], &[(1, None)]), (&other, &[(1, None)])], &x).is_err());
+        assert!(answered(&[(&layers[0], &[(1, None)]), (&other, &[(1, None)])], &x, &[]).is_err());
     }
 
     #[test]
@@ -189,7 +191,7 @@ mod tests {
         let (fits, other) = (pair(3, 4), Lora::plain(random(&[4, 299], 1), random(&[200, 4], 2), 1.0));
         for weight in [weight.to_dtype(DType::BF16).unwrap(), weight] {
             let layer = FrozenLinear::new(weight, None);
-            let answered = |groups: &Groups| answered(&[(&layer, groups)], &x);
+            let answered = |groups: &Groups| answered(&[(&layer, groups)], &x, &[]);
             assert!(answered(&[(3, Some(&fits))]).is_ok());
             assert!(answered(&[(2, Some(&fits))]).is_err());
             assert!(answered(&[(1, Some(&fits)), (2, Some(&other))]).is_err());

@@ -15,6 +15,7 @@ use half::f16;
 use super::Problem;
 use super::dots::{self, Rows};
 use super::lanes::{Lanes, Stored};
+use super::nibbles::Nibbles;
 use super::places::{Places, Single};
 
 /// Values that share the sums of [`Block::add_products`].
@@ -28,7 +29,7 @@ pub(crate) trait Block: Stored {
     /// `sums[row] + the block's values * rows[row]`, lane by lane.
     ///
     /// # Safety
-    /// `from` holds a block, and `rows` as many single values for it, and their sums where [`SUMS_TIMES`](Stored::SUMS_TIMES) asks for them. The processor has
+    /// `from` holds a block, and `rows` as many single values for it, and their sums where [`sums_times`](Stored::sums_times) asks for them. The processor has
     /// the instructions of `L`.
     unsafe fn add_products<L: Lanes, const ROWS: usize>(
         from: *const Self,
@@ -47,6 +48,20 @@ macro_rules! group_of_blocks {
             rows: Rows,
         ) {
             unsafe { dots::group_of_blocks::<L, Self, LINES, ROWS>(problem, column, row, rows) }
+        }
+    };
+}
+
+macro_rules! group_of_nibbles {
+    () => {
+        #[inline(always)]
+        unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
+            problem: &Problem<'_, Self>,
+            column: usize,
+            row: usize,
+            rows: Rows,
+        ) {
+            unsafe { P::nibbles::<Self, LINES, ROWS>(problem, column, row, rows) }
         }
     };
 }
@@ -81,7 +96,6 @@ pub(crate) struct BlockQ8_0 {
 impl Stored for BlockQ8_0 {
     const VALUES: usize = 32;
     const AS_BF16: bool = true;
-    const SUMS_TIMES: Option<f32> = None;
     group_of_blocks!();
 
     #[inline(always)]
@@ -126,16 +140,22 @@ impl Block for BlockQ8_0 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct BlockQ4_0 {
-    factor: [u8; 2],
-    numbers: [u8; 16],
+    pub(super) factor: [u8; 2],
+    pub(super) numbers: [u8; 16],
 }
 
 #[expect(unsafe_code, reason = "as above")]
 impl Stored for BlockQ4_0 {
     const VALUES: usize = 32;
     const AS_BF16: bool = true;
-    const SUMS_TIMES: Option<f32> = Some(-8.0);
-    group_of_blocks!();
+    const NIBBLES: Option<usize> = Some(<Self as Nibbles>::BYTES);
+    group_of_nibbles!();
+
+    #[inline(always)]
+    fn sums_times(places: usize) -> Option<f32> {
+        // In pairs, the numbers themselves are less by eight.
+        (places == 1).then_some(-8.0)
+    }
 
     #[inline(always)]
     fn widen(&self, at: usize) -> f32 {
@@ -196,10 +216,10 @@ unsafe fn nibbles<L: Lanes>(from: *const u8) -> [L; 4] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct BlockQ4K {
-    factor: [u8; 2],
-    shift: [u8; 2],
-    scales: [u8; 12],
-    numbers: [u8; LARGE / 2],
+    pub(super) factor: [u8; 2],
+    pub(super) shift: [u8; 2],
+    pub(super) scales: [u8; 12],
+    pub(super) numbers: [u8; LARGE / 2],
 }
 
 /// `s` of each 32 values of a block of Q4_K or Q5_K, and `m`: six bits each.
@@ -217,8 +237,13 @@ pub(crate) fn k_scales(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
 impl Stored for BlockQ4K {
     const VALUES: usize = LARGE;
     const AS_BF16: bool = true;
-    const SUMS_TIMES: Option<f32> = Some(-1.0);
-    group_of_blocks!();
+    const NIBBLES: Option<usize> = Some(<Self as Nibbles>::BYTES);
+    group_of_nibbles!();
+
+    #[inline(always)]
+    fn sums_times(_: usize) -> Option<f32> {
+        Some(-1.0)
+    }
 
     #[inline(always)]
     fn widen(&self, at: usize) -> f32 {
@@ -247,7 +272,7 @@ impl Stored for BlockQ4K {
 /// Each of eight small numbers times a factor.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
-unsafe fn times<L: Lanes>(numbers: [u8; 8], factor: L) -> [f32; 16] {
+pub(super) unsafe fn times<L: Lanes>(numbers: [u8; 8], factor: L) -> [f32; 16] {
     let (mut padded, mut out) = ([0; 16], [0.0; 16]);
     padded[..8].copy_from_slice(&numbers);
     unsafe { L::load_u8(padded.as_ptr()).multiply(factor).store(out.as_mut_ptr()) };
@@ -323,7 +348,6 @@ impl BlockQ6K {
 impl Stored for BlockQ6K {
     const VALUES: usize = LARGE;
     const AS_BF16: bool = true;
-    const SUMS_TIMES: Option<f32> = None;
     group_of_blocks!();
 
     #[inline(always)]
@@ -392,8 +416,12 @@ pub(crate) struct BlockWide {
 impl Stored for BlockWide {
     const VALUES: usize = 32;
     const AS_BF16: bool = true;
-    const SUMS_TIMES: Option<f32> = Some(1.0);
     group_of_blocks!();
+
+    #[inline(always)]
+    fn sums_times(_: usize) -> Option<f32> {
+        Some(1.0)
+    }
 
     #[inline(always)]
     fn widen(&self, at: usize) -> f32 {

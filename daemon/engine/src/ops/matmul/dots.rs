@@ -13,9 +13,12 @@
 
 use std::ops::Range;
 
+use half::f16;
+
 use super::block::Scratch;
 use super::blocks::{Block, SUMMED};
 use super::lanes::{LINE, Lanes, Stored};
+use super::nibbles;
 use super::places::{Places, Single};
 use super::{Problem, Start};
 
@@ -24,7 +27,7 @@ pub(super) const LINES: usize = 12;
 
 /// The memory of the lines behind a group, asked for piece by piece in its own order: that is what memory is fastest at, and the order in
 /// which several lines at a time are read is not.
-struct Ahead {
+pub(super) struct Ahead {
     next: *const u8,
     /// Bytes that were due so far, less those that were asked for.
     due: usize,
@@ -36,7 +39,7 @@ impl Ahead {
 
     /// What lies behind `lines` lines from `column` on.
     #[inline(always)]
-    fn new<E: Stored>(problem: &Problem<'_, E>, column: usize, lines: usize) -> Self {
+    pub(super) fn new<E: Stored>(problem: &Problem<'_, E>, column: usize, lines: usize) -> Self {
         let bytes = (problem.right.stride * size_of::<E>()).max(1);
         let lines = column + lines.max(Self::LEAST / bytes);
         Self { next: problem.right.values.as_ptr().wrapping_add(lines * problem.right.stride).cast(), due: 0 }
@@ -45,12 +48,46 @@ impl Ahead {
     /// Asks for as much as `bytes` that were read meanwhile.
     #[inline(always)]
     #[expect(unsafe_code, reason = "as `dots`")]
-    unsafe fn fetch<L: Lanes>(&mut self, bytes: usize) {
+    pub(super) unsafe fn fetch<L: Lanes>(&mut self, bytes: usize) {
         self.due = self.due.wrapping_add(bytes);
         while self.due >= LINE {
             unsafe { L::prefetch(self.next) };
             self.next = self.next.wrapping_add(LINE);
             self.due = self.due.wrapping_sub(LINE);
+        }
+    }
+}
+
+/// Memory that is read behind a task's products, asked for a few lines at a time while those keep the processor busy and the memory has
+/// nothing to do.
+pub(super) struct Soon<'a> {
+    pieces: std::slice::Iter<'a, &'a [f16]>,
+    next: *const u8,
+    /// Bytes of this piece that were not asked for.
+    left: usize,
+    lines_a_column: usize,
+}
+
+impl<'a> Soon<'a> {
+    #[inline(always)]
+    fn new(pieces: &'a [&'a [f16]], columns: usize) -> Self {
+        let lines: usize = pieces.iter().map(|piece| size_of_val(*piece).div_ceil(LINE)).sum();
+        let lines_a_column = lines.div_ceil(columns.max(1));
+        Self { pieces: pieces.iter(), next: std::ptr::null(), left: 0, lines_a_column }
+    }
+
+    /// Asks for what is due when so many columns are done.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "as `dots`")]
+    unsafe fn fetch<L: Lanes>(&mut self, columns: usize) {
+        for _ in 0..columns.wrapping_mul(self.lines_a_column) {
+            if self.left == 0 {
+                let Some(piece) = self.pieces.next() else { return };
+                (self.next, self.left) = (piece.as_ptr().cast(), size_of_val(*piece));
+            }
+            unsafe { L::prefetch_far(self.next) };
+            self.next = self.next.wrapping_add(LINE);
+            self.left = self.left.saturating_sub(LINE);
         }
     }
 }
@@ -83,7 +120,7 @@ impl Rows {
 
     /// The same rows from one row and one register on, and from one part's sums.
     #[inline(always)]
-    fn later<L: Lanes, P: Places<L>>(self, row: usize, register: usize, part: usize) -> Self {
+    pub(super) fn later<L: Lanes, P: Places<L>>(self, row: usize, register: usize, part: usize) -> Self {
         let sums = row.wrapping_mul(L::COUNT).wrapping_add(part.wrapping_mul(self.sums_stride));
         Self { values: self.address::<L, P>(row, register), sums: self.sums.wrapping_add(sums), ..self }
     }
@@ -95,7 +132,7 @@ impl Rows {
         unsafe { L::load(self.address::<L, P>(row, register)) }
     }
 
-    /// The sum of [`SUMMED`] values lane by lane, times [`SUMS_TIMES`](Stored::SUMS_TIMES).
+    /// The sum of [`SUMMED`] values lane by lane, times [`sums_times`](Stored::sums_times).
     ///
     /// # Safety
     /// As [`value`](Self::value), and sums were asked for.
@@ -116,16 +153,21 @@ impl Rows {
 pub(super) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
+    soon: &[&[f16]],
     scratch: &mut Scratch,
 ) {
-    debug_assert!(P::COUNT == 1 || E::VALUES == 1, "the numbers of blocks are not put in pairs");
+    debug_assert!(
+        P::COUNT == 1 || E::VALUES == 1 || E::NIBBLES.is_some(),
+        "what has more than four bits is not put in pairs"
+    );
     let mut column = columns.start;
+    let mut soon = Soon::new(soon, columns.len());
     unsafe {
         let rows = lay_out::<L, P, E>(problem, scratch);
         match problem.rows {
-            1 => column = sweep::<L, P, E, 4, 1>(problem, column..columns.end, rows),
-            2 => column = sweep::<L, P, E, 4, 2>(problem, column..columns.end, rows),
-            3 => column = sweep::<L, P, E, 4, 3>(problem, column..columns.end, rows),
+            1 => column = sweep::<L, P, E, 4, 1>(problem, column..columns.end, rows, &mut soon),
+            2 => column = sweep::<L, P, E, 4, 2>(problem, column..columns.end, rows, &mut soon),
+            3 => column = sweep::<L, P, E, 4, 3>(problem, column..columns.end, rows, &mut soon),
             _ => {
                 if P::COUNT > 1 && L::COUNT > 8 && problem.rows >= 8 {
                     while columns.end - column >= 2 {
@@ -135,12 +177,14 @@ pub(super) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
                             row += 8;
                         }
                         few_rows::<L, P, E, 2>(problem, column, row, rows);
+                        soon.fetch::<L>(2);
                         column += 2;
                     }
                 }
                 // The lines stay in a cache near by while the rows pass in fours.
                 while columns.end - column >= 3 {
                     few_rows::<L, P, E, 3>(problem, column, 0, rows);
+                    soon.fetch::<L>(3);
                     column += 3;
                 }
             }
@@ -162,9 +206,13 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
 ) -> Rows {
     let (count, inner) = (problem.rows, problem.inner);
     let (packs, width) = (P::COUNT > 1, P::COUNT * L::COUNT);
-    let sums_stride = E::SUMS_TIMES.map_or(0, |_| count * L::COUNT);
+    let sums_stride = E::sums_times(P::COUNT).map_or(0, |_| count * L::COUNT);
     let stride = if packs { count * L::COUNT } else { problem.left.stride };
-    let packed = if packs { inner.div_ceil(width) * stride } else { 0 };
+    let registers = match E::NIBBLES {
+        Some(_) => inner.div_ceil(2 * width) * 2,
+        None => inner.div_ceil(width),
+    };
+    let packed = if packs { registers * stride } else { 0 };
     let (sums, packed) = scratch.parts(inner / SUMMED * sums_stride, packed);
     let (sums, packed) = (sums.as_mut_ptr(), packed.as_mut_ptr());
     let left = problem.left.values.as_ptr();
@@ -174,22 +222,40 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
         for row in 0..count {
             if packs {
                 let from = left.wrapping_add(row * problem.left.stride);
-                let to = |register: usize| packed.wrapping_add(row * L::COUNT + register * stride);
+                let to = |register: usize| {
+                    packed.wrapping_add((row * L::COUNT).wrapping_add(register.wrapping_mul(stride)))
+                };
                 let whole = inner / width;
-                for register in 0..whole {
-                    P::line(from, register * width).store(to(register));
-                }
-                if whole * width < inner {
-                    rest::<L, P, f32>(from.wrapping_add(whole * width), inner - whole * width)
-                        .store(to(whole));
+                if let Some(bytes) = E::NIBBLES {
+                    for register in 0..registers {
+                        let side = |side| {
+                            let at = nibbles::place::<L>(bytes, register, side);
+                            if at < inner { L::load(from.wrapping_add(at)) } else { L::splat(0.0) }
+                        };
+                        P::join(side(0), side(1)).store(to(register));
+                    }
+                } else {
+                    for register in 0..whole {
+                        P::line(from, register * width).store(to(register));
+                    }
+                    if whole * width < inner {
+                        rest::<L, P, f32>(from.wrapping_add(whole * width), inner - whole * width)
+                            .store(to(whole));
+                    }
                 }
             }
-            if let Some(times) = E::SUMS_TIMES {
+            if let Some(times) = E::sums_times(P::COUNT) {
+                let one = L::splat(P::unit([1.0; 2].into_iter()));
                 for part in 0..inner / SUMMED {
-                    let first = part * SUMMED / L::COUNT;
-                    let mut sum: L = rows.value::<L, Single>(row, first);
-                    for index in 1..SUMMED / L::COUNT {
-                        sum = sum.add(rows.value::<L, Single>(row, first + index));
+                    let mut sum = L::splat(0.0);
+                    let mut add = |register| {
+                        sum = P::multiply_add(rows.value::<L, P>(row, register), one, sum);
+                    };
+                    if packs {
+                        nibbles::registers::<L>(part).for_each(&mut add);
+                    } else {
+                        let first = part * SUMMED / L::COUNT;
+                        (first..first + SUMMED / L::COUNT).for_each(&mut add);
                     }
                     let to = sums.wrapping_add(row * L::COUNT + part * sums_stride);
                     sum.multiply(L::splat(times)).store(to);
@@ -207,10 +273,14 @@ unsafe fn sweep<L: Lanes, P: Places<L>, E: Stored, const LINES: usize, const ROW
     problem: &Problem<'_, E>,
     columns: Range<usize>,
     rows: Rows,
+    soon: &mut Soon<'_>,
 ) -> usize {
     let mut column = columns.start;
     while columns.end - column >= LINES {
-        unsafe { E::group::<L, P, LINES, ROWS>(problem, column, 0, rows) };
+        unsafe {
+            E::group::<L, P, LINES, ROWS>(problem, column, 0, rows);
+            soon.fetch::<L>(LINES);
+        }
         column += LINES;
     }
     column
@@ -259,7 +329,11 @@ pub(super) unsafe fn group_of_values<
     let mut ahead = Ahead::new(problem, column, LINES);
     let mut sums = [[unsafe { L::splat(0.0) }; ROWS]; LINES];
     unsafe {
-        let right = problem.right.values.as_ptr().add(column * stride);
+        // Wrapping sums: inside a checked problem none overflows, and checks cost a part of the speed, and registers.
+        let mut lines = [problem.right.values.as_ptr(); LINES];
+        for line in 0..LINES {
+            lines[line] = lines[line].wrapping_add(column.wrapping_add(line).wrapping_mul(stride));
+        }
         let rows = rows.later::<L, P>(row, 0, 0);
         let whole = inner / width * width;
         let mut at = 0;
@@ -272,12 +346,12 @@ pub(super) unsafe fn group_of_values<
                 values[row_of] = rows.value::<L, P>(row_of, at / width);
             }
             for line in 0..LINES {
-                let weights = P::line(right.add(line * stride), at);
+                let weights = P::line(lines[line], at);
                 for row_of in 0..ROWS {
                     sums[line][row_of] = P::multiply_add(weights, values[row_of], sums[line][row_of]);
                 }
             }
-            at += width;
+            at = at.wrapping_add(width);
         }
         if whole < inner {
             // The rest as one more register, filled up with zeros; where rows are packed, theirs are so already.
@@ -291,7 +365,7 @@ pub(super) unsafe fn group_of_values<
                 };
             }
             for line in 0..LINES {
-                let weights = rest::<L, P, E>(right.add(line * stride + whole), inner - whole);
+                let weights = rest::<L, P, E>(lines[line].wrapping_add(whole), inner - whole);
                 for row_of in 0..ROWS {
                     sums[line][row_of] = P::multiply_add(weights, values[row_of], sums[line][row_of]);
                 }
@@ -317,7 +391,7 @@ pub(super) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, con
     // Pointers that move, by wrapping sums: inside a checked problem none overflows, and checks cost a part of the speed.
     let mut lines = [problem.right.values.as_ptr(); LINES];
     for line in 0..LINES {
-        lines[line] = lines[line].wrapping_add((column + line) * problem.right.stride);
+        lines[line] = lines[line].wrapping_add(column.wrapping_add(line).wrapping_mul(problem.right.stride));
     }
     unsafe {
         let mut sums = [[L::splat(0.0); ROWS]; LINES];
@@ -338,21 +412,26 @@ pub(super) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, con
 /// Writes a group's sums.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
+pub(super) unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
     problem: &Problem<'_, E>,
     column: usize,
     row: usize,
     sums: [[L; ROWS]; LINES],
 ) {
-    for row_of in 0..ROWS {
-        unsafe {
-            let target = problem.target.0.add((row + row_of) * problem.target_stride + column);
-            for line in 0..LINES {
-                let sum = sums[line][row_of].total();
-                let at = target.add(line);
-                *at = match problem.start {
+    // Wrapping, here and above: inside a checked problem none overflows, and checks cost a part of the speed.
+    let target = problem.target.0.wrapping_add(row.wrapping_mul(problem.target_stride).wrapping_add(column));
+    // All of them; but a count that is known would be unrolled, and then the loops above are short of registers.
+    let count = ROWS.min(problem.rows - row) * LINES;
+    let sum = |at: usize| sums[at % LINES][(at / LINES).min(ROWS - 1)];
+    for first in (0..count).step_by(4) {
+        let totals = unsafe { L::totals([sum(first), sum(first + 1), sum(first + 2), sum(first + 3)]) };
+        for (at, sum) in (first..count).zip(totals) {
+            let (row, line) = (at / LINES, at % LINES);
+            let target = target.wrapping_add(row.wrapping_mul(problem.target_stride).wrapping_add(line));
+            unsafe {
+                *target = match problem.start {
                     Start::Zero => sum,
-                    Start::Target => *at + sum,
+                    Start::Target => *target + sum,
                     Start::Bias(bias) => bias[column + line] + sum,
                 };
             }

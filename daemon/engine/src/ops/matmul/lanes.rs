@@ -8,6 +8,7 @@
 use half::{bf16, f16};
 
 use super::Problem;
+use super::blocks::BlockQ4_0;
 use super::dots::{self, Rows};
 use super::places::Places;
 
@@ -45,6 +46,11 @@ pub(crate) trait Lanes: Copy {
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
     /// The sum of the values, always in the same order.
     unsafe fn total(self) -> f32;
+    /// The [`total`](Self::total) of each, the same bits.
+    #[inline(always)]
+    unsafe fn totals(four: [Self; 4]) -> [f32; 4] {
+        four.map(|values| unsafe { values.total() })
+    }
     /// Asks for the line at `at` ahead of its use. Any address will do.
     unsafe fn prefetch<E>(at: *const E);
     /// The same, to the second cache.
@@ -68,6 +74,26 @@ pub(crate) trait Pairs: Lanes {
     unsafe fn pair(first: Self, second: Self) -> Self;
     /// `sum + left.1 * right.1 + left.0 * right.0`, in f32, as Intel's manual has it for `VDPBF16PS`.
     unsafe fn dot_pairs(left: Self, right: Self, sum: Self) -> Self;
+    /// The numbers of four bits, less `LESS`, in the lower halves of as many bytes at each pointer as there are places, and those in the upper ones.
+    #[inline(always)]
+    unsafe fn nibbles<const LESS: u8>(parts: [*const u8; 2]) -> [Self; 2] {
+        unsafe {
+            let less = Self::splat(-f32::from(LESS));
+            let [(first, first_upper), (second, second_upper)] = parts.map(|part| Self::load_nibbles(part));
+            let line = |first: Self, second: Self| Self::line(first.add(less), second.add(less));
+            [line(first, second), line(first_upper, second_upper)]
+        }
+    }
+    /// The numbers of so many blocks of Q4_0 as a register of pairs holds of lower halves, less eight, those of the upper ones, and their factors, each in the
+    /// places of its block. Where there are fewer blocks, the rest is zero.
+    #[inline(always)]
+    unsafe fn q4_0(from: *const BlockQ4_0, blocks: usize) -> ([Self; 2], Self) {
+        debug_assert!(Self::COUNT == 8 && blocks == 1, "a register of another width has its own way");
+        unsafe {
+            let numbers = (&raw const (*from).numbers).cast::<u8>();
+            (Self::nibbles::<8>([numbers, numbers.wrapping_add(8)]), Self::splat_f16((*from).factor))
+        }
+    }
 }
 
 /// How the values of a line lie in memory: in units, which are values of their own or blocks that share a factor.
@@ -107,8 +133,15 @@ pub(crate) trait Stored: Copy + Send + Sync {
         unsafe { L::line(Self::load(from, at), Self::load(from, at + L::COUNT)) }
     }
 
-    /// Whether [`group`](Self::group) wants the left side's [`lane_sums`](super::blocks::lane_sums), and what times.
-    const SUMS_TIMES: Option<f32> = None;
+    /// Where numbers have four bits, the bytes whose lower halves are the numbers before those of the upper ones: such numbers are put in pairs for
+    /// few rows, too.
+    const NIBBLES: Option<usize> = None;
+
+    /// Whether [`group`](Self::group) wants the left side's sums, with so many places in a unit, and what times.
+    #[inline(always)]
+    fn sums_times(_places: usize) -> Option<f32> {
+        None
+    }
 
     /// `LINES` lines of the right side from `column` on with `ROWS` rows of the left from `row` on: a part of [`dots`](super::dots::dots).
     ///

@@ -101,10 +101,10 @@ impl Machine {
         matches!(self.values, Values::Bf16) && E::AS_BF16
     }
 
-    /// Whether few rows do, too. Not with blocks: putting one line's values in pairs is more work than one row's products save, and few rows must
-    /// have the bits of one.
+    /// Whether few rows do, too. Not with blocks of more than four bits: putting one line's values in pairs is more work than one row's products save,
+    /// and few rows must have the bits of one.
     pub(crate) const fn dots_bf16<E: Stored>(self) -> bool {
-        self.multiplies_bf16::<E>() && E::VALUES == 1
+        self.multiplies_bf16::<E>() && (E::VALUES == 1 || E::NIBBLES.is_some())
     }
 
     /// What this processor can run, the best registers first.
@@ -116,8 +116,9 @@ impl Machine {
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c");
-            if avx2 && is_x86_feature_detected!("avx512f") {
-                if is_x86_feature_detected!("avx512bf16") {
+            // Without VL, half of the registers have no lower part to take sums from, and kernels run short of them.
+            if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+                if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw") {
                     push(Registers::Avx512, Values::Bf16);
                 }
                 push(Registers::Avx512, Values::F32);

@@ -17,6 +17,7 @@ mod layout;
 mod machine;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod nibbles;
 mod panels;
 mod places;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod x86;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use half::f16;
 use rayon::prelude::*;
 
 pub(crate) use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, k_scales};
@@ -224,7 +226,7 @@ pub(crate) fn new_product_with_factors<E: Stored>(
     if few(rows, left.order, right.order) && few(rows, Order::Rows, factors.b.order) {
         let product = FewRows::new((rows, inner, columns), left, right, bias);
         let pairs = [(0..rows, Pair::Factors(factors))];
-        let thin = run(Machine::here(), &[Layer { product: &product, pairs: &pairs }]).pop();
+        let thin = run(Machine::here(), &[Layer { product: &product, pairs: &pairs }], &[]).pop();
         return (product.into_values(), thin.unwrap_or_default());
     }
     let thin = thin((rows, inner, factors.rank), left, factors.a, factors.scale);
@@ -353,7 +355,7 @@ impl<'a, E: Stored> Problem<'a, E> {
             let columns = self.columns;
             let step = if work < ALONE { columns } else { self.step_of_few(dots::LINES) };
             return each(columns.div_ceil(step), |task| {
-                self.dots(machine, task * step..columns.min((task + 1) * step));
+                self.dots(machine, task * step..columns.min((task + 1) * step), &[]);
             });
         }
         if self.weighted() {
@@ -382,31 +384,34 @@ impl<'a, E: Stored> Problem<'a, E> {
     }
 
     #[expect(unsafe_code, reason = "kernels work on pointers")]
-    fn dots(&self, machine: Machine, columns: Range<usize>) {
+    /// Some columns of a product whose rows are dotted; `soon` is what is read behind them.
+    fn dots(&self, machine: Machine, columns: Range<usize>, soon: &[&[f16]]) {
         block::with_scratch(|scratch| {
             // SAFETY: `Problem::checked` looked at the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
             // processor for these instructions.
             unsafe {
                 match (machine.registers, machine.dots_bf16::<E>()) {
                     #[cfg(target_arch = "x86_64")]
-                    (Registers::Avx512, true) => x86::dots_avx512_in_pairs(self, columns, scratch),
+                    (Registers::Avx512, true) => x86::dots_avx512_in_pairs(self, columns, soon, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    (Registers::Avx512, false) => x86::dots_avx512(self, columns, scratch),
+                    (Registers::Avx512, false) => x86::dots_avx512(self, columns, soon, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    (Registers::Avx2, true) => x86::dots_avx2::<InPairs, E>(self, columns, scratch),
+                    (Registers::Avx2, true) => x86::dots_avx2::<InPairs, E>(self, columns, soon, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    (Registers::Avx2, false) => x86::dots_avx2::<Single, E>(self, columns, scratch),
+                    (Registers::Avx2, false) => x86::dots_avx2::<Single, E>(self, columns, soon, scratch),
                     #[cfg(target_arch = "aarch64")]
                     (Registers::Neon, true) => {
-                        dots::dots::<neon::Neon, InPairs, E>(self, columns, scratch);
+                        dots::dots::<neon::Neon, InPairs, E>(self, columns, soon, scratch);
                     }
                     #[cfg(target_arch = "aarch64")]
-                    (Registers::Neon, false) => dots::dots::<neon::Neon, Single, E>(self, columns, scratch),
+                    (Registers::Neon, false) => {
+                        dots::dots::<neon::Neon, Single, E>(self, columns, soon, scratch)
+                    }
                     (Registers::Portable, true) => {
-                        dots::dots::<lanes::Portable, InPairs, E>(self, columns, scratch);
+                        dots::dots::<lanes::Portable, InPairs, E>(self, columns, soon, scratch);
                     }
                     (Registers::Portable, false) => {
-                        dots::dots::<lanes::Portable, Single, E>(self, columns, scratch);
+                        dots::dots::<lanes::Portable, Single, E>(self, columns, soon, scratch);
                     }
                 }
             }

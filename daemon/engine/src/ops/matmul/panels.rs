@@ -70,6 +70,17 @@ impl Panels {
         (self.inner, self.columns) == (inner, columns)
     }
 
+    /// The factor that is read first.
+    pub(crate) fn first(&self) -> &[f16] {
+        &self.a
+    }
+
+    /// The panels of these columns, the first of which begins one.
+    pub(super) fn of(&self, columns: Range<usize>) -> &[f16] {
+        let place = |column: usize| (column * self.rank).min(self.b.len());
+        &self.b[place(columns.start)..place(columns.end.next_multiple_of(PANEL))]
+    }
+
     /// `scale * left * a`, `rows x rank`.
     pub(super) fn thin(&self, rows: usize, left: Matrix<'_, f32>) -> Vec<f32> {
         let a = Matrix::rows(&self.a, self.inner).transposed();

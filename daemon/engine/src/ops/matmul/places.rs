@@ -7,7 +7,10 @@
     reason = "a kernel compiled for some instructions must hold all that it calls, or that is compiled without them"
 )]
 
+use super::Problem;
+use super::dots::{self, Rows};
 use super::lanes::{Lanes, Pairs, Stored, pair};
+use super::nibbles::{self, Nibbles};
 
 /// How a stretch of the inner length is put in units of 32 bits.
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
@@ -26,6 +29,20 @@ pub(crate) trait Places<L: Lanes> {
 
     /// As many neighbours of one line as a register of units takes, from place `at` on.
     unsafe fn line<E: Stored>(from: *const E, at: usize) -> L;
+
+    /// Values of two registers as units of one, the first one's before the second's, as far as [`COUNT`](Self::COUNT) registers go.
+    unsafe fn join(first: L, second: L) -> L;
+
+    /// `LINES` lines of blocks of four bits a number, from `column` on, with `ROWS` rows from `row` on.
+    ///
+    /// # Safety
+    /// As [`dots`](super::dots::dots).
+    unsafe fn nibbles<E: Nibbles, const LINES: usize, const ROWS: usize>(
+        problem: &Problem<'_, E>,
+        column: usize,
+        row: usize,
+        rows: Rows,
+    );
 
     /// One unit of up to [`COUNT`](Self::COUNT) values; what is missing is zero.
     fn unit(values: impl Iterator<Item = f32>) -> f32;
@@ -53,6 +70,21 @@ impl<L: Lanes> Places<L> for Single {
     #[inline(always)]
     unsafe fn line<E: Stored>(from: *const E, at: usize) -> L {
         unsafe { E::load(from, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn join(first: L, _: L) -> L {
+        first
+    }
+
+    #[inline(always)]
+    unsafe fn nibbles<E: Nibbles, const LINES: usize, const ROWS: usize>(
+        problem: &Problem<'_, E>,
+        column: usize,
+        row: usize,
+        rows: Rows,
+    ) {
+        unsafe { dots::group_of_blocks::<L, E, LINES, ROWS>(problem, column, row, rows) }
     }
 
     #[inline(always)]
@@ -86,6 +118,21 @@ impl<L: Pairs> Places<L> for InPairs {
     #[inline(always)]
     unsafe fn line<E: Stored>(from: *const E, at: usize) -> L {
         unsafe { E::load_line(from, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn join(first: L, second: L) -> L {
+        unsafe { L::line(first, second) }
+    }
+
+    #[inline(always)]
+    unsafe fn nibbles<E: Nibbles, const LINES: usize, const ROWS: usize>(
+        problem: &Problem<'_, E>,
+        column: usize,
+        row: usize,
+        rows: Rows,
+    ) {
+        unsafe { nibbles::group::<L, E, LINES, ROWS>(problem, column, row, rows) }
     }
 
     #[inline(always)]

@@ -42,12 +42,14 @@ fn at<E: Stored>(matrix: &Matrix<'_, E>, row: usize, column: usize) -> f64 {
     f64::from(matrix.values[line * matrix.stride + place / E::VALUES].widen(place % E::VALUES))
 }
 
-/// Whether both sides are rounded to bf16 before they are multiplied.
-fn rounds<E: Stored>(machine: Machine, rows: usize, orders: (Order, Order)) -> bool {
+/// Whether the left side is rounded to bf16 before it is multiplied, and the right side.
+fn rounds<E: Stored>(machine: Machine, rows: usize, orders: (Order, Order)) -> (bool, bool) {
     match orders {
-        (Order::Rows, Order::Columns) if rows <= FEW_ROWS => machine.dots_bf16::<E>(),
-        (Order::Rows, Order::Rows) if rows <= weighted::ROWS => false,
-        _ => machine.multiplies_bf16::<E>(),
+        (Order::Rows, Order::Columns) if rows <= FEW_ROWS => {
+            (machine.dots_bf16::<E>(), machine.dots_bf16::<E>() && E::VALUES == 1)
+        }
+        (Order::Rows, Order::Rows) if rows <= weighted::ROWS => (false, false),
+        _ => (machine.multiplies_bf16::<E>(), machine.multiplies_bf16::<E>()),
     }
 }
 
@@ -83,7 +85,7 @@ fn check<E: Stored>(
         right: matrix(&thin, (inner, columns), orders.1),
     };
     let rounds = rounds::<E>(machine, rows, orders);
-    let rounded = |value: f64| {
+    let rounded = |rounds: bool, value: f64| {
         #[expect(clippy::cast_possible_truncation, reason = "it was an f32")]
         if rounds { f64::from(bf16::from_f32(value as f32)) } else { value }
     };
@@ -104,7 +106,8 @@ fn check<E: Stored>(
                 Start::Target => f64::from(*before),
                 Start::Bias(bias) => f64::from(bias[column]),
             };
-            let terms = (0..inner).map(|p| rounded(at(&left, row, p)) * rounded(at(&right, p, column)));
+            let terms = (0..inner)
+                .map(|p| rounded(rounds.0, at(&left, row, p)) * rounded(rounds.1, at(&right, p, column)));
             let beside = extra.iter().flat_map(|Extra { inner, left, right }| {
                 (0..*inner).map(|p| at(left, row, p) * at(right, p, column))
             });
@@ -224,7 +227,7 @@ fn random_wide(count: usize, rng: &mut ChaCha8Rng) -> Vec<BlockWide> {
 #[test]
 fn quantised_blocks() {
     for machine in Machine::all() {
-        for rows in [1, 2, 3, 6, 26] {
+        for rows in [1, 2, 3, 6, 11, 26] {
             for (inner, columns) in [(64, 37), (352, 5), (32, 1)] {
                 let (orders, shape) = (ORDERS[0], (rows, inner, columns));
                 check(machine, shape, orders, random_blocks::<BlockQ8_0>(&[0]));
@@ -316,7 +319,7 @@ fn every_stored_value_is_widened_exactly() {
                 let right = Matrix { values: &bf16s, stride, order };
                 product_on(machine, shape, (&mut target, columns), left, right, None, Start::Zero);
                 // `VDPBF16PS` takes what is too small for an exponent for zero.
-                let flushes = rounds::<bf16>(machine, rows, (Order::Rows, order));
+                let (flushes, _) = rounds::<bf16>(machine, rows, (Order::Rows, order));
                 let same = |(found, wanted): (&f32, f32)| {
                     *found == wanted
                         || (found.is_nan() && wanted.is_nan())
@@ -370,4 +373,37 @@ fn a_target_that_is_too_small_is_refused() {
     let values = [1.0f32; 4];
     let mut target = [0.0; 3];
     product((2, 2, 2), (&mut target, 2), Matrix::rows(&values, 2), Matrix::rows(&values, 2), Start::Zero);
+}
+
+/// Answers that are written together are those that would have been written alone.
+#[test]
+fn a_row_among_few_has_the_bits_that_it_has_alone() {
+    fn check<E: Stored>(units: impl Fn(usize, &mut ChaCha8Rng) -> Vec<E>) {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let (inner, columns) = (768, 29);
+        let right = units(inner / E::VALUES * columns, &mut rng);
+        let right = Matrix::rows(&right, inner / E::VALUES).transposed();
+        let left = random::<f32>(FEW_ROWS * inner, &mut rng);
+        for machine in Machine::all() {
+            let run = |rows: Range<usize>| {
+                let mut target = vec![0.0; rows.len() * columns];
+                let shape = (rows.len(), inner, columns);
+                let left = Matrix::rows(&left[rows.start * inner..], inner);
+                product_on(machine, shape, (&mut target, columns), left, right, None, Start::Zero);
+                target
+            };
+            let alone: Vec<f32> = (0..FEW_ROWS).flat_map(|row| run(row..row + 1)).collect();
+            for rows in [2, 3, 4, 7, 8, 9, 16, 19, FEW_ROWS] {
+                assert_eq!(run(0..rows), alone[..rows * columns], "{machine:?} {rows}");
+            }
+        }
+    }
+    check(random::<f32>);
+    check(random::<f16>);
+    check(random::<bf16>);
+    check(random_blocks::<BlockQ8_0>(&[0]));
+    check(random_blocks::<BlockQ4_0>(&[0]));
+    check(random_wide);
+    check(random_blocks::<BlockQ4K>(&[0, 2]));
+    check(random_blocks::<BlockQ6K>(&[208]));
 }

@@ -7,6 +7,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use half::f16;
+
 use super::panels::{PANEL, Part};
 use super::{
     ALONE, FEW_ROWS, Factors, Machine, Matrix, Order, Panels, Problem, Start, Stored, Target, add_panels,
@@ -40,6 +42,14 @@ impl Pair<'_> {
         }
     }
 
+    /// What [`add`](Self::add) reads for these columns, where it lies close together.
+    fn read_behind(&self, columns: Range<usize>) -> Option<&[f16]> {
+        match self {
+            Pair::Panels(panels) => Some(panels.of(columns)),
+            Pair::Factors(_) => None,
+        }
+    }
+
     /// Adds `thin * b` to a part of the result, `columns` in all.
     fn add(&self, machine: Machine, columns: usize, part: Part<'_>) {
         match self {
@@ -47,8 +57,11 @@ impl Pair<'_> {
             Pair::Factors(Factors { rank, b, .. }) => {
                 let left = Matrix::rows(part.thin, *rank);
                 let target = (part.target, part.stride);
-                Problem::checked((part.rows, *rank, columns), target, left, *b, Start::Target)
-                    .dots(machine, part.columns);
+                Problem::checked((part.rows, *rank, columns), target, left, *b, Start::Target).dots(
+                    machine,
+                    part.columns,
+                    &[],
+                );
             }
         }
     }
@@ -106,7 +119,8 @@ pub(crate) trait Dotted: Sync {
     fn target(&self) -> (Target, usize);
     /// Columns of a task, a multiple of `unit`.
     fn step(&self, unit: usize) -> usize;
-    fn dots(&self, machine: Machine, columns: Range<usize>);
+    /// Some columns; `soon` is what is read behind them.
+    fn dots(&self, machine: Machine, columns: Range<usize>, soon: &[&[f16]]);
     /// All columns were dotted.
     fn is_written(&self);
 }
@@ -128,8 +142,8 @@ impl<E: Stored> Dotted for FewRows<'_, E> {
         self.problem.step_of_few(unit)
     }
 
-    fn dots(&self, machine: Machine, columns: Range<usize>) {
-        self.problem.dots(machine, columns);
+    fn dots(&self, machine: Machine, columns: Range<usize>, soon: &[&[f16]]) {
+        self.problem.dots(machine, columns, soon);
     }
 
     fn is_written(&self) {
@@ -183,11 +197,11 @@ impl Layer<'_> {
     }
 }
 
-/// Computes all of the products; returns `scale * x a` of each pair, layer after layer.
+/// Computes all of the products; returns `scale * x a` of each pair, layer after layer. `soon` is memory that is read behind all of it.
 ///
 /// # Panics
 /// If a pair has another shape than its product, or stands beside rows that are not there.
-pub(crate) fn run(machine: Machine, layers: &[Layer<'_>]) -> Vec<Vec<f32>> {
+pub(crate) fn run(machine: Machine, layers: &[Layer<'_>], soon: &[&[f16]]) -> Vec<Vec<f32>> {
     for layer in layers {
         let (rows, inner, columns) = layer.product.shape();
         for (of, pair) in layer.pairs {
@@ -200,12 +214,15 @@ pub(crate) fn run(machine: Machine, layers: &[Layer<'_>]) -> Vec<Vec<f32>> {
     let thins: Vec<(&Layer<'_>, usize)> =
         layers.iter().flat_map(|layer| (0..layer.pairs.len()).map(move |pair| (layer, pair))).collect();
     let cuts: Vec<Cut> = layers.iter().map(Layer::cut).collect();
-    let tasks = thins.len() + cuts.iter().map(|cut| cut.tasks).sum::<usize>();
+    let parts = cuts.iter().map(|cut| cut.tasks).sum::<usize>();
+    let tasks = thins.len() + parts;
     // The thin products are read from memory by some threads while others begin with the layers; whoever is done before them leaves that part.
     let made: Vec<OnceLock<Vec<f32>>> = thins.iter().map(|_| OnceLock::new()).collect();
     let late = Mutex::new(Vec::new());
     let part = |mut task: usize| {
         let mut first = 0;
+        let share = |of: &[f16]| of.len() * task / parts..of.len() * (task + 1) / parts;
+        let mut soon: Vec<_> = soon.iter().map(|of| &of[share(of)]).collect();
         for (layer, cut) in layers.iter().zip(&cuts) {
             if task >= cut.tasks {
                 task -= cut.tasks;
@@ -214,7 +231,10 @@ pub(crate) fn run(machine: Machine, layers: &[Layer<'_>]) -> Vec<Vec<f32>> {
             }
             let (_, _, columns) = layer.product.shape();
             let columns = task * cut.step..columns.min((task + 1) * cut.step);
-            layer.product.dots(machine, columns.clone());
+            soon.extend(layer.pairs.iter().filter_map(|(_, pair)| pair.read_behind(columns.clone())));
+            // What this task reads itself comes first.
+            soon.reverse();
+            layer.product.dots(machine, columns.clone(), &soon);
             for (pair, made) in made[first..first + layer.pairs.len()].iter().enumerate() {
                 let columns = columns.clone();
                 if let Some(thin) = made.get() {

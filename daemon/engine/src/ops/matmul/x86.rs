@@ -6,28 +6,34 @@
 )]
 
 use std::arch::x86_64::{
-    __m256, __m256bh, __m256i, __m512, __m512bh, _CMP_UNORD_Q, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps,
-    _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps,
+    __m128, __m256, __m256bh, __m256i, __m512, __m512bh, __m512i, _CMP_UNORD_Q, _MM_HINT_T0, _MM_HINT_T1,
+    _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps,
     _mm_prefetch, _mm_set1_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256,
     _mm256_blendv_epi8, _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps_si256, _mm256_castps256_ps128,
-    _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
-    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256, _mm256_packus_epi32, _mm256_permute2f128_ps,
-    _mm256_permute4x64_epi64, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_shuffle_ps,
-    _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_unpackhi_ps,
-    _mm256_unpacklo_ps, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps, _mm512_castps_pd,
-    _mm512_castps256_ps512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh,
-    _mm512_cvtph_ps, _mm512_dpbf16_ps, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_insertf64x4,
-    _mm512_loadu_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32,
-    _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_epi32,
+    _mm256_castsi128_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_inserti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_movehdup_ps, _mm256_mul_ps,
+    _mm256_or_si256, _mm256_packus_epi32, _mm256_permute2f128_ps, _mm256_permute4x64_epi64, _mm256_set_m128i,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_slli_epi32,
+    _mm256_srli_epi32, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
+    _mm256_unpacklo_pd, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps,
+    _mm512_castps_pd, _mm512_castps256_ps512, _mm512_castps512_ps128, _mm512_castps512_ps256,
+    _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi16,
+    _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_cvtph_ps,
+    _mm512_dpbf16_ps, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_insertf64x4, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_movehdup_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_permute_ps,
+    _mm512_permutexvar_epi16, _mm512_permutexvar_ps, _mm512_set_epi32, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_srli_epi32, _mm512_storeu_ps,
+    _mm512_sub_epi32,
 };
 use std::mem::transmute;
 use std::ops::Range;
 
+use bytemuck::Zeroable;
 use half::{bf16, f16};
 
 use super::block::{self, Scratch};
+use super::blocks::BlockQ4_0;
 use super::lanes::{Lanes, Pairs, Stored};
 use super::panels::{self, Panels, Part};
 use super::places::{InPairs, Places, Single};
@@ -131,6 +137,21 @@ impl Lanes for __m256 {
             let four = _mm_add_ps(_mm256_castps256_ps128(self), _mm256_extractf128_ps::<1>(self));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn totals([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        unsafe {
+            let half = |a, b| {
+                _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
+            };
+            let (ab, cd) = (_mm256_castps_pd(half(a, b)), _mm256_castps_pd(half(c, d)));
+            let (lower, upper) = (_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd));
+            let two = _mm256_add_ps(_mm256_castpd_ps(lower), _mm256_castpd_ps(upper));
+            let one = _mm256_add_ps(two, _mm256_movehdup_ps(two));
+            let [a, _, c, _, b, _, d, _] = transmute::<__m256, [f32; 8]>(one);
+            [a, b, c, d]
         }
     }
 
@@ -323,6 +344,24 @@ impl Lanes for __m512 {
     }
 
     #[inline(always)]
+    unsafe fn totals([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        unsafe {
+            let half = |a, b| {
+                let lower = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
+                _mm512_add_ps(lower, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b))
+            };
+            let (ab, cd) = (half(a, b), half(c, d));
+            let lower = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd);
+            let four = _mm512_add_ps(lower, _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd));
+            let two = _mm512_add_ps(four, _mm512_permute_ps::<0b01_00_11_10>(four));
+            let one = _mm512_add_ps(two, _mm512_movehdup_ps(two));
+            let firsts = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0);
+            let firsts = _mm512_permutexvar_ps(firsts, one);
+            transmute::<__m128, [f32; 4]>(_mm512_castps512_ps128(firsts))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch<E>(at: *const E) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
@@ -336,6 +375,28 @@ impl Lanes for __m512 {
     unsafe fn transpose8(rows: [__m256; 8], to: *mut f32, to_stride: usize) {
         unsafe { <__m256 as Lanes>::transpose8(rows, to, to_stride) }
     }
+}
+
+/// The numbers in the lowest four bits of each place of two registers, less `LESS`, as bf16.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions")]
+unsafe fn look_up<const LESS: u8>(first: __m512i, second: __m512i) -> [__m512; 2] {
+    unsafe {
+        // It heeds five bits of a place, of which the table says the same whatever the fifth is.
+        let numbers = _mm512_loadu_si512(const { &whole_numbers::<LESS>() }.as_ptr().cast());
+        [first, second].map(|at| _mm512_castsi512_ps(_mm512_permutexvar_epi16(at, numbers)))
+    }
+}
+
+/// Twice 0 to 15, less `LESS`, in bf16.
+const fn whole_numbers<const LESS: u8>() -> [u16; 32] {
+    let (mut numbers, mut at) = ([0; 32], 0u8);
+    while at < 32 {
+        let number = (at % 16) as f32 - LESS as f32;
+        numbers[at as usize] = (number.to_bits() >> 16) as u16;
+        at += 1;
+    }
+    numbers
 }
 
 #[expect(unsafe_code, reason = "vector instructions")]
@@ -373,6 +434,31 @@ impl Pairs for __m512 {
             _mm512_dpbf16_ps(sum, left, right)
         }
     }
+
+    #[inline(always)]
+    unsafe fn nibbles<const LESS: u8>(parts: [*const u8; 2]) -> [Self; 2] {
+        unsafe {
+            let [first, second] = parts.map(|part| _mm_loadu_si128(part.cast()));
+            let bytes = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(first), second);
+            let bytes = _mm512_cvtepu8_epi16(bytes);
+            look_up::<LESS>(bytes, _mm512_srli_epi16::<4>(bytes))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn q4_0(from: *const BlockQ4_0, blocks: usize) -> ([Self; 2], Self) {
+        let none = BlockQ4_0::zeroed();
+        // An odd number of blocks ends with one that is nothing.
+        let blocks = [from, if blocks > 1 { from.wrapping_add(1) } else { &raw const none }];
+        unsafe {
+            let [first, second] = blocks.map(|block| _mm_loadu_si128((&raw const (*block).numbers).cast()));
+            let low = _mm512_cvtepu8_epi16(_mm256_set_m128i(second, first));
+            let high = _mm512_srli_epi16::<4>(low);
+            let [first, second] = blocks.map(|block| _mm_set1_epi16(i16::from_le_bytes((*block).factor)));
+            let factors = _mm512_cvtph_ps(_mm256_set_m128i(second, first));
+            (look_up::<8>(low, high), factors)
+        }
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -380,29 +466,32 @@ impl Pairs for __m512 {
 pub(super) unsafe fn dots_avx2<P: Places<__m256>, E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
+    soon: &[&[f16]],
     scratch: &mut Scratch,
 ) {
-    unsafe { dots::dots::<__m256, P, E>(problem, columns, scratch) }
+    unsafe { dots::dots::<__m256, P, E>(problem, columns, soon, scratch) }
 }
 
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(super) unsafe fn dots_avx512<E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
+    soon: &[&[f16]],
     scratch: &mut Scratch,
 ) {
-    unsafe { dots::dots::<__m512, Single, E>(problem, columns, scratch) }
+    unsafe { dots::dots::<__m512, Single, E>(problem, columns, soon, scratch) }
 }
 
-#[target_feature(enable = "avx512bf16,avx512f,avx2,fma,f16c")]
+#[target_feature(enable = "avx512bf16,avx512bw,avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(super) unsafe fn dots_avx512_in_pairs<E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
+    soon: &[&[f16]],
     scratch: &mut Scratch,
 ) {
-    unsafe { dots::dots::<__m512, InPairs, E>(problem, columns, scratch) }
+    unsafe { dots::dots::<__m512, InPairs, E>(problem, columns, soon, scratch) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -411,7 +500,7 @@ pub(super) unsafe fn weighted_avx2<E: Stored>(problem: &Problem<'_, E>, columns:
     unsafe { weighted::weighted::<__m256, E>(problem, columns) }
 }
 
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(super) unsafe fn weighted_avx512<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
     unsafe { weighted::weighted::<__m512, E>(problem, columns) }
@@ -423,7 +512,7 @@ pub(super) unsafe fn panels_avx2(panels: &Panels, part: &Part<'_>) {
     unsafe { panels::add::<__m256>(panels, part) }
 }
 
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(super) unsafe fn panels_avx512(panels: &Panels, part: &Part<'_>) {
     unsafe { panels::add::<__m512>(panels, part) }
@@ -444,7 +533,7 @@ pub(super) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
     }
 }
 
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(super) unsafe fn block_avx512<E: Stored>(
     problem: &Problem<'_, E>,
@@ -459,7 +548,7 @@ pub(super) unsafe fn block_avx512<E: Stored>(
     }
 }
 
-#[target_feature(enable = "avx512bf16,avx512f,avx2,fma,f16c")]
+#[target_feature(enable = "avx512bf16,avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(super) unsafe fn block_avx512_in_pairs<E: Stored>(
     problem: &Problem<'_, E>,
