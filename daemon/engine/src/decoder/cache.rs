@@ -87,17 +87,20 @@ pub(super) fn attend(
     if caches.len() != segments.len() {
         candle_core::bail!("{} sequences were given {} caches", segments.len(), caches.len());
     }
-    let attend = |(segment, cache): (&Segment, &mut &mut KvCache)| {
+    let attend = |segment: &Segment, cache: &mut KvCache| {
         let own = |x: &Tensor| x.narrow(0, segment.q_start, segment.q_len);
         let (keys, values) = cache.extend(layer, &own(k)?, &own(v)?)?;
         let segment = Segment { q_start: 0, k_start: 0, ..*segment };
         attention::forward(&own(q)?, &keys, &values, &[segment], shape)
     };
     if let ([segment], [cache]) = (segments, &mut *caches) {
-        return attend((segment, cache));
+        return attend(segment, cache);
     }
     let sequences = segments.par_iter().zip(caches.par_iter_mut());
-    let (mixtures, normalisers): (Vec<Tensor>, Vec<Tensor>) =
-        sequences.map(attend).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let (mixtures, normalisers): (Vec<Tensor>, Vec<Tensor>) = sequences
+        .map(|(segment, cache)| attend(segment, cache))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .unzip();
     Ok((Tensor::cat(&mixtures, 0)?, Tensor::cat(&normalisers, 0)?))
 }
