@@ -49,7 +49,8 @@ impl KvCache {
         }
         let fits = self.layers[layer].as_ref().is_some_and(|(keys, _)| keys.dims()[1] >= total);
         if !fits {
-            let capacity = total.next_power_of_two().max(64);
+            // Room for what is written next, or the first token behind a prompt would make everything move.
+            let capacity = (total + 32).next_power_of_two();
             let (_, heads, width) = k.dims3()?;
             let grow = |old: Option<&Tensor>| -> Result<Tensor> {
                 let new = Tensor::zeros((heads, capacity, width), DType::F32, k.device())?;

@@ -3,13 +3,11 @@
 //!
 //! A row's bits are those that it has alone, as long as the products dot few rows one by one; whoever makes groups keeps them few.
 
-use std::ops::Range;
-
 use candle_core::{Result, Tensor};
 
 use super::super::frozen_linear::FrozenLinear;
 use super::super::host::{HostRead, HostSlice, on_host};
-use super::super::matmul::{FEW_ROWS, Factors, Matrix, Pair};
+use super::super::matmul::{FEW_ROWS, Factors, Matrix, Pair, Panels};
 use super::adapted;
 use crate::lora::Lora;
 
@@ -55,45 +53,59 @@ fn apart(linear: &FrozenLinear, x: &Tensor, groups: &Groups) -> Result<Tensor> {
     Tensor::cat(&parts.collect::<Result<Vec<_>>>()?.concat(), 0)
 }
 
-/// A pair beside some rows of a layer.
-struct Beside<'a> {
-    layer: usize,
-    rows: Range<usize>,
-    pair: &'a Lora,
-    /// Its factors, where they are read as they are.
-    factors: Option<(HostSlice, HostSlice)>,
+/// How a pair is read.
+enum Beside<'a> {
+    Panels(&'a Panels),
+    /// The factors as they are, the rank and the scale.
+    Factors([HostSlice; 2], usize, f32),
 }
 
-type Read<'a> = Option<(HostRead<'a>, HostRead<'a>)>;
-
 impl<'a> Beside<'a> {
-    fn new(layer: usize, linear: &FrozenLinear, rows: Range<usize>, pair: &'a Lora) -> Result<Self> {
+    fn new(linear: &FrozenLinear, pair: &'a Lora) -> Result<Self> {
         let (inputs, outputs) = (linear.inputs(), linear.outputs());
-        if pair.a.dims() != [pair.rank(), inputs] || pair.b.dims() != [outputs, pair.rank()] {
+        let fits = || pair.a.dims() == [pair.rank(), inputs] && pair.b.dims() == [outputs, pair.rank()];
+        if linear.weight().is_narrow()
+            && let panels = pair.panels()?
+            && panels.fit(inputs, outputs)
+        {
+            return Ok(Beside::Panels(panels));
+        }
+        if !fits() {
             candle_core::bail!(
                 "a pair of shapes {:?} and {:?} does not fit a layer of {inputs} inputs and {outputs} outputs",
                 pair.a.dims(),
                 pair.b.dims()
             );
         }
-        let slices = || Ok::<_, candle_core::Error>((HostSlice::new(&pair.a)?, HostSlice::new(&pair.b)?));
-        let factors = if linear.weight().is_narrow() { None } else { Some(slices()?) };
-        Ok(Self { layer, rows, pair, factors })
+        let factors = [HostSlice::new(&pair.a)?, HostSlice::new(&pair.b)?];
+        Ok(Beside::Factors(factors, pair.rank(), pair.scale as f32))
     }
 
     fn read(&self) -> Result<Read<'_>> {
-        self.factors.as_ref().map(|(a, b)| Ok((a.read()?, b.read()?))).transpose()
+        Ok(match self {
+            Beside::Panels(panels) => Read::Panels(panels),
+            Beside::Factors([a, b], rank, scale) => Read::Factors([a.read()?, b.read()?], *rank, *scale),
+        })
     }
+}
 
-    fn pair<'r>(&'r self, read: &'r Read<'_>) -> Result<Pair<'r>> {
-        let Some((a, b)) = read else { return Ok(Pair::Panels(self.pair.panels()?)) };
-        let (inputs, rank) = (self.pair.a.dim(1)?, self.pair.rank());
-        Ok(Pair::Factors(Factors {
-            rank,
-            a: Matrix::rows(a, inputs).transposed(),
-            b: Matrix::rows(b, rank).transposed(),
-            scale: self.pair.scale as f32,
-        }))
+/// The same with its memory at hand.
+enum Read<'a> {
+    Panels(&'a Panels),
+    Factors([HostRead<'a>; 2], usize, f32),
+}
+
+impl Read<'_> {
+    fn pair(&self, inputs: usize) -> Pair<'_> {
+        match self {
+            Read::Panels(panels) => Pair::Panels(panels),
+            Read::Factors([a, b], rank, scale) => Pair::Factors(Factors {
+                rank: *rank,
+                a: Matrix::rows(a, inputs).transposed(),
+                b: Matrix::rows(b, *rank).transposed(),
+                scale: *scale,
+            }),
+        }
     }
 }
 
@@ -103,15 +115,15 @@ fn together(layers: &[(&FrozenLinear, &Groups)], x: &Tensor, soon: &[&Lora]) -> 
         let mut start = 0;
         for (rows, pair) in *groups {
             if let Some(pair) = pair {
-                beside.push(Beside::new(layer, linear, start..start + rows, pair)?);
+                beside.push((layer, start..start + rows, Beside::new(linear, pair)?));
             }
             start += rows;
         }
     }
-    let reads = beside.iter().map(Beside::read).collect::<Result<Vec<_>>>()?;
-    let mut pairs: Vec<Vec<_>> = layers.iter().map(|_| Vec::new()).collect();
-    for (beside, read) in beside.iter().zip(&reads) {
-        pairs[beside.layer].push((beside.rows.clone(), beside.pair(read)?));
+    let reads = beside.iter().map(|(.., beside)| beside.read()).collect::<Result<Vec<_>>>()?;
+    let mut pairs: Vec<Vec<_>> = layers.iter().map(|(_, groups)| Vec::with_capacity(groups.len())).collect();
+    for ((layer, rows, _), read) in beside.iter().zip(&reads) {
+        pairs[*layer].push((rows.clone(), read.pair(layers[*layer].0.inputs())));
     }
     let layers: Vec<_> =
         layers.iter().zip(&pairs).map(|((linear, _), pairs)| (*linear, pairs.as_slice())).collect();
