@@ -251,6 +251,9 @@ impl Decoder {
         caches: &mut [&mut KvCache],
     ) -> Result<Tensor> {
         let context = self.context(batch)?;
+        for (cache, length) in caches.iter_mut().zip(&batch.lengths) {
+            cache.expect(*length);
+        }
         let mut x = groups::adapt_embedding(self, self.embed(&batch.tokens)?, &batch.tokens, groups)?;
         for layer in 0..self.blocks.len() {
             x = self.block_forward(layer, &x, &context, Pairs::of_block(layer, groups), caches)?.0;

@@ -5,14 +5,16 @@ use rayon::prelude::*;
 
 use crate::ops::attention::{self, Heads, Segment};
 
-/// Keys and values of a sequence that is being written, one pair of tensors `[kv_heads, room, d]` a block, grown by doubling: a head's lines lie
-/// close together, because that is how they are read for each token.
+/// Keys and values of a sequence that is being written, one pair of tensors `[kv_heads, room, d]` a block, grown by half of what is known to come: a
+/// head's lines lie close together, because that is how they are read for each token.
 #[derive(Debug, Default)]
 pub struct KvCache {
     layers: Vec<Option<(Tensor, Tensor)>>,
     len: usize,
     /// How many tokens the sequence was known to have when the last of them were read.
     length: usize,
+    /// How many it will have once those are read that are known now.
+    expected: usize,
 }
 
 impl KvCache {
@@ -35,6 +37,11 @@ impl KvCache {
         self.len = self.len.min(len);
     }
 
+    /// The sequence will have so many tokens soon, as far as is known.
+    pub(super) fn expect(&mut self, length: usize) {
+        self.expected = length;
+    }
+
     /// All layers have been extended by `rows`, of a sequence that has `length` tokens as far as is known.
     pub(super) fn grown(&mut self, rows: usize, length: usize) {
         self.len += rows;
@@ -49,8 +56,9 @@ impl KvCache {
         }
         let fits = self.layers[layer].as_ref().is_some_and(|(keys, _)| keys.dims()[1] >= total);
         if !fits {
-            // Room for what is written next, or the first token behind a prompt would make everything move.
-            let capacity = (total + 32).next_power_of_two();
+            // For all of a prompt at once, and for what is written behind it: whatever is too small moves as a whole.
+            let known = total.max(self.expected);
+            let capacity = known + (known / 2).max(64);
             let (_, heads, width) = k.dims3()?;
             let grow = |old: Option<&Tensor>| -> Result<Tensor> {
                 let new = Tensor::zeros((heads, capacity, width), DType::F32, k.device())?;
