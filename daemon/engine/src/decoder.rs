@@ -28,6 +28,7 @@ use crate::ops::frozen_weight::FrozenWeight;
 use crate::ops::gated_unit;
 use crate::ops::host::on_host;
 use crate::ops::low_rank;
+use crate::ops::matmul::FEW_ROWS;
 use crate::ops::rms_norm;
 use crate::ops::rope::{self, RopeTable};
 
@@ -264,11 +265,14 @@ impl Decoder {
         self.last_norm(&x)
     }
 
-    /// Lays out what answers with this adapter will read of it, on all threads; without this, the first answer does so layer by layer.
+    /// Lays out what a pass of so many rows of an answer will read of this adapter, on all threads; without this, the pass does so layer by layer.
     ///
     /// # Errors
     /// Factors that do not fit each other.
-    pub fn prepare(&self, adapter: &Adapter) -> Result<()> {
+    pub fn prepare(&self, adapter: &Adapter, rows: usize) -> Result<()> {
+        if rows > FEW_ROWS {
+            return Ok(());
+        }
         let layers = self.blocks.iter().zip(&adapter.layers).flat_map(|(block, pairs)| {
             let linears = Linear::of(&self.config).iter();
             linears.filter_map(|linear| Some((block.linear(*linear), pairs.get(*linear)?)))

@@ -19,6 +19,8 @@ use crate::sampling::{Sampler, SamplingOptions};
 
 /// Prompt tokens that go through the decoder at once: bounds the memory of a long prompt and the wait of others.
 const PREFILL_CHUNK: usize = 512;
+/// Reading a prompt of so many tokens takes some thirty times as long as laying out an adapter.
+const LONG_PROMPT: usize = 192;
 
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
@@ -143,6 +145,16 @@ impl Generation {
         }
     }
 
+    /// To be called before each pass of so many rows: lays out the adapter when that is felt least. Beside a long prompt it is nothing; the first token
+    /// behind a short one is not to wait for what only the second needs.
+    fn prepare(&self, base: &Base, rows: usize) -> candle_core::Result<()> {
+        let rows = if self.prompt_len > LONG_PROMPT { 1 } else { rows };
+        match &self.adapter {
+            Some(adapter) if self.written() <= 1 => base.decoder.prepare(adapter, rows),
+            _ => Ok(()),
+        }
+    }
+
     fn written(&self) -> usize {
         self.tokens.len() - self.prompt_len
     }
@@ -154,14 +166,10 @@ impl Generation {
         if base.decoder.outgrown(&self.cache, self.tokens.len()) {
             self.cache = KvCache::default();
         }
-        if self.cache.is_empty()
-            && let Some(adapter) = &self.adapter
-        {
-            base.decoder.prepare(adapter)?;
-        }
         let next = &self.tokens[self.cache.len()..];
         let chunk = &next[..next.len().min(PREFILL_CHUNK)];
         let last = chunk.len() == next.len();
+        self.prepare(base, chunk.len())?;
         let batch = Batch::part(chunk, self.cache.len(), self.tokens.len());
         let hidden = base.decoder.forward(&batch, self.adapter.as_deref(), Some(&mut self.cache))?;
         if !last {

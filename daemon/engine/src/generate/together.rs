@@ -77,6 +77,7 @@ fn pass(base: &Base, rows: &mut [&mut Generation]) -> candle_core::Result<Vec<ca
     let mut caches: Vec<&mut KvCache> = Vec::with_capacity(rows.len());
     let mut before = None;
     for row in rows.iter_mut() {
+        row.prepare(base, 1)?;
         let identity = Some(identity(row));
         let Generation { adapter, cache, tokens, .. } = &mut **row;
         next.push((tokens[cache.len()], cache.len()));

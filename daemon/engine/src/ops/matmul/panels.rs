@@ -26,6 +26,8 @@ use super::{Matrix, Target, thin};
 
 /// Columns of a panel: whole registers of every kind, and a multiple of the lines that a kernel dots at once.
 pub(super) const PANEL: usize = 48;
+/// Values that are put in halves at a time.
+const PIECE: usize = 64;
 /// The least powers of two that are no f16 any more.
 const BEYOND: i32 = 15;
 /// A factor is not brought further than this: two such powers are still an f32.
@@ -54,14 +56,23 @@ impl Panels {
         let (rank, inner, columns) = shape;
         assert!(a.len() == rank * inner && b.len() == rank * columns, "factors of another shape");
         let (up_a, up_b) = (way_up(a), way_up(b));
-        let (a, b) = (halves(a, up_a), halves(b, up_b));
+        let mut halves = vec![f16::ZERO; a.len()];
+        for (to, from) in halves.chunks_mut(PIECE).zip(a.chunks(PIECE)) {
+            halve(from, up_a, to);
+        }
         let mut panels = vec![f16::ZERO; columns.div_ceil(PANEL) * PANEL * rank];
-        for (column, line) in b.chunks_exact(rank.max(1)).enumerate() {
-            let start = column / PANEL * PANEL * rank + column % PANEL;
-            for (to, value) in panels[start..].iter_mut().step_by(PANEL).zip(line) {
-                *to = *value;
+        let (mut line, width) = (vec![f16::ZERO; rank], rank.max(1));
+        for (panel, columns) in panels.chunks_mut(PANEL * width).zip(b.chunks(PANEL * width)) {
+            for (column, values) in columns.chunks_exact(width).enumerate() {
+                for (to, from) in line.chunks_mut(PIECE).zip(values.chunks(PIECE)) {
+                    halve(from, up_b, to);
+                }
+                for (to, value) in panel[column..].iter_mut().step_by(PANEL).zip(&line) {
+                    *to = *value;
+                }
             }
         }
+        let a = halves;
         Self { rank, inner, columns, a, b: panels, scale: scale * 2f32.powi(-up_a - up_b) }
     }
 
@@ -90,18 +101,20 @@ impl Panels {
 
 /// The power of two that brings the largest value just below what f16 does not hold.
 fn way_up(values: &[f32]) -> i32 {
-    let largest =
-        values.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f32::max);
+    // As whole numbers, finite values have the same order, and the compiler takes many at a time.
+    let size = |value: &f32| value.to_bits() & !(1 << 31);
+    let finite = |bits: u32| if bits < f32::INFINITY.to_bits() { bits } else { 0 };
+    let largest = f32::from_bits(values.iter().map(|value| finite(size(value))).max().unwrap_or(0));
     if largest == 0.0 { 0 } else { (BEYOND - 1 - largest.log2().floor() as i32).min(FURTHEST) }
 }
 
-/// Each value times a power of two.
-fn halves(values: &[f32], up: i32) -> Vec<f16> {
-    let factor = 2f32.powi(up);
-    let scaled: Vec<f32> = values.iter().map(|value| value * factor).collect();
-    let mut halves = vec![f16::ZERO; values.len()];
-    halves.convert_from_f32_slice(&scaled);
-    halves
+/// Each value times a power of two, [`PIECE`] of them at most.
+fn halve(values: &[f32], up: i32, to: &mut [f16]) {
+    let (mut scaled, factor) = ([0.0; PIECE], 2f32.powi(up));
+    for (to, value) in scaled.iter_mut().zip(values) {
+        *to = value * factor;
+    }
+    to.convert_from_f32_slice(&scaled[..values.len()]);
 }
 
 /// A part of the result that [`add`] changes.
