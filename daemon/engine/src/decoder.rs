@@ -28,7 +28,6 @@ use crate::ops::frozen_weight::FrozenWeight;
 use crate::ops::gated_unit;
 use crate::ops::host::on_host;
 use crate::ops::low_rank;
-use crate::ops::matmul::FEW_ROWS;
 use crate::ops::rms_norm;
 use crate::ops::rope::{self, RopeTable};
 
@@ -259,20 +258,17 @@ impl Decoder {
         for layer in 0..self.blocks.len() {
             x = self.block_forward(layer, &x, &context, Pairs::of_block(layer, groups), caches)?.0;
         }
-        for ((segment, length), cache) in batch.segments.iter().zip(&batch.lengths).zip(caches) {
-            cache.grown(segment.q_len, *length);
+        for (segment, cache) in batch.segments.iter().zip(caches) {
+            cache.grown(segment.q_len);
         }
         self.last_norm(&x)
     }
 
-    /// Lays out what a pass of so many rows of an answer will read of this adapter, on all threads; without this, the pass does so layer by layer.
+    /// Lays out what passes of few rows will read of this adapter, on all threads; without this, the first of them does so layer by layer.
     ///
     /// # Errors
     /// Factors that do not fit each other.
-    pub fn prepare(&self, adapter: &Adapter, rows: usize) -> Result<()> {
-        if rows > FEW_ROWS {
-            return Ok(());
-        }
+    pub fn prepare(&self, adapter: &Adapter) -> Result<()> {
         let layers = self.blocks.iter().zip(&adapter.layers).flat_map(|(block, pairs)| {
             let linears = Linear::of(&self.config).iter();
             linears.filter_map(|linear| Some((block.linear(*linear), pairs.get(*linear)?)))

@@ -15,6 +15,7 @@ use crate::decoder::{Batch, Group, KvCache};
 use crate::detokenize::DetokenizeStream;
 use crate::device::in_pool;
 use crate::lora::Adapter;
+use crate::ops::matmul::FEW_ROWS;
 use crate::sampling::{Sampler, SamplingOptions};
 
 /// Prompt tokens that go through the decoder at once: bounds the memory of a long prompt and the wait of others.
@@ -148,9 +149,9 @@ impl Generation {
     /// To be called before each pass of so many rows: lays out the adapter when that is felt least. Beside a long prompt it is nothing; the first token
     /// behind a short one is not to wait for what only the second needs.
     fn prepare(&self, base: &Base, rows: usize) -> candle_core::Result<()> {
-        let rows = if self.prompt_len > LONG_PROMPT { 1 } else { rows };
+        let due = self.written() <= 1 && (rows <= FEW_ROWS || self.prompt_len > LONG_PROMPT);
         match &self.adapter {
-            Some(adapter) if self.written() <= 1 => base.decoder.prepare(adapter, rows),
+            Some(adapter) if due => base.decoder.prepare(adapter),
             _ => Ok(()),
         }
     }

@@ -37,15 +37,15 @@ impl KvCache {
         self.len = self.len.min(len);
     }
 
-    /// The sequence will have so many tokens soon, as far as is known.
+    /// Before a pass: the sequence has so many tokens as far as is known, and will be read so far soon.
     pub(super) fn expect(&mut self, length: usize) {
         self.expected = length;
     }
 
-    /// All layers have been extended by `rows`, of a sequence that has `length` tokens as far as is known.
-    pub(super) fn grown(&mut self, rows: usize, length: usize) {
+    /// All layers have been extended by `rows` of the sequence that was expected.
+    pub(super) fn grown(&mut self, rows: usize) {
         self.len += rows;
-        self.length = length;
+        self.length = self.expected;
     }
 
     /// Appends `k` and `v` (`[new, kv_heads, d]`) behind the first `len` rows and returns all of them, `[keys, kv_heads, d]`.

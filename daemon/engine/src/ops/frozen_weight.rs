@@ -96,7 +96,7 @@ impl FrozenWeight {
     /// # Errors
     /// Rows that are not whole blocks, another memory than the CPU's.
     pub(crate) fn quantised(&self, kind: BlockKind) -> Result<FrozenWeight> {
-        if let FrozenWeight::Quantised(_) = self {
+        if self.is_quantised() {
             return Ok(self.clone());
         }
         let values = |rows| self.widened(rows)?.flatten_all()?.to_vec1::<f32>();

@@ -14,8 +14,7 @@ use half::f16;
 
 use super::Problem;
 use super::dots::{self, Rows};
-use super::lanes::{Lanes, Stored};
-use super::nibbles::Nibbles;
+use super::lanes::{Lanes, Stored, group};
 use super::places::{Places, Single};
 
 /// Values that share the sums of [`Block::add_products`].
@@ -36,34 +35,6 @@ pub(crate) trait Block: Stored {
         rows: Rows,
         sums: [L; ROWS],
     ) -> [L; ROWS];
-}
-
-macro_rules! group_of_blocks {
-    () => {
-        #[inline(always)]
-        unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
-            problem: &Problem<'_, Self>,
-            column: usize,
-            row: usize,
-            rows: Rows,
-        ) {
-            unsafe { dots::group_of_blocks::<L, Self, LINES, ROWS>(problem, column, row, rows) }
-        }
-    };
-}
-
-macro_rules! group_of_nibbles {
-    () => {
-        #[inline(always)]
-        unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
-            problem: &Problem<'_, Self>,
-            column: usize,
-            row: usize,
-            rows: Rows,
-        ) {
-            unsafe { P::nibbles::<Self, LINES, ROWS>(problem, column, row, rows) }
-        }
-    };
 }
 
 /// `start + weights * values` of one row, lane by lane: as many `weights` as registers hold 32 values, and those values from register `first` on.
@@ -96,7 +67,7 @@ pub(crate) struct BlockQ8_0 {
 impl Stored for BlockQ8_0 {
     const VALUES: usize = 32;
     const AS_BF16: bool = true;
-    group_of_blocks!();
+    group!(dots::group_of_blocks::<L, Self, LINES, ROWS>);
 
     #[inline(always)]
     fn widen(&self, at: usize) -> f32 {
@@ -148,8 +119,8 @@ pub(crate) struct BlockQ4_0 {
 impl Stored for BlockQ4_0 {
     const VALUES: usize = 32;
     const AS_BF16: bool = true;
-    const NIBBLES: Option<usize> = Some(<Self as Nibbles>::BYTES);
-    group_of_nibbles!();
+    const NIBBLES: Option<usize> = Some(16);
+    group!(P::nibbles::<Self, LINES, ROWS>);
 
     #[inline(always)]
     fn sums_times(places: usize) -> Option<f32> {
@@ -237,8 +208,8 @@ pub(crate) fn k_scales(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
 impl Stored for BlockQ4K {
     const VALUES: usize = LARGE;
     const AS_BF16: bool = true;
-    const NIBBLES: Option<usize> = Some(<Self as Nibbles>::BYTES);
-    group_of_nibbles!();
+    const NIBBLES: Option<usize> = Some(SUMMED);
+    group!(P::nibbles::<Self, LINES, ROWS>);
 
     #[inline(always)]
     fn sums_times(_: usize) -> Option<f32> {
@@ -348,7 +319,7 @@ impl BlockQ6K {
 impl Stored for BlockQ6K {
     const VALUES: usize = LARGE;
     const AS_BF16: bool = true;
-    group_of_blocks!();
+    group!(dots::group_of_blocks::<L, Self, LINES, ROWS>);
 
     #[inline(always)]
     fn widen(&self, at: usize) -> f32 {
@@ -416,7 +387,7 @@ pub(crate) struct BlockWide {
 impl Stored for BlockWide {
     const VALUES: usize = 32;
     const AS_BF16: bool = true;
-    group_of_blocks!();
+    group!(dots::group_of_blocks::<L, Self, LINES, ROWS>);
 
     #[inline(always)]
     fn sums_times(_: usize) -> Option<f32> {

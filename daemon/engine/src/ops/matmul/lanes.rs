@@ -155,6 +155,22 @@ pub(crate) trait Stored: Copy + Send + Sync {
     );
 }
 
+/// [`Stored::group`] by one of the functions for it, which may name its generics.
+macro_rules! group {
+    ($group:expr) => {
+        #[inline(always)]
+        unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
+            problem: &Problem<'_, Self>,
+            column: usize,
+            row: usize,
+            rows: Rows,
+        ) {
+            unsafe { $group(problem, column, row, rows) }
+        }
+    };
+}
+pub(super) use group;
+
 macro_rules! stored_alone {
     ($type:ty, $load:ident, $widen:expr, $as_bf16:expr, { $($load_pairs:item)* }) => {
         #[expect(unsafe_code, reason = "as above")]
@@ -175,15 +191,7 @@ macro_rules! stored_alone {
             const AS_BF16: bool = $as_bf16;
             $($load_pairs)*
 
-            #[inline(always)]
-            unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
-                problem: &Problem<'_, Self>,
-                column: usize,
-                row: usize,
-                rows: Rows,
-            ) {
-                unsafe { dots::group_of_values::<L, P, Self, LINES, ROWS>(problem, column, row, rows) }
-            }
+            group!(dots::group_of_values::<L, P, Self, LINES, ROWS>);
         }
     };
 }

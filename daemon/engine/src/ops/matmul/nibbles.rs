@@ -15,12 +15,9 @@ use super::dots::{Ahead, Rows, finish};
 use super::lanes::{Lanes, Pairs, Stored};
 use super::places::InPairs;
 
-/// Blocks of numbers of four bits.
+/// Blocks of numbers of four bits, which have [`NIBBLES`](Stored::NIBBLES).
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
 pub(crate) trait Nibbles: Block {
-    /// Bytes whose lower halves are the numbers before those of the upper ones.
-    const BYTES: usize;
-
     /// `sums[line][row] + the line's blocks * rows[row]`, lane by lane: `blocks` of each line, up to [`step`].
     ///
     /// # Safety
@@ -94,8 +91,6 @@ pub(super) unsafe fn group<L: Pairs, E: Nibbles, const LINES: usize, const ROWS:
 
 #[expect(unsafe_code, reason = "as above")]
 impl Nibbles for BlockQ4_0 {
-    const BYTES: usize = 16;
-
     #[inline(always)]
     unsafe fn add_step<L: Pairs, const LINES: usize, const ROWS: usize>(
         lines: [*const Self; LINES],
@@ -125,8 +120,6 @@ impl Nibbles for BlockQ4_0 {
 
 #[expect(unsafe_code, reason = "as above")]
 impl Nibbles for BlockQ4K {
-    const BYTES: usize = SUMMED;
-
     #[inline(always)]
     unsafe fn add_step<L: Pairs, const LINES: usize, const ROWS: usize>(
         lines: [*const Self; LINES],
@@ -144,7 +137,7 @@ impl Nibbles for BlockQ4K {
             }
             for step in 0..Self::VALUES / (4 * L::COUNT) {
                 let byte = step * 2 * L::COUNT;
-                let part = byte / Self::BYTES * 2;
+                let part = byte / SUMMED * 2;
                 let mut weights = [[L::splat(0.0); 2]; LINES];
                 for line in 0..LINES {
                     let numbers = (&raw const (*lines[line]).numbers).cast::<u8>().wrapping_add(byte);
@@ -158,7 +151,7 @@ impl Nibbles for BlockQ4K {
                             let factor = L::splat(factors[line][part + half]);
                             sums[line][row] = product.multiply_add(factor, sums[line][row]);
                         }
-                        if byte.is_multiple_of(Self::BYTES) {
+                        if byte.is_multiple_of(SUMMED) {
                             let row_sum: L = rows.sum(row, part + half);
                             for line in 0..LINES {
                                 let shift = L::splat(shifts[line][part + half]);

@@ -57,23 +57,18 @@ impl Panels {
         assert!(a.len() == rank * inner && b.len() == rank * columns, "factors of another shape");
         let (up_a, up_b) = (way_up(a), way_up(b));
         let mut halves = vec![f16::ZERO; a.len()];
-        for (to, from) in halves.chunks_mut(PIECE).zip(a.chunks(PIECE)) {
-            halve(from, up_a, to);
-        }
+        halve(a, up_a, &mut halves);
         let mut panels = vec![f16::ZERO; columns.div_ceil(PANEL) * PANEL * rank];
         let (mut line, width) = (vec![f16::ZERO; rank], rank.max(1));
         for (panel, columns) in panels.chunks_mut(PANEL * width).zip(b.chunks(PANEL * width)) {
             for (column, values) in columns.chunks_exact(width).enumerate() {
-                for (to, from) in line.chunks_mut(PIECE).zip(values.chunks(PIECE)) {
-                    halve(from, up_b, to);
-                }
+                halve(values, up_b, &mut line);
                 for (to, value) in panel[column..].iter_mut().step_by(PANEL).zip(&line) {
                     *to = *value;
                 }
             }
         }
-        let a = halves;
-        Self { rank, inner, columns, a, b: panels, scale: scale * 2f32.powi(-up_a - up_b) }
+        Self { rank, inner, columns, a: halves, b: panels, scale: scale * 2f32.powi(-up_a - up_b) }
     }
 
     /// Whether it goes beside a product of this inner length and so many columns.
@@ -108,13 +103,15 @@ fn way_up(values: &[f32]) -> i32 {
     if largest == 0.0 { 0 } else { (BEYOND - 1 - largest.log2().floor() as i32).min(FURTHEST) }
 }
 
-/// Each value times a power of two, [`PIECE`] of them at most.
+/// Each value times a power of two.
 fn halve(values: &[f32], up: i32, to: &mut [f16]) {
     let (mut scaled, factor) = ([0.0; PIECE], 2f32.powi(up));
-    for (to, value) in scaled.iter_mut().zip(values) {
-        *to = value * factor;
+    for (to, values) in to.chunks_mut(PIECE).zip(values.chunks(PIECE)) {
+        for (to, value) in scaled.iter_mut().zip(values) {
+            *to = value * factor;
+        }
+        to.convert_from_f32_slice(&scaled[..values.len()]);
     }
-    to.convert_from_f32_slice(&scaled[..values.len()]);
 }
 
 /// A part of the result that [`add`] changes.

@@ -221,8 +221,8 @@ pub(crate) fn run(machine: Machine, layers: &[Layer<'_>], soon: &[&[f16]]) -> Ve
     let late = Mutex::new(Vec::new());
     let part = |mut task: usize| {
         let mut first = 0;
-        let share = |of: &[f16]| of.len() * task / parts..of.len() * (task + 1) / parts;
-        let mut soon: Vec<_> = soon.iter().map(|of| &of[share(of)]).collect();
+        let number = task;
+        let share = |of: &[f16]| of.len() * number / parts..of.len() * (number + 1) / parts;
         for (layer, cut) in layers.iter().zip(&cuts) {
             if task >= cut.tasks {
                 task -= cut.tasks;
@@ -231,9 +231,9 @@ pub(crate) fn run(machine: Machine, layers: &[Layer<'_>], soon: &[&[f16]]) -> Ve
             }
             let (_, _, columns) = layer.product.shape();
             let columns = task * cut.step..columns.min((task + 1) * cut.step);
-            soon.extend(layer.pairs.iter().filter_map(|(_, pair)| pair.read_behind(columns.clone())));
-            // What this task reads itself comes first.
-            soon.reverse();
+            // What this task reads itself, then its share of what is read behind all of them.
+            let own = layer.pairs.iter().filter_map(|(_, pair)| pair.read_behind(columns.clone()));
+            let soon: Vec<_> = own.chain(soon.iter().map(|of| &of[share(of)])).collect();
             layer.product.dots(machine, columns.clone(), &soon);
             for (pair, made) in made[first..first + layer.pairs.len()].iter().enumerate() {
                 let columns = columns.clone();

@@ -6,25 +6,24 @@
 )]
 
 use std::arch::x86_64::{
-    __m128, __m256, __m256bh, __m256i, __m512, __m512bh, __m512i, _CMP_UNORD_Q, _MM_HINT_T0, _MM_HINT_T1,
-    _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps,
+    __m128, __m256, __m256bh, __m256i, __m512, __m512bh, _CMP_UNORD_Q, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps,
+    _mm_add_ss, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps,
     _mm_prefetch, _mm_set1_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256,
     _mm256_blendv_epi8, _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps_si256, _mm256_castps256_ps128,
-    _mm256_castsi128_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
-    _mm256_inserti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_movehdup_ps, _mm256_mul_ps,
-    _mm256_or_si256, _mm256_packus_epi32, _mm256_permute2f128_ps, _mm256_permute4x64_epi64, _mm256_set_m128i,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_slli_epi32,
-    _mm256_srli_epi32, _mm256_storeu_ps, _mm256_sub_epi32, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
-    _mm256_unpacklo_pd, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps,
-    _mm512_castps_pd, _mm512_castps256_ps512, _mm512_castps512_ps128, _mm512_castps512_ps256,
-    _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi16,
-    _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_cvtph_ps,
-    _mm512_dpbf16_ps, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_insertf64x4, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_movehdup_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_permute_ps,
-    _mm512_permutexvar_epi16, _mm512_permutexvar_ps, _mm512_set_epi32, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_srli_epi32, _mm512_storeu_ps,
-    _mm512_sub_epi32,
+    _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_movehdup_ps, _mm256_mul_ps, _mm256_or_si256, _mm256_packus_epi32,
+    _mm256_permute2f128_ps, _mm256_permute4x64_epi64, _mm256_set_m128i, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_ps,
+    _mm256_sub_epi32, _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps,
+    _mm512_add_ps, _mm512_and_si512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps256_ps512,
+    _mm512_castps512_ps128, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi16, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32,
+    _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_cvtph_ps, _mm512_dpbf16_ps, _mm512_extractf64x4_pd,
+    _mm512_fmadd_ps, _mm512_insertf64x4, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_movehdup_ps,
+    _mm512_mul_ps, _mm512_or_si512, _mm512_permute_ps, _mm512_permutexvar_epi16, _mm512_permutexvar_ps,
+    _mm512_set_epi32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_slli_epi32,
+    _mm512_srli_epi16, _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_epi32,
 };
 use std::mem::transmute;
 use std::ops::Range;
@@ -377,17 +376,6 @@ impl Lanes for __m512 {
     }
 }
 
-/// The numbers in the lowest four bits of each place of two registers, less `LESS`, as bf16.
-#[inline(always)]
-#[expect(unsafe_code, reason = "vector instructions")]
-unsafe fn look_up<const LESS: u8>(first: __m512i, second: __m512i) -> [__m512; 2] {
-    unsafe {
-        // It heeds five bits of a place, of which the table says the same whatever the fifth is.
-        let numbers = _mm512_loadu_si512(const { &whole_numbers::<LESS>() }.as_ptr().cast());
-        [first, second].map(|at| _mm512_castsi512_ps(_mm512_permutexvar_epi16(at, numbers)))
-    }
-}
-
 /// Twice 0 to 15, less `LESS`, in bf16.
 const fn whole_numbers<const LESS: u8>() -> [u16; 32] {
     let (mut numbers, mut at) = ([0; 32], 0u8);
@@ -439,9 +427,11 @@ impl Pairs for __m512 {
     unsafe fn nibbles<const LESS: u8>(parts: [*const u8; 2]) -> [Self; 2] {
         unsafe {
             let [first, second] = parts.map(|part| _mm_loadu_si128(part.cast()));
-            let bytes = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(first), second);
-            let bytes = _mm512_cvtepu8_epi16(bytes);
-            look_up::<LESS>(bytes, _mm512_srli_epi16::<4>(bytes))
+            let bytes = _mm512_cvtepu8_epi16(_mm256_set_m128i(second, first));
+            // The look-up heeds five bits of a place, of which the table says the same whatever the fifth is.
+            let numbers = _mm512_loadu_si512(const { &whole_numbers::<LESS>() }.as_ptr().cast());
+            [bytes, _mm512_srli_epi16::<4>(bytes)]
+                .map(|at| _mm512_castsi512_ps(_mm512_permutexvar_epi16(at, numbers)))
         }
     }
 
@@ -451,12 +441,9 @@ impl Pairs for __m512 {
         // An odd number of blocks ends with one that is nothing.
         let blocks = [from, if blocks > 1 { from.wrapping_add(1) } else { &raw const none }];
         unsafe {
-            let [first, second] = blocks.map(|block| _mm_loadu_si128((&raw const (*block).numbers).cast()));
-            let low = _mm512_cvtepu8_epi16(_mm256_set_m128i(second, first));
-            let high = _mm512_srli_epi16::<4>(low);
+            let numbers = Self::nibbles::<8>(blocks.map(|block| (&raw const (*block).numbers).cast()));
             let [first, second] = blocks.map(|block| _mm_set1_epi16(i16::from_le_bytes((*block).factor)));
-            let factors = _mm512_cvtph_ps(_mm256_set_m128i(second, first));
-            (look_up::<8>(low, high), factors)
+            (numbers, _mm512_cvtph_ps(_mm256_set_m128i(second, first)))
         }
     }
 }
