@@ -41,9 +41,10 @@ def test_training_goes_the_same_way(homes, tmp_path):
     assert lines["bf16"][-1]["heldout_loss"] == pytest.approx(lines["f32"][-1]["heldout_loss"], rel=0.005)
 
 
-def test_greedy_answers_are_as_near_to_transformers_in_bf16_as_its_own_in_f32(homes, embedded):
+def test_greedy_answers_are_as_near_to_transformers_in_bf16_as_it_is_to_itself(homes, embedded):
     """Most continuations of 64 tokens to the last token. The peer also rounds what lies between layers, each processor's library in its own
-    way, so that nobody in f32 is closer to it. Of 42, with AVX2: 38 by either arithmetic of ours; with AVX512-BF16: 34, by the peer in f32 as well."""
+    way, so that nobody in f32 is closer to it. In bf16 we choose among logits of that type, as it does: of 42, with AVX512-BF16, 38 (in f32 34,
+    by the peer in f32 as well)."""
     tokenizer = AutoTokenizer.from_pretrained(embedded)
     rounding, exact = (AutoModelForCausalLM.from_pretrained(embedded, dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
     prompts = [
@@ -68,4 +69,5 @@ def test_greedy_answers_are_as_near_to_transformers_in_bf16_as_its_own_in_f32(ho
         for word, hotplate in homes.items():
             own = hotplate.json("generate", prompt, "--temperature", 0, "--max-tokens", 64)["text"]
             same[word] += own.strip() == wanted
-    assert min(same["bf16"], same["f32"]) >= max(0.75 * len(prompts), same["peer"] - 2), same
+    assert same["f32"] >= max(0.75 * len(prompts), same["peer"] - 2), same
+    assert same["bf16"] >= max(0.85 * len(prompts), same["peer"] - 2), same

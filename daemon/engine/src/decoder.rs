@@ -293,6 +293,11 @@ impl Decoder {
         logits.ok_or_else(|| candle_core::Error::Msg("the head gave nothing".to_owned()))
     }
 
+    /// Whether [`logits`](Self::logits) are products of bf16 values.
+    pub(crate) fn logits_are_of_bf16(&self) -> bool {
+        self.head.weight().is_multiplied_as_bf16()
+    }
+
     /// Whether a sequence that now has `length` tokens must be read again from the start, because the keys in the cache were turned
     /// as those of a shorter one.
     pub fn outgrown(&self, cache: &KvCache, length: usize) -> bool {

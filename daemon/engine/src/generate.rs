@@ -7,6 +7,7 @@ mod together;
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
+use half::bf16;
 
 pub use together::{MOST_TOGETHER, step_together};
 
@@ -83,6 +84,9 @@ pub struct Generation {
     adapter: Option<Arc<Adapter>>,
     options: SamplingOptions,
     sampler: Sampler,
+    /// Whether the likeliest token is looked for among logits in bf16. What was multiplied as bf16 tells them no better apart, and transformers, whose logits are
+    /// of that type, then takes the lowest id among equals. Drawn tokens keep what there is: equals would share their probability.
+    in_bf16: bool,
     cache: KvCache,
     /// The prompt and what was written.
     tokens: Vec<u32>,
@@ -116,6 +120,7 @@ impl Generation {
         Ok(Self {
             adapter,
             sampler: Sampler::new(&options),
+            in_bf16: options.temperature <= 0.0 && base.decoder.logits_are_of_bf16(),
             options,
             cache: KvCache::default(),
             prompt_len: prompt.len(),
@@ -187,6 +192,11 @@ impl Generation {
         let mut logits = logits.to_dtype(DType::F32)?.to_vec1::<f32>()?;
         if !logits.iter().any(|logit| logit.is_finite()) {
             return Err(GenerateError::NotFinite { tokens: self.tokens.len() });
+        }
+        if self.in_bf16 {
+            for logit in &mut logits {
+                *logit = bf16::from_f32(*logit).to_f32();
+            }
         }
         let token = self.sampler.draw(&mut logits, &self.tokens);
         if self.eos.contains(&token) && !self.options.ignore_eos {

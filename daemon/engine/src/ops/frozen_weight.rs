@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 
+use super::matmul::Machine;
 use super::quantised::{BlockKind, QuantisedMatrix, Work};
 
 /// `[rows, columns]`. Cloning shares the memory.
@@ -63,6 +64,18 @@ impl FrozenWeight {
 
     pub(crate) fn is_quantised(&self) -> bool {
         matches!(self, FrozenWeight::Quantised(_))
+    }
+
+    /// Whether products with it are of bf16 values because it is stored so, and not only of its blocks'.
+    pub(crate) fn is_multiplied_as_bf16(&self) -> bool {
+        match self {
+            FrozenWeight::Values(values) => {
+                values.dtype() == DType::BF16
+                    && values.device().is_cpu()
+                    && Machine::here().multiplies_bf16::<half::bf16>()
+            }
+            FrozenWeight::Quantised(_) => false,
+        }
     }
 
     pub(crate) fn device(&self) -> &Device {
