@@ -8,6 +8,7 @@ use crate::base_error::BaseError;
 use crate::base_text::{BaseSource, BaseText};
 use crate::checkpoint;
 use crate::decoder::Decoder;
+use crate::device::in_pool;
 use crate::quantise::Quantise;
 use crate::weights::Weights;
 
@@ -34,6 +35,15 @@ impl Base {
         let weights = Weights::open(&text.source)?;
         let decoder = checkpoint::decoder(&weights, text.config.clone(), device, quantise)?;
         Ok(Base { text, decoder, device: device.clone() })
+    }
+
+    /// Copies one of the weights that still lie in their file; false where there is none. Weights are first read there, so that an answer need not wait for
+    /// a copy of them all. To be called whenever there is time, as a file may be written to.
+    ///
+    /// # Errors
+    /// No memory for it: it stays in its file and is not tried again.
+    pub fn settle(&self) -> candle_core::Result<bool> {
+        in_pool(|| self.decoder.settle())
     }
 
     /// Bytes that its weights take in memory.

@@ -74,7 +74,7 @@ impl Reader<'_> {
     fn large(&mut self, name: &str, shape: [usize; 2], role: Role) -> Result<FrozenWeight, BaseError> {
         self.used.insert(name.to_owned());
         let weight = self.weights.frozen(name, shape, self.device, self.quantise.map(|to| (to, role)))?;
-        if self.quantise.is_some() && matches!(weight, FrozenWeight::Values(_)) {
+        if self.quantise.is_some() && !weight.is_quantised() {
             self.as_stored += 1;
         }
         Ok(weight)

@@ -293,6 +293,20 @@ impl Decoder {
         logits.ok_or_else(|| candle_core::Error::Msg("the head gave nothing".to_owned()))
     }
 
+    /// Copies a weight that still lies in its file. Whether there was one.
+    ///
+    /// # Errors
+    /// No memory for it: it stays where it is.
+    pub(crate) fn settle(&self) -> Result<bool> {
+        let layers = self.blocks.iter().flat_map(|block| block.linears.iter().flatten());
+        for weight in layers.chain([&self.head]).map(FrozenLinear::weight).chain([&self.embedding]) {
+            if weight.settle()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether [`logits`](Self::logits) are products of bf16 values.
     pub(crate) fn logits_are_of_bf16(&self) -> bool {
         self.head.weight().is_multiplied_as_bf16()

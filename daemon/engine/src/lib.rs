@@ -24,6 +24,7 @@ pub mod golden;
 pub mod guard;
 mod layered;
 pub mod lora;
+mod mapped_file;
 mod mlx;
 pub mod norm;
 pub mod ops;

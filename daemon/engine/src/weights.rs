@@ -13,12 +13,10 @@ use crate::gguf::GgufTensors;
 use crate::ops::frozen_weight::FrozenWeight;
 use crate::quantise::{Quantise, Role};
 
-mod mapped;
 mod safetensors;
 
-pub(crate) use self::mapped::{copied, map};
 use self::safetensors::Checkpoint;
-pub(crate) use self::safetensors::{INDEX, RawFile, RawTensor, convert};
+pub(crate) use self::safetensors::{INDEX, RawFile, RawTensor};
 
 /// Open weights. Cheap to open: only the headers are read, tensors are read when asked for.
 #[derive(Debug)]
@@ -63,8 +61,8 @@ impl Weights {
         }
     }
 
-    /// A tensor as the file has it where that is 16 bits or quantised and the device is the CPU, and else as [`tensor`](Self::tensor) gives it:
-    /// for the large weights, whose products are in f32 in any case. Quantised if that is wished and its rows allow it.
+    /// A tensor as the file has it where the kernels read that and the device is the CPU, and else as [`tensor`](Self::tensor) gives it: for the large
+    /// weights. It may still lie in the file, until it [settles](FrozenWeight::settle). Quantised if that is wished and its rows allow it.
     ///
     /// # Errors
     /// As there.
@@ -77,7 +75,7 @@ impl Weights {
     ) -> Result<FrozenWeight, BaseError> {
         let kind = quantise.filter(|_| device.is_cpu()).and_then(|(to, role)| to.kind(role, shape[1]));
         match (&self.files, kind) {
-            (Files::Safetensors(files), None) => Ok(files.stored(name, &shape, device)?.into()),
+            (Files::Safetensors(files), None) => files.stored(name, shape, device),
             (Files::Safetensors(files), Some(kind)) => {
                 Ok(FrozenWeight::Quantised(Arc::new(files.quantised(name, shape, kind)?)))
             }

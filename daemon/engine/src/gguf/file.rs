@@ -7,14 +7,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
 use super::MAGIC;
 use super::metadata::{List, Value};
 use super::reader::Reader;
 use super::tensor_kind::TensorKind;
 use crate::base_error::BaseError;
-use crate::weights::{copied, map};
+use crate::mapped_file::{FilePart, MappedFile};
 
 const DEFAULT_ALIGNMENT: u64 = 32;
 
@@ -22,7 +20,7 @@ const DEFAULT_ALIGNMENT: u64 = 32;
 #[derive(Debug)]
 pub(crate) struct GgufFile {
     pub(super) path: PathBuf,
-    bytes: Mmap,
+    bytes: MappedFile,
     /// Where each key's value (its type first) begins.
     keys: HashMap<String, usize>,
     pub(super) tensors: HashMap<String, Entry>,
@@ -43,12 +41,12 @@ impl GgufFile {
     /// # Errors
     /// What is damaged, of another version, or no whole model of its own.
     pub(crate) fn open(path: &Path) -> Result<GgufFile, BaseError> {
-        let file = Self::parse(path, map(path)?)?;
+        let file = Self::parse(path, MappedFile::open(path)?)?;
         file.is_whole_model()?;
         Ok(file)
     }
 
-    fn parse(path: &Path, bytes: Mmap) -> Result<GgufFile, BaseError> {
+    fn parse(path: &Path, bytes: MappedFile) -> Result<GgufFile, BaseError> {
         let corrupt = |why| BaseError::CorruptWeights { file: path.to_owned(), why };
         let mut reader = Reader::new(&bytes);
         if reader.take(4).map_err(corrupt)? != MAGIC {
@@ -159,9 +157,13 @@ impl GgufFile {
         value.ok_or_else(|| self.bad(format!("its metadata has no {key}")))
     }
 
-    /// See [`copied`].
-    pub(super) fn copied(&self, part: &[u8]) {
-        copied(&self.bytes, part);
+    /// See [`MappedFile::let_go`].
+    pub(super) fn let_go(&self, part: &[u8]) {
+        self.bytes.let_go(part);
+    }
+
+    pub(super) fn part(&self, bytes: &[u8]) -> Option<FilePart> {
+        self.bytes.part(bytes)
     }
 
     pub(super) fn tensor_bytes(&self, entry: &Entry) -> &[u8] {

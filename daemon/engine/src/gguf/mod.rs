@@ -34,7 +34,7 @@ pub(crate) fn virtual_file(file: &Path, name: &str) -> Result<Option<Vec<u8>>, B
     let value = match name {
         "config.json" => config::config(&open()?)?,
         "generation_config.json" => config::generation(&open()?)?,
-        "tokenizer.json" => tokenizer::tokenizer(&open()?)?,
+        "tokenizer.json" => return tokenizer::tokenizer(&open()?).map(Some),
         "tokenizer_config.json" => tokenizer::settings(&open()?)?,
         _ => return Ok(None),
     };

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use bytemuck::pod_collect_to_vec;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::wide;
+use crate::ops::filed_matrix::FiledKind;
+use crate::ops::frozen_weight::FrozenWeight;
 use crate::ops::quantised::{Blocks, QuantisedMatrix};
 
 /// A type of values that this version reads. A block is the smallest part that stands for itself.
@@ -106,6 +107,25 @@ impl TensorKind {
         }
     }
 
+    /// Where the kernels read it as it is.
+    pub(super) const fn filed(self) -> Option<FiledKind> {
+        Some(match self {
+            TensorKind::F32 => FiledKind::F32,
+            TensorKind::F16 => FiledKind::F16,
+            TensorKind::Bf16 => FiledKind::Bf16,
+            TensorKind::Q8_0 => FiledKind::Q8_0,
+            TensorKind::Q4_0 => FiledKind::Q4_0,
+            TensorKind::Q4K => FiledKind::Q4K,
+            TensorKind::Q6K => FiledKind::Q6K,
+            TensorKind::Q4_1
+            | TensorKind::Q5_0
+            | TensorKind::Q5_1
+            | TensorKind::Q2K
+            | TensorKind::Q3K
+            | TensorKind::Q5K => return None,
+        })
+    }
+
     /// Values of a block.
     pub(super) fn block_values(self) -> usize {
         self.dtype().block_size()
@@ -124,19 +144,16 @@ impl TensorKind {
 }
 
 impl GgmlBlocks<'_> {
-    /// In blocks that the kernels read; nothing for types that are none, or that they do not read.
-    pub(super) fn quantised(&self) -> candle_core::Result<Option<QuantisedMatrix>> {
-        let blocks = match self.kind {
-            TensorKind::Q8_0 => Blocks::Q8_0(pod_collect_to_vec(&self.bytes)),
-            TensorKind::Q4_0 => Blocks::Q4_0(pod_collect_to_vec(&self.bytes)),
-            TensorKind::Q4K => Blocks::Q4K(pod_collect_to_vec(&self.bytes)),
-            TensorKind::Q6K => Blocks::Q6K(pod_collect_to_vec(&self.bytes)),
-            other => match wide::blocks(other, &self.bytes, other.block_bytes()) {
-                Some(blocks) => Blocks::Wide(blocks),
-                None => return Ok(None),
-            },
+    /// A copy that the kernels read, in wider blocks of our own if need be; nothing for types that have none.
+    pub(super) fn copied(&self) -> candle_core::Result<Option<FrozenWeight>> {
+        if let Some(kind) = self.kind.filed() {
+            return kind.copy((self.rows, self.columns), &self.bytes, |_| ()).map(Some);
+        }
+        let Some(blocks) = wide::blocks(self.kind, &self.bytes, self.kind.block_bytes()) else {
+            return Ok(None);
         };
-        QuantisedMatrix::new(self.rows, self.columns, blocks).map(Some)
+        let matrix = QuantisedMatrix::new(self.rows, self.columns, Blocks::Wide(blocks))?;
+        Ok(Some(FrozenWeight::Quantised(matrix.into())))
     }
 
     /// All values as f32, row after row.

@@ -10,10 +10,10 @@ use candle_core::{Device, Tensor};
 use super::config;
 use super::file::{Entry, GgufFile};
 use super::names::{self, Undo};
-use super::tensor_kind::{GgmlBlocks, TensorKind};
+use super::tensor_kind::GgmlBlocks;
 use crate::base_error::BaseError;
+use crate::ops::filed_matrix::FiledMatrix;
 use crate::ops::frozen_weight::FrozenWeight;
-use crate::weights::convert;
 
 #[derive(Debug)]
 pub(crate) struct GgufTensors {
@@ -90,11 +90,11 @@ impl GgufTensors {
         device: &Device,
     ) -> Result<Tensor, BaseError> {
         let tensor = Tensor::from_vec(blocks.values()?, shape, device)?;
-        self.file.copied(self.file.tensor_bytes(&place.entry));
+        self.file.let_go(self.file.tensor_bytes(&place.entry));
         Ok(if place.undo == Undo::One { (tensor - 1.0)? } else { tensor })
     }
 
-    /// As the file has it where that is 16 bits or quantised and the device is the CPU.
+    /// As the file has it where the kernels read that and the device is the CPU. It may still lie in the file.
     pub(crate) fn frozen(
         &self,
         name: &str,
@@ -105,23 +105,18 @@ impl GgufTensors {
         if !device.is_cpu() || place.undo == Undo::One {
             return Ok(self.in_f32(place, &blocks, shape, device)?.into());
         }
-        if let Some(matrix) = blocks.quantised()? {
-            self.file.copied(self.file.tensor_bytes(&place.entry));
-            return Ok(FrozenWeight::Quantised(Arc::new(matrix)));
+        if let Some(kind) = blocks.kind.filed()
+            && let Cow::Borrowed(bytes) = &blocks.bytes
+            && let Some(part) = self.file.part(bytes)
+            && let Some(matrix) = FiledMatrix::new(blocks.rows, blocks.columns, kind, part)
+        {
+            return Ok(FrozenWeight::Filed(Arc::new(matrix)));
         }
-        let values = match blocks.kind {
-            TensorKind::F16 => {
-                let values = convert(&blocks.bytes, half::f16::ZERO, half::f16::from_le_bytes);
-                Tensor::from_vec(values, shape, device)?
-            }
-            TensorKind::Bf16 => {
-                let values = convert(&blocks.bytes, half::bf16::ZERO, half::bf16::from_le_bytes);
-                Tensor::from_vec(values, shape, device)?
-            }
-            _ => return Ok(self.in_f32(place, &blocks, shape, device)?.into()),
-        };
-        self.file.copied(self.file.tensor_bytes(&place.entry));
-        Ok(values.into())
+        if let Some(weight) = blocks.copied()? {
+            self.file.let_go(self.file.tensor_bytes(&place.entry));
+            return Ok(weight);
+        }
+        Ok(self.in_f32(place, &blocks, shape, device)?.into())
     }
 
     fn part(&self, name: &str, shape: &[usize]) -> Result<(&Place, GgmlBlocks<'_>), BaseError> {

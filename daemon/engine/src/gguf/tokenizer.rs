@@ -2,6 +2,7 @@
 //!
 //! Owns the two kinds: byte-level pairs (`gpt2`), and SentencePiece (`llama`), which is read as pairs too, ranked by the scores of what they make.
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json, json};
 
 use super::file::GgufFile;
@@ -67,12 +68,6 @@ impl Vocabulary<'_> {
         }
     }
 
-    fn ids(&self) -> Json {
-        let used = self.tokens.iter().zip(&self.types).enumerate();
-        let used = used.filter(|(_, (_, kind))| **kind != TokenType::Unused);
-        Json::Object(used.map(|(id, (text, _))| ((*text).to_owned(), id.into())).collect())
-    }
-
     /// Tokens that are found as a whole in any text. `swallows` says which take the white space after them too.
     fn added(&self, swallows: impl Fn(&str) -> bool) -> Json {
         let all = self.tokens.iter().zip(&self.types).enumerate();
@@ -89,21 +84,57 @@ impl Vocabulary<'_> {
     }
 }
 
-/// What `tokenizer.json` would say.
-pub(super) fn tokenizer(file: &GgufFile) -> Result<Json, BaseError> {
-    let key = format!("{PREFIX}.model");
-    let vocabulary = vocabulary(file)?;
-    match file.required(&key, file.text(&key)?)? {
-        "gpt2" => byte_level(file, &vocabulary),
-        "llama" => sentence_piece(file, &vocabulary),
-        other => {
-            let other: String = other.chars().take(60).collect();
-            Err(file.bad(format!("{key} is {other:?}; this version reads gpt2 and llama")))
-        }
+/// `tokenizer.json`. Words and merges are borrowed: as trees of JSON values, those of 150 thousand words took as long as reading the text they make.
+#[derive(Serialize)]
+struct TokenizerFile<'a> {
+    version: &'static str,
+    added_tokens: Json,
+    normalizer: Json,
+    pre_tokenizer: Json,
+    post_processor: Json,
+    decoder: Json,
+    model: PairModel<'a>,
+}
+
+#[derive(Serialize)]
+struct PairModel<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    unk_token: Option<&'a str>,
+    fuse_unk: bool,
+    byte_fallback: bool,
+    ignore_merges: bool,
+    vocab: Ids<'a>,
+    merges: Vec<(&'a str, &'a str)>,
+}
+
+/// Every token that is used, with its number.
+struct Ids<'a>(&'a Vocabulary<'a>);
+
+impl Serialize for Ids<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let all = self.0.tokens.iter().zip(&self.0.types).enumerate();
+        let used = all.filter(|(_, (_, kind))| **kind != TokenType::Unused);
+        serializer.collect_map(used.map(|(id, (text, _))| (text, id)))
     }
 }
 
-fn byte_level(file: &GgufFile, vocabulary: &Vocabulary) -> Result<Json, BaseError> {
+/// What `tokenizer.json` would say.
+pub(super) fn tokenizer(file: &GgufFile) -> Result<Vec<u8>, BaseError> {
+    let key = format!("{PREFIX}.model");
+    let vocabulary = vocabulary(file)?;
+    let told = match file.required(&key, file.text(&key)?)? {
+        "gpt2" => byte_level(file, &vocabulary)?,
+        "llama" => sentence_piece(file, &vocabulary)?,
+        other => {
+            let other: String = other.chars().take(60).collect();
+            return Err(file.bad(format!("{key} is {other:?}; this version reads gpt2 and llama")));
+        }
+    };
+    serde_json::to_vec(&told).map_err(|error| file.bad(format!("{key} cannot be told as JSON: {error}")))
+}
+
+fn byte_level<'a>(file: &'a GgufFile, vocabulary: &'a Vocabulary) -> Result<TokenizerFile<'a>, BaseError> {
     let key = format!("{PREFIX}.pre");
     let name = file.required(&key, file.text(&key)?)?;
     let splitting = Splitting::of(name).ok_or_else(|| {
@@ -116,9 +147,9 @@ fn byte_level(file: &GgufFile, vocabulary: &Vocabulary) -> Result<Json, BaseErro
     let key = format!("{PREFIX}.merges");
     let merges = file.required(&key, file.list(&key)?)?.texts();
     // A merge's own parts never begin with the space that divides them, but the first may be one.
-    let pair = |merge: &str| {
+    let pair = |merge: &'a str| {
         let at = merge.char_indices().skip(1).find(|(_, letter)| *letter == ' ')?.0;
-        Some(json!([&merge[..at], &merge[at + 1..]]))
+        Some((&merge[..at], &merge[at + 1..]))
     };
     let merges = merges.and_then(|merges| merges.into_iter().map(pair).collect::<Option<Vec<_>>>());
     let merges =
@@ -131,19 +162,29 @@ fn byte_level(file: &GgufFile, vocabulary: &Vocabulary) -> Result<Json, BaseErro
     };
     let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false,
         "use_regex": splitting.pattern.is_none()});
-    Ok(json!({
-        "version": "1.0",
-        "added_tokens": vocabulary.added(|_| false),
-        "normalizer": splitting.composes.then(|| json!({"type": "NFC"})),
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [first, bytes]},
-        "post_processor": around(file, vocabulary, splitting.begins)?,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false},
-        "model": {"type": "BPE", "fuse_unk": false, "byte_fallback": false,
-            "ignore_merges": splitting.whole_words, "vocab": vocabulary.ids(), "merges": merges},
-    }))
+    Ok(TokenizerFile {
+        version: "1.0",
+        added_tokens: vocabulary.added(|_| false),
+        normalizer: if splitting.composes { json!({"type": "NFC"}) } else { Json::Null },
+        pre_tokenizer: json!({"type": "Sequence", "pretokenizers": [first, bytes]}),
+        post_processor: around(file, vocabulary, splitting.begins)?,
+        decoder: json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false}),
+        model: PairModel {
+            kind: "BPE",
+            unk_token: None,
+            fuse_unk: false,
+            byte_fallback: false,
+            ignore_merges: splitting.whole_words,
+            vocab: Ids(vocabulary),
+            merges,
+        },
+    })
 }
 
-fn sentence_piece(file: &GgufFile, vocabulary: &Vocabulary) -> Result<Json, BaseError> {
+fn sentence_piece<'a>(
+    file: &'a GgufFile,
+    vocabulary: &'a Vocabulary,
+) -> Result<TokenizerFile<'a>, BaseError> {
     let key = format!("{PREFIX}.scores");
     let scores = file.required(&key, file.list(&key)?)?.numbers();
     let scores = scores.filter(|scores| {
@@ -165,20 +206,27 @@ fn sentence_piece(file: &GgufFile, vocabulary: &Vocabulary) -> Result<Json, Base
     // As its tokenizer has it, and llama.cpp by this name: the marks of its turns take the white space after them.
     let phi3 = file.text("general.architecture")? == Some("phi3");
     let swallows = |text: &str| phi3 && !["<unk>", "<s>", "<|endoftext|>"].contains(&text);
-    Ok(json!({
-        "version": "1.0",
-        "added_tokens": vocabulary.added(swallows),
-        "normalizer": {"type": "Sequence", "normalizers": normalizers},
-        "pre_tokenizer": null,
-        "post_processor": around(file, vocabulary, true)?,
-        "decoder": {"type": "Sequence", "decoders": decoders},
-        "model": {"type": "BPE", "unk_token": unknown, "fuse_unk": true, "byte_fallback": true,
-            "ignore_merges": false, "vocab": vocabulary.ids(), "merges": merges(vocabulary, &scores)},
-    }))
+    Ok(TokenizerFile {
+        version: "1.0",
+        added_tokens: vocabulary.added(swallows),
+        normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
+        pre_tokenizer: Json::Null,
+        post_processor: around(file, vocabulary, true)?,
+        decoder: json!({"type": "Sequence", "decoders": decoders}),
+        model: PairModel {
+            kind: "BPE",
+            unk_token: unknown,
+            fuse_unk: true,
+            byte_fallback: true,
+            ignore_merges: false,
+            vocab: Ids(vocabulary),
+            merges: merges(vocabulary, &scores),
+        },
+    })
 }
 
 /// The pairs that make a token, the best score first: SentencePiece joins whichever neighbours make the best token.
-fn merges(vocabulary: &Vocabulary, scores: &[f64]) -> Vec<(String, String)> {
+fn merges<'a>(vocabulary: &Vocabulary<'a>, scores: &[f64]) -> Vec<(&'a str, &'a str)> {
     let usable = |kind: TokenType| matches!(kind, TokenType::Normal | TokenType::UserDefined);
     let all = vocabulary.tokens.iter().zip(&vocabulary.types).zip(scores);
     let scored: Vec<(&str, f64)> =
@@ -197,7 +245,7 @@ fn merges(vocabulary: &Vocabulary, scores: &[f64]) -> Vec<(String, String)> {
     found.sort_by(|one, other| {
         other.0.total_cmp(&one.0).then_with(|| (one.1, one.2).cmp(&(other.1, other.2)))
     });
-    found.into_iter().map(|(_, _, _, left, right)| (left.to_owned(), right.to_owned())).collect()
+    found.into_iter().map(|(_, _, _, left, right)| (left, right)).collect()
 }
 
 /// What is put around a text.

@@ -1,4 +1,4 @@
-//! How a weight that nobody trains lies in memory: in values of 32 or 16 bits, as a tensor, or in quantised blocks.
+//! How a weight that nobody trains lies in memory: in values of 32 or 16 bits, as a tensor, in quantised blocks, or in its file.
 //!
 //! How products are computed is [`super::matmul`]'s matter. It must not know what the weight is multiplied with.
 
@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 
+use super::filed_matrix::{FiledKind, FiledMatrix};
 use super::matmul::Machine;
-use super::quantised::{BlockKind, QuantisedMatrix, Work};
+use super::quantised::{BlockKind, QuantisedMatrix, Widen, Work};
 
 /// `[rows, columns]`. Cloning shares the memory.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub enum FrozenWeight {
     Values(Tensor),
     /// In CPU memory.
     Quantised(Arc<QuantisedMatrix>),
+    /// In a file, for now.
+    Filed(Arc<FiledMatrix>),
 }
 
 impl From<Tensor> for FrozenWeight {
@@ -31,6 +34,7 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(values) => values.dims().first().copied().unwrap_or(0),
             FrozenWeight::Quantised(matrix) => matrix.rows(),
+            FrozenWeight::Filed(matrix) => matrix.rows(),
         }
     }
 
@@ -38,6 +42,7 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(values) => values.dims().get(1).copied().unwrap_or(0),
             FrozenWeight::Quantised(matrix) => matrix.columns(),
+            FrozenWeight::Filed(matrix) => matrix.columns(),
         }
     }
 
@@ -51,6 +56,18 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(values) => values.elem_count() * values.dtype().size_in_bytes(),
             FrozenWeight::Quantised(matrix) => matrix.bytes(),
+            FrozenWeight::Filed(matrix) => matrix.bytes(),
+        }
+    }
+
+    /// Copies it out of its file, if it still lies there. Whether there was something to copy.
+    ///
+    /// # Errors
+    /// No memory for it: it stays where it is.
+    pub(crate) fn settle(&self) -> Result<bool> {
+        match self {
+            FrozenWeight::Filed(matrix) => matrix.settle(),
+            FrozenWeight::Values(_) | FrozenWeight::Quantised(_) => Ok(false),
         }
     }
 
@@ -59,29 +76,32 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(values) => matches!(values.dtype(), DType::BF16 | DType::F16),
             FrozenWeight::Quantised(_) => true,
+            FrozenWeight::Filed(matrix) => matrix.kind() != FiledKind::F32,
         }
     }
 
     pub(crate) fn is_quantised(&self) -> bool {
-        matches!(self, FrozenWeight::Quantised(_))
+        match self {
+            FrozenWeight::Values(_) => false,
+            FrozenWeight::Quantised(_) => true,
+            FrozenWeight::Filed(matrix) => matrix.kind().is_quantised(),
+        }
     }
 
     /// Whether products with it are of bf16 values because it is stored so, and not only of its blocks'.
     pub(crate) fn is_multiplied_as_bf16(&self) -> bool {
-        match self {
-            FrozenWeight::Values(values) => {
-                values.dtype() == DType::BF16
-                    && values.device().is_cpu()
-                    && Machine::here().multiplies_bf16::<half::bf16>()
-            }
+        let stored_so = match self {
+            FrozenWeight::Values(values) => values.dtype() == DType::BF16 && values.device().is_cpu(),
             FrozenWeight::Quantised(_) => false,
-        }
+            FrozenWeight::Filed(matrix) => matrix.kind() == FiledKind::Bf16,
+        };
+        stored_so && Machine::here().multiplies_bf16::<half::bf16>()
     }
 
     pub(crate) fn device(&self) -> &Device {
         match self {
             FrozenWeight::Values(values) => values.device(),
-            FrozenWeight::Quantised(_) => &Device::Cpu,
+            FrozenWeight::Quantised(_) | FrozenWeight::Filed(_) => &Device::Cpu,
         }
     }
 
@@ -90,6 +110,13 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(values) => Ok(values.clone()),
             FrozenWeight::Quantised(_) => self.widened(0..self.rows()),
+            FrozenWeight::Filed(matrix) => {
+                matrix.settle()?;
+                match matrix.copied() {
+                    Some(weight) => weight.values(),
+                    None => self.widened(0..self.rows()),
+                }
+            }
         }
     }
 
@@ -97,9 +124,9 @@ impl FrozenWeight {
     pub(crate) fn widened(&self, rows: Range<usize>) -> Result<Tensor> {
         match self {
             FrozenWeight::Values(values) => values.narrow(0, rows.start, rows.len())?.to_dtype(DType::F32),
-            FrozenWeight::Quantised(matrix) => {
-                let shape = (rows.len(), matrix.columns());
-                Tensor::from_vec(matrix.widened(rows), shape, &Device::Cpu)
+            FrozenWeight::Quantised(_) | FrozenWeight::Filed(_) => {
+                let shape = (rows.len(), self.columns());
+                Tensor::from_vec(self.with_rows(rows, Widen)?, shape, &Device::Cpu)
             }
         }
     }
@@ -114,6 +141,9 @@ impl FrozenWeight {
         }
         let values = |rows| self.widened(rows)?.flatten_all()?.to_vec1::<f32>();
         let matrix = QuantisedMatrix::of_rows(kind, self.rows(), self.columns(), values)?;
+        if let FrozenWeight::Filed(filed) = self {
+            filed.let_go();
+        }
         Ok(FrozenWeight::Quantised(Arc::new(matrix)))
     }
 
@@ -130,10 +160,12 @@ impl FrozenWeight {
                 let index = Tensor::new(numbers, values.device())?;
                 values.index_select(&index, 0)?.to_dtype(DType::F32)
             }
-            FrozenWeight::Quantised(matrix) => {
-                let row = |number: &u32| matrix.widened(*number as usize..*number as usize + 1);
-                let rows: Vec<f32> = numbers.iter().flat_map(row).collect();
-                Tensor::from_vec(rows, (numbers.len(), matrix.columns()), &Device::Cpu)
+            FrozenWeight::Quantised(_) | FrozenWeight::Filed(_) => {
+                let mut rows = Vec::with_capacity(numbers.len() * self.columns());
+                for &number in numbers {
+                    rows.append(&mut self.with_rows(number as usize..number as usize + 1, Widen)?);
+                }
+                Tensor::from_vec(rows, (numbers.len(), self.columns()), &Device::Cpu)
             }
         }
     }
@@ -145,7 +177,7 @@ impl FrozenWeight {
                 let stored = matches!(values.dtype(), DType::F32 | DType::BF16 | DType::F16);
                 stored && values.device().is_cpu()
             }
-            FrozenWeight::Quantised(_) => true,
+            FrozenWeight::Quantised(_) | FrozenWeight::Filed(_) => true,
         }
     }
 
@@ -157,6 +189,7 @@ impl FrozenWeight {
         let values = match self {
             FrozenWeight::Values(values) => values,
             FrozenWeight::Quantised(matrix) => return Ok(matrix.with_rows(rows, work)),
+            FrozenWeight::Filed(matrix) => return matrix.with_rows(rows, work),
         };
         let columns = self.columns();
         let (storage, layout) = values.storage_and_layout();

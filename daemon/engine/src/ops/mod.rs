@@ -9,6 +9,7 @@ pub mod attention;
 pub mod cross_entropy;
 pub mod dropout;
 pub(crate) mod exp;
+pub mod filed_matrix;
 pub mod frozen_linear;
 pub mod frozen_weight;
 pub mod gated_unit;

@@ -52,6 +52,26 @@ pub(crate) trait Work {
     fn run<E: Stored>(self, units: &[E], stride: usize) -> Self::Output;
 }
 
+/// The values of some rows, on all threads.
+pub(crate) struct Widen;
+
+impl Work for Widen {
+    type Output = Vec<f32>;
+
+    fn run<E: Stored>(self, units: &[E], _: usize) -> Vec<f32> {
+        let mut out = vec![0.0; units.len() * E::VALUES];
+        let parts = out.par_chunks_mut(CHUNK).zip(units.par_chunks(CHUNK / E::VALUES));
+        parts.for_each(|(out, units)| {
+            for (out, unit) in out.chunks_exact_mut(E::VALUES).zip(units) {
+                for (at, out) in out.iter_mut().enumerate() {
+                    *out = unit.widen(at);
+                }
+            }
+        });
+        out
+    }
+}
+
 impl BlockKind {
     /// Values of a block.
     pub(crate) const fn values(self) -> usize {
@@ -138,28 +158,6 @@ impl QuantisedMatrix {
             Blocks::Wide(blocks) => run(self.columns, blocks, rows, work),
         }
     }
-
-    /// The values of some rows.
-    pub(crate) fn widened(&self, rows: Range<usize>) -> Vec<f32> {
-        struct Widen;
-        impl Work for Widen {
-            type Output = Vec<f32>;
-
-            fn run<E: Stored>(self, units: &[E], _: usize) -> Vec<f32> {
-                let mut out = vec![0.0; units.len() * E::VALUES];
-                let parts = out.par_chunks_mut(CHUNK).zip(units.par_chunks(CHUNK / E::VALUES));
-                parts.for_each(|(out, units)| {
-                    for (out, unit) in out.chunks_exact_mut(E::VALUES).zip(units) {
-                        for (at, out) in out.iter_mut().enumerate() {
-                            *out = unit.widen(at);
-                        }
-                    }
-                });
-                out
-            }
-        }
-        self.with_rows(rows, Widen)
-    }
 }
 
 /// By candle's quantisation, which is llama.cpp's reference one.
@@ -219,8 +217,8 @@ mod tests {
         let (bytes, wanted) = blocks(dtype, 12, factors);
         let columns = 2 * dtype.block_size();
         let matrix = QuantisedMatrix::new(6, columns, wrap(bytemuck::pod_collect_to_vec(&bytes))).unwrap();
-        assert_eq!(matrix.widened(0..6), wanted);
-        assert_eq!(matrix.widened(2..4), wanted[2 * columns..4 * columns]);
+        assert_eq!(matrix.with_rows(0..6, Widen), wanted);
+        assert_eq!(matrix.with_rows(2..4, Widen), wanted[2 * columns..4 * columns]);
         assert_eq!(matrix.bytes(), bytes.len());
         assert!(QuantisedMatrix::new(5, columns, wrap(bytemuck::pod_collect_to_vec(&bytes))).is_err());
         assert!(QuantisedMatrix::new(12, columns / 2 + 8, matrix.blocks).is_err());
@@ -241,8 +239,12 @@ mod tests {
         for (kind, furthest) in [(BlockKind::Q8_0, 0.005), (BlockKind::Q4_0, 0.13), (BlockKind::Q4K, 0.1)] {
             let of = |rows: Range<usize>| Ok(values[rows.start * 256..rows.end * 256].to_vec());
             let matrix = QuantisedMatrix::of_rows(kind, 600, 256, of).unwrap();
-            let off =
-                matrix.widened(0..600).iter().zip(&values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let off = matrix
+                .with_rows(0..600, Widen)
+                .iter()
+                .zip(&values)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
             assert!(off < furthest && off > 0.0, "{kind:?}: {off}");
         }
         assert!(QuantisedMatrix::of_rows(BlockKind::Q8_0, 2, 40, |_| Ok(vec![0.0; 80])).is_err());

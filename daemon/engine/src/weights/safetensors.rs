@@ -5,18 +5,20 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use half::slice::HalfFloatSliceExt;
-use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 
-use super::mapped::{copied, map};
 use crate::base_error::BaseError;
 use crate::base_source::BaseSource;
 use crate::config::parse_object;
 use crate::embedded;
+use crate::mapped_file::MappedFile;
+use crate::ops::filed_matrix::{FiledKind, FiledMatrix};
+use crate::ops::frozen_weight::FrozenWeight;
 use crate::ops::quantised::{BlockKind, QuantisedMatrix};
 
 const SINGLE: &str = "model.safetensors";
@@ -66,7 +68,7 @@ struct Part<'a> {
 #[derive(Debug)]
 enum Bytes {
     Embedded(&'static [u8]),
-    Mapped(Mmap),
+    Mapped(MappedFile),
 }
 
 impl Bytes {
@@ -77,9 +79,17 @@ impl Bytes {
         }
     }
 
-    fn copied(&self, part: &[u8]) {
+    /// A matrix that is read where it lies.
+    fn filed(&self, [rows, columns]: [usize; 2], kind: FiledKind, part: &[u8]) -> Option<FiledMatrix> {
+        match self {
+            Bytes::Embedded(_) => None,
+            Bytes::Mapped(map) => FiledMatrix::new(rows, columns, kind, map.part(part)?),
+        }
+    }
+
+    fn let_go(&self, part: &[u8]) {
         if let Bytes::Mapped(map) = self {
-            copied(map, part);
+            map.let_go(part);
         }
     }
 }
@@ -167,33 +177,38 @@ impl Checkpoint {
     pub(crate) fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
         let Part { shard, dtype, bytes } = self.part(name, shape)?;
         if let Some(values) = to_f32(bytes, dtype) {
-            shard.bytes.copied(bytes);
+            shard.bytes.let_go(bytes);
             Ok(Tensor::from_vec(values, shape, device)?)
         } else {
             Err(shard.unread(name, dtype))
         }
     }
 
-    /// A tensor as the file has it where that is 16 bits and the device is the CPU, and else as [`tensor`](Self::tensor) gives it: for the
-    /// large weights, whose products are in f32 in any case.
+    /// A matrix as the file has it where that is f32, bf16 or f16 and the device is the CPU, and else as [`tensor`](Self::tensor) gives it. It may
+    /// still lie in the file.
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn stored(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
-        let Part { shard, dtype, bytes } = self.part(name, shape)?;
-        let tensor = match dtype {
-            Dtype::BF16 if device.is_cpu() => {
-                let values = convert(bytes, half::bf16::ZERO, half::bf16::from_le_bytes);
-                Tensor::from_vec(values, shape, device)?
-            }
-            Dtype::F16 if device.is_cpu() => {
-                let values = convert(bytes, half::f16::ZERO, half::f16::from_le_bytes);
-                Tensor::from_vec(values, shape, device)?
-            }
-            _ => return self.tensor(name, shape, device),
+    pub(crate) fn stored(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        device: &Device,
+    ) -> Result<FrozenWeight, BaseError> {
+        let Part { shard, dtype, bytes } = self.part(name, &shape)?;
+        let kind = match dtype {
+            Dtype::F32 => FiledKind::F32,
+            Dtype::BF16 => FiledKind::Bf16,
+            Dtype::F16 => FiledKind::F16,
+            _ => return Ok(self.tensor(name, &shape, device)?.into()),
         };
-        shard.bytes.copied(bytes);
-        Ok(tensor)
+        if !device.is_cpu() {
+            return Ok(self.tensor(name, &shape, device)?.into());
+        }
+        if let Some(matrix) = shard.bytes.filed(shape, kind, bytes) {
+            return Ok(FrozenWeight::Filed(Arc::new(matrix)));
+        }
+        Ok(kind.copy(shape.into(), bytes, |bytes| shard.bytes.let_go(bytes))?)
     }
 
     /// A tensor of two dimensions in blocks of this kind. It is never in memory otherwise, but in parts.
@@ -212,7 +227,7 @@ impl Checkpoint {
         let values = |range: Range<usize>| {
             let bytes = &bytes[range.start * row..range.end * row];
             let values = to_f32(bytes, dtype);
-            shard.bytes.copied(bytes);
+            shard.bytes.let_go(bytes);
             values.ok_or_else(|| candle_core::Error::msg(format!("the tensor {name} is of type {dtype:?}")))
         };
         if to_f32(&[], dtype).is_none() {
@@ -308,7 +323,7 @@ impl Shard {
     }
 
     fn map(file: &Path) -> Result<Shard, BaseError> {
-        Shard::new(file.to_owned(), Bytes::Mapped(map(file)?))
+        Shard::new(file.to_owned(), Bytes::Mapped(MappedFile::open(file)?))
     }
 
     fn new(file: PathBuf, bytes: Bytes) -> Result<Shard, BaseError> {
@@ -343,7 +358,7 @@ fn to_f32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
 }
 
 /// The little-endian values of a file's bytes, on all threads.
-pub(crate) fn convert<T: Copy + Send, const N: usize>(
+fn convert<T: Copy + Send, const N: usize>(
     bytes: &[u8],
     zero: T,
     one: impl Fn([u8; N]) -> T + Sync,
@@ -385,7 +400,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // More values than one chunk, so that chunk borders are tested too.
         let values: Vec<f32> = (0..CHUNK + 5).map(|i| (i % 1000) as f32 / 8.0 - 60.0).collect();
-        let shape = [values.len()];
+        let shape = [values.len(), 1];
         write(
             &folder.path().join(SINGLE),
             &[
@@ -412,17 +427,19 @@ mod tests {
             ],
         );
         let weights = open(folder.path()).unwrap();
-        let read = |name: &str| weights.tensor(name, &shape, &Device::Cpu).unwrap().to_vec1::<f32>().unwrap();
+        let flat = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let read = |name: &str| flat(weights.tensor(name, &shape, &Device::Cpu).unwrap());
         assert_eq!(read("f32"), values);
         assert_eq!(read("f64"), values);
         assert_eq!(read("f16"), values, "these values are exact in f16");
         let rounded: Vec<f32> = values.iter().map(|v| half::bf16::from_f32(*v).to_f32()).collect();
         assert_eq!(read("bf16"), rounded);
         for name in ["f64", "f32", "bf16", "f16"] {
-            let stored = weights.stored(name, &shape, &Device::Cpu).unwrap();
-            assert_eq!(stored.dtype().size_in_bytes(), if name.ends_with("16") { 2 } else { 4 }, "{name}");
-            let widened = stored.to_dtype(candle_core::DType::F32).unwrap();
-            assert_eq!(widened.to_vec1::<f32>().unwrap(), read(name), "{name}");
+            let stored = weights.stored(name, shape, &Device::Cpu).unwrap();
+            let bytes = values.len() * if name.ends_with("16") { 2 } else { 4 };
+            assert_eq!(stored.bytes(), bytes, "{name}");
+            assert_eq!(matches!(stored, FrozenWeight::Filed(_)), name != "f64", "{name}");
+            assert_eq!(flat(stored.widened(0..values.len()).unwrap()), read(name), "{name}");
         }
         let error = weights.tensor("i64", &[1], &Device::Cpu).unwrap_err().to_string();
         assert!(error.contains("i64") && error.contains("BF16"), "{error}");

@@ -5,6 +5,7 @@
 
 mod data;
 mod generate;
+mod load;
 mod measure;
 mod switch;
 mod train;
@@ -25,14 +26,14 @@ use crate::cli::Ending;
 use crate::cli::columns::ledger;
 use crate::daemon::quantise::asked_or;
 
-/// Measure training, answering and switching adapters on this machine
+/// Measure training, answering, loading and switching adapters on this machine
 ///
 /// Runs in a process of its own, beside the daemon or without one. Real weights are not needed: a folder with random ones
 /// in a model's shape takes as long.
 #[derive(Debug, Args)]
 #[command(hide = true)]
 #[command(
-    after_help = "Examples:\n  # Two rows of 256 tokens a step\n  hotplate bench train --model DIR --rows 2 --tokens 256 --json\n  # Answer after 1,024 tokens\n  hotplate bench generate --model DIR --prompt-tokens 1024 --new-tokens 64\n  # Take turns with 50 adapters\n  hotplate bench switch --model DIR --adapters 50"
+    after_help = "Examples:\n  # Two rows of 256 tokens a step\n  hotplate bench train --model DIR --rows 2 --tokens 256 --json\n  # Answer after 1,024 tokens\n  hotplate bench generate --model DIR --prompt-tokens 1024 --new-tokens 64\n  # From nothing to the first token\n  hotplate bench load --model DIR\n  # Take turns with 50 adapters\n  hotplate bench switch --model DIR --adapters 50"
 )]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -43,6 +44,7 @@ pub(crate) struct BenchArgs {
 enum What {
     Train(train::TrainArgs),
     Generate(generate::GenerateArgs),
+    Load(load::LoadArgs),
     Switch(switch::SwitchArgs),
 }
 
@@ -63,7 +65,15 @@ struct Common {
 }
 
 impl Common {
+    /// A warm base, as the daemon has it a moment after its first answer.
     fn open(&self) -> anyhow::Result<Base> {
+        let base = self.open_cold()?;
+        settle(&base)?;
+        Ok(base)
+    }
+
+    /// Its weights may still lie in their file.
+    fn open_cold(&self) -> anyhow::Result<Base> {
         let device = self.device()?;
         let source = match &self.model {
             Some(folder) => BaseSource::at(folder),
@@ -83,10 +93,16 @@ impl Common {
     }
 }
 
+fn settle(base: &Base) -> anyhow::Result<()> {
+    while base.settle().context("a weight cannot be copied")? {}
+    Ok(())
+}
+
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Ending> {
     let done = match &args.what {
         What::Train(args) => train::run(args),
         What::Generate(args) => generate::run(args),
+        What::Load(args) => load::run(args),
         What::Switch(args) => switch::run(args),
     };
     done.map_err(Ending::Failed)

@@ -30,6 +30,8 @@ pub(super) struct Bases {
 
 struct Resident {
     base: Arc<Base>,
+    /// Whether all its weights are copies.
+    settled: bool,
     used: Instant,
 }
 
@@ -84,8 +86,26 @@ impl Bases {
             bytes: base.bytes(),
             parameters: base.parameters(),
         });
-        self.resident.insert(source.clone(), Resident { base: Arc::clone(&base), used: Instant::now() });
+        self.resident.insert(
+            source.clone(),
+            Resident { base: Arc::clone(&base), settled: false, used: Instant::now() },
+        );
         Ok(base)
+    }
+
+    /// Copies a weight of a base that still lies in its file; false where there is none.
+    pub(super) fn settle(&mut self) -> bool {
+        let Some(resident) = self.resident.values_mut().find(|resident| !resident.settled) else {
+            return false;
+        };
+        match resident.base.settle() {
+            Ok(more) => resident.settled = !more,
+            Err(error) => {
+                let base = &resident.base.text.name;
+                tracing::warn!(base, %error, "a weight stays in its file, which must not be written to");
+            }
+        }
+        true
     }
 
     /// A PEFT folder's adapter for this base.

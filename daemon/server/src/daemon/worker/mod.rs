@@ -195,6 +195,10 @@ impl Work {
             if self.generations.step(&mut self.bases, &*self.report) {
                 continue;
             }
+            // What comes now takes longer than copying the weights, and they must not lie in a file for long.
+            if self.bases.settle() {
+                continue;
+            }
             let scored = self.scorings.step(&mut self.bases, &*self.report);
             let verified = self.verifications.step(&mut self.bases, &*self.report);
             if self.write_goldens() || self.train() || scored || verified {
