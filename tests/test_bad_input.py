@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+import gguf_files
 import pytest
 from hotplate_process import Hotplate, Result, short_folder, wait_until
 from notes import notes, write_notes
@@ -243,6 +244,32 @@ class TestBase:
         serving.fails("generate", "--base", base, "Hello", naming=["template"])
         # Without the template the base still works.
         assert serving.json("generate", "--base", base, "--raw", "--max-tokens", 2, "Hello")["token_ids"]
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "gguf"])
+def test_a_base_whose_file_is_cut_off_under_the_daemon(serving, checkpoint, tmp_path, kind):
+    """Weights are read in their file at first. Soon after, nobody who writes to it can do harm."""
+    base = file = tmp_path / "m.gguf"
+    if kind == "gguf":
+        gguf_files.write(checkpoint("plain"), base)
+    else:
+        base = tmp_path / "base"
+        shutil.copytree(checkpoint("plain"), base)
+        file = base / "model.safetensors"
+    asked = ("generate", "--base", base, "--raw", *GREEDY, "Hello")
+    answer = serving.json(*asked)["token_ids"]
+    process = serving.daemons()[0]
+    maps = Path(f"/proc/{process}/maps")
+    if maps.exists():
+        wait_until(lambda: str(file) not in maps.read_text(), "the weights to be copied", seconds=10)
+    else:
+        time.sleep(1)
+    assert serving.json(*asked)["token_ids"] == answer
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size // 2)
+    serving.fails(*asked, naming=[file.name])
+    assert serving.daemons() == [process]
+
 
 
 class TestConnection:

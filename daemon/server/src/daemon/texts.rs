@@ -19,7 +19,7 @@ struct Entry {
     used: Instant,
 }
 
-/// When the files that a text side is made of were changed last.
+/// When the files that a base is made of were changed last: a fingerprint covers its weights, too.
 type Stamp = Vec<Option<(u64, SystemTime)>>;
 
 fn stamp(source: &BaseSource) -> Stamp {
@@ -33,7 +33,13 @@ fn stamp(source: &BaseSource) -> Stamp {
         "generation_config.json",
     ]
     .map(|name| place.join(name));
-    let stamped = std::iter::once(place).chain(files.iter().map(PathBuf::as_path)).map(|path| {
+    // Weights that are written anew in place change no folder.
+    let weights = fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut weights: Vec<PathBuf> =
+        weights.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).collect();
+    weights.sort_unstable();
+    let files = files.iter().chain(&weights).map(PathBuf::as_path);
+    let stamped = std::iter::once(place).chain(files).map(|path| {
         let found = fs::metadata(path).ok()?;
         Some((found.len(), found.modified().ok()?))
     });
