@@ -23,6 +23,8 @@ PEER = Path(__file__).with_name("llama_peer.py")
 #: Our word for a format, the type of the matrices in the GGUF file, and bits a value.
 FORMATS = {"bf16": ("BF16", 16), "q8": ("Q8_0", 8.5), "q4": ("Q4_0", 4.5)}
 
+about_llama = "a Python with llama-cpp-python, compiled for this processor (pip install --no-binary llama-cpp-python llama-cpp-python); else xllamacpp"
+
 
 def gguf_file(shape: str, kind: str) -> Path:
     """The checkpoint with its matrices as `kind`, made once and kept."""
@@ -57,8 +59,7 @@ def main() -> int:
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
     parser.add_argument("--batch", type=int, default=1, help="answers written together; each of ours with an adapter of its own, too")
-    about = "a Python with llama-cpp-python, compiled for this processor (pip install --no-binary llama-cpp-python llama-cpp-python); else xllamacpp"
-    parser.add_argument("--llama-python", default=sys.executable, help=about)
+    parser.add_argument("--llama-python", default=sys.executable, help=about_llama)
     given = parser.parse_args()
     shapes, runs = chosen(given)
     rows, kept, n = [], {}, given.threads
