@@ -23,6 +23,7 @@ pub struct Home {
     runtime: PathBuf,
     data: PathBuf,
     state: PathBuf,
+    cache: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ pub enum HomeError {
 
 impl Home {
     /// `HOTPLATE_HOME` if it is set, else the XDG folders: runtime for socket and lock, data for store, adapters and
-    /// runs, state for the log.
+    /// runs, state for the log, cache for what can be made again.
     /// <https://specifications.freedesktop.org/basedir-spec/latest/>
     pub fn from_env() -> Result<Home, HomeError> {
         if let Some(root) = set_variable(HOME_VARIABLE) {
@@ -70,6 +71,7 @@ impl Home {
             runtime,
             data: xdg("XDG_DATA_HOME", ".local/share")?,
             state: xdg("XDG_STATE_HOME", ".local/state")?,
+            cache: xdg("XDG_CACHE_HOME", ".cache")?,
         };
         home.prepare()
     }
@@ -78,7 +80,13 @@ impl Home {
     pub fn at(root: &Path) -> Result<Home, HomeError> {
         let root = std::path::absolute(root)
             .map_err(|source| HomeError::CannotCreate { folder: root.to_owned(), source })?;
-        let home = Home { runtime: root.clone(), data: root.clone(), state: root.clone(), root: Some(root) };
+        let home = Home {
+            runtime: root.clone(),
+            data: root.clone(),
+            state: root.clone(),
+            cache: root.clone(),
+            root: Some(root),
+        };
         home.prepare()
     }
 
@@ -130,6 +138,17 @@ impl Home {
     /// PEFT folders, one per adapter and version. May not exist yet.
     pub fn adapters(&self) -> PathBuf {
         self.data.join("adapters")
+    }
+
+    /// Weights that were quantised, to be read the next time: anything here may be deleted at any time. Made if it is missing, unlike the others, because few
+    /// need it.
+    ///
+    /// # Errors
+    /// As for a home.
+    pub fn packed(&self) -> Result<PathBuf, HomeError> {
+        let folder = self.cache.join("packed");
+        own_folder(&folder)?;
+        Ok(folder)
     }
 
     /// Checkpoints of runs in progress. May not exist yet.

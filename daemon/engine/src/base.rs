@@ -1,14 +1,17 @@
 //! A base model in memory: its weights, and the text side that belongs to them.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
 
 use crate::base_error::BaseError;
 use crate::base_text::{BaseSource, BaseText};
-use crate::checkpoint;
+use crate::checkpoint::{self, Built};
 use crate::decoder::Decoder;
 use crate::device::in_pool;
+use crate::packed::{Origin, Packed, Unkept};
 use crate::quantise::Quantise;
 use crate::weights::Weights;
 
@@ -17,24 +20,47 @@ pub struct Base {
     pub text: Arc<BaseText>,
     pub decoder: Decoder,
     pub device: Device,
+    /// What was quantised as it was loaded.
+    unkept: Option<Unkept>,
 }
 
 impl Base {
     /// Reads config, tokenizer and weights.
     pub fn open(source: &BaseSource, device: &Device) -> Result<Base, BaseError> {
         let text = Arc::new(BaseText::open(source)?);
-        Base::with_text(text, source.quantise(), device)
+        Base::with_text(text, source.quantise(), device, None)
     }
 
-    /// Reads the weights for a text side that is already open, and quantises them if that is wished.
+    /// Reads the weights for a text side that is already open, and quantises them if that is wished. `packed` is a folder where
+    /// [such weights are kept](Self::keep_packed).
     pub fn with_text(
         text: Arc<BaseText>,
         quantise: Option<Quantise>,
         device: &Device,
+        packed: Option<&Path>,
     ) -> Result<Base, BaseError> {
+        // Before anything is read: what changes while it is read must not pass for what was read.
+        let origin = quantise.and_then(|quantise| Origin::of(&text, quantise));
+        let kept = packed.zip(origin.as_ref()).and_then(|(folder, origin)| Packed::open(folder, origin));
         let weights = Weights::open(&text.source)?;
-        let decoder = checkpoint::decoder(&weights, text.config.clone(), device, quantise)?;
-        Ok(Base { text, decoder, device: device.clone() })
+        let Built { decoder, quantised } =
+            checkpoint::decoder(&weights, text.config.clone(), device, quantise, kept.as_ref())?;
+        let unkept =
+            origin.filter(|_| !quantised.is_empty()).map(|origin| Unkept { origin, weights: quantised });
+        Ok(Base { text, decoder, device: device.clone(), unkept })
+    }
+
+    /// Bytes that [`keep_packed`](Self::keep_packed) would write; 0 where there is nothing to keep.
+    pub fn unkept_bytes(&self) -> u64 {
+        self.unkept.as_ref().map_or(0, Unkept::bytes)
+    }
+
+    /// Writes the weights that were quantised as this base was loaded to a folder, from which they are read the next time. The file's length.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written to, or the disk is full.
+    pub fn keep_packed(&self, folder: &Path) -> io::Result<u64> {
+        self.unkept.as_ref().map_or(Ok(0), |unkept| unkept.keep(folder))
     }
 
     /// Copies one of the weights that still lie in their file; false where there is none. Weights are first read there, so that an answer need not wait for
@@ -44,6 +70,11 @@ impl Base {
     /// No memory for it: it stays in its file and is not tried again.
     pub fn settle(&self) -> candle_core::Result<bool> {
         in_pool(|| self.decoder.settle())
+    }
+
+    /// A base of parts.
+    pub(crate) const fn of(text: Arc<BaseText>, decoder: Decoder, device: Device) -> Base {
+        Base { text, decoder, device, unkept: None }
     }
 
     /// Bytes that its weights take in memory.

@@ -3,6 +3,7 @@
 //! Owns that every tensor is used: one that config.json does not call for would change the numbers and is an error.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
@@ -13,6 +14,8 @@ use crate::lora::Linear;
 use crate::norm::Norm;
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::frozen_weight::FrozenWeight;
+use crate::ops::quantised::QuantisedMatrix;
+use crate::packed::Packed;
 use crate::quantise::{Quantise, Role};
 use crate::weights::Weights;
 
@@ -32,8 +35,17 @@ pub(crate) fn decoder(
     mut config: DecoderConfig,
     device: &Device,
     quantise: Option<Quantise>,
-) -> Result<Decoder, BaseError> {
-    let mut reader = Reader { weights, device, quantise, used: HashSet::new(), as_stored: 0 };
+    packed: Option<&Packed>,
+) -> Result<Built, BaseError> {
+    let mut reader = Reader {
+        weights,
+        device,
+        quantise,
+        used: HashSet::new(),
+        as_stored: 0,
+        packed,
+        quantised: Vec::new(),
+    };
     // The first layer's norm decides: a tied embedding may stand under the head's name only.
     let first =
         |(prefix, _): &&(&str, &str)| weights.contains(&format!("{prefix}layers.0.input_layernorm.weight"));
@@ -52,7 +64,8 @@ pub(crate) fn decoder(
             "not quantised: on a GPU no weight is, and none whose rows are no multiple of 32"
         );
     }
-    Ok(Decoder::new(config, embedding, blocks, norm, head, device.clone()))
+    let decoder = Decoder::new(config, embedding, blocks, norm, head, device.clone());
+    Ok(Built { decoder, quantised: reader.quantised })
 }
 
 struct Reader<'a> {
@@ -62,6 +75,16 @@ struct Reader<'a> {
     used: HashSet<String>,
     /// Large weights that were to be quantised and are not.
     as_stored: usize,
+    /// What was kept of an earlier load.
+    packed: Option<&'a Packed>,
+    /// What was quantised now.
+    quantised: Vec<(String, Arc<QuantisedMatrix>)>,
+}
+
+/// A decoder, and which of its weights were quantised as it was built.
+pub(crate) struct Built {
+    pub(crate) decoder: Decoder,
+    pub(crate) quantised: Vec<(String, Arc<QuantisedMatrix>)>,
 }
 
 impl Reader<'_> {
@@ -73,7 +96,18 @@ impl Reader<'_> {
     /// For what only products and look-ups read: see [`Weights::frozen`].
     fn large(&mut self, name: &str, shape: [usize; 2], role: Role) -> Result<FrozenWeight, BaseError> {
         self.used.insert(name.to_owned());
-        let weight = self.weights.frozen(name, shape, self.device, self.quantise.map(|to| (to, role)))?;
+        let wish = self.quantise.filter(|_| self.device.is_cpu());
+        if let Some(kind) = wish.and_then(|to| to.kind(role, shape[1])) {
+            if let Some(weight) = self.packed.and_then(|packed| packed.weight(name, shape, kind)) {
+                return Ok(weight);
+            }
+            if let Some(matrix) = self.weights.quantised(name, shape, kind)? {
+                let matrix = Arc::new(matrix);
+                self.quantised.push((name.to_owned(), Arc::clone(&matrix)));
+                return Ok(FrozenWeight::Quantised(matrix));
+            }
+        }
+        let weight = self.weights.frozen(name, shape, self.device)?;
         if self.quantise.is_some() && !weight.is_quantised() {
             self.as_stored += 1;
         }

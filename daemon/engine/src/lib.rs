@@ -28,6 +28,7 @@ mod mapped_file;
 mod mlx;
 pub mod norm;
 pub mod ops;
+mod packed;
 pub mod peft;
 pub mod quantise;
 pub mod rope_config;

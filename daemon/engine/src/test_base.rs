@@ -90,7 +90,7 @@ pub(crate) fn adapter_everywhere(decoder: &Decoder, rank: usize) -> Adapter {
 
 pub(crate) fn base(seed: u64) -> Base {
     let decoder = decoder(seed);
-    Base { text: Arc::new(BaseText::for_tests(config())), device: Device::Cpu, decoder }
+    Base::of(Arc::new(BaseText::for_tests(config())), decoder, Device::Cpu)
 }
 
 /// Sequences that count upwards by a step of their own, so that there is something to learn; the last two are held out.

@@ -3,7 +3,6 @@
 //! Owns the choice of the reader; each reader owns its format and the conversion to f32. It must not know what a name means.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
@@ -11,7 +10,7 @@ use crate::base_error::BaseError;
 use crate::base_source::BaseSource;
 use crate::gguf::GgufTensors;
 use crate::ops::frozen_weight::FrozenWeight;
-use crate::quantise::{Quantise, Role};
+use crate::ops::quantised::{BlockKind, QuantisedMatrix};
 
 mod safetensors;
 
@@ -62,7 +61,7 @@ impl Weights {
     }
 
     /// A tensor as the file has it where the kernels read that and the device is the CPU, and else as [`tensor`](Self::tensor) gives it: for the large
-    /// weights. It may still lie in the file, until it [settles](FrozenWeight::settle). Quantised if that is wished and its rows allow it.
+    /// weights. It may still lie in the file, until it [settles](FrozenWeight::settle).
     ///
     /// # Errors
     /// As there.
@@ -71,21 +70,27 @@ impl Weights {
         name: &str,
         shape: [usize; 2],
         device: &Device,
-        quantise: Option<(Quantise, Role)>,
     ) -> Result<FrozenWeight, BaseError> {
-        let kind = quantise.filter(|_| device.is_cpu()).and_then(|(to, role)| to.kind(role, shape[1]));
-        match (&self.files, kind) {
-            (Files::Safetensors(files), None) => files.stored(name, shape, device),
-            (Files::Safetensors(files), Some(kind)) => {
-                Ok(FrozenWeight::Quantised(Arc::new(files.quantised(name, shape, kind)?)))
-            }
-            (Files::Gguf(file), kind) => {
-                let weight = file.frozen(name, &shape, device)?;
-                match kind {
-                    Some(kind) => Ok(weight.quantised(kind)?),
-                    None => Ok(weight),
-                }
-            }
+        match &self.files {
+            Files::Safetensors(files) => files.stored(name, shape, device),
+            Files::Gguf(file) => file.frozen(name, &shape, device),
+        }
+    }
+
+    /// A tensor in blocks of this kind, in CPU memory; nothing if the file has it in blocks.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn quantised(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        kind: BlockKind,
+    ) -> Result<Option<QuantisedMatrix>, BaseError> {
+        match &self.files {
+            Files::Safetensors(files) => files.quantised(name, shape, kind).map(Some),
+            Files::Gguf(file) if file.is_quantised(name) => Ok(None),
+            Files::Gguf(file) => Ok(Some(file.frozen(name, &shape, &Device::Cpu)?.quantised(kind)?)),
         }
     }
 

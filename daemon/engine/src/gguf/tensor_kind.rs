@@ -153,7 +153,7 @@ impl GgmlBlocks<'_> {
             return Ok(None);
         };
         let matrix = QuantisedMatrix::new(self.rows, self.columns, Blocks::Wide(blocks))?;
-        Ok(Some(FrozenWeight::Quantised(matrix.into())))
+        Ok(Some(matrix.into()))
     }
 
     /// All values as f32, row after row.

@@ -136,6 +136,11 @@ impl GgufTensors {
         Ok((place, blocks))
     }
 
+    /// Whether a tensor is in blocks of several values.
+    pub(crate) fn is_quantised(&self, name: &str) -> bool {
+        self.places.get(name).is_some_and(|place| place.entry.kind.block_values() > 1)
+    }
+
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.places.contains_key(name)
     }

@@ -4,7 +4,7 @@
 //! values the kernels read in place, and the copy. It must not know formats of files, nor when somebody has time to copy.
 
 use std::ops::Range;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use bytemuck::Pod;
 use candle_core::{Device, Result, Tensor, WithDType};
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::frozen_weight::FrozenWeight;
 use super::matmul::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, Stored};
-use super::quantised::{Blocks, QuantisedMatrix, Work};
+use super::quantised::{BlockKind, Blocks, QuantisedMatrix, Work};
 use crate::mapped_file::FilePart;
 
 /// Bytes that one task copies: a page of the larger kind, so that threads zero pages beside each other.
@@ -48,6 +48,16 @@ enum Place {
     Copied(FrozenWeight),
 }
 
+impl From<BlockKind> for FiledKind {
+    fn from(kind: BlockKind) -> Self {
+        match kind {
+            BlockKind::Q8_0 => FiledKind::Q8_0,
+            BlockKind::Q4_0 => FiledKind::Q4_0,
+            BlockKind::Q4K => FiledKind::Q4K,
+        }
+    }
+}
+
 impl FiledKind {
     pub(crate) const fn is_quantised(self) -> bool {
         !matches!(self, FiledKind::F32 | FiledKind::Bf16 | FiledKind::F16)
@@ -75,7 +85,7 @@ impl FiledKind {
             FiledKind::Q4K => Blocks::Q4K(copied(bytes, done)?),
             FiledKind::Q6K => Blocks::Q6K(copied(bytes, done)?),
         };
-        Ok(FrozenWeight::Quantised(Arc::new(QuantisedMatrix::new(shape.0, shape.1, blocks)?)))
+        Ok(QuantisedMatrix::new(shape.0, shape.1, blocks)?.into())
     }
 }
 
@@ -165,7 +175,7 @@ impl FiledMatrix {
 
     /// `rows`: all of them where none are named.
     fn on_units<W: Work>(&self, bytes: &[u8], rows: Option<Range<usize>>, work: W) -> Result<W::Output> {
-        fn run<E: Stored + Pod, W: Work>(
+        fn run<E: Stored, W: Work>(
             columns: usize,
             bytes: &[u8],
             rows: Option<Range<usize>>,
@@ -213,11 +223,12 @@ fn copied<E: Pod>(bytes: &[u8], done: impl Fn(&[u8]) + Sync) -> Result<Vec<E>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::mapped_file::MappedFile;
     use crate::ops::frozen_linear::FrozenLinear;
     use crate::ops::gradient_check::{flat, random};
-    use crate::ops::quantised::BlockKind;
 
     const ROWS: usize = 70;
     const COLUMNS: usize = 256;
@@ -240,16 +251,12 @@ mod tests {
             type Output = Vec<u8>;
 
             fn run<E: Stored>(self, units: &[E], _: usize) -> Vec<u8> {
-                #[expect(unsafe_code, reason = "blocks are plain bytes, which the trait does not say")]
-                // SAFETY: all types of units have neither padding nor bits that mean nothing.
-                let bytes =
-                    unsafe { std::slice::from_raw_parts(units.as_ptr().cast::<u8>(), size_of_val(units)) };
-                bytes.to_vec()
+                bytemuck::cast_slice(units).to_vec()
             }
         }
         let values = random(&[ROWS, COLUMNS], 1);
         let of = |dtype| FrozenWeight::from(values.to_dtype(dtype).unwrap());
-        let blocks = |kind| of(candle_core::DType::F32).quantised(kind).unwrap();
+        let blocks = |kind| FrozenWeight::from(of(candle_core::DType::F32).quantised(kind).unwrap());
         let made = [
             (FiledKind::F32, of(candle_core::DType::F32)),
             (FiledKind::Bf16, of(candle_core::DType::BF16)),

@@ -29,6 +29,12 @@ impl From<Tensor> for FrozenWeight {
     }
 }
 
+impl From<QuantisedMatrix> for FrozenWeight {
+    fn from(matrix: QuantisedMatrix) -> Self {
+        FrozenWeight::Quantised(Arc::new(matrix))
+    }
+}
+
 impl FrozenWeight {
     pub fn rows(&self) -> usize {
         match self {
@@ -131,20 +137,17 @@ impl FrozenWeight {
         }
     }
 
-    /// In blocks of this kind; one that is in blocks already stays as it is.
+    /// Its values in blocks of this kind.
     ///
     /// # Errors
     /// Rows that are not whole blocks, another memory than the CPU's.
-    pub(crate) fn quantised(&self, kind: BlockKind) -> Result<FrozenWeight> {
-        if self.is_quantised() {
-            return Ok(self.clone());
-        }
+    pub(crate) fn quantised(&self, kind: BlockKind) -> Result<QuantisedMatrix> {
         let values = |rows| self.widened(rows)?.flatten_all()?.to_vec1::<f32>();
         let matrix = QuantisedMatrix::of_rows(kind, self.rows(), self.columns(), values)?;
         if let FrozenWeight::Filed(filed) = self {
             filed.let_go();
         }
-        Ok(FrozenWeight::Quantised(Arc::new(matrix)))
+        Ok(matrix)
     }
 
     /// The rows of these numbers, `[numbers, columns]` in f32: what an embedding looks up.
@@ -229,15 +232,13 @@ mod tests {
         let values = random(&[5000, 256], 1).to_dtype(DType::BF16).unwrap();
         let wanted = values.to_dtype(DType::F32).unwrap();
         for (kind, bytes, furthest) in [(BlockKind::Q8_0, 272, 0.02), (BlockKind::Q4K, 144, 0.3)] {
-            let weight = FrozenWeight::from(values.clone()).quantised(kind).unwrap();
+            let weight = FrozenWeight::from(FrozenWeight::from(values.clone()).quantised(kind).unwrap());
             assert_eq!((weight.bytes(), weight.count()), (5000 * bytes, 5000 * 256));
             let widened = weight.values().unwrap();
             assert!(distance(&widened, &wanted) < furthest);
             let rows = weight.look_up(&[4999, 7]).unwrap();
             assert!(distance(&rows.get(1).unwrap(), &widened.get(7).unwrap()) == 0.0);
             assert!(weight.look_up(&[5000]).is_err());
-            let again = weight.quantised(BlockKind::Q4_0).unwrap();
-            assert_eq!(again.bytes(), weight.bytes(), "what is quantised stays as it is");
         }
         assert!(FrozenWeight::from(random(&[3, 58], 1)).quantised(BlockKind::Q8_0).is_err());
     }
@@ -249,7 +250,7 @@ mod tests {
         use crate::ops::matmul::{Machine, Values};
         let weight = FrozenWeight::from(random(&[70, 256], 2));
         for kind in [BlockKind::Q8_0, BlockKind::Q4_0, BlockKind::Q4K] {
-            let quantised = weight.quantised(kind).unwrap();
+            let quantised = FrozenWeight::from(weight.quantised(kind).unwrap());
             let plain = FrozenLinear::new(quantised.values().unwrap(), None);
             let layer = FrozenLinear::new(quantised, None);
             for tokens in [1, 3, 9, 40] {

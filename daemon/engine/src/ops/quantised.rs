@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use bytemuck::Pod;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
@@ -135,12 +134,17 @@ impl QuantisedMatrix {
 
     /// What it takes in memory.
     pub fn bytes(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Its blocks as they lie in memory.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.blocks {
-            Blocks::Q8_0(blocks) => size_of_val(blocks.as_slice()),
-            Blocks::Q4_0(blocks) => size_of_val(blocks.as_slice()),
-            Blocks::Q4K(blocks) => size_of_val(blocks.as_slice()),
-            Blocks::Q6K(blocks) => size_of_val(blocks.as_slice()),
-            Blocks::Wide(blocks) => size_of_val(blocks.as_slice()),
+            Blocks::Q8_0(blocks) => bytemuck::cast_slice(blocks),
+            Blocks::Q4_0(blocks) => bytemuck::cast_slice(blocks),
+            Blocks::Q4K(blocks) => bytemuck::cast_slice(blocks),
+            Blocks::Q6K(blocks) => bytemuck::cast_slice(blocks),
+            Blocks::Wide(blocks) => bytemuck::cast_slice(blocks),
         }
     }
 
@@ -161,7 +165,7 @@ impl QuantisedMatrix {
 }
 
 /// By candle's quantisation, which is llama.cpp's reference one.
-fn quantised<E: Stored + Pod>(
+fn quantised<E: Stored>(
     dtype: GgmlDType,
     (rows, columns): (usize, usize),
     values: impl Fn(Range<usize>) -> Result<Vec<f32>> + Sync,
@@ -190,6 +194,7 @@ fn quantised<E: Stored + Pod>(
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::Pod;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

@@ -65,11 +65,9 @@ pub(crate) struct SampleAnswers {
 impl SampleAnswers {
     pub(crate) fn new(base: &Base, learnt: Option<&Learnt>, prompts: &Prompts) -> SampleAnswers {
         let moved = match learnt {
-            Some(Learnt::Base(decoder)) => Some(Base {
-                text: Arc::clone(&base.text),
-                decoder: (**decoder).clone(),
-                device: base.device.clone(),
-            }),
+            Some(Learnt::Base(decoder)) => {
+                Some(Base::of(Arc::clone(&base.text), (**decoder).clone(), base.device.clone()))
+            }
             _ => None,
         };
         let adapter = learnt.and_then(Learnt::adapter).map(|adapter| Arc::new(adapter.clone()));

@@ -1,7 +1,9 @@
 //! From nothing to the first token.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
+use anyhow::Context;
 use clap::Args;
 use hotplate_engine::generate::Generation;
 use rand::SeedableRng;
@@ -19,6 +21,9 @@ pub(super) struct LoadArgs {
     common: Common,
     #[arg(long, default_value_t = 4)]
     prompt_tokens: usize,
+    /// Folder where quantised weights are kept, as the daemon keeps them
+    #[arg(long, value_name = "DIR")]
+    packed: Option<PathBuf>,
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -40,7 +45,7 @@ struct Report {
 pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     anyhow::ensure!(args.prompt_tokens > 0, "--prompt-tokens must be 1 or more");
     let began = Instant::now();
-    let base = args.common.open_cold()?;
+    let base = args.common.open_cold(args.packed.as_deref())?;
     let open_ms = milliseconds(began.elapsed());
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let prompt = data::random_tokens(&mut rng, args.prompt_tokens, base.decoder.config().vocab);
@@ -49,6 +54,9 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     let first_token_ms = milliseconds(began.elapsed());
     let began = Instant::now();
     settle(&base)?;
+    if let Some(folder) = &args.packed {
+        base.keep_packed(folder).with_context(|| format!("cannot keep weights in {}", folder.display()))?;
+    }
     let report = Report {
         weights: base.bytes(),
         prompt_tokens: args.prompt_tokens,

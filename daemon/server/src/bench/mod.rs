@@ -11,13 +11,14 @@ mod switch;
 mod train;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use hotplate_client::command::QuantizeArg;
 use hotplate_engine::base::Base;
-use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::device::{self, Device, DeviceChoice};
 use serde::Serialize;
 
@@ -67,20 +68,21 @@ struct Common {
 impl Common {
     /// A warm base, as the daemon has it a moment after its first answer.
     fn open(&self) -> anyhow::Result<Base> {
-        let base = self.open_cold()?;
+        let base = self.open_cold(None)?;
         settle(&base)?;
         Ok(base)
     }
 
     /// Its weights may still lie in their file.
-    fn open_cold(&self) -> anyhow::Result<Base> {
+    fn open_cold(&self, packed: Option<&Path>) -> anyhow::Result<Base> {
         let device = self.device()?;
         let source = match &self.model {
             Some(folder) => BaseSource::at(folder),
             None => BaseSource::Embedded,
         };
         let quantise = asked_or(self.quantize.quantize, None);
-        Ok(Base::open(&source.quantised(quantise), &device)?)
+        let text = Arc::new(BaseText::open(&source)?);
+        Ok(Base::with_text(text, quantise, &device, packed)?)
     }
 
     fn device(&self) -> anyhow::Result<Device> {

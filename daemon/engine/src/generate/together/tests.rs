@@ -73,7 +73,7 @@ fn base_of(own: &str) -> Base {
     );
     let config = DecoderConfig::parse(json.as_bytes(), std::path::Path::new("config.json")).unwrap();
     let decoder = test_base::decoder_of(config.clone(), 4);
-    Base { text: Arc::new(BaseText::for_tests(config)), device: Device::Cpu, decoder }
+    Base::of(Arc::new(BaseText::for_tests(config)), decoder, Device::Cpu)
 }
 
 #[test]

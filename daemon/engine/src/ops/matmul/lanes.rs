@@ -5,6 +5,7 @@
     reason = "a kernel compiled for some instructions must hold all that it calls, or that is compiled without them"
 )]
 
+use bytemuck::Pod;
 use half::{bf16, f16};
 
 use super::Problem;
@@ -98,7 +99,7 @@ pub(crate) trait Pairs: Lanes {
 
 /// How the values of a line lie in memory: in units, which are values of their own or blocks that share a factor.
 #[expect(unsafe_code, reason = "as above")]
-pub(crate) trait Stored: Copy + Send + Sync {
+pub(crate) trait Stored: Pod + Send + Sync {
     /// Values in a unit: 1, or a multiple of 32.
     const VALUES: usize;
 

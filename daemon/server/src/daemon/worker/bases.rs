@@ -12,7 +12,8 @@ use hotplate_engine::lora::Adapter;
 use hotplate_engine::peft;
 use hotplate_protocol::RpcError;
 
-use super::Report;
+use super::{Report, packing};
+use crate::daemon::desk::Desk;
 use crate::daemon::runs::fit::{base_bytes, check_base_fits};
 use crate::daemon::texts::Texts;
 use crate::daemon::{faults, memory};
@@ -24,6 +25,7 @@ const ADAPTERS: usize = 64;
 
 pub(super) struct Bases {
     device: Device,
+    desk: Arc<Desk>,
     resident: HashMap<BaseSource, Resident>,
     adapters: HashMap<PathBuf, Loaded>,
 }
@@ -44,8 +46,8 @@ struct Loaded {
 }
 
 impl Bases {
-    pub(super) fn new(device: Device) -> Self {
-        Self { device, resident: HashMap::new(), adapters: HashMap::new() }
+    pub(super) fn new(device: Device, desk: &Arc<Desk>) -> Self {
+        Self { device, desk: Arc::clone(desk), resident: HashMap::new(), adapters: HashMap::new() }
     }
 
     /// The base, loaded if need be.
@@ -70,10 +72,14 @@ impl Bases {
         while self.resident.len() >= BASES && self.unload_oldest(report) {}
         check_base_fits(&text.name, base_bytes(&text.config, source.quantise()), memory::free())?;
         let began = Instant::now();
+        let packed = source.quantise().and_then(|_| packing::folder(&self.desk.home));
         let base = Arc::new(
-            Base::with_text(Arc::clone(&text), source.quantise(), &self.device)
+            Base::with_text(Arc::clone(&text), source.quantise(), &self.device, packed.as_deref())
                 .map_err(|error| faults::of_base(&error))?,
         );
+        if let Some(folder) = packed {
+            packing::keep(&base, folder);
+        }
         tracing::info!(
             base = text.name,
             bytes = base.bytes(),

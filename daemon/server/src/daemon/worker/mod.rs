@@ -4,6 +4,7 @@
 
 mod bases;
 mod generations;
+mod packing;
 mod priority;
 mod scorings;
 mod training;
@@ -122,7 +123,7 @@ impl Worker {
         let events = events.clone();
         let mut work = Work {
             desk: Arc::clone(desk),
-            bases: Bases::new(device),
+            bases: Bases::new(device, desk),
             generations: Generations::default(),
             verifications: Verifications::default(),
             goldens: None,
