@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+from pathlib import Path
+
 import gguf_files
 import pytest
 import torch
 from checkpoints import Shape, load, write_checkpoint
-from hotplate_process import Hotplate
+from hotplate_process import Hotplate, wait_until
 from logits_example import engine_logits
 from notes import write_notes
 from test_logits import peer_logits, token_ids
@@ -108,3 +113,72 @@ def test_a_verified_adapter_keeps_its_promise(hotplate, tmp_path):
     assert hotplate.json("verify", tmp_path / "out")["passed"]
     hotplate.json("import", tmp_path / "out", "--name", "came-back")
     assert hotplate.json("verify", "came-back")["passed"]
+
+
+def other_weights(file: Path) -> None:
+    """Writes a weight anew in place, where the base's fingerprint does not look."""
+    data = bytearray(file.read_bytes())
+    header = 8 + int.from_bytes(data[:8], "little")
+    tensors = json.loads(data[8:header])
+    start, end = tensors["model.layers.0.mlp.down_proj.weight"]["data_offsets"]
+    third = header + start + (end - start) // 3
+    data[third : third + 400] = bytes(value ^ 1 for value in data[third : third + 400])
+    with file.open("r+b") as opened:
+        opened.write(data)
+
+
+def test_weights_that_were_quantised_are_kept_and_never_trusted(hotplate, tmp_path):
+    base = write_checkpoint(tmp_path / "base", Shape({"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 2}))
+    folder = hotplate.home / "packed"
+    asked = ("generate", "--base", base, "--raw", "--temperature", 0, "--max-tokens", 16, "Hello", "--quantize")
+
+    def answer(word: str) -> list[int]:
+        """By a daemon that has nothing in memory."""
+        hotplate.kill()
+        return hotplate.json(*asked, word)["token_ids"]
+
+    def kept(word: str) -> Path:
+        """The file, once it is written as a whole."""
+        return wait_until(lambda: next(folder.glob(f"*-{word}.packed"), None), "the weights to be kept", seconds=10)
+
+    def is_written(file: Path, before: float) -> bool:
+        return file.exists() and file.stat().st_mtime_ns != before
+
+    first = {word: answer(word) for word in ("q8", "q4")}
+    whole = {word: kept(word).read_bytes() for word in first}
+    assert "quantised weights are kept" in hotplate.log
+    for word, wanted in first.items():
+        file = kept(word)
+        inode = file.stat().st_ino
+        assert answer(word) == wanted
+        assert kept(word).stat().st_ino == inode, "read, not made anew"
+        middle = len(whole[word]) // 2
+        flipped = whole[word][:middle] + bytes([whole[word][middle] ^ 1]) + whole[word][middle + 1 :]
+        other = next(kind for kind in first if kind != word)
+        for damaged in (b"", whole[word][:1000], whole[word][:-1], flipped, whole[other], os.urandom(5000)):
+            file.write_bytes(damaged)
+            before, said = file.stat().st_mtime_ns, hotplate.log.count("thrown away")
+            assert answer(word) == wanted
+            assert hotplate.log.count("thrown away") == said + 1
+            wait_until(lambda: is_written(file, before), "the weights to be kept again", seconds=10)
+    # The base itself is another one.
+    other_weights(base / "model.safetensors")
+    shutil.rmtree(folder)
+    wanted = answer("q8")
+    shutil.rmtree(folder)
+    folder.mkdir(mode=0o700)
+    (folder / file_name(whole["q8"], "q8")).write_bytes(whole["q8"])
+    assert answer("q8") == wanted
+    assert "the base's files have changed since" in hotplate.log
+
+
+def file_name(packed: bytes, word: str) -> str:
+    header = json.loads(packed[8 : 8 + int.from_bytes(packed[:8], "little")])
+    return f"{header['__metadata__']['base']}-{word}.packed"
+
+
+def test_weights_that_cannot_be_kept_are_no_fault(hotplate, tmp_path):
+    base = write_checkpoint(tmp_path / "base", Shape(SMALL))
+    (hotplate.home / "packed").write_text("no folder")
+    assert hotplate.json("generate", "--base", base, "--raw", "--max-tokens", 2, "--quantize", "q8", "Hello")["token_ids"]
+    assert "cannot be kept" in hotplate.log

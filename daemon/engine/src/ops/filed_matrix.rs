@@ -87,6 +87,41 @@ impl FiledKind {
         };
         Ok(QuantisedMatrix::new(shape.0, shape.1, blocks)?.into())
     }
+
+    /// `rows`: all of them where none are named.
+    fn on_units<W: Work>(
+        self,
+        columns: usize,
+        bytes: &[u8],
+        rows: Option<Range<usize>>,
+        work: W,
+    ) -> Result<W::Output> {
+        fn run<E: Stored, W: Work>(
+            columns: usize,
+            bytes: &[u8],
+            rows: Option<Range<usize>>,
+            work: W,
+        ) -> Result<W::Output> {
+            let Ok(units) = bytemuck::try_cast_slice::<u8, E>(bytes) else {
+                candle_core::bail!("a weight's values do not lie in its file as this machine wants them");
+            };
+            let stride = columns / E::VALUES;
+            let units = match rows {
+                None => units,
+                Some(rows) => &units[rows.start * stride..rows.end * stride],
+            };
+            Ok(work.run(units, stride))
+        }
+        match self {
+            FiledKind::F32 => run::<f32, W>(columns, bytes, rows, work),
+            FiledKind::Bf16 => run::<bf16, W>(columns, bytes, rows, work),
+            FiledKind::F16 => run::<f16, W>(columns, bytes, rows, work),
+            FiledKind::Q8_0 => run::<BlockQ8_0, W>(columns, bytes, rows, work),
+            FiledKind::Q4_0 => run::<BlockQ4_0, W>(columns, bytes, rows, work),
+            FiledKind::Q4K => run::<BlockQ4K, W>(columns, bytes, rows, work),
+            FiledKind::Q6K => run::<BlockQ6K, W>(columns, bytes, rows, work),
+        }
+    }
 }
 
 impl FiledMatrix {
@@ -104,10 +139,9 @@ impl FiledMatrix {
                 whole && self.rows.checked_mul(self.columns / E::VALUES) == Some(units.len())
             }
         }
-        let matrix = Self { rows, columns, kind, place: RwLock::new(Place::InFile(part.clone())) };
-        let fits = Fits { rows, columns };
-        let fits = cfg!(target_endian = "little") && matrix.on_units(part.bytes(), None, fits).ok()?;
-        fits.then_some(matrix)
+        let fits = kind.on_units(columns, part.bytes(), None, Fits { rows, columns }).ok()?;
+        let place = RwLock::new(Place::InFile(part));
+        (cfg!(target_endian = "little") && fits).then_some(Self { rows, columns, kind, place })
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -142,7 +176,9 @@ impl FiledMatrix {
     pub(crate) fn with_rows<W: Work>(&self, rows: Range<usize>, work: W) -> Result<W::Output> {
         // The lock is not held meanwhile: a thread that waits for others may begin another product with this weight.
         match self.place() {
-            Place::InFile(part) | Place::Stays(part) => self.on_units(part.bytes(), Some(rows), work),
+            Place::InFile(part) | Place::Stays(part) => {
+                self.kind.on_units(self.columns, part.bytes(), Some(rows), work)
+            }
             Place::Copied(weight) => weight.with_rows(rows, work),
         }
     }
@@ -171,36 +207,6 @@ impl FiledMatrix {
 
     fn place(&self) -> Place {
         self.place.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// `rows`: all of them where none are named.
-    fn on_units<W: Work>(&self, bytes: &[u8], rows: Option<Range<usize>>, work: W) -> Result<W::Output> {
-        fn run<E: Stored, W: Work>(
-            columns: usize,
-            bytes: &[u8],
-            rows: Option<Range<usize>>,
-            work: W,
-        ) -> Result<W::Output> {
-            let Ok(units) = bytemuck::try_cast_slice::<u8, E>(bytes) else {
-                candle_core::bail!("a weight's values do not lie in its file as this machine wants them");
-            };
-            let stride = columns / E::VALUES;
-            let units = match rows {
-                None => units,
-                Some(rows) => &units[rows.start * stride..rows.end * stride],
-            };
-            Ok(work.run(units, stride))
-        }
-        let columns = self.columns;
-        match self.kind {
-            FiledKind::F32 => run::<f32, W>(columns, bytes, rows, work),
-            FiledKind::Bf16 => run::<bf16, W>(columns, bytes, rows, work),
-            FiledKind::F16 => run::<f16, W>(columns, bytes, rows, work),
-            FiledKind::Q8_0 => run::<BlockQ8_0, W>(columns, bytes, rows, work),
-            FiledKind::Q4_0 => run::<BlockQ4_0, W>(columns, bytes, rows, work),
-            FiledKind::Q4K => run::<BlockQ4K, W>(columns, bytes, rows, work),
-            FiledKind::Q6K => run::<BlockQ6K, W>(columns, bytes, rows, work),
-        }
     }
 }
 
