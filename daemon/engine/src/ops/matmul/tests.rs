@@ -55,10 +55,16 @@ fn rounds<E: Stored>(machine: Machine, rows: usize, orders: (Order, Order)) -> (
 
 /// A matrix that begins at an odd address and whose lines have a gap between them.
 fn matrix<E: Stored>(values: &[E], (rows, columns): (usize, usize), order: Order) -> Matrix<'_, E> {
+    assert_eq!(values.len(), units::<E>((rows, columns), order));
+    let length = if order == Order::Rows { columns } else { rows };
+    Matrix { values: &values[1..], stride: length / E::VALUES + 3, order }
+}
+
+/// Units that [`matrix`] takes, and no more: whoever reads behind them is found where memory is watched.
+fn units<E: Stored>((rows, columns): (usize, usize), order: Order) -> usize {
     let (lines, length) = if order == Order::Rows { (rows, columns) } else { (columns, rows) };
-    let (values, length) = (&values[1..], length / E::VALUES);
-    assert!(lines * (length + 3) <= values.len());
-    Matrix { values, stride: length + 3, order }
+    let length = length / E::VALUES;
+    1 + (lines - 1) * (length + 3) + length
 }
 
 fn check<E: Stored>(
@@ -68,22 +74,20 @@ fn check<E: Stored>(
     random_units: impl Fn(usize, &mut ChaCha8Rng) -> Vec<E>,
 ) {
     let mut rng = ChaCha8Rng::seed_from_u64((rows * 1_000_003 + inner * 1009 + columns) as u64);
-    let left = random::<f32>(1 + (rows + 3) * (inner + 3) + 9, &mut rng);
-    let (lines, length) = if orders.1 == Order::Rows { (inner, columns) } else { (columns, inner) };
-    let right = random_units(1 + (lines + 3) * (length / E::VALUES + 3) + 9, &mut rng);
+    let left = random::<f32>(units::<f32>((rows, inner), orders.0), &mut rng);
+    let right = random_units(units::<E>((inner, columns), orders.1), &mut rng);
     let left = matrix(&left, (rows, inner), orders.0);
     let right = matrix(&right, (inner, columns), orders.1);
     let bias = random::<f32>(columns, &mut rng);
     let stride = columns + 5;
     let before = random::<f32>(rows * stride + 1, &mut rng);
     // A second product beside the first: none, a thin one, one that is too long for the same pass.
-    let thick = random::<f32>(1 + (rows + 3) * (70 + 3) + 9, &mut rng);
-    let thin = random::<f32>(1 + (70 + 3) * (columns + 3) + 9, &mut rng);
-    let beside = |inner| Extra {
-        inner,
-        left: matrix(&thick, (rows, inner), orders.0),
-        right: matrix(&thin, (inner, columns), orders.1),
+    let mut beside = |inner: usize| {
+        let left = random::<f32>(units::<f32>((rows, inner), orders.0), &mut rng);
+        let right = random::<f32>(units::<f32>((inner, columns), orders.1), &mut rng);
+        (inner, left, right)
     };
+    let (thin, thick) = (beside(13), beside(70));
     let rounds = rounds::<E>(machine, rows, orders);
     let rounded = |rounds: bool, value: f64| {
         #[expect(clippy::cast_possible_truncation, reason = "it was an f32")]
@@ -91,8 +95,13 @@ fn check<E: Stored>(
     };
     let starts = [Start::Zero, Start::Target, Start::Bias(&bias)];
     let cases = [(starts[0], None), (starts[1], None), (starts[2], None)];
-    let cases = cases.into_iter().chain([(starts[1], Some(beside(13))), (starts[2], Some(beside(70)))]);
-    for (start, extra) in cases {
+    let cases = cases.into_iter().chain([(starts[1], Some(&thin)), (starts[2], Some(&thick))]);
+    for (start, beside) in cases {
+        let extra = beside.map(|(inner, left, right)| Extra {
+            inner: *inner,
+            left: matrix(left, (rows, *inner), orders.0),
+            right: matrix(right, (*inner, columns), orders.1),
+        });
         let mut target = before.clone();
         product_on(machine, (rows, inner, columns), (&mut target, stride), left, right, extra, start);
         for (index, (found, before)) in target.iter().zip(&before).enumerate() {
@@ -128,6 +137,24 @@ const ORDERS: [(Order, Order); 4] = [
     (Order::Columns, Order::Columns),
     (Order::Columns, Order::Rows),
 ];
+
+/// A little of every kernel: as much as an interpreter gets through in minutes (`tests/kernels/check`).
+#[test]
+fn a_few_sizes() {
+    for machine in Machine::all() {
+        let (few, weighted) = ((3, 17, 5), (2, 9, 19));
+        check(machine, few, ORDERS[0], random::<f32>);
+        check(machine, few, ORDERS[0], random::<bf16>);
+        check(machine, few, ORDERS[0], random::<f16>);
+        check(machine, weighted, ORDERS[1], random::<f32>);
+        check(machine, (3, 64, 2), ORDERS[0], random_blocks::<BlockQ8_0>(&[0]));
+        check(machine, (3, 64, 2), ORDERS[0], random_blocks::<BlockQ4_0>(&[0]));
+        check(machine, (1, 256, 1), ORDERS[0], random_blocks::<BlockQ4K>(&[0, 2]));
+        check(machine, (25, 17, 3), ORDERS[0], random::<bf16>);
+        check(machine, (25, 3, 32), ORDERS[1], random_blocks::<BlockQ4_0>(&[0]));
+        check(machine, (5, 3, 2), ORDERS[2], random::<f32>);
+    }
+}
 
 #[test]
 fn odd_sizes() {
