@@ -51,7 +51,7 @@ impl MappedFile {
             return Err(BaseError::CorruptWeights { file: file.to_owned(), why: "it is empty".to_owned() });
         }
         // SAFETY: nobody may change the file while it is mapped. Checkpoints are replaced by renaming, not rewritten in place, and a map lives only
-        // until its weights have been copied, which is when nobody waits for text the next time. Any bytes are valid as u8, and readers check
+        // until its weights have been copied, which is seconds later. Any bytes are valid as u8, and readers check
         // all offsets into them.
         let map = unsafe { Mmap::map(&opened) }.map_err(reading)?;
         Ok(MappedFile { map: Arc::new(map) })

@@ -22,6 +22,10 @@ use crate::daemon::{faults, memory};
 const BASES: usize = 3;
 /// Adapters are small; each version is loaded once.
 const ADAPTERS: usize = 64;
+/// Somebody may write to the file; answers that never end must not leave it open for that.
+const LONGEST_IN_FILE: Duration = Duration::from_secs(2);
+/// As long as a layer of training takes: whoever asks for text meanwhile waits no longer.
+const MOMENT: Duration = Duration::from_millis(10);
 
 pub(super) struct Bases {
     device: Device,
@@ -32,6 +36,7 @@ pub(super) struct Bases {
 
 struct Resident {
     base: Arc<Base>,
+    loaded: Instant,
     /// Whether all its weights are copies.
     settled: bool,
     used: Instant,
@@ -94,21 +99,30 @@ impl Bases {
         });
         self.resident.insert(
             source.clone(),
-            Resident { base: Arc::clone(&base), settled: false, used: Instant::now() },
+            Resident {
+                base: Arc::clone(&base),
+                loaded: Instant::now(),
+                settled: false,
+                used: Instant::now(),
+            },
         );
         Ok(base)
     }
 
-    /// Copies a weight of a base that still lies in its file; false where there is none.
-    pub(super) fn settle(&mut self) -> bool {
-        let Some(resident) = self.resident.values_mut().find(|resident| !resident.settled) else {
-            return false;
-        };
-        match resident.base.settle() {
-            Ok(more) => resident.settled = !more,
-            Err(error) => {
-                let base = &resident.base.text.name;
-                tracing::warn!(base, %error, "a weight stays in its file, which must not be written to");
+    /// Copies weights of a base that still lie in its file, for a moment; false where there are none. While somebody waits for text, only of a base that has
+    /// lain there too long.
+    pub(super) fn settle(&mut self, answering: bool) -> bool {
+        let due = |resident: &Resident| !answering || resident.loaded.elapsed() >= LONGEST_IN_FILE;
+        let unsettled = self.resident.values_mut().find(|resident| !resident.settled && due(resident));
+        let Some(resident) = unsettled else { return false };
+        let began = Instant::now();
+        while !resident.settled && began.elapsed() < MOMENT {
+            match resident.base.settle() {
+                Ok(more) => resident.settled = !more,
+                Err(error) => {
+                    let base = &resident.base.text.name;
+                    tracing::warn!(base, %error, "a weight stays in its file, which must not be written to");
+                }
             }
         }
         true

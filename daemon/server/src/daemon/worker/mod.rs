@@ -193,11 +193,9 @@ impl Work {
                 self.tidy();
             }
             // Somebody waits for text; scores and a run share what is left, a layer each.
-            if self.generations.step(&mut self.bases, &*self.report) {
-                continue;
-            }
-            // What comes now takes longer than copying the weights, and they must not lie in a file for long.
-            if self.bases.settle() {
+            let answering = self.generations.step(&mut self.bases, &*self.report);
+            // What comes below takes longer than copying the weights.
+            if self.bases.settle(answering) || answering {
                 continue;
             }
             let scored = self.scorings.step(&mut self.bases, &*self.report);
