@@ -70,4 +70,4 @@ def test_greedy_answers_are_as_near_to_transformers_in_bf16_as_it_is_to_itself(h
             own = hotplate.json("generate", prompt, "--temperature", 0, "--max-tokens", 64)["text"]
             same[word] += own.strip() == wanted
     assert same["f32"] >= max(0.75 * len(prompts), same["peer"] - 2), same
-    assert same["bf16"] >= max(0.85 * len(prompts), same["peer"] - 2), same
+    assert same["bf16"] >= max(0.8 * len(prompts), same["peer"] - 2), same
