@@ -11,6 +11,7 @@ use crate::base_text::{BaseSource, BaseText};
 use crate::checkpoint::{self, Built};
 use crate::decoder::Decoder;
 use crate::device::in_pool;
+pub use crate::ops::filed_matrix::Settled;
 use crate::packed::{Origin, Packed, Unkept};
 use crate::quantise::Quantise;
 use crate::weights::Weights;
@@ -63,12 +64,9 @@ impl Base {
         self.unkept.as_ref().map_or(Ok(0), |unkept| unkept.keep(folder))
     }
 
-    /// Copies one of the weights that still lie in their file; false where there is none. Weights are first read there, so that an answer need not wait for
-    /// a copy of them all. To be called whenever there is time, as a file may be written to.
-    ///
-    /// # Errors
-    /// No memory for it: it stays in its file and is not tried again.
-    pub fn settle(&self) -> candle_core::Result<bool> {
+    /// Copies one of the weights that still lie in their file. They are first read there, so that an answer need not wait for a copy of them all. To be called
+    /// until there is [nothing](Settled::Nothing) to do, whenever there is time, as a file may be written to.
+    pub fn settle(&self) -> Settled {
         in_pool(|| self.decoder.settle())
     }
 

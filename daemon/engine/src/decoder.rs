@@ -23,6 +23,7 @@ use crate::norm::Norm;
 use crate::ops::add::{add, add3};
 use crate::ops::attention::{self, Heads, Segment};
 use crate::ops::dropout::Dropout;
+use crate::ops::filed_matrix::Settled;
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::frozen_weight::FrozenWeight;
 use crate::ops::gated_unit;
@@ -293,18 +294,13 @@ impl Decoder {
         logits.ok_or_else(|| candle_core::Error::Msg("the head gave nothing".to_owned()))
     }
 
-    /// Copies a weight that still lies in its file. Whether there was one.
-    ///
-    /// # Errors
-    /// No memory for it: it stays where it is.
-    pub(crate) fn settle(&self) -> Result<bool> {
+    /// Copies the first weight that still lies in its file.
+    pub(crate) fn settle(&self) -> Settled {
         let layers = self.blocks.iter().flat_map(|block| block.linears.iter().flatten());
-        for weight in layers.chain([&self.head]).map(FrozenLinear::weight).chain([&self.embedding]) {
-            if weight.settle()? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let mut weights = layers.chain([&self.head]).map(FrozenLinear::weight).chain([&self.embedding]);
+        weights
+            .find_map(|weight| Some(weight.settle()).filter(|settled| *settled != Settled::Nothing))
+            .unwrap_or(Settled::Nothing)
     }
 
     /// Whether [`logits`](Self::logits) are products of bf16 values.

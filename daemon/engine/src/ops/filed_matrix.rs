@@ -40,6 +40,17 @@ pub struct FiledMatrix {
     place: RwLock<Place>,
 }
 
+/// What [`FiledMatrix::settle`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// A weight was copied out of its file.
+    Copied,
+    /// There is no memory for a copy of so many bytes: they are read from the file from now on, and this is not tried again.
+    Stays { bytes: usize },
+    /// There was nothing to do.
+    Nothing,
+}
+
 #[derive(Debug, Clone)]
 enum Place {
     InFile(FilePart),
@@ -183,16 +194,14 @@ impl FiledMatrix {
         }
     }
 
-    /// Copies it out of the file. Whether there was something to copy.
-    ///
-    /// # Errors
-    /// No memory for it: it is read from the file from now on, and never copied.
-    pub(crate) fn settle(&self) -> Result<bool> {
-        let Place::InFile(part) = self.place() else { return Ok(false) };
+    /// Copies it out of the file.
+    pub(crate) fn settle(&self) -> Settled {
+        let Place::InFile(part) = self.place() else { return Settled::Nothing };
+        let bytes = part.bytes().len();
         let copy = self.kind.copy((self.rows, self.columns), part.bytes(), |bytes| part.let_go(bytes));
         let (place, settled) = match copy {
-            Ok(weight) => (Place::Copied(weight), Ok(true)),
-            Err(error) => (Place::Stays(part), Err(error)),
+            Ok(weight) => (Place::Copied(weight), Settled::Copied),
+            Err(_) => (Place::Stays(part), Settled::Stays { bytes }),
         };
         *self.place.write().unwrap_or_else(PoisonError::into_inner) = place;
         settled
@@ -298,8 +307,8 @@ mod tests {
                 assert_eq!(looked_up(&filed), looked_up(&weight), "{kind:?}");
             };
             check();
-            assert!(filed.settle().unwrap());
-            assert!(!shared.settle().unwrap(), "it is copied for all who share it");
+            assert_eq!(filed.settle(), Settled::Copied);
+            assert_eq!(shared.settle(), Settled::Nothing, "it is copied for all who share it");
             check();
             let found = flat(&shared.values().unwrap().to_dtype(candle_core::DType::F32).unwrap());
             assert_eq!(found, flat(&weight.widened(0..ROWS).unwrap()), "{kind:?}");
@@ -334,7 +343,7 @@ mod tests {
                 for _ in 0..3 {
                     scope.spawn(|| assert_eq!(flat(&filed.widened(0..ROWS).unwrap()), wanted));
                 }
-                scope.spawn(|| assert!(filed.settle().unwrap()));
+                scope.spawn(|| assert_eq!(filed.settle(), Settled::Copied));
             });
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 
-use super::filed_matrix::{FiledKind, FiledMatrix};
+use super::filed_matrix::{FiledKind, FiledMatrix, Settled};
 use super::matmul::Machine;
 use super::quantised::{BlockKind, QuantisedMatrix, Widen, Work};
 
@@ -66,14 +66,11 @@ impl FrozenWeight {
         }
     }
 
-    /// Copies it out of its file, if it still lies there. Whether there was something to copy.
-    ///
-    /// # Errors
-    /// No memory for it: it stays where it is.
-    pub(crate) fn settle(&self) -> Result<bool> {
+    /// Copies it out of its file, if it still lies there.
+    pub(crate) fn settle(&self) -> Settled {
         match self {
             FrozenWeight::Filed(matrix) => matrix.settle(),
-            FrozenWeight::Values(_) | FrozenWeight::Quantised(_) => Ok(false),
+            FrozenWeight::Values(_) | FrozenWeight::Quantised(_) => Settled::Nothing,
         }
     }
 
@@ -117,7 +114,7 @@ impl FrozenWeight {
             FrozenWeight::Values(values) => Ok(values.clone()),
             FrozenWeight::Quantised(_) => self.widened(0..self.rows()),
             FrozenWeight::Filed(matrix) => {
-                matrix.settle()?;
+                matrix.settle();
                 match matrix.copied() {
                     Some(weight) => weight.values(),
                     None => self.widened(0..self.rows()),

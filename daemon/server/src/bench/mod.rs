@@ -17,7 +17,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use hotplate_client::command::QuantizeArg;
-use hotplate_engine::base::Base;
+use hotplate_engine::base::{Base, Settled};
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::device::{self, Device, DeviceChoice};
 use serde::Serialize;
@@ -96,8 +96,13 @@ impl Common {
 }
 
 fn settle(base: &Base) -> anyhow::Result<()> {
-    while base.settle().context("a weight cannot be copied")? {}
-    Ok(())
+    loop {
+        match base.settle() {
+            Settled::Copied => {}
+            Settled::Stays { bytes } => anyhow::bail!("there is no memory for a weight of {bytes} bytes"),
+            Settled::Nothing => return Ok(()),
+        }
+    }
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Ending> {

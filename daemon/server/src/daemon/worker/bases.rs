@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use hotplate_engine::base::Base;
+use hotplate_engine::base::{Base, Settled};
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::device::Device;
 use hotplate_engine::lora::Adapter;
@@ -37,8 +37,10 @@ pub(super) struct Bases {
 struct Resident {
     base: Arc<Base>,
     loaded: Instant,
-    /// Whether all its weights are copies.
+    /// Whether all its weights are copies, but for those that found no memory.
     settled: bool,
+    /// Bytes of those.
+    in_file: usize,
     used: Instant,
 }
 
@@ -103,6 +105,7 @@ impl Bases {
                 base: Arc::clone(&base),
                 loaded: Instant::now(),
                 settled: false,
+                in_file: 0,
                 used: Instant::now(),
             },
         );
@@ -118,12 +121,18 @@ impl Bases {
         let began = Instant::now();
         while !resident.settled && began.elapsed() < MOMENT {
             match resident.base.settle() {
-                Ok(more) => resident.settled = !more,
-                Err(error) => {
-                    let base = &resident.base.text.name;
-                    tracing::warn!(base, %error, "a weight stays in its file, which must not be written to");
-                }
+                Settled::Copied => {}
+                Settled::Stays { bytes } => resident.in_file += bytes,
+                Settled::Nothing => resident.settled = true,
             }
+        }
+        if resident.settled && resident.in_file > 0 {
+            let (base, bytes) = (&resident.base.text.name, resident.in_file);
+            tracing::warn!(
+                base,
+                bytes,
+                "no memory for weights: they stay in their file, which must not be written to"
+            );
         }
         true
     }
