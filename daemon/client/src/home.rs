@@ -161,6 +161,12 @@ fn set_variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// Room on the disk that holds a folder; nothing where the system does not say.
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
 /// The XDG specification has relative paths ignored.
 fn absolute_variable(name: &str) -> Option<PathBuf> {
     set_variable(name).map(PathBuf::from).filter(|path| path.is_absolute())

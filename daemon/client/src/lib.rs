@@ -16,7 +16,7 @@ pub mod words;
 
 pub use canceller::{Canceller, Thrown};
 pub use connection::{CallError, ConnectError, Connection, Spawn, address};
-pub use home::{HOME_VARIABLE, Home, HomeError};
+pub use home::{HOME_VARIABLE, Home, HomeError, free_bytes};
 pub use hotplate_protocol as protocol;
 pub use hotplate_protocol::methods::initialize::PeerInfo;
 pub use perform::{PerformError, perform};

@@ -1,7 +1,6 @@
 //! From nothing to a session: connect, start the daemon if none is there, shake hands.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::thread;
@@ -18,7 +17,7 @@ use super::error::{CallError, ConnectError};
 use super::inbox::{Inbox, Mail};
 use super::spawn::{ChildState, Spawn, Started};
 use super::{Connection, Session, Wire, address};
-use crate::home::Home;
+use crate::home::{Home, free_bytes};
 
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(40);
@@ -121,11 +120,6 @@ fn failed(home: &Home, status: String, last_lines: Vec<String>) -> ConnectError 
         Some(free) if free < LEAST_ROOM => ConnectError::NoRoom { status, folder, free },
         _ => ConnectError::Failed { status, last_lines, log: home.log() },
     }
-}
-
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
 }
 
 fn attempt(home: &Home) -> Result<Attempt, ConnectError> {

@@ -14,6 +14,7 @@ mod watches;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hotplate_client::free_bytes;
 use hotplate_protocol::{ErrorCode, RpcError};
 #[cfg(test)]
 pub(crate) use manifest::Known;
@@ -117,7 +118,7 @@ fn fault(file: &Path, error: rusqlite::Error) -> StoreError {
 }
 
 fn is_full(file: &Path) -> bool {
-    file.parent().and_then(|folder| rustix::fs::statvfs(folder).ok()).is_some_and(|found| found.f_bavail == 0)
+    file.parent().and_then(free_bytes) == Some(0)
 }
 
 /// A value that lies in a column as JSON. What cannot be read is a damaged row.

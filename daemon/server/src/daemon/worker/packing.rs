@@ -2,11 +2,11 @@
 //!
 //! Nobody waits for it and nothing depends on it: what goes wrong is said in the log.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use hotplate_client::Home;
+use hotplate_client::{Home, free_bytes};
 use hotplate_engine::base::Base;
 
 /// Of the room on the disk, the part that one base's weights may take.
@@ -36,15 +36,4 @@ pub(super) fn keep(base: &Arc<Base>, folder: PathBuf) {
     if let Err(error) = started {
         tracing::warn!(%error, "quantised weights cannot be kept");
     }
-}
-
-#[cfg(unix)]
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_: &Path) -> Option<u64> {
-    None
 }
