@@ -271,7 +271,6 @@ def test_a_base_whose_file_is_cut_off_under_the_daemon(serving, checkpoint, tmp_
     assert serving.daemons() == [process]
 
 
-
 class TestConnection:
     def check_others_are_served(self, serving) -> None:
         with RawClient(serving.socket) as client:

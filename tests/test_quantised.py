@@ -60,6 +60,14 @@ def test_rows_that_fill_no_block_stay_as_they_are(tmp_path):
     assert torch.equal(engine_logits(base, ids, quantize="q4"), engine_logits(base, ids))
 
 
+def test_what_is_quantised_stays_as_it_is(tmp_path):
+    base = write_checkpoint(tmp_path / "base", Shape(SMALL))
+    file = tmp_path / "m.gguf"
+    gguf_files.write(base, file, "Q8_0")
+    ids = token_ids(load(base).config.vocab_size, 20)
+    assert torch.equal(engine_logits(file, ids, quantize="q4"), engine_logits(file, ids))
+
+
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
 def test_training_on_blocks_is_peft_on_their_values(tmp_path, kind):
     base = write_checkpoint(tmp_path / "base", Shape(SMALL))

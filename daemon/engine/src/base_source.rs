@@ -1,8 +1,8 @@
 //! Where a base's files come from: a folder on disk, a GGUF file that stands for one, or this very program.
 
 use std::borrow::Cow;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,25 @@ impl BaseSource {
         }
     }
 
+    /// The files on the disk that hold its weights, in the order of their names.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn weight_files(&self) -> io::Result<Vec<PathBuf>> {
+        match self {
+            BaseSource::Embedded => Ok(Vec::new()),
+            BaseSource::Quantised(_, source) => source.weight_files(),
+            BaseSource::Gguf(file) => Ok(vec![file.clone()]),
+            BaseSource::Folder(folder) => {
+                let found = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+                let mut files: Vec<PathBuf> =
+                    found.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).collect();
+                files.sort_unstable();
+                Ok(files)
+            }
+        }
+    }
+
     /// A file's name for messages and, in a folder, its path.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         match self {
@@ -112,7 +131,7 @@ impl BaseSource {
 fn regular_file(file: &Path, largest: u64) -> Result<bool, BaseError> {
     let metadata = match fs::metadata(file) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(source) => return Err(BaseError::reading(file, source)),
     };
     let why = if !metadata.is_file() {

@@ -13,13 +13,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::base_source::BaseSource;
 use crate::base_text::BaseText;
 use crate::mapped_file::MappedFile;
 use crate::ops::filed_matrix::{FiledKind, FiledMatrix};
 use crate::ops::frozen_weight::FrozenWeight;
 use crate::ops::quantised::{BlockKind, QuantisedMatrix};
 use crate::quantise::Quantise;
+use crate::weights::HEADER_LENGTH;
 
 /// To be counted up whenever a weight becomes other blocks, or blocks other bytes.
 const VERSION: &str = "1";
@@ -30,8 +30,6 @@ const QUANTISE_KEY: &str = "quantise";
 const CHECKSUM_KEY: &str = "blake3";
 const EXTENSION: &str = "packed";
 const PART: &str = "part";
-/// The length of the header stands first, as a little-endian u64.
-const HEADER_LENGTH: usize = 8;
 /// Files that no base has asked for in so long are removed.
 const UNUSED: Duration = Duration::from_hours(30 * 24);
 
@@ -62,16 +60,9 @@ pub(crate) struct Packed {
 impl Origin {
     /// Nothing for a base that lies in no file.
     pub(crate) fn of(text: &BaseText, quantise: Quantise) -> Option<Origin> {
-        let files = match text.source.stored() {
-            BaseSource::Folder(folder) => {
-                let found = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-                found.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).collect()
-            }
-            BaseSource::Gguf(file) => vec![file.clone()],
-            BaseSource::Embedded | BaseSource::Quantised(..) => return None,
-        };
-        let mut told = files.iter().map(|file| stamp(file)).collect::<Option<Vec<String>>>()?;
-        told.sort_unstable();
+        text.source.on_disk()?;
+        let files = text.source.weight_files().ok()?;
+        let told = files.iter().map(|file| stamp(file)).collect::<Option<Vec<String>>>()?;
         Some(Origin { fingerprint: text.fingerprint.clone(), files: told.join("\n"), quantise })
     }
 
@@ -230,6 +221,7 @@ mod tests {
 
     use super::*;
     use crate::base::{Base, Settled};
+    use crate::base_source::BaseSource;
     use crate::decoder::Batch;
     use crate::embedded;
 

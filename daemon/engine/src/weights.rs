@@ -15,7 +15,7 @@ use crate::ops::quantised::{BlockKind, QuantisedMatrix};
 mod safetensors;
 
 use self::safetensors::Checkpoint;
-pub(crate) use self::safetensors::{INDEX, RawFile, RawTensor};
+pub(crate) use self::safetensors::{HEADER_LENGTH, INDEX, RawFile, RawTensor};
 
 /// Open weights. Cheap to open: only the headers are read, tensors are read when asked for.
 #[derive(Debug)]
@@ -87,11 +87,12 @@ impl Weights {
         shape: [usize; 2],
         kind: BlockKind,
     ) -> Result<Option<QuantisedMatrix>, BaseError> {
-        match &self.files {
-            Files::Safetensors(files) => files.quantised(name, shape, kind).map(Some),
-            Files::Gguf(file) if file.is_quantised(name) => Ok(None),
-            Files::Gguf(file) => Ok(Some(file.frozen(name, &shape, &Device::Cpu)?.quantised(kind)?)),
+        if let Files::Gguf(file) = &self.files
+            && file.is_quantised(name)
+        {
+            return Ok(None);
         }
+        Ok(Some(self.frozen(name, shape, &Device::Cpu)?.quantised(kind)?))
     }
 
     pub fn contains(&self, name: &str) -> bool {

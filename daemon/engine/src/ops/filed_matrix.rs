@@ -207,10 +207,11 @@ impl FiledMatrix {
         settled
     }
 
-    /// Its pages need not be held in this process, as nobody reads it soon.
-    pub(crate) fn let_go(&self) {
+    /// The pages of some rows need not be held in this process, as nobody reads them soon.
+    pub(crate) fn let_go(&self, rows: Range<usize>) {
         if let Place::InFile(part) | Place::Stays(part) = self.place() {
-            part.let_go(part.bytes());
+            let row = part.bytes().len() / self.rows.max(1);
+            part.let_go(&part.bytes()[rows.start * row..rows.end * row]);
         }
     }
 

@@ -139,12 +139,14 @@ impl FrozenWeight {
     /// # Errors
     /// Rows that are not whole blocks, another memory than the CPU's.
     pub(crate) fn quantised(&self, kind: BlockKind) -> Result<QuantisedMatrix> {
-        let values = |rows| self.widened(rows)?.flatten_all()?.to_vec1::<f32>();
-        let matrix = QuantisedMatrix::of_rows(kind, self.rows(), self.columns(), values)?;
-        if let FrozenWeight::Filed(filed) = self {
-            filed.let_go();
-        }
-        Ok(matrix)
+        let values = |rows: Range<usize>| {
+            let values = self.widened(rows.clone())?.flatten_all()?.to_vec1::<f32>()?;
+            if let FrozenWeight::Filed(filed) = self {
+                filed.let_go(rows);
+            }
+            Ok(values)
+        };
+        QuantisedMatrix::of_rows(kind, self.rows(), self.columns(), values)
     }
 
     /// The rows of these numbers, `[numbers, columns]` in f32: what an embedding looks up.

@@ -3,7 +3,6 @@
 //! Owns the mapping of names to bytes and the conversion to f32. It must not know what a name means.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,12 +18,11 @@ use crate::embedded;
 use crate::mapped_file::MappedFile;
 use crate::ops::filed_matrix::{FiledKind, FiledMatrix};
 use crate::ops::frozen_weight::FrozenWeight;
-use crate::ops::quantised::{BlockKind, QuantisedMatrix};
 
 const SINGLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// The length of the JSON header stands first, as a little-endian u64.
-const HEADER_LENGTH: usize = 8;
+pub(crate) const HEADER_LENGTH: usize = 8;
 /// Values that one task converts: enough to hide the cost of handing it out.
 const CHUNK: usize = 1 << 16;
 
@@ -209,31 +207,6 @@ impl Checkpoint {
             return Ok(FrozenWeight::Filed(Arc::new(matrix)));
         }
         Ok(kind.copy(shape.into(), bytes, |bytes| shard.bytes.let_go(bytes))?)
-    }
-
-    /// A tensor of two dimensions in blocks of this kind. It is never in memory otherwise, but in parts.
-    ///
-    /// # Errors
-    /// As [`tensor`](Self::tensor), and rows that are not whole blocks.
-    pub(crate) fn quantised(
-        &self,
-        name: &str,
-        shape: [usize; 2],
-        kind: BlockKind,
-    ) -> Result<QuantisedMatrix, BaseError> {
-        let Part { shard, dtype, bytes } = self.part(name, &shape)?;
-        let [rows, columns] = shape;
-        let row = bytes.len() / rows.max(1);
-        let values = |range: Range<usize>| {
-            let bytes = &bytes[range.start * row..range.end * row];
-            let values = to_f32(bytes, dtype);
-            shard.bytes.let_go(bytes);
-            values.ok_or_else(|| candle_core::Error::msg(format!("the tensor {name} is of type {dtype:?}")))
-        };
-        if to_f32(&[], dtype).is_none() {
-            return Err(shard.unread(name, dtype));
-        }
-        Ok(QuantisedMatrix::of_rows(kind, rows, columns, values)?)
     }
 
     fn part(&self, name: &str, shape: &[usize]) -> Result<Part<'_>, BaseError> {

@@ -34,10 +34,7 @@ fn stamp(source: &BaseSource) -> Stamp {
     ]
     .map(|name| place.join(name));
     // Weights that are written anew in place change no folder.
-    let weights = fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut weights: Vec<PathBuf> =
-        weights.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).collect();
-    weights.sort_unstable();
+    let weights = source.weight_files().unwrap_or_default();
     let files = files.iter().chain(&weights).map(PathBuf::as_path);
     let stamped = std::iter::once(place).chain(files).map(|path| {
         let found = fs::metadata(path).ok()?;
