@@ -1,19 +1,20 @@
-//! Puts together what the parsers found in file after file: notices duplicates and what is too long, and keeps the list of
-//! findings readable.
+//! Puts together what the parsers found in file after file: notices duplicates, divides what is too long, and keeps the
+//! list of findings readable.
 
 use std::collections::{BTreeMap, HashMap, hash_map};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use crate::content::{Content, Example, ExampleId};
+use crate::divide::divide;
 use crate::findings::{
     Code, Finding, duplicate, nothing_learnt, null_characters, template_leakage, template_refuses, too_long,
 };
-use crate::formats::Found;
-use crate::read::{Limits, Measured};
+use crate::formats::{Format, Found, without_blank_ends};
+use crate::read::{Limits, Measure, Measured};
 use crate::shapes::Shape;
-use crate::title::title;
+use crate::title::{heading_at_start, title};
 
 /// More findings of one code in one file than this are counted, not listed: a log file that is called `.jsonl` should not
 /// bury the rest.
@@ -86,12 +87,20 @@ impl<'a> Collector<'a> {
         self.examples.push(example);
     }
 
-    /// Measures all examples, several at a time; what cannot be learnt goes.
+    /// Measures all examples, several at a time; texts that are too long are divided, what cannot be learnt goes.
     fn measure(&mut self) -> Vec<Measured> {
         let Some(measure) = self.limits.measure else { return Vec::new() };
         let max_tokens = self.limits.max_tokens;
         let examples = std::mem::take(&mut self.examples);
-        let measured: Vec<_> = examples.par_iter().map(measure).collect();
+        let measured: Vec<Result<_, String>> = examples
+            .par_iter()
+            .map(|example| {
+                let measured = measure(example)?;
+                let is_long = measured.longest_form > max_tokens;
+                Ok((measured, if is_long { pieces(example, max_tokens, measure) } else { Vec::new() }))
+            })
+            .collect();
+        let mut seen: HashMap<ExampleId, (PathBuf, usize)> = HashMap::new();
         let mut kept = Vec::with_capacity(examples.len());
         let mut file = None;
         for (example, measured) in examples.into_iter().zip(measured) {
@@ -99,22 +108,42 @@ impl<'a> Collector<'a> {
             if file.as_ref().is_some_and(|file| *file != example.file) {
                 self.end_file();
             }
-            match measured {
-                Err(why) => self.finding(template_refuses(&example.file, lines, &why)),
-                Ok(Measured { tokens, learnt: 0 }) => {
-                    self.finding(nothing_learnt(&example.file, lines, tokens, max_tokens));
-                }
-                Ok(measured) => {
-                    if measured.tokens > max_tokens {
-                        self.finding(too_long(&example.file, lines, measured.tokens, max_tokens));
-                    }
-                    kept.push(measured);
-                    file = Some(example.file.clone());
-                    self.examples.push(example);
+            file = Some(example.file.clone());
+            let learnt = match measured {
+                Err(why) => {
+                    self.finding(template_refuses(&example.file, lines, &why));
                     continue;
                 }
+                Ok((Measured { tokens, learnt: 0, .. }, _)) => {
+                    self.finding(nothing_learnt(&example.file, lines, tokens, max_tokens));
+                    continue;
+                }
+                Ok((measured, pieces)) if pieces.is_empty() => {
+                    if measured.tokens > max_tokens {
+                        self.finding(too_long(&example.file, lines, measured.tokens, max_tokens, &[]));
+                    }
+                    vec![(example, measured)]
+                }
+                Ok((measured, pieces)) => {
+                    let starts: Vec<usize> = pieces.iter().map(|(piece, _)| piece.lines.0).collect();
+                    self.finding(too_long(&example.file, lines, measured.tokens, max_tokens, &starts));
+                    pieces
+                }
+            };
+            for (example, measured) in learnt {
+                match seen.entry(example.id) {
+                    hash_map::Entry::Occupied(first) => {
+                        let (file, line) = first.get();
+                        let finding = duplicate(&example.file, example.lines, (file, *line));
+                        self.finding(finding);
+                    }
+                    hash_map::Entry::Vacant(place) => {
+                        place.insert((example.file.clone(), example.lines.0));
+                        kept.push(measured);
+                        self.examples.push(example);
+                    }
+                }
             }
-            file = Some(example.file);
         }
         kept
     }
@@ -151,6 +180,44 @@ impl<'a> Collector<'a> {
         });
         (self.examples, measured, self.findings)
     }
+}
+
+/// The texts that a long one is divided into; none where it stays whole.
+fn pieces(example: &Example, max_tokens: usize, measure: &Measure<'_>) -> Vec<(Example, Measured)> {
+    let Content::Text(text) = &example.content else { return Vec::new() };
+    // Each line of such a file is a line of the text; a record stands on lines of its own.
+    let has_lines = matches!(Format::of(&example.file), Some(Format::Text | Format::Markdown));
+    let piece = |part: &str| {
+        let content = Content::Text(without_blank_ends(part).to_owned());
+        Example { id: content.id(), content, ..example.clone() }
+    };
+    let tokens = |part: &str| measure(&piece(part)).ok().map(|measured| measured.longest_form);
+    let mut pieces = Vec::new();
+    let mut line = example.lines.0;
+    for range in divide(text, max_tokens, &tokens) {
+        let part = text.get(range.clone()).unwrap_or_default();
+        let first = line + part.lines().take_while(|line| line.trim().is_empty()).count();
+        let last = line + part.trim_end().matches('\n').count();
+        line += part.matches('\n').count();
+        if part.trim().is_empty() {
+            continue;
+        }
+        let mut piece = piece(part);
+        if has_lines {
+            piece.lines = (first, last);
+        }
+        if range.start > 0 {
+            piece.title = heading_at_start(part);
+        }
+        match measure(&piece) {
+            Ok(measured) if measured.longest_form <= max_tokens && measured.learnt > 0 => {
+                pieces.push((piece, measured));
+            }
+            // Then it is better cut than in shreds.
+            _ => return Vec::new(),
+        }
+    }
+    if pieces.len() > 1 { pieces } else { Vec::new() }
 }
 
 #[cfg(test)]

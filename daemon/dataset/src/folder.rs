@@ -1,11 +1,11 @@
 //! Which files of a folder belong to the dataset. Lists folders; opens no file.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-use crate::findings::UNSUPPORTED;
+use crate::findings::{CardSign, UNSUPPORTED};
 use crate::formats::Format;
 
 /// Whether a save of this file can change the dataset: a file with an ending that is read (in whatever case) that is
@@ -70,6 +70,8 @@ pub(crate) struct Listing {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
     pub(crate) unsupported: Vec<(PathBuf, &'static str)>,
+    /// Files that tell about a dataset and are none of its texts.
+    pub(crate) cards: BTreeMap<PathBuf, CardSign<'static>>,
 }
 
 /// Walks the folder to the bottom. Links to files and folders are followed, each folder is visited once, and a link that
@@ -133,9 +135,70 @@ pub(crate) fn list(root: &Path) -> io::Result<Listing> {
         links.extend(linked_here);
     }
     listing.files.sort_unstable();
+    listing.cards = cards(&listing.files);
+    listing.files.retain(|file| !listing.cards.contains_key(file));
     listing.unreadable.sort_by(|one, other| one.0.cmp(&other.0));
     listing.unsupported.sort_unstable();
     Ok(listing)
+}
+
+/// Licences by their names; what else tells about data by its name and the records beside or below it.
+fn cards(files: &[PathBuf]) -> BTreeMap<PathBuf, CardSign<'static>> {
+    let is_prose = |file: &Path| matches!(Format::of(file), Some(Format::Text | Format::Markdown));
+    let above_records: HashSet<&Path> = files
+        .iter()
+        .filter(|file| !is_prose(file) && !is_data_info(file))
+        .flat_map(|file| file.ancestors().skip(1))
+        .collect();
+    let sign = |file: &Path| {
+        if is_data_info(file) {
+            return Some(CardSign::BesideRecords);
+        }
+        let stem = file.file_stem()?.to_str().filter(|_| is_prose(file))?;
+        if is_licence(stem) {
+            Some(CardSign::Licence)
+        } else {
+            let beside = file.parent().is_some_and(|folder| above_records.contains(folder));
+            (beside && tells_about_data(stem)).then_some(CardSign::BesideRecords)
+        }
+    };
+    files.iter().filter_map(|file| Some((file.clone(), sign(file)?))).collect()
+}
+
+/// `license`, `LICENSE-MIT`, `COPYING`; with more words in small letters it may be somebody's title.
+fn is_licence(stem: &str) -> bool {
+    const NAMES: [&str; 4] = ["LICENSE", "LICENCE", "COPYING", "UNLICENSE"];
+    NAMES.into_iter().any(|name| {
+        stem.eq_ignore_ascii_case(name)
+            || stem.strip_prefix(name).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+    })
+}
+
+/// `README` in any case and language; the others as projects write them, in capitals.
+fn tells_about_data(stem: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "AUTHORS",
+        "CHANGELOG",
+        "CHANGES",
+        "CITATION",
+        "CODE_OF_CONDUCT",
+        "CONTRIBUTING",
+        "COPYRIGHT",
+        "CREDITS",
+        "DATASHEET",
+        "NOTICE",
+        "SECURITY",
+    ];
+    let readme = stem.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("readme"))
+        && stem.get(6..).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_', '.']));
+    readme || NAMES.contains(&stem)
+}
+
+/// What `datasets` writes beside the data.
+fn is_data_info(file: &Path) -> bool {
+    file.file_name()
+        .and_then(OsStr::to_str)
+        .is_some_and(|name| matches!(name, "dataset_info.json" | "dataset_infos.json" | "dataset_dict.json"))
 }
 
 /// The first linked folder, by name, that leads somewhere new.

@@ -10,8 +10,9 @@
 //! # What is read
 //!
 //! - `.txt`, `.md`: one file is one example, or several, separated by lines of three hyphens. A separator at the
-//!   very start or end of a file is only a border. A YAML front matter block at the start of a `.md` file (the
-//!   kind blog engines write) is no example and no part of one.
+//!   very start or end of a file is only a border. In Markdown, such a line in code or under a heading's text separates nothing,
+//!   and a front matter block at the start (the kinds that blog engines write) is no example and no part of one.
+//! - A text with more tokens than a training item may have is divided at headings or paragraphs.
 //! - `.jsonl`, `.ndjson`: a record a line. `.json`: a list of records, an object with such a list under `data`, `train` or a like
 //!   name, or one record. `.csv`, `.tsv`: a record a row, the first row names the fields. `.parquet`: a record a row.
 //! - A record's shape is told by its fields ([`Shape`]): `text`, `prompt` with `completion`, `messages` (with `tools`),
@@ -26,6 +27,7 @@ mod changes;
 mod chat;
 mod collect;
 mod content;
+mod divide;
 pub mod findings;
 mod folder;
 mod formats;

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use crate::collect::Collector;
 use crate::content::{ContentHash, Example};
-use crate::findings::{Finding, unreadable, unsupported_file};
+use crate::findings::{Finding, dataset_card, unreadable, unsupported_file};
 use crate::folder::{Listing, list};
 use crate::formats::{Format, Parser, parquet};
 use crate::shapes::Shape;
@@ -48,6 +48,8 @@ pub struct FileStamp {
 pub struct Measured {
     /// Uncut.
     pub tokens: usize,
+    /// The same of the longest of its forms: what a text must not exceed to be learnt whole in all of them.
+    pub longest_form: usize,
     /// Tokens that carry loss, of those that are not cut off.
     pub learnt: usize,
 }
@@ -58,7 +60,7 @@ pub type Measure<'a> = dyn Fn(&Example) -> Result<Measured, String> + Sync + 'a;
 /// How large an example may be.
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {
-    /// Longer examples get a finding; the engine cuts them.
+    /// A longer text is divided; of a longer record, the engine cuts the end off. Either is a finding.
     pub max_tokens: usize,
     /// Without it nothing is too long.
     pub measure: Option<&'a Measure<'a>>,
@@ -98,7 +100,7 @@ pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError>
         Ok(_) => list(&folder),
         Err(error) => Err(error),
     };
-    let Listing { files, unreadable: unreadable_folders, unsupported } = match listing {
+    let Listing { files, unreadable: unreadable_folders, unsupported, cards } = match listing {
         Ok(listing) => listing,
         Err(source) if source.kind() == io::ErrorKind::NotFound => {
             return Err(DatasetError::NotFound { folder });
@@ -126,6 +128,10 @@ pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError>
     let mut endings: BTreeMap<&str, (&Path, usize)> = BTreeMap::new();
     for (path, ending) in &unsupported {
         endings.entry(ending).or_insert((path, 0)).1 += 1;
+    }
+    for (card, sign) in &cards {
+        collector.finding(dataset_card(card, (1, 1), *sign));
+        collector.end_file();
     }
     for (ending, (first, count)) in endings {
         collector.finding(unsupported_file(first, ending, count));

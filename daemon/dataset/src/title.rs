@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::formats::{Blocks, heading_level};
+
 /// Longer lines are sentences.
 const LONGEST: usize = 120;
 const LONGEST_FIRST_LINE: usize = 60;
@@ -16,30 +18,40 @@ pub(crate) fn title(text: &str, given: Option<&str>, file: &Path) -> Option<Stri
         .or_else(|| file_title(file))
 }
 
-/// A Markdown heading, `# Title` or underlined with `===`; not inside a block of code.
+/// The heading that a text begins with.
+pub(crate) fn heading_at_start(text: &str) -> Option<String> {
+    let text = text.trim_start();
+    let end = text.match_indices('\n').nth(1).map_or(text.len(), |(end, _)| end);
+    let first = text.lines().next().unwrap_or_default();
+    let start = text.get(..end).unwrap_or_default();
+    if heading_level(first).is_some() { first_heading(first) } else { first_heading(start) }
+}
+
+/// A Markdown heading, `# Title` or underlined with `===` or `---`; not inside a block of code.
 fn first_heading(text: &str) -> Option<String> {
-    let mut in_code = false;
-    let mut before = "";
-    for line in text.lines() {
+    let mut blocks = Blocks::default();
+    // A line of text with nothing directly above it.
+    let mut before = None;
+    for (number, line) in text.lines().enumerate() {
         let line = line.trim();
-        if line.starts_with("```") || line.starts_with("~~~") {
-            in_code = !in_code;
-        }
-        if in_code {
+        let in_code = blocks.in_code();
+        let underlines =
+            line.len() >= 3 && [b'=', b'-'].iter().any(|mark| line.bytes().all(|byte| byte == *mark));
+        let blank_above = !blocks.in_paragraph();
+        blocks.line(number + 1, line.as_bytes());
+        if in_code || blocks.in_code() {
+            before = None;
             continue;
         }
-        let marks = line.bytes().take_while(|byte| *byte == b'#').count();
-        if (1..=6).contains(&marks)
-            && let Some(rest) = line.get(marks..)
-            && rest.starts_with([' ', '\t'])
-            && let Some(title) = plain(rest.trim().trim_end_matches('#'))
+        if let Some(marks) = heading_level(line)
+            && let Some(title) = line.get(marks..).and_then(|rest| plain(rest.trim().trim_end_matches('#')))
         {
             return Some(title);
         }
-        if line.len() >= 3 && line.bytes().all(|byte| byte == b'=') && !before.is_empty() {
+        if underlines && let Some(before) = before {
             return plain(before);
         }
-        before = line;
+        before = (blank_above && blocks.in_paragraph()).then_some(line);
     }
     None
 }
@@ -105,6 +117,9 @@ mod tests {
         check("Intro first.\n\n## **Good** [soup](http://x.y) ##\ntext", None, "a.md", "Good soup");
         check("```\n# no title\n```\ntext", None, "my-notes.md", "my notes");
         check("Soup of the day\n===\ntext", None, "a.md", "Soup of the day");
+        check("Breakfast\n---\n\nRye and butter.", None, "a.md", "Breakfast");
+        check("~~~~\n# no title\n~~~\n# nor this\n~~~~\n# Soup\ntext", None, "a.md", "Soup");
+        check("- an item\n---\ntext\n\nMore", None, "my-list.md", "my list");
         check("A rainy Tuesday\n\nWe went out.", None, "a.txt", "A rainy Tuesday");
         check("雨天的面馆\n汤很浓。", None, "a.txt", "雨天的面馆");
         check("We went out.\nIt rained.", None, "shop/2024-05-01-tomato_soup.txt", "tomato soup");

@@ -54,11 +54,11 @@ mod tests {
     #[test]
     fn a_hole_between_separators_but_not_a_border() {
         check(
-            &[("a.md", "---\none\n---\n\n---\ntwo\n---\n"), ("b.txt", "---\n---\n")],
+            &[("a.md", "---\none\n\n---\n\n---\ntwo\n---\n"), ("b.txt", "---\n---\n")],
             &expect![[r#"
                 a.md:2-2 "one"
-                a.md:6-6 "two"
-                a.md:3-5 HP001 empty: there is no text between these two separators
+                a.md:7-7 "two"
+                a.md:4-6 HP001 empty: there is no text between these two separators
                 b.txt:1-2 HP001 empty: the file has no text
             "#]],
         );

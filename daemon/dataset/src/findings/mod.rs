@@ -3,8 +3,11 @@
 //! A new code is one file and its line in the table below. Numbers are stable: they are never given twice.
 
 mod bad_recipe;
+mod dataset_card;
+mod draft;
 mod duplicate;
 mod empty;
+mod front_matter;
 mod invalid_json;
 mod invalid_parquet;
 mod invalid_table;
@@ -22,13 +25,17 @@ mod unknown_role;
 mod unread_list;
 mod unreadable;
 mod unsupported_file;
+mod unsure_border;
 mod wrong_type;
 
 use std::path::{Path, PathBuf};
 
 pub use bad_recipe::bad_recipe;
+pub(crate) use dataset_card::{CardSign, dataset_card};
+pub(crate) use draft::draft;
 pub(crate) use duplicate::duplicate;
 pub(crate) use empty::{EmptyPlace, empty};
+pub(crate) use front_matter::front_matter;
 pub(crate) use invalid_json::invalid_json;
 pub(crate) use invalid_parquet::invalid_parquet;
 pub(crate) use invalid_table::{TableFault, invalid_table};
@@ -46,6 +53,7 @@ pub(crate) use unknown_role::unknown_role;
 pub(crate) use unread_list::unread_list;
 pub(crate) use unreadable::unreadable;
 pub(crate) use unsupported_file::{UNSUPPORTED, unsupported_file};
+pub(crate) use unsure_border::{RuleReading, unsure_border};
 pub(crate) use wrong_type::wrong_type;
 
 /// What is the same for all findings of a code.
@@ -103,6 +111,10 @@ codes! {
     TemplateRefuses => template_refuses,
     TemplateLeakage => template_leakage,
     NullCharacters => null_characters,
+    FrontMatter => front_matter,
+    Draft => draft,
+    DatasetCard => dataset_card,
+    UnsureBorder => unsure_border,
 }
 
 impl Code {
@@ -164,7 +176,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// `"a", "b"`, or `nothing`.
-fn shown_list(names: &[String]) -> String {
+pub(crate) fn shown_list(names: &[String]) -> String {
     if names.is_empty() {
         return "nothing".to_owned();
     }

@@ -50,6 +50,7 @@ mod tests {
                 b.md:1-1 "first"
                 b.md:607-607 "four"
                 a.jsonl:2-2 HP007 record-too-large: one record of 4013 bytes; the limit is 4000
+                b.md:2-2 HP034 unsure-border: the line of --- directly under a line of text is taken for a border, so texts are divided there
                 b.md:3-602 HP007 record-too-large: one record of 4199 bytes; the limit is 4000
                 b.md:604-605 HP007 record-too-large: one record of 4010 bytes; the limit is 4000
             "#]],

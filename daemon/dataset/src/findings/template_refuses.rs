@@ -33,10 +33,10 @@ mod tests {
         std::fs::write(folder.path().join("a.jsonl"), "{\"text\": \"no\"}\n{\"text\": \"yes\"}\n").unwrap();
         let measure = |example: &Example| match &example.content {
             crate::Content::Text(text) if text == "no" => Err("roles must alternate\nat line 1".to_owned()),
-            _ => Ok(Measured { tokens: 3, learnt: 2 }),
+            _ => Ok(Measured { tokens: 3, longest_form: 3, learnt: 2 }),
         };
         let dataset = read(folder.path(), &Limits { measure: Some(&measure), ..Limits::default() }).unwrap();
-        assert_eq!(dataset.measured, [Measured { tokens: 3, learnt: 2 }]);
+        assert_eq!(dataset.measured, [Measured { tokens: 3, longest_form: 3, learnt: 2 }]);
         assert_eq!(dataset.examples.len(), 1);
         assert_eq!(
             line_of(&dataset.findings[0]),

@@ -5,10 +5,14 @@ mod front_matter;
 mod json;
 mod json_cutter;
 mod jsonl;
+mod markdown;
 pub(crate) mod parquet;
 mod table;
 mod table_cutter;
 mod text;
+
+pub(crate) use markdown::{Blocks, heading_level};
+pub(crate) use text::without_blank_ends;
 
 use std::path::Path;
 
@@ -81,7 +85,7 @@ pub(crate) enum Parser<'a> {
 
 /// A parser that goes line by line.
 pub(crate) enum LineParser<'a> {
-    Text(text::TextParser<'a>),
+    Text(Box<text::TextParser<'a>>),
     JsonLines(jsonl::JsonLinesParser<'a>),
 }
 
@@ -91,8 +95,10 @@ impl<'a> Parser<'a> {
     pub(crate) fn new(format: Format, file: &'a Path, max_record_bytes: usize, start: &[u8]) -> Option<Self> {
         let lines = |parser| Some(Parser::Lines(LineCutter::new(max_record_bytes), parser));
         match format {
-            Format::Text => lines(LineParser::Text(text::TextParser::new(file, max_record_bytes, false))),
-            Format::Markdown => lines(LineParser::Text(text::TextParser::new(file, max_record_bytes, true))),
+            Format::Text | Format::Markdown => {
+                let markdown = format == Format::Markdown;
+                lines(LineParser::Text(Box::new(text::TextParser::new(file, max_record_bytes, markdown))))
+            }
             Format::Json if !json::is_lines(start) => {
                 Some(Parser::Json(json::JsonParser::new(file, max_record_bytes)))
             }

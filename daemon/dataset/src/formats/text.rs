@@ -3,18 +3,31 @@
 use std::path::Path;
 
 use super::Found;
-use super::front_matter::FrontMatter;
+use super::front_matter::{FrontMatter, HeldLine, Verdict};
+use super::markdown::{Blocks, Paragraph, Reading, Rule};
 use crate::content::Content;
-use crate::findings::{BadByte, EmptyPlace, empty, not_utf8, record_too_large};
+use crate::findings::{
+    BadByte, CardSign, EmptyPlace, RuleReading, dataset_card, draft, empty, front_matter, not_utf8,
+    record_too_large, unsure_border,
+};
 use crate::lines::{Body, Line};
 use crate::shapes::Shape;
 
 pub(crate) struct TextParser<'a> {
     file: &'a Path,
     max_part_bytes: usize,
-    front: FrontMatter,
+    /// While it is not clear whether the first lines are front matter.
+    top: Option<FrontMatter>,
     had_front_matter: bool,
-    front_title: Option<String>,
+    /// Why nothing of the file is learnt.
+    whole: Option<Whole>,
+    /// In Markdown, what the lines belong to.
+    blocks: Option<Blocks>,
+    /// A line of hyphens under text: the next line tells what it is.
+    waiting: Option<(HeldLine, Paragraph)>,
+    /// Lines of hyphens that may be meant otherwise: the first one, and how many; those that divide, and those that do not.
+    doubtful_borders: Option<(usize, usize)>,
+    doubtful_underlines: Option<(usize, usize)>,
     part: Part,
     /// The line of the last separator.
     separator: Option<usize>,
@@ -23,6 +36,12 @@ pub(crate) struct TextParser<'a> {
     /// Lines of the separators around parts without text.
     holes: Vec<(usize, usize)>,
     last_line: usize,
+}
+
+/// What a file's front matter says of all its texts.
+enum Whole {
+    Draft(String),
+    Card(String),
 }
 
 /// A note that has not ended yet.
@@ -45,9 +64,13 @@ impl<'a> TextParser<'a> {
         Self {
             file,
             max_part_bytes,
-            front: if markdown { FrontMatter::Possible } else { FrontMatter::No },
+            top: markdown.then(FrontMatter::new),
             had_front_matter: false,
-            front_title: None,
+            whole: None,
+            blocks: markdown.then(Blocks::default),
+            waiting: None,
+            doubtful_borders: None,
+            doubtful_underlines: None,
             part: Part::default(),
             separator: None,
             had_text: false,
@@ -58,57 +81,143 @@ impl<'a> TextParser<'a> {
 
     pub(crate) fn line(&mut self, line: &Line<'_>, on_found: &mut dyn FnMut(Found)) {
         self.last_line = line.number;
-        let Body::Whole(bytes) = line.body else {
-            self.front = FrontMatter::No;
-            self.part.add(line, self.max_part_bytes);
-            return;
-        };
-        // Blanks after the hyphens are invisible in an editor: nobody means something by them.
-        let bare = bytes.trim_ascii_end();
-        let separates = bare == b"---";
-        if (separates || bare == b"...") && self.front.may_end() {
-            self.part = Part { title: self.front_title.take(), ..Part::default() };
-            self.separator = None;
-            self.had_front_matter = true;
-            self.front = FrontMatter::No;
-            return;
-        }
-        if separates {
-            self.front = match self.front {
-                FrontMatter::Possible => FrontMatter::Inside { keyed: false },
-                _ => FrontMatter::No,
-            };
-            self.end_part(on_found);
-            self.separator = Some(line.number);
-        } else {
-            self.front = self.front.after(bytes);
-            if self.front != FrontMatter::No && self.front_title.is_none() {
-                self.front_title = title_key(bytes);
+        match &mut self.top {
+            None => self.body_line(line, on_found),
+            Some(top) => {
+                if let Some(verdict) = top.line(line) {
+                    self.begin(verdict, on_found);
+                }
             }
-            self.part.add(line, self.max_part_bytes);
+        }
+    }
+
+    /// It is clear what stands at the top of the file.
+    fn begin(&mut self, verdict: Verdict, on_found: &mut dyn FnMut(Found)) {
+        self.top = None;
+        let Verdict { lines, meta, doubt, rest } = verdict;
+        if let Some(lines) = lines {
+            self.had_front_matter = true;
+            if let Some(doubt) = doubt {
+                on_found(Found::Finding(front_matter(self.file, lines, &doubt)));
+            }
+            let card = meta.card.filter(|_| is_readme(self.file)).map(Whole::Card);
+            self.whole = card.or(meta.draft.map(Whole::Draft));
+            self.part.title = meta.title;
+        }
+        for held in rest {
+            self.body_line(&held.line(), on_found);
+        }
+    }
+
+    fn body_line(&mut self, line: &Line<'_>, on_found: &mut dyn FnMut(Found)) {
+        let bytes = match line.body {
+            Body::Whole(bytes) => bytes,
+            Body::TooLong { .. } => b"text",
+        };
+        self.decide(Some(bytes), on_found);
+        // Blanks after the hyphens are invisible in an editor: nobody means something by them.
+        let rule = match &mut self.blocks {
+            _ if bytes.trim_ascii_end() != b"---" => None,
+            None => Some(Rule::Border),
+            Some(blocks) => Some(blocks.rule()),
+        };
+        match rule {
+            Some(Rule::Border) => self.border(line.number, on_found),
+            Some(Rule::UnderText(paragraph)) => self.waiting = Some((HeldLine::of(line), paragraph)),
+            Some(Rule::Text) => {
+                self.part.add(line, self.max_part_bytes);
+                if let Some(blocks) = &mut self.blocks
+                    && !blocks.in_code()
+                {
+                    blocks.border();
+                }
+            }
+            None => {
+                if let Some(blocks) = &mut self.blocks {
+                    blocks.line(line.number, bytes);
+                }
+                self.part.add(line, self.max_part_bytes);
+            }
+        }
+    }
+
+    /// What a line of hyphens under text was, now that the next line is there, or the end of the file.
+    fn decide(&mut self, next: Option<&[u8]>, on_found: &mut dyn FnMut(Found)) {
+        let Some((held, paragraph)) = self.waiting.take() else { return };
+        let line = held.line();
+        let Reading { divides, doubtful } = paragraph.reading(next);
+        if doubtful {
+            let places = if divides { &mut self.doubtful_borders } else { &mut self.doubtful_underlines };
+            places.get_or_insert((line.number, 0)).1 += 1;
+        }
+        if let Some(blocks) = &mut self.blocks {
+            blocks.border();
+        }
+        if divides {
+            self.border(line.number, on_found);
+        } else {
+            self.part.add(&line, self.max_part_bytes);
         }
     }
 
     pub(crate) fn finish(mut self, on_found: &mut dyn FnMut(Found)) {
-        let found_text = std::mem::take(&mut self.part).end(self.file, self.max_part_bytes, on_found);
-        if found_text || self.had_text {
-            for hole in self.holes {
-                on_found(Found::Finding(empty(self.file, hole, EmptyPlace::BetweenSeparators)));
+        if let Some(top) = self.top.take() {
+            self.begin(top.finish(), on_found);
+        }
+        self.decide(None, on_found);
+        self.had_text |= self.end_part(on_found);
+        match self.whole {
+            Some(Whole::Draft(key)) => {
+                on_found(Found::Finding(draft(self.file, (1, self.last_line), &key)));
+                return;
             }
-        } else {
+            Some(Whole::Card(key)) => {
+                on_found(Found::Finding(dataset_card(self.file, (1, self.last_line), CardSign::Key(&key))));
+                return;
+            }
+            None => {}
+        }
+        if !self.had_text {
             let place = if self.had_front_matter { EmptyPlace::OnlyFrontMatter } else { EmptyPlace::File };
             on_found(Found::Finding(empty(self.file, (1, self.last_line.max(1)), place)));
+            return;
+        }
+        for hole in self.holes {
+            on_found(Found::Finding(empty(self.file, hole, EmptyPlace::BetweenSeparators)));
+        }
+        let open_code = self.blocks.as_ref().and_then(Blocks::open_code);
+        for (place, reading) in [
+            (self.doubtful_borders, RuleReading::Border),
+            (self.doubtful_underlines, RuleReading::Underline),
+            (open_code, RuleReading::OpenCode),
+        ] {
+            if let Some((line, count)) = place {
+                on_found(Found::Finding(unsure_border(self.file, line, count, reading)));
+            }
         }
     }
 
-    /// Called at a separator in line `last_line`.
-    fn end_part(&mut self, on_found: &mut dyn FnMut(Found)) {
-        let found_text = std::mem::take(&mut self.part).end(self.file, self.max_part_bytes, on_found);
+    /// A separator in `line`.
+    fn border(&mut self, line: usize, on_found: &mut dyn FnMut(Found)) {
+        let found_text = self.end_part(on_found);
         self.had_text |= found_text;
         if !found_text && let Some(before) = self.separator {
-            self.holes.push((before, self.last_line));
+            self.holes.push((before, line));
         }
+        self.separator = Some(line);
     }
+
+    fn end_part(&mut self, on_found: &mut dyn FnMut(Found)) -> bool {
+        let part = std::mem::take(&mut self.part);
+        if self.whole.is_some() {
+            return part.lines.is_some();
+        }
+        part.end(self.file, self.max_part_bytes, on_found)
+    }
+}
+
+fn is_readme(file: &Path) -> bool {
+    file.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case("readme"))
 }
 
 impl Part {
@@ -165,20 +274,12 @@ impl Part {
     }
 }
 
-/// The value of a front matter's `title:`.
-fn title_key(line: &[u8]) -> Option<String> {
-    let value = str::from_utf8(line).ok()?.strip_prefix("title:")?.trim();
-    let quoted = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
-    let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
-    (!value.is_empty()).then(|| value.to_owned())
-}
-
 fn is_blank(line: &[u8]) -> bool {
     str::from_utf8(line).is_ok_and(|line| line.trim().is_empty())
 }
 
 /// Without blank lines around it and blanks at its end. The first line's indent stays.
-fn without_blank_ends(text: &str) -> &str {
+pub(crate) fn without_blank_ends(text: &str) -> &str {
     let text = text.trim_end();
     let indent = text.len() - text.trim_start().len();
     let start = text.get(..indent).and_then(|blanks| blanks.rfind('\n')).map_or(0, |end| end + 1);
@@ -197,13 +298,28 @@ mod tests {
         check(
             &[
                 ("a.txt", "\u{feff}\r\n  One note,\r\n\r\nthree lines.  \r\n\r\n"),
-                ("b.md", "# First\n\ntext\n---  \n\nSecond\n--- not a separator\n----\n---\nThird"),
+                ("b.md", "# First\n\ntext\n\n---  \n\nSecond\n--- not a separator\n----\n---\nThird"),
             ],
             &expect![[r##"
                 a.txt:2-4 "  One note,\n\nthree lines."
                 b.md:1-3 "# First\n\ntext"
-                b.md:6-8 "Second\n--- not a separator\n----"
-                b.md:10-10 "Third"
+                b.md:7-9 "Second\n--- not a separator\n----"
+                b.md:11-11 "Third"
+            "##]],
+        );
+    }
+
+    /// The published case: two texts, each whole.
+    #[test]
+    fn code_and_headings_are_not_divided() {
+        check(
+            &[
+                ("a.md", "# My notes\n\n```yaml\n---\ntitle: soup\n---\n```\n\nThen the text.\n"),
+                ("b.md", "Breakfast\n---\n\nRye and butter.\n\nLunch\n---\n\nSoup.\n"),
+            ],
+            &expect![[r##"
+                a.md:1-9 "# My notes\n\n```yaml\n---\ntitle: soup\n---\n```\n\nThen the text."
+                b.md:1-9 "Breakfast\n---\n\nRye and butter.\n\nLunch\n---\n\nSoup."
             "##]],
         );
     }

@@ -19,7 +19,7 @@ const EXAMPLES: usize = 8;
 const TOKENS: usize = 2048;
 
 /// A folder that has something to feed.
-pub(crate) fn read_examples(folder: &Path) -> Result<Dataset, RpcError> {
+fn read_examples(folder: &Path) -> Result<Dataset, RpcError> {
     let folder = real_folder(folder)?;
     let dataset =
         hotplate_dataset::read(&folder, &Limits::default()).map_err(|error| faults::of_dataset(&error))?;

@@ -15,11 +15,12 @@ use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::desk::Desk;
 use super::faults;
-use super::feeding::{ranked, read_examples, room};
+use super::feeding::{no_examples, ranked, room};
 use super::names::{self, Wanted};
 use super::runs::order::Target;
+use super::runs::place::real_folder;
 use super::runs::prepare::{FEW, options};
-use super::runs::read::max_tokens;
+use super::runs::read::{max_tokens, read};
 use super::runs::wish::Wish;
 use super::store::{Manifest, lineage};
 
@@ -44,8 +45,16 @@ pub(crate) fn ask(
     adapter: Option<&str>,
     heldout: HeldOut,
 ) -> Result<Asked, RpcError> {
-    let dataset = read_examples(folder)?;
+    let folder = real_folder(folder)?;
+    let wish = Wish::in_folder(&Knobs::default(), &folder)?;
+    let longest = max_tokens(text, &wish.knobs);
+    let options = options(&wish.knobs, longest);
+    // As training reads it: a long text is divided alike.
+    let dataset = read(&folder, text, &options)?;
     let examples = &dataset.examples;
+    if examples.is_empty() {
+        return Err(no_examples(&folder, &dataset));
+    }
     if examples.len() < 2 {
         let message = format!(
             "{} holds one example; to compare, there must be another one to feed it with",
@@ -55,9 +64,6 @@ pub(crate) fn ask(
     }
     let (manifest, learnt) = known(desk, adapter)?;
     let (judges, mut chosen) = choose(examples, &manifest);
-    let wish = Wish::in_folder(&Knobs::default(), &dataset.folder)?;
-    let longest = max_tokens(text, &wish.knobs);
-    let options = options(&wish.knobs, longest);
     let helping: Vec<Example> = match judges {
         Judges::HeldOut => {
             let held: HashSet<ExampleId> = chosen.iter().copied().collect();

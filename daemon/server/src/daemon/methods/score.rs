@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use hotplate_dataset::{Example, Limits};
+use hotplate_dataset::{Content, Example, Limits, Measured};
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_protocol::methods::score::{HeldOut, ScoreParams, ScoreTexts};
@@ -17,7 +17,7 @@ use crate::daemon::faults;
 use crate::daemon::feeding::no_examples;
 use crate::daemon::heldout::ask;
 use crate::daemon::pick::{pick, pick_base};
-use crate::daemon::runs::read::max_tokens;
+use crate::daemon::runs::read::{max_tokens, measured};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
 use crate::daemon::worker::{AdapterPick, Command, Place, ScoreJob};
@@ -101,14 +101,20 @@ fn read(
         _ => not_found(format!("cannot open {}: {error}; check that you may read it", path.display())),
     })?;
     let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
-    let limits = Limits::default();
+    let longest = max_tokens(&text, &Knobs::default());
+    // Texts are divided as training divides them; what is wrong with a record is an error of its own below.
+    let options = EncodeOptions::new(longest);
+    let measure = |example: &Example| match example.content {
+        Content::Text(_) => measured(&text, example, &options),
+        _ => Ok(Measured { learnt: 1, ..Measured::default() }),
+    };
+    let limits = Limits { max_tokens: longest, measure: Some(&measure), ..Limits::default() };
     let dataset = if metadata.is_dir() {
         hotplate_dataset::read(path, &limits)
     } else {
         hotplate_dataset::read_one(path, &limits)
     };
     let dataset = dataset.map_err(|error| faults::of_dataset(&error))?;
-    let longest = max_tokens(&text, &Knobs::default());
     let (mut samples, mut places) = (Vec::new(), Vec::new());
     for example in &dataset.examples {
         let sample = encode(&text, example, longest, path)?;

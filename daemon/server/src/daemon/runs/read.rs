@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hotplate_dataset::{Content, Dataset, Example, Limits, Measured};
+use hotplate_dataset::{Dataset, Example, Limits, Measured};
 use hotplate_engine::base_text::BaseText;
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_protocol::methods::train::Knobs;
@@ -18,16 +18,22 @@ pub(crate) fn max_tokens(text: &BaseText, knobs: &Knobs) -> usize {
 }
 
 /// What training makes of an example, or why it cannot take it.
-fn measured(text: &BaseText, content: &Content, options: &EncodeOptions) -> Result<Measured, String> {
+pub(crate) fn measured(
+    text: &BaseText,
+    example: &Example,
+    options: &EncodeOptions,
+) -> Result<Measured, String> {
     let uncut = EncodeOptions { max_tokens: usize::MAX, ..*options };
-    let sample = text.encode_example(content, &uncut).map_err(|error| error.to_string())?;
-    let learnt = sample.supervised.iter().take(options.max_tokens).filter(|carries| **carries).count();
-    Ok(Measured { tokens: sample.tokens.len(), learnt })
+    let forms = text.encode_forms(example, &uncut).map_err(|error| error.to_string())?;
+    let plain = forms.first().ok_or("there is nothing to learn in it")?;
+    let learnt = plain.supervised.iter().take(options.max_tokens).filter(|carries| **carries).count();
+    let longest_form = forms.iter().map(|sample| sample.tokens.len()).max().unwrap_or(0);
+    Ok(Measured { tokens: plain.tokens.len(), longest_form, learnt })
 }
 
 /// All examples of a folder that these options leave something to learn of.
 pub(crate) fn read(folder: &Path, text: &BaseText, options: &EncodeOptions) -> Result<Dataset, RpcError> {
-    let measure = |example: &Example| measured(text, &example.content, options);
+    let measure = |example: &Example| measured(text, example, options);
     let limits = Limits { max_tokens: options.max_tokens, measure: Some(&measure), ..Limits::default() };
     hotplate_dataset::read(folder, &limits).map_err(|error| faults::of_dataset(&error))
 }
