@@ -35,12 +35,16 @@ fn is_hidden(name: &OsStr) -> bool {
 }
 
 fn is_ignored_folder(name: &OsStr) -> bool {
-    // `.git`, `.ipynb_checkpoints`, `.obsidian`, `.trash` are hidden anyway.
-    is_hidden(name) || name == "node_modules" || name == "__pycache__"
+    // `.git`, `.ipynb_checkpoints`, `.obsidian`, `.trash` are hidden anyway; the last ones are what storage devices and Windows keep for themselves.
+    is_hidden(name)
+        || ["node_modules", "__pycache__", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information"]
+            .iter()
+            .any(|ignored| name == *ignored)
 }
 
-/// Hidden files (vim's `.a.txt.swp`, Emacs's `.#a.txt`, LibreOffice's `.~lock.a.odt#`) and those that editors and browsers write
-/// beside the real one: `a.txt~`, `#a.txt#`, vim's probe `4913`, Word's `~$a.docx`, `a.txt.tmp`, `a.txt.part`.
+/// Hidden files (vim's `.a.txt.swp`, Emacs's `.#a.txt`, LibreOffice's `.~lock.a.odt#`, rsync's `.a.txt.Xy12ab`, Syncthing's
+/// `.syncthing.a.txt.tmp`) and those that editors, browsers and `git mergetool` write beside the real one: `a.txt~`, `#a.txt#`, vim's probe
+/// `4913`, Word's `~$a.docx`, `a.txt.tmp`, `a.txt.part`, `a_REMOTE_4711.txt`.
 fn is_ignored_file(name: &OsStr) -> bool {
     let bytes = name.as_encoded_bytes();
     let temporary_ending = Path::new(name)
@@ -56,6 +60,47 @@ fn is_ignored_file(name: &OsStr) -> bool {
         || (bytes.starts_with(b"#") && bytes.ends_with(b"#"))
         || bytes == b"4913"
         || temporary_ending
+        || is_side_of_a_merge(name)
+}
+
+fn stem(name: &OsStr) -> &str {
+    Path::new(name).file_stem().and_then(OsStr::to_str).unwrap_or_default()
+}
+
+/// `a_LOCAL_4711.txt`: while a merge is being resolved, its sides lie beside the file.
+fn is_side_of_a_merge(name: &OsStr) -> bool {
+    let Some((rest, number)) = stem(name).rsplit_once('_') else { return false };
+    !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && ["_BACKUP", "_BASE", "_LOCAL", "_REMOTE"].iter().any(|side| rest.ends_with(side))
+}
+
+/// Whether a program that keeps folders in step wrote this file beside the one of the plain name, because both ends had changed it: Dropbox's,
+/// Nextcloud's and Seafile's words in brackets, Syncthing's `a.sync-conflict-20260501-120000-ABCDEFG.txt`, Resilio's `a.Conflict.txt`.
+fn is_conflict_copy(name: &OsStr) -> bool {
+    const IN_BRACKETS: &[&str] = &[
+        "conflicted copy",
+        "conflict copy",
+        "case conflict",
+        "copy: conflict",
+        "sfconflict ",
+        "in konflikt stehende kopie",
+        "copie en conflit",
+        "copia en conflicto",
+        "冲突副本",
+        "衝突複本",
+    ];
+    let stem = stem(name).to_lowercase();
+    let bracketed = stem.strip_suffix(')').and_then(|stem| stem.rsplit_once('('));
+    if let Some((_, words)) = bracketed {
+        return IN_BRACKETS.iter().any(|known| words.contains(known));
+    }
+    stem.contains(".sync-conflict-2")
+        || stem.rsplit_once("_conflict-").is_some_and(|(_, time)| {
+            time.contains('-') && time.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+        })
+        || stem.ends_with(".conflict")
+        || stem.ends_with("[conflicted]")
 }
 
 /// The lower-case ending of a document that is not read yet.
@@ -72,6 +117,26 @@ pub(crate) struct Listing {
     pub(crate) unsupported: Vec<(PathBuf, &'static str)>,
     /// Files that tell about a dataset and are none of its texts.
     pub(crate) cards: BTreeMap<PathBuf, CardSign<'static>>,
+    pub(crate) conflict_copies: Vec<PathBuf>,
+    /// Some of them lie elsewhere, and links lead there.
+    pub(crate) linked: bool,
+}
+
+/// The files that a dataset is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetFiles {
+    /// Relative to the folder, sorted.
+    pub files: Vec<PathBuf>,
+    /// Links are among them, or lead to some of them.
+    pub linked: bool,
+}
+
+/// The files that reading this folder would open, by name alone.
+///
+/// # Errors
+/// The folder itself cannot be listed.
+pub fn dataset_files(folder: &Path) -> io::Result<DatasetFiles> {
+    list(folder).map(|listing| DatasetFiles { files: listing.files, linked: listing.linked })
 }
 
 /// Walks the folder to the bottom. Links to files and folders are followed, each folder is visited once, and a link that
@@ -90,7 +155,10 @@ pub(crate) fn list(root: &Path) -> io::Result<Listing> {
         let folder = match folders.pop() {
             Some(folder) => folder,
             None => match next_link(root, &real_root, &mut links, &mut visited) {
-                Some(folder) => folder,
+                Some(folder) => {
+                    listing.linked = true;
+                    folder
+                }
                 None => break,
             },
         };
@@ -125,7 +193,12 @@ pub(crate) fn list(root: &Path) -> io::Result<Listing> {
                     linked_here.push(path);
                 }
             } else if is_dataset_file(&path) {
-                listing.files.push(path);
+                if is_conflict_copy(&entry.file_name()) {
+                    listing.conflict_copies.push(path);
+                } else {
+                    listing.linked |= kind.is_symlink();
+                    listing.files.push(path);
+                }
             } else if is_regarded(&path)
                 && let Some(ending) = unsupported_ending(&path)
             {
@@ -139,6 +212,7 @@ pub(crate) fn list(root: &Path) -> io::Result<Listing> {
     listing.files.retain(|file| !listing.cards.contains_key(file));
     listing.unreadable.sort_by(|one, other| one.0.cmp(&other.0));
     listing.unsupported.sort_unstable();
+    listing.conflict_copies.sort_unstable();
     Ok(listing)
 }
 
@@ -241,6 +315,9 @@ mod tests {
             "./a.txt",
             "a.b.txt",
             "4913.txt",
+            "2026.05/a.md",
+            "a_LOCAL.txt",
+            "fiscal_BASE_2026b.txt",
         ] {
             assert!(is_dataset_file(name.as_ref()), "{name}");
         }
@@ -258,7 +335,14 @@ mod tests {
             "4913",
             "a.txt.tmp",
             "a.txt.part",
+            "a.txt.crdownload",
             "~$a.txt",
+            ".~tmp~/a.txt",
+            ".a.txt.Xy12ab",
+            ".syncthing.a.txt.tmp",
+            ".a.md.~1f2e",
+            "a_REMOTE_4711.txt",
+            "@eaDir/a.txt",
             "hotplate.toml",
             "a.yaml",
             ".git/a.txt",
@@ -268,6 +352,34 @@ mod tests {
         ] {
             // A trailing slash means nothing to `Path`; a folder of that name is told apart when it is listed.
             assert_eq!(is_dataset_file(name.as_ref()), name == "a.txt/", "{name}");
+        }
+    }
+
+    #[test]
+    fn copies_of_two_ends_that_disagreed() {
+        for name in [
+            "soup (Anna's conflicted copy 2026-05-01).md",
+            "soup (conflicted copy 2026-05-01 120000).md",
+            "soup (Annas in Konflikt stehende Kopie 2026-05-01).md",
+            "汤 (小王 的冲突副本 2026-05-01).txt",
+            "soup (SFConflict anna@example.com 2026-05-01-12-00-00).md",
+            "soup (copy: conflict #1 on 2026-05-01).txt",
+            "soup (Case Conflict 1).txt",
+            "soup.sync-conflict-20260501-120000-ABCDEFG.md",
+            "soup_conflict-20260501-120000.md",
+            "soup.Conflict.txt",
+            "soup [conflicted].txt",
+        ] {
+            assert!(is_conflict_copy(name.as_ref()), "{name}");
+        }
+        for name in [
+            "soup (1).md",
+            "On conflict.md",
+            "Notes (conflict of interest).md",
+            "a conflicted copy editor.txt",
+            "our_conflict-with-noodles.txt",
+        ] {
+            assert!(!is_conflict_copy(name.as_ref()), "{name}");
         }
     }
 
@@ -294,7 +406,8 @@ mod tests {
         symlink(&outside, root.join("more")).unwrap();
         symlink(&outside, root.join("more-again")).unwrap();
         symlink(outside.join("two.txt"), root.join("two.txt")).unwrap();
-        let files = list(&root).unwrap().files;
+        let DatasetFiles { files, linked } = dataset_files(&root).unwrap();
         assert_eq!(files, ["more/two.txt", "two.txt", "z/deep.txt/one.txt"].map(PathBuf::from));
+        assert!(linked && !dataset_files(&root.join("z")).unwrap().linked);
     }
 }

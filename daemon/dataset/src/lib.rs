@@ -50,7 +50,7 @@ pub use changes::{Changes, changes};
 pub use chat::{Chat, Role, Turn};
 pub use content::{Content, ContentHash, Example, ExampleId};
 pub use findings::{Code, Finding};
-pub use folder::is_dataset_file;
+pub use folder::{DatasetFiles, dataset_files, is_dataset_file};
 pub use formats::Format;
 pub use nearest::Nearest;
 pub use read::{Dataset, DatasetError, FileStamp, Limits, Measure, Measured, read, read_one};

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use crate::collect::Collector;
 use crate::content::{ContentHash, Example};
-use crate::findings::{Finding, dataset_card, unreadable, unsupported_file};
+use crate::findings::{Finding, conflict_copy, dataset_card, unreadable, unsupported_file};
 use crate::folder::{Listing, list};
 use crate::formats::{Format, Parser, parquet};
 use crate::shapes::Shape;
@@ -100,17 +100,18 @@ pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError>
         Ok(_) => list(&folder),
         Err(error) => Err(error),
     };
-    let Listing { files, unreadable: unreadable_folders, unsupported, cards } = match listing {
-        Ok(listing) => listing,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => {
-            return Err(DatasetError::NotFound { folder });
-        }
-        // A file in the middle of the path.
-        Err(source) if source.kind() == io::ErrorKind::NotADirectory => {
-            return Err(DatasetError::NotFound { folder });
-        }
-        Err(source) => return Err(DatasetError::Unreadable { folder, source }),
-    };
+    let Listing { files, unreadable: unreadable_folders, unsupported, cards, conflict_copies, .. } =
+        match listing {
+            Ok(listing) => listing,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(DatasetError::NotFound { folder });
+            }
+            // A file in the middle of the path.
+            Err(source) if source.kind() == io::ErrorKind::NotADirectory => {
+                return Err(DatasetError::NotFound { folder });
+            }
+            Err(source) => return Err(DatasetError::Unreadable { folder, source }),
+        };
 
     let mut collector = Collector::new(limits);
     let mut stamps = Vec::with_capacity(files.len());
@@ -123,6 +124,10 @@ pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError>
     }
     for (path, error) in &unreadable_folders {
         collector.finding(unreadable(path, error));
+        collector.end_file();
+    }
+    for path in &conflict_copies {
+        collector.finding(conflict_copy(path));
         collector.end_file();
     }
     let mut endings: BTreeMap<&str, (&Path, usize)> = BTreeMap::new();

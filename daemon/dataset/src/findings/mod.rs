@@ -3,6 +3,7 @@
 //! A new code is one file and its line in the table below. Numbers are stable: they are never given twice.
 
 mod bad_recipe;
+mod conflict_copy;
 mod dataset_card;
 mod draft;
 mod duplicate;
@@ -31,6 +32,7 @@ mod wrong_type;
 use std::path::{Path, PathBuf};
 
 pub use bad_recipe::bad_recipe;
+pub(crate) use conflict_copy::conflict_copy;
 pub(crate) use dataset_card::{CardSign, dataset_card};
 pub(crate) use draft::draft;
 pub(crate) use duplicate::duplicate;
@@ -115,6 +117,7 @@ codes! {
     Draft => draft,
     DatasetCard => dataset_card,
     UnsureBorder => unsure_border,
+    ConflictCopy => conflict_copy,
 }
 
 impl Code {

@@ -155,6 +155,52 @@ fn a_folder_that_goes_and_comes_back_stays_watched() {
     assert!(matches!(end, RunEvent::Finished { .. }), "{end:?}");
 }
 
+/// The case `dotted-folder`.
+#[test]
+fn a_folder_that_is_moved_in_is_noticed_whatever_its_name() {
+    let (daemon, client) = watching(&[]);
+    for (number, name) in ["january", "2026.05", "v1.0 (draft)"].into_iter().enumerate() {
+        let aside = daemon.root.path().join(name);
+        fs::create_dir(&aside).unwrap();
+        fs::write(aside.join("new.md"), note(60 + number)).unwrap();
+        fs::rename(&aside, daemon.notes().join(name)).unwrap();
+        let began = std::time::Instant::now();
+        eventually(name, || client.status().watches[0].examples == 21 + number);
+        assert!(began.elapsed().as_secs_f64() < 2.0, "{name}: {:?}", began.elapsed());
+    }
+}
+
+/// A folder that is a link is watched by that name, and what the link leads to by then is what is learnt.
+#[cfg(unix)]
+#[test]
+fn a_watched_link_may_be_swapped() {
+    use std::os::unix::fs::symlink;
+
+    let daemon = TestDaemon::start();
+    daemon.write_notes(0..20);
+    let (first, link) = (daemon.notes(), daemon.root.path().join("current"));
+    symlink(&first, &link).unwrap();
+    let client = daemon.client();
+    client.attach(None);
+    let mut params = daemon.train_params();
+    params.folder.clone_from(&link);
+    assert_eq!(client.call::<Watch>(&params).folder, link);
+    assert!(matches!(client.next_end().1, RunEvent::Finished { .. }));
+    let second = daemon.root.path().join("second");
+    fs::create_dir(&second).unwrap();
+    for number in 0..21 {
+        fs::write(second.join(format!("{number}.txt")), note(number)).unwrap();
+    }
+    let beside = daemon.root.path().join("beside");
+    symlink(&second, &beside).unwrap();
+    fs::rename(&beside, &link).unwrap();
+    fs::remove_dir_all(&first).unwrap();
+    let (cause, _) = next_run(&client);
+    assert_eq!(cause, saved(&["20.txt"]));
+    client.call::<Unwatch>(&UnwatchParams { folder: second });
+    assert!(client.status().watches.is_empty(), "either name will do");
+}
+
 #[test]
 fn unwatched_is_left_alone() {
     let (daemon, client) = watching(&[]);

@@ -13,7 +13,7 @@ use super::AtDesk;
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
 use crate::daemon::runs::order::{Named, Order, Target, source};
-use crate::daemon::runs::place::{adapter_of, base_folder, real_folder, recipe_adapter, recipe_base};
+use crate::daemon::runs::place::{adapter_of, base_folder, dataset_folder, recipe_adapter, recipe_base};
 use crate::daemon::runs::prepare::{choose_full, options};
 use crate::daemon::runs::read::{max_tokens, read};
 use crate::daemon::runs::settings::settings_of_a_full_run;
@@ -22,14 +22,14 @@ use crate::daemon::store::Manifest;
 
 impl AtDesk for Check {
     fn answer(desk: &Desk, params: CheckParams) -> Result<CheckResult, RpcError> {
-        let folder = real_folder(&params.folder)?;
+        let store = desk.store()?;
+        let folder = dataset_folder(&store, &params.folder)?;
         // A recipe with a mistake is a finding here; the examples are looked at as if there were none.
         let (recipe, mistakes) = match recipe::read(&folder) {
             Ok(found) => (found.unwrap_or_default(), Vec::new()),
             Err(error) => (recipe::Recipe::default(), error.problems),
         };
         let named = Named { base: params.base.is_some(), adapter: false };
-        let store = desk.store()?;
         let row = store.adapters()?.into_iter().find(|row| row.folder == folder);
         let base = match (&params.base, recipe_base(&recipe, &folder)?) {
             (Some(base), _) => base_folder(base)?,

@@ -1,5 +1,7 @@
 //! `dataset/unwatch`: the folder is left alone from now on.
 
+use std::path::PathBuf;
+
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::unwatch::{Unwatch, UnwatchParams};
 use hotplate_protocol::{ErrorCode, RpcError};
@@ -15,7 +17,8 @@ impl AtOnce for Unwatch {
         if !daemon.watches.contains_key(&folder)
             && let Ok(real) = std::fs::canonicalize(&folder)
         {
-            folder = real;
+            let same = |known: &&PathBuf| std::fs::canonicalize(known).is_ok_and(|known| known == real);
+            folder = daemon.watches.keys().find(same).cloned().unwrap_or(real);
         }
         if !daemon.watches.contains_key(&folder) {
             let watched: Vec<String> =

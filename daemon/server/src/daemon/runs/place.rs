@@ -1,7 +1,7 @@
 //! From what a client wrote to an order: the real folder, the adapter's name, the base.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use hotplate_client::command::is_gguf_file;
 use hotplate_client::hub::{HubCache, HubName};
@@ -23,10 +23,10 @@ const EMBEDDED: &str = "hotplate-tiny";
 /// A full run of what the client asked for; nothing is read but names and the recipe. The command line goes before the recipe, and that
 /// before what the adapter had so far.
 pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, RpcError> {
-    let folder = real_folder(&params.folder)?;
+    let store = desk.store()?;
+    let folder = dataset_folder(&store, &params.folder)?;
     check_knobs(&params.knobs)?;
     let recipe = recipe_of(&folder)?;
-    let store = desk.store()?;
     let adapter = match (&params.adapter, recipe_adapter(&recipe)?) {
         (Some(name), _) => {
             names::check(name)?;
@@ -85,7 +85,37 @@ fn not_found(message: String) -> RpcError {
     RpcError::new(ErrorCode::NotFound, message)
 }
 
-/// The folder itself, not a link to it: one folder has one name here.
+/// A dataset's folder under the name that it is known by. A link that the person named stays one, so that it may be swapped for another folder
+/// later; but one folder has one name here, the first one.
+pub(crate) fn dataset_folder(store: &Store, folder: &Path) -> Result<PathBuf, RpcError> {
+    let real = real_folder(folder)?;
+    let named = without_parents(folder).filter(|named| named.to_str().is_some()).unwrap_or(real.clone());
+    let known: Vec<PathBuf> = store
+        .watches()?
+        .into_iter()
+        .map(|watch| watch.target.folder)
+        .chain(store.adapters()?.into_iter().map(|row| row.folder))
+        .collect();
+    Ok(known_name(&named, &real, &known).unwrap_or(named))
+}
+
+fn known_name(named: &Path, real: &Path, known: &[PathBuf]) -> Option<PathBuf> {
+    let same = |known: &&PathBuf| fs::canonicalize(known).is_ok_and(|known| known == real);
+    known.iter().find(|known| *known == named).or_else(|| known.iter().find(same)).cloned()
+}
+
+/// Without `..`, which behind a link leads elsewhere than it says.
+fn without_parents(folder: &Path) -> Option<PathBuf> {
+    let parts: Vec<Component<'_>> = folder.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return Some(parts.iter().collect());
+    };
+    let (before, behind) = parts.split_at(last + 1);
+    let before = fs::canonicalize(before.iter().collect::<PathBuf>()).ok()?;
+    Some(before.join(behind.iter().collect::<PathBuf>()))
+}
+
+/// The folder itself, not a link to it.
 pub(crate) fn real_folder(folder: &Path) -> Result<PathBuf, RpcError> {
     if !folder.is_absolute() {
         let message = format!("the folder {} is not an absolute path", folder.display());
@@ -178,6 +208,24 @@ mod tests {
         assert_eq!(name("/a/notes"), "notes");
         assert_eq!(name("/b/notes"), "notes-2");
         assert_eq!(name("/c/notes"), "notes-3");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_keeps_its_name_and_a_folder_the_first_one() {
+        use std::os::unix::fs::symlink;
+
+        let root = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(root.path()).unwrap();
+        fs::create_dir_all(root.join("v1/sub")).unwrap();
+        symlink("v1", root.join("current")).unwrap();
+        let (v1, current) = (root.join("v1"), root.join("current"));
+        assert_eq!(without_parents(&current.join("sub")), Some(current.join("sub")));
+        assert_eq!(without_parents(&current.join("../v1/sub")), Some(v1.join("sub")));
+        assert_eq!(known_name(&current, &v1, &[]), None);
+        assert_eq!(known_name(&current, &v1, std::slice::from_ref(&v1)), Some(v1.clone()));
+        assert_eq!(known_name(&v1, &v1, std::slice::from_ref(&current)), Some(current.clone()));
+        assert_eq!(known_name(&current, &v1, &[v1.clone(), current.clone()]), Some(current));
     }
 
     #[test]

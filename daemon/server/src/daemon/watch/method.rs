@@ -7,7 +7,7 @@ use hotplate_dataset::is_dataset_file;
 use hotplate_dataset::recipe::is_recipe;
 use hotplate_protocol::methods::status::WatchMethod;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Config, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::Input;
 use super::scan::is_regarded_folder;
@@ -56,12 +56,17 @@ pub(super) fn attach(folder: &Path, inputs: &Sender<Input>) -> (Source, WatchMet
     }
     let inputs = inputs.clone();
     let owned = folder.to_owned();
+    // Some systems name the real folder in their events, whatever it was called when watching began.
+    let real = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let below = real.clone();
     let handler = move |event| {
         // The other side ends with the daemon.
-        let _ = inputs.send(Input::Raw { folder: owned.clone(), event });
+        let _ = inputs.send(Input::Raw { folder: owned.clone(), real: real.clone(), event });
     };
-    let watched = notify::recommended_watcher(handler)
-        .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::Recursive).map(|()| watcher));
+    // A link in the folder may lead to half of the disk; what is read behind links is found by looking.
+    let config = Config::default().with_follow_symlinks(false);
+    let watched = RecommendedWatcher::new(handler, config)
+        .and_then(|mut watcher| watcher.watch(&below, RecursiveMode::Recursive).map(|()| watcher));
     match watched {
         Ok(watcher) => (Source::Native(watcher), WatchMethod::Native, None),
         Err(error) => (Source::Polling, WatchMethod::Polling, Some(words(&error))),
@@ -94,7 +99,8 @@ pub(super) enum Hint {
     Everything,
 }
 
-pub(super) fn hint(folder: &Path, event: &notify::Event) -> Hint {
+/// `is_folder` says of a relative path whether it is a folder, or was one.
+pub(super) fn hint(folder: &Path, event: &notify::Event, is_folder: &dyn Fn(&Path) -> bool) -> Hint {
     if event.need_rescan() {
         return Hint::Everything;
     }
@@ -106,8 +112,8 @@ pub(super) fn hint(folder: &Path, event: &notify::Event) -> Hint {
     }
     let folder_event = matches!(
         event.kind,
-        EventKind::Create(CreateKind::Folder)
-            | EventKind::Remove(RemoveKind::Folder)
+        EventKind::Create(CreateKind::Folder | CreateKind::Any | CreateKind::Other)
+            | EventKind::Remove(RemoveKind::Folder | RemoveKind::Any | RemoveKind::Other)
             | EventKind::Modify(ModifyKind::Name(_))
     );
     let paths = event.paths.iter().filter_map(|path| path.strip_prefix(folder).ok()).filter(|relative| {
@@ -115,8 +121,7 @@ pub(super) fn hint(folder: &Path, event: &notify::Event) -> Hint {
         is_dataset_file(relative)
             || is_recipe(relative)
             || (folder_event
-                && (relative.as_os_str().is_empty()
-                    || (relative.extension().is_none() && is_regarded_folder(relative))))
+                && (relative.as_os_str().is_empty() || (is_regarded_folder(relative) && is_folder(relative))))
     });
     Hint::Paths(paths.map(Path::to_owned).collect())
 }
@@ -132,7 +137,12 @@ mod tests {
         for name in names {
             event = event.add_path(Path::new("/notes").join(name));
         }
-        hint(Path::new("/notes"), &event)
+        let is_folder = |path: &Path| {
+            path.file_name().is_some_and(|name| {
+                ["old", "new", "more", ".git", "2026.05"].iter().any(|known| name == *known)
+            })
+        };
+        hint(Path::new("/notes"), &event, &is_folder)
     }
 
     fn some(names: &[&str]) -> Hint {
@@ -149,6 +159,7 @@ mod tests {
         assert_eq!(paths(rename, &[".a.txt.tmp", "a.txt"]), some(&["a.txt"]));
         assert_eq!(paths(rename, &["old", "new"]), some(&["old", "new"]));
         assert_eq!(paths(EventKind::Create(CreateKind::Folder), &["more", ".git"]), some(&["more"]));
+        assert_eq!(paths(rename, &["2026.05", "a.png", "b.part"]), some(&["2026.05"]));
         assert_eq!(paths(EventKind::Access(AccessKind::Open(AccessMode::Read)), &["a.txt"]), some(&[]));
         assert_eq!(
             paths(EventKind::Access(AccessKind::Close(AccessMode::Write)), &["a.txt"]),
@@ -159,6 +170,6 @@ mod tests {
     #[test]
     fn an_overflow_means_everything() {
         let event = notify::Event::new(EventKind::Other).set_flag(Flag::Rescan);
-        assert_eq!(hint(Path::new("/notes"), &event), Hint::Everything);
+        assert_eq!(hint(Path::new("/notes"), &event, &|_| false), Hint::Everything);
     }
 }

@@ -13,17 +13,23 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use hotplate_dataset::is_dataset_file;
+use hotplate_dataset::recipe::is_recipe;
 use hotplate_protocol::methods::status::WatchMethod;
 use method::{Hint, Source, attach, hint};
-use scan::{Snapshot, differences, look, scan};
+use scan::{Scan, Snapshot, differences, look, scan};
 use settle::{Settle, Settled, Stamp};
 
 use super::settings::Settings;
 
 /// How often each folder is looked for; one system call.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Also where the system tells of saves: links to files elsewhere, and whatever it forgot.
+/// Also where the system tells of saves: files behind links, and whatever it forgot. At most so rarely...
 const RESCAN_NATIVE: Duration = Duration::from_mins(1);
+/// ...and so often that all looks together take one part in so many of a processor's time.
+const RESCAN_SHARE: u32 = 50;
+/// Where changes behind links are noticed later than this, it is said.
+const SOON: Duration = Duration::from_secs(2);
 /// A save that has not come to rest by then is worth a word.
 const RESTLESS: Duration = Duration::from_secs(10);
 
@@ -38,7 +44,7 @@ enum Input {
     Add(PathBuf),
     Settle(PathBuf),
     Remove(PathBuf),
-    Raw { folder: PathBuf, event: notify::Result<notify::Event> },
+    Raw { folder: PathBuf, real: PathBuf, event: notify::Result<notify::Event> },
 }
 
 /// The main loop's side of the thread.
@@ -97,6 +103,10 @@ struct Folder {
     identity: Option<(u64, u64)>,
     settle: Settle,
     snapshot: Snapshot,
+    /// Links lead to some of its files.
+    linked: bool,
+    /// What the last look cost.
+    scan_took: Duration,
     next_scan: Instant,
 }
 
@@ -116,7 +126,7 @@ impl Watching {
                 Ok(Input::Remove(folder)) => {
                     self.folders.remove(&folder);
                 }
-                Ok(Input::Raw { folder, event }) => self.raw(&folder, event),
+                Ok(Input::Raw { folder, real, event }) => self.raw(&folder, &real, event),
                 Err(RecvTimeoutError::Timeout) => {}
                 // The daemon has ended.
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -142,22 +152,25 @@ impl Watching {
             identity: None,
             settle: Settle::new(self.quiet),
             snapshot: Snapshot::new(),
+            linked: false,
+            scan_took: Duration::ZERO,
             next_scan: Instant::now(),
         };
         folder.check_presence(&path, &self.inputs);
-        folder.snapshot = scan(&path);
-        folder.next_scan = Instant::now() + folder.scan_interval(self.poll_every);
+        folder.scan(&path, self.poll_every, self.folders.len() + 1);
         // Files that were saved between the last look at the folder and this moment told nobody.
         folder.settle.event(PathBuf::new(), Instant::now(), None);
-        folder.tell_health(&path, Instant::now(), &*self.tell);
+        folder.tell_health(&path, Instant::now(), self.poll_every, self.folders.len() + 1, &*self.tell);
         self.folders.insert(path, folder);
     }
 
-    fn raw(&mut self, path: &Path, event: notify::Result<notify::Event>) {
+    fn raw(&mut self, path: &Path, real: &Path, event: notify::Result<notify::Event>) {
         let Some(folder) = self.folders.get_mut(path) else { return };
         let (now, wall) = (Instant::now(), SystemTime::now());
         let hint = match event {
-            Ok(event) => hint(path, &event),
+            Ok(event) => hint(real, &event, &|relative| {
+                real.join(relative).is_dir() || folder.held_files_below(relative)
+            }),
             Err(error) => {
                 tracing::warn!(folder = %path.display(), %error, "watching: an event could not be read");
                 if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) {
@@ -185,36 +198,41 @@ impl Watching {
     }
 
     fn heartbeat(&mut self, now: Instant) {
+        let folders = self.folders.len();
         for (path, folder) in &mut self.folders {
             if folder.check_presence(path, &self.inputs) {
                 // It came, or came back: whatever it holds may be new.
                 folder.settle.event(PathBuf::new(), now, None);
             }
             if now >= folder.next_scan && !matches!(folder.source, Source::None) {
-                let found = scan(path);
-                for changed in differences(&folder.snapshot, &found) {
+                let before = folder.scan(path, self.poll_every, folders);
+                for changed in differences(&before, &folder.snapshot) {
                     // Nobody saw the save itself: the file's own time is the best there is.
-                    let saved_at = match found.get(&changed) {
+                    let saved_at = match folder.snapshot.get(&changed) {
                         Some(Stamp::There { modified, .. }) => Some(*modified),
                         _ => None,
                     };
-                    folder.settle.event(changed, now, saved_at);
+                    // What an event has told already is being waited for.
+                    folder.settle.seen(changed, now, saved_at);
                 }
-                folder.snapshot = found;
-                folder.next_scan = now + folder.scan_interval(self.poll_every);
             }
-            folder.tell_health(path, now, &*self.tell);
+            folder.tell_health(path, now, self.poll_every, folders, &*self.tell);
         }
     }
 
     fn settle(&mut self, now: Instant) {
+        let folders = self.folders.len();
         for (path, folder) in &mut self.folders {
             let settled = folder.settle.poll(now, &mut |relative| look(&path.join(relative)));
             if let Some(Settled { paths, saved_at }) = settled {
+                // A folder that came or went brings or takes files that nothing was told of.
+                if paths.iter().any(|path| !is_dataset_file(path) && !is_recipe(path)) {
+                    folder.scan(path, self.poll_every, folders);
+                }
                 for changed in &paths {
                     match look(&path.join(changed)) {
                         Stamp::Gone => drop(folder.snapshot.remove(changed)),
-                        stamp if hotplate_dataset::is_dataset_file(changed) => {
+                        stamp if is_dataset_file(changed) || is_recipe(changed) => {
                             folder.snapshot.insert(changed.clone(), stamp);
                         }
                         Stamp::There { .. } => {}
@@ -246,15 +264,52 @@ impl Folder {
         true
     }
 
-    fn scan_interval(&self, poll_every: Duration) -> Duration {
-        if self.method == WatchMethod::Polling { poll_every } else { RESCAN_NATIVE }
+    /// Whether the last look saw files below this folder.
+    fn held_files_below(&self, relative: &Path) -> bool {
+        let next = self.snapshot.range(relative.to_owned()..).next();
+        next.is_some_and(|(path, _)| path.starts_with(relative) && path != relative)
     }
 
-    fn tell_health(&mut self, path: &Path, now: Instant, tell: &dyn Fn(News)) {
+    /// Looks at the folder; answers what was known before.
+    fn scan(&mut self, path: &Path, poll_every: Duration, folders: usize) -> Snapshot {
+        let began = Instant::now();
+        let Scan { snapshot, linked } = scan(path);
+        (self.linked, self.scan_took) = (linked, began.elapsed());
+        self.next_scan = Instant::now() + self.scan_interval(poll_every, folders);
+        std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// `folders`: how many are watched.
+    fn scan_interval(&self, poll_every: Duration, folders: usize) -> Duration {
+        if self.method == WatchMethod::Polling {
+            return poll_every;
+        }
+        let folders = u32::try_from(folders).unwrap_or(u32::MAX);
+        let share = self.scan_took.saturating_mul(RESCAN_SHARE.saturating_mul(folders));
+        // A heartbeat that comes a little early must not wait for the next one.
+        share.clamp(HEARTBEAT / 2, RESCAN_NATIVE)
+    }
+
+    fn tell_health(
+        &mut self,
+        path: &Path,
+        now: Instant,
+        poll_every: Duration,
+        folders: usize,
+        tell: &dyn Fn(News),
+    ) {
         let restless = (self.settle.waiting(now) > RESTLESS).then(|| {
             "files in this folder keep changing; they are learnt when they have come to rest".to_owned()
         });
-        let health = (self.method, self.standing_problem.clone().or(restless));
+        let interval = self.scan_interval(poll_every, folders);
+        let late = (self.linked && self.method == WatchMethod::Native && interval > SOON).then(|| {
+            // In coarse steps: looks do not take the same time twice.
+            let seconds = [5, 10, 20].into_iter().find(|most| interval.as_secs() < *most).unwrap_or(60);
+            format!(
+                "links lead out of this folder, and it is large: what changes behind them is noticed within {seconds} s"
+            )
+        });
+        let health = (self.method, self.standing_problem.clone().or(restless).or(late));
         if self.told.as_ref() != Some(&health) {
             tell(News::Health { folder: path.to_owned(), method: health.0, problem: health.1.clone() });
             self.told = Some(health);

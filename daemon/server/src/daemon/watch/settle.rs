@@ -10,7 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 /// What a look at a path sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stamp {
-    There { bytes: u64, modified: SystemTime },
+    There {
+        bytes: u64,
+        modified: SystemTime,
+        /// Which file it is, where the system tells.
+        place: [u64; 4],
+    },
     Gone,
 }
 
@@ -52,6 +57,13 @@ impl Settle {
         self.first_event.get_or_insert(now);
         self.last_event = Some(now);
         self.next_look = Some(now + self.quiet / 2);
+    }
+
+    /// A look found a change that may have been told already: then nothing is new, and nothing is waited for anew.
+    pub(crate) fn seen(&mut self, path: PathBuf, now: Instant, saved_at: Option<SystemTime>) {
+        if !self.pending.contains_key(&path) {
+            self.event(path, now, saved_at);
+        }
     }
 
     /// When [`poll`](Self::poll) is to be called next.
@@ -127,7 +139,9 @@ mod tests {
                 }
                 let disk = &self.disk;
                 let mut look = |path: &Path| match disk.get(path) {
-                    Some(bytes) => Stamp::There { bytes: *bytes, modified: SystemTime::UNIX_EPOCH },
+                    Some(bytes) => {
+                        Stamp::There { bytes: *bytes, modified: SystemTime::UNIX_EPOCH, place: [0; 4] }
+                    }
                     None => Stamp::Gone,
                 };
                 if let Some(settled) = self.settle.poll(deadline, &mut look) {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
@@ -20,10 +20,17 @@ struct Desk {
 
 impl Desk {
     fn new() -> Desk {
+        Desk::laid_out(|root| {
+            fs::create_dir(root).unwrap();
+            fs::write(root.join("a.txt"), "first").unwrap();
+        })
+    }
+
+    /// `lay_out` makes the watched folder.
+    fn laid_out(lay_out: impl FnOnce(&Path)) -> Desk {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap().join("notes");
-        fs::create_dir(&root).unwrap();
-        fs::write(root.join("a.txt"), "first").unwrap();
+        lay_out(&root);
         let settings = Settings { settle: Duration::from_millis(200), ..Settings::default() };
         let (sender, news) = unbounded();
         let watcher = Watcher::start(&settings, move |news| sender.send(news).unwrap()).unwrap();
@@ -119,6 +126,87 @@ fn a_new_subfolder_with_files_in_it() {
     assert!(!desk.saved().is_empty());
     fs::write(desk.path("more/deep/b.txt"), "b, edited").unwrap();
     desk.expect_saved("more/deep/b.txt");
+}
+
+#[test]
+fn folders_with_dots_in_their_names_come_and_go() {
+    let desk = Desk::new();
+    let aside = desk.folder.path().join("2026.05");
+    fs::create_dir(&aside).unwrap();
+    fs::write(aside.join("new.md"), "new").unwrap();
+    fs::rename(&aside, desk.path("2026.05")).unwrap();
+    desk.expect_saved("2026.05");
+    fs::rename(desk.path("2026.05"), &aside).unwrap();
+    desk.expect_saved("2026.05");
+}
+
+/// `link` leads to `to`, with no moment in which it leads nowhere.
+#[cfg(unix)]
+fn swap(link: &Path, to: &Path) {
+    let beside = link.with_file_name("link-in-the-making");
+    std::os::unix::fs::symlink(to, &beside).unwrap();
+    fs::rename(&beside, link).unwrap();
+}
+
+/// Time from now until the next news of a save; `what` is for the person who reads a failure.
+#[cfg(unix)]
+fn soon(desk: &Desk, what: &str) {
+    let began = Instant::now();
+    let files = desk.saved();
+    // Two seconds, and what `saved` waits to see that nothing more comes.
+    assert!(began.elapsed() < Duration::from_millis(2600), "{what}: {files:?} after {:?}", began.elapsed());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_lies_behind_links_is_watched_too() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let out = |name: &str| elsewhere.path().join(name);
+    for folder in ["one", "two"] {
+        fs::create_dir(out(folder)).unwrap();
+        fs::write(out(folder).join("b.txt"), folder).unwrap();
+    }
+    fs::write(out("c.txt"), "c").unwrap();
+    let desk = Desk::laid_out(|root| {
+        fs::create_dir(root).unwrap();
+        swap(&root.join("sub"), &out("one"));
+        swap(&root.join("c.txt"), &out("c.txt"));
+    });
+    fs::write(out("c.txt"), "c, edited").unwrap();
+    soon(&desk, "a linked file");
+    fs::write(out("one/b.txt"), "b, edited").unwrap();
+    soon(&desk, "a file in a linked folder");
+    swap(&desk.path("sub"), &out("two"));
+    soon(&desk, "a linked folder that is swapped");
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_are_swapped_as_kubernetes_does() {
+    let version = |root: &Path, name: &str, text: &str| {
+        fs::create_dir_all(root.join(name)).unwrap();
+        fs::write(root.join(name).join("a.txt"), text).unwrap();
+    };
+    // Of the files in a mounted folder...
+    let desk = Desk::laid_out(|root| {
+        version(root, "..2026_05_01", "one");
+        swap(&root.join("..data"), Path::new("..2026_05_01"));
+        swap(&root.join("a.txt"), Path::new("..data/a.txt"));
+    });
+    version(&desk.root, "..2026_05_02", "two");
+    swap(&desk.path("..data"), Path::new("..2026_05_02"));
+    fs::remove_dir_all(desk.path("..2026_05_01")).unwrap();
+    soon(&desk, "files behind ..data");
+    // ...and of the watched folder itself.
+    let desk = Desk::laid_out(|root| {
+        version(root.parent().unwrap(), "v1", "one");
+        version(root.parent().unwrap(), "v2", "two");
+        swap(root, Path::new("v1"));
+    });
+    swap(&desk.root, Path::new("v2"));
+    soon(&desk, "the watched folder");
+    fs::write(desk.root.join("a.txt"), "two, edited").unwrap();
+    desk.expect_saved("a.txt");
 }
 
 #[test]
