@@ -47,10 +47,41 @@ pub enum BaseError {
     BadTokenizer { file: PathBuf, why: String },
     #[error("{}: the chat template fails: {why}", file.display())]
     BadTemplate { file: PathBuf, why: String },
+    #[error("{}: {part} in turn {turn}; {}", file.display(), part.remedy())]
+    HiddenAnswer { file: PathBuf, part: HiddenPart, turn: usize },
     #[error("this build has no embedded base; name a Hugging Face folder with --base")]
     NoEmbeddedBase,
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What a chat template's text does not tell of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HiddenPart {
+    Start,
+    End,
+    Call,
+}
+
+impl HiddenPart {
+    fn remedy(self) -> &'static str {
+        match self {
+            HiddenPart::Start | HiddenPart::End => {
+                "put {% generation %} and {% endgeneration %} around answers in the template"
+            }
+            HiddenPart::Call => "take a base whose template knows tools",
+        }
+    }
+}
+
+impl std::fmt::Display for HiddenPart {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            HiddenPart::Start => "the chat template does not let see where the answer starts",
+            HiddenPart::End => "the chat template does not let see where the answer ends",
+            HiddenPart::Call => "the chat template leaves out the tool call",
+        })
+    }
 }
 
 impl BaseError {

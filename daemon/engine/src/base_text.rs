@@ -10,6 +10,7 @@ use hotplate_dataset::{Role, Turn};
 use serde_json::{Map, Value};
 
 pub use crate::base_error::BaseError;
+use crate::base_error::HiddenPart;
 pub use crate::base_source::BaseSource;
 use crate::config::{DecoderConfig, Keys, parse_object};
 use crate::detokenize::DetokenizeStream;
@@ -112,19 +113,21 @@ impl BaseText {
         })
     }
 
-    /// A text's tokens as `tokenizer(text)` gives them in transformers: with what the tokenizer adds (a BOS, mostly).
+    /// A text's tokens as `tokenizer(text)` gives them in transformers: with what the tokenizer adds (a BOS, mostly; an end token behind
+    /// it, with some).
     pub fn encode_raw(&self, text: &str) -> Result<Vec<u32>, BaseError> {
         self.tokenizer.encode(text, true)
     }
 
     /// The tokens to answer: `raw` text to be continued, or one user's turn through the chat template. A base without a
-    /// template reads everything raw. The BOS token is never doubled.
+    /// template reads everything raw. The BOS token is never doubled, and no end token follows, whatever the tokenizer adds: the base would
+    /// answer behind its own end.
     pub fn prompt(&self, prompt: &str, raw: bool) -> Result<Vec<u32>, BaseError> {
         if !raw && self.has_template()? {
             let turns = [Turn::new(Role::User, prompt)];
-            return self.tokenizer.encode(&self.render(&turns, None, true)?, false);
+            return self.tokenizer.encode(&self.render_prompt(&turns, None)?, false);
         }
-        let mut tokens = self.encode_raw(prompt)?;
+        let mut tokens = self.tokenizer.encode_open(prompt)?;
         // The text itself begins with "<s>" and the tokenizer adds another.
         if let (Some(bos), [first, second, ..]) = (self.bos, tokens.as_slice())
             && *first == bos
@@ -225,15 +228,47 @@ impl BaseText {
         }
     }
 
+    /// The text that leads to an answer. Where the template has no generation prompt, what it writes before an answer's text is
+    /// added: the base should answer, and not write headers.
+    pub(crate) fn render_prompt(&self, turns: &[Turn], tools: Option<&Value>) -> Result<String, BaseError> {
+        const ANSWER: &str = "\u{f8f0}";
+        let opened = self.render(turns, tools, true)?;
+        let asked = self.chat_template().is_some_and(|template| template.contains("add_generation_prompt"));
+        if asked && self.render(turns, tools, false).is_ok_and(|plain| plain != opened) {
+            return Ok(opened);
+        }
+        let answered: Vec<Turn> = turns.iter().cloned().chain([Turn::new(Role::Assistant, ANSWER)]).collect();
+        let answered = self.render(&answered, tools, false).ok();
+        let header =
+            answered.as_deref().and_then(|text| text.strip_prefix(opened.as_str())?.split_once(ANSWER));
+        // A space belongs to the answer's first word.
+        let header =
+            header.map(|(header, _)| header.trim_end_matches(' ')).filter(|header| !header.trim().is_empty());
+        Ok(opened.clone() + header.unwrap_or_default())
+    }
+
+    /// Tokens that end an answer, as they stand in a rendered text.
+    pub(crate) fn end_texts(&self) -> Vec<String> {
+        let ends = self.eos.iter().filter(|id| self.tokenizer.is_added(**id));
+        ends.filter_map(|id| self.tokenizer.piece(*id)).filter(|text| !text.is_empty()).collect()
+    }
+
+    pub(crate) fn hidden_answer(&self, at: usize, part: HiddenPart) -> BaseError {
+        BaseError::HiddenAnswer { file: self.template_file(), part, turn: at + 1 }
+    }
+
     /// The same with marks around each answer, where the template tells where they are.
     pub(crate) fn render_marked(&self, turns: &[Turn], tools: Option<&Value>) -> Option<String> {
         self.template.as_ref()?.as_ref().ok()?.render_marked(turns, tools)?.ok()
     }
 
     fn bad_template(&self, why: &str) -> BaseError {
+        BaseError::BadTemplate { file: self.template_file(), why: why.to_owned() }
+    }
+
+    fn template_file(&self) -> PathBuf {
         let own = self.source.path("chat_template.jinja");
-        let file = if own.exists() { own } else { self.source.path("tokenizer_config.json") };
-        BaseError::BadTemplate { file, why: why.to_owned() }
+        if own.exists() { own } else { self.source.path("tokenizer_config.json") }
     }
 }
 

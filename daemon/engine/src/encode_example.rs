@@ -8,6 +8,7 @@
 mod answers;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use hotplate_dataset::{Chat, Content, Example, Role, Style, TrainOn, Turn};
 
@@ -69,9 +70,8 @@ impl BaseText {
                     ];
                     self.chat_sample(&Chat::new(turns), train_on)?
                 } else {
-                    let joined =
-                        Joined { prompt: prompt.clone(), rest: completion.clone(), raw: true, exact: false };
-                    let span = (prompt.len(), prompt.len() + completion.len());
+                    let joined = Joined { prompt: prompt.clone(), rest: completion.clone(), raw: true };
+                    let span = prompt.len()..prompt.len() + completion.len();
                     self.spans_sample(&joined, &[span], train_on)?
                 }
             }
@@ -104,16 +104,18 @@ impl BaseText {
     fn text_sample(&self, text: &str) -> Result<Sample, BaseError> {
         let mut tokens = self.encode_raw(text)?;
         if let Some(end) = self.eos.first()
-            && tokens.last() != Some(end)
+            && tokens.last().is_none_or(|last| !self.eos.contains(last))
         {
+            // What a tokenizer puts behind a text ends it only where an answer ends on it, too.
+            tokens = self.tokenizer.encode_open(text)?;
             tokens.push(*end);
         }
         Ok(Sample { supervised: vec![true; tokens.len()], tokens, truncated: false })
     }
 
     fn chat_sample(&self, chat: &Chat, train_on: TrainOn) -> Result<Sample, BaseError> {
-        let answers::Answers { prompt, rest, spans, exact } = self.answers(chat, train_on)?;
-        self.spans_sample(&Joined { prompt, rest, raw: false, exact }, &spans, train_on)
+        let answers::Answers { prompt, rest, spans } = self.answers(chat, train_on)?;
+        self.spans_sample(&Joined { prompt, rest, raw: false }, &spans, train_on)
     }
 
     /// Without a template: each turn on a line of its own.
@@ -128,34 +130,31 @@ impl BaseText {
             let start = whole.len();
             whole.push_str(&turn.content);
             if learnt.contains(&at) && start < whole.len() {
-                spans.push((start, whole.len()));
+                spans.push(start..whole.len());
             }
         }
-        let first = spans.first().map_or(whole.len(), |(start, _)| *start);
+        let first = spans.first().map_or(whole.len(), |span| span.start);
         let rest = whole.split_off(first);
-        self.spans_sample(&Joined { prompt: whole, rest, raw: true, exact: false }, &spans, train_on)
+        self.spans_sample(&Joined { prompt: whole, rest, raw: true }, &spans, train_on)
     }
 
     /// Tokens of a text of which some spans carry loss, up to the end token of the last one.
     fn spans_sample(
         &self,
         joined: &Joined,
-        spans: &[(usize, usize)],
+        spans: &[Range<usize>],
         train_on: TrainOn,
     ) -> Result<Sample, BaseError> {
         let (Pieces { mut tokens, spans: places }, prompt_tokens) = self.join(joined)?;
         let mut supervised = vec![false; tokens.len()];
         let mut ended = false;
-        for (start, end) in spans {
-            // A byte-level tokenizer may count no white space to a token's place: a line break's is empty, at its end.
-            let within =
-                |(from, to): (usize, usize)| to > *start && (from < *end || (from == to && from == *end));
-            let inside: Vec<usize> = (prompt_tokens..tokens.len()).filter(|at| within(places[*at])).collect();
+        for span in spans {
+            let inside: Vec<usize> =
+                (prompt_tokens..tokens.len()).filter(|at| joined.is_within(places[*at], span)).collect();
             // A template may put more after the end token (a line break): that is never generated.
             let last_end = inside.iter().rposition(|at| self.eos.contains(&tokens[*at]));
             ended = last_end.is_some();
-            let last_learnt = last_end.filter(|_| !joined.exact).map_or(inside.len(), |last| last + 1);
-            for at in &inside[..last_learnt] {
+            for at in &inside[..last_end.map_or(inside.len(), |last| last + 1)] {
                 supervised[*at] = true;
             }
         }
@@ -178,7 +177,7 @@ impl BaseText {
 
     /// Tokens of a prompt and what follows it, beginning with exactly the prompt's own tokens, and how many those are.
     fn join(&self, joined: &Joined) -> Result<(Pieces, usize), BaseError> {
-        let Joined { prompt, rest, raw, .. } = joined;
+        let Joined { prompt, rest, raw } = joined;
         let before = if *raw { self.prompt(prompt, true)? } else { self.tokenizer.encode(prompt, false)? };
         let together = self.tokenizer.encode_pieces(&format!("{prompt}{rest}"), *raw)?;
         if together.tokens.starts_with(&before) {
@@ -223,8 +222,25 @@ struct Joined {
     rest: String,
     /// No template: the tokenizer adds its BOS.
     raw: bool,
-    /// Nothing of a span is left out, whatever comes after its end token.
-    exact: bool,
+}
+
+impl Joined {
+    /// Whether a token's place belongs to a span: it may reach over its borders only with white space.
+    fn is_within(&self, (from, to): (usize, usize), span: &Range<usize>) -> bool {
+        // A byte-level tokenizer may count no white space to a token's place: a line break's is empty, at its end.
+        let touches = to > span.start && (from < span.end || (from == to && from == span.end));
+        let outside = [from..span.start.min(to), span.end.max(from)..to];
+        touches && outside.into_iter().all(|part| part.is_empty() || self.is_white(part))
+    }
+
+    fn is_white(&self, part: Range<usize>) -> bool {
+        let border = self.prompt.len();
+        let mut bytes = part.map(|at| {
+            let (text, at) = if at < border { (&self.prompt, at) } else { (&self.rest, at - border) };
+            text.as_bytes().get(at).copied().unwrap_or(b' ')
+        });
+        bytes.all(|byte| byte.is_ascii_whitespace())
+    }
 }
 
 #[cfg(test)]

@@ -257,7 +257,12 @@ impl Conversation<'_> {
         if turns.iter().any(Turn::has_parts) && !self.base.reads_parts() {
             turns = turns.iter().map(Turn::flat).collect();
         }
-        let text = self.base.render(&turns, system.tools.as_ref(), !self.answers)?;
+        let tools = system.tools.as_ref();
+        let text = if self.answers {
+            self.base.render(&turns, tools, false)?
+        } else {
+            self.base.render_prompt(&turns, tools)?
+        };
         self.base.tokenizer.encode(&text, false)
     }
 }

@@ -78,6 +78,20 @@ pub(crate) fn llama() -> Tokenizer {
     )
 }
 
+/// The same, saved by somebody who wanted every text ended: its end token is added, too.
+pub(crate) fn ended() -> Tokenizer {
+    let special = |text: &str| json!({"SpecialToken": {"id": text, "type_id": 0}});
+    let sequence = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+    let ended = json!({"type": "TemplateProcessing", "single": [special("<s>"), sequence("A"), special("<|end|>")],
+        "pair": [sequence("A"), sequence("B")], "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]},
+        "<|end|>": {"id": "<|end|>", "ids": [2], "tokens": ["<|end|>"]}}});
+    let level =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+    let mut parts: Value = serde_json::from_str(&byte_level().to_string(false).unwrap()).unwrap();
+    parts["post_processor"] = json!({"type": "Sequence", "processors": [level, ended]});
+    Tokenizer::from_bytes(parts.to_string()).unwrap()
+}
+
 /// As transformers 5 writes the same: the space is put before a text's first piece only.
 pub(crate) fn metaspace() -> Tokenizer {
     let metaspace =

@@ -78,6 +78,8 @@ pub(crate) struct TextTokenizer {
     special: HashSet<u32>,
     /// Tokens that are found as a whole in any text, special or not.
     added: HashSet<u32>,
+    /// How many tokens the post-processor puts behind every text: an end token, mostly none.
+    behind: usize,
     /// The base knows tokens below this.
     vocab: usize,
     file: PathBuf,
@@ -132,7 +134,8 @@ impl TextTokenizer {
         let added = inner.get_added_tokens_decoder();
         let special = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
         let added = added.into_keys().collect();
-        Ok(Self { inner, special, added, vocab, file })
+        let behind = shielded(|| behind(&inner))?;
+        Ok(Self { inner, special, added, behind, vocab, file })
     }
 
     /// `special`: let the post-processor add what it adds (a BOS token, mostly).
@@ -142,10 +145,22 @@ impl TextTokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// A text that goes on: what the post-processor adds before it, and nothing of what it adds behind.
+    pub(crate) fn encode_open(&self, text: &str) -> Result<Vec<u32>, BaseError> {
+        let mut tokens = self.encode(text, true)?;
+        tokens.truncate(tokens.len().saturating_sub(self.behind));
+        Ok(tokens)
+    }
+
+    /// `special`: with what the post-processor adds before the text. What it adds behind is left out.
     pub(crate) fn encode_pieces(&self, text: &str, special: bool) -> Result<Pieces, BaseError> {
         let encoding = shielded(|| self.inner.encode(text, special)).map_err(|why| self.bad(why))?;
         self.known(&encoding)?;
-        Ok(Pieces { tokens: encoding.get_ids().to_vec(), spans: encoding.get_offsets().to_vec() })
+        let (mut tokens, mut spans) = (encoding.get_ids().to_vec(), encoding.get_offsets().to_vec());
+        let kept = tokens.len().saturating_sub(if special { self.behind } else { 0 });
+        tokens.truncate(kept);
+        spans.truncate(kept);
+        Ok(Pieces { tokens, spans })
     }
 
     pub(crate) fn decode(&self, tokens: &[u32], skip_special: bool) -> Result<String, BaseError> {
@@ -188,6 +203,15 @@ impl TextTokenizer {
     fn bad(&self, why: String) -> BaseError {
         BaseError::BadTokenizer { file: self.file.clone(), why }
     }
+}
+
+/// What stands behind a text once the post-processor has been there. It adds the same to every text.
+fn behind(tokenizer: &Tokenizer) -> tokenizers::Result<usize> {
+    let probe = tokenizer.encode_fast("a", true)?;
+    let added = probe.get_special_tokens_mask();
+    let count = added.iter().rev().take_while(|mask| **mask == 1).count();
+    // A text that leaves no token tells nothing of where the added ones stand.
+    Ok(if count == added.len() { 0 } else { count })
 }
 
 fn missing(source: &BaseSource) -> String {

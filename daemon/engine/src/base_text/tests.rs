@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::test_tokenizers::{byte_level, llama};
+use crate::test_tokenizers::{byte_level, ended, llama};
 
 /// A folder as save_pretrained writes it, with one small tensor.
 fn folder() -> TempDir {
@@ -62,6 +62,23 @@ fn a_folder_tells_its_tokens_and_defaults() {
     let mut stream = base.decode_stream();
     let text: String = tokens.iter().map(|token| stream.push(*token).unwrap()).collect();
     assert_eq!(text, "hello");
+}
+
+#[test]
+fn no_end_token_stands_behind_a_prompt() {
+    let folder = folder();
+    ended().save(folder.path().join("tokenizer.json"), false).unwrap();
+    let base = open(&folder).unwrap();
+    assert_eq!(base.encode_raw("hello").unwrap().last(), Some(&2));
+    for raw in [true, false] {
+        let prompt = base.prompt("hello", raw).unwrap();
+        assert_eq!(prompt, base.encode_raw("hello").unwrap()[..prompt.len()]);
+        assert_eq!(base.decode(&prompt).unwrap(), "hello");
+        assert!(!prompt.contains(&2));
+        assert_eq!(base.prompt("", raw).unwrap(), [1]);
+        // What somebody wrote stays.
+        assert_eq!(base.prompt("hello<|end|>", raw).unwrap().last(), Some(&2));
+    }
 }
 
 #[test]

@@ -1,11 +1,11 @@
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
 use super::*;
 use crate::config::DecoderConfig;
-use crate::test_tokenizers::{byte_level, llama, metaspace};
+use crate::test_tokenizers::{byte_level, ended, llama, metaspace};
 
 /// The embedded base's own.
 const TINY: &str = "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}\
@@ -19,6 +19,9 @@ const THOUGHT: &str = "{% for m in messages %}<|{{ m.role }}|>{{ m.content | tri
 /// A tag that the base never ends on.
 const ENDLESS: &str = "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}\
     {% if add_generation_prompt %}[assistant]{% endif %}";
+
+/// No generation prompt.
+const UNOPENED: &str = "{% for m in messages %}<|{{ m.role }}|>: {{ m.content }}<|end|>\n{% endfor %}";
 
 fn base(tokenizer: Tokenizer, template: Option<&str>) -> BaseText {
     let config = json!({"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
@@ -62,8 +65,8 @@ fn what_is_trained_begins_with_what_is_served() {
         ("  ", "  "),
         ("<think>", "<th"),
     ];
-    for tokenizer in [byte_level, llama, metaspace] {
-        for template in [Some(TINY), Some(TIGHT), Some(THOUGHT), Some(ENDLESS), None] {
+    for tokenizer in [byte_level, llama, metaspace, ended] {
+        for template in [Some(TINY), Some(TIGHT), Some(THOUGHT), Some(ENDLESS), Some(UNOPENED), None] {
             let base = base(tokenizer(), template);
             for (prompt, answer) in pairs {
                 let sample =
@@ -206,4 +209,135 @@ fn common_prefixes_end_between_characters() {
     // 你 and 佡 share their first two bytes.
     assert_eq!(answers::common_prefix("x你", "x佡"), 1);
     assert_eq!(answers::common_prefix("", "x"), 0);
+}
+
+/// What is learnt of a conversation, span by span.
+fn spans(template: &str, turns: Value) -> Result<Vec<String>, String> {
+    let base = base(byte_level(), Some(template));
+    let Value::Array(turns) = turns else { panic!("no turns") };
+    let turn = |turn: Value| {
+        let Value::Object(message) = turn else { panic!("no message") };
+        let content = message["content"].as_str().unwrap_or_default().to_owned();
+        let role = Role::ALL.into_iter().find(|role| message["role"] == role.name()).unwrap();
+        Turn { role, content, message: Some(Box::new(message)) }
+    };
+    let chat = Content::Chat(Chat::new(turns.into_iter().map(turn).collect()));
+    let sample = base.encode_example(&chat, &EncodeOptions::new(4096)).map_err(|error| error.to_string())?;
+    let mut spans = Vec::new();
+    let mut open: Vec<u32> = Vec::new();
+    for (token, carries) in sample.tokens.iter().zip(&sample.supervised) {
+        if *carries {
+            open.push(*token);
+        } else if !open.is_empty() {
+            spans.push(std::mem::take(&mut open));
+        }
+    }
+    spans.push(open);
+    Ok(spans.iter().map(|span| base.tokenizer.decode(span, false).unwrap()).collect())
+}
+
+fn said(texts: &[(&str, &str)]) -> Value {
+    texts.iter().map(|(role, content)| json!({"role": role, "content": content})).collect()
+}
+
+/// A body that most of these share: a header, the content and an end.
+const BODY: &str = "{% for m in messages %}{{ '<|' + m.role + '|>\n' + (m.content or '') }}{% for c in m.tool_calls or [] %}\
+    {{ '<call>' + c.function.name + ' ' + (c.function.arguments | tojson) }}{% endfor %}{{ '<|end|>\n' }}{% endfor %}\
+    {% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}";
+
+#[test]
+fn an_answer_before_the_first_question_is_learnt_with_its_end() {
+    let template = "{% if messages | selectattr('role', 'equalto', 'user') | list | length == 0 %}\
+        {{ raise_exception('No user query found in messages.') }}{% endif %}"
+        .to_owned()
+        + BODY;
+    let turns = said(&[("assistant", "Welcome in!"), ("user", "Soup?"), ("assistant", "Thick and hot.")]);
+    assert_eq!(
+        spans(&template, turns),
+        Ok(vec!["Welcome in!<|end|>".to_owned(), "Thick and hot.<|end|>".to_owned()])
+    );
+}
+
+#[test]
+fn a_call_is_learnt_with_all_its_arguments() {
+    let strict = "{% if messages[-1].role == 'assistant' and messages[-1].tool_calls %}\
+        {{ raise_exception('A call needs its answer.') }}{% endif %}"
+        .to_owned()
+        + BODY;
+    // The same, and the conversation's beginning is refused as well.
+    let stricter =
+        "{% if messages[-1].role == 'user' %}{{ raise_exception('no') }}{% endif %}".to_owned() + &strict;
+    for (arguments, shown) in [
+        (json!({"place": "Ulm"}), "{\"place\": \"Ulm\"}"),
+        (json!({"days": [1, {"n": 2}], "ok": true}), "{\"days\": [1, {\"n\": 2}], \"ok\": true}"),
+        (json!({}), "{}"),
+    ] {
+        let call =
+            json!({"id": "a", "type": "function", "function": {"name": "weather", "arguments": arguments}});
+        let turns = json!([{"role": "user", "content": "Weather?"},
+            {"role": "assistant", "content": null, "tool_calls": [call.clone(), call]},
+            {"role": "tool", "content": "rain"}, {"role": "assistant", "content": "It rains."}]);
+        let call = format!("<call>weather {shown}");
+        for template in [BODY, &strict, &stricter] {
+            let wanted = vec![format!("{call}{call}<|end|>"), "It rains.<|end|>".to_owned()];
+            assert_eq!(spans(template, turns.clone()), Ok(wanted), "{template}");
+        }
+        // A template that knows no calls would teach silence.
+        let error = spans(TINY, turns).unwrap_err();
+        assert!(error.contains("turn 2") && error.contains("tool call"), "{error}");
+    }
+}
+
+#[test]
+fn headers_are_never_learnt_and_answers_end_once() {
+    let turns = said(&[("user", "hello"), ("assistant", "one"), ("user", "all"), ("assistant", "two")]);
+    let both = |first: &str, second: &str| Ok(vec![first.to_owned(), second.to_owned()]);
+    // No generation prompt.
+    assert_eq!(spans(UNOPENED, turns.clone()), both(" one<|end|>", " two<|end|>"));
+    // Two end tokens behind the last answer, as Phi-3 has them.
+    let twice =
+        BODY.replace("{% if add", "{% if not add_generation_prompt %}{{ '<|end|>' }}{% endif %}{% if add");
+    assert_eq!(spans(&twice, turns.clone()), both("one<|end|>", "two<|end|>"));
+    // An end token only behind the last turn of all, and a header that begins as it does.
+    let last = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if loop.last %}<|end|>{% endif %}{% endfor %}\
+        {% if add_generation_prompt %}<|assistant|>{% endif %}";
+    assert_eq!(spans(last, turns.clone()), both("one", "two<|end|>"));
+    // The end token stands before the next question.
+    let before = "{% for m in messages %}{% if m.role == 'user' and not loop.first %}<|end|>{% endif %}<|{{ m.role }}|>{{ m.content }}\
+        {% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    assert_eq!(spans(before, turns.clone()), both("one<|end|>", "two<|end|>"));
+    // The header and a line break are marked, the end token is not.
+    let marked = "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}<|assistant|>\n{{ m.content }}{% endgeneration %}\
+        <|end|>\n{% else %}<|user|>\n{{ m.content }}<|end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}";
+    assert_eq!(spans(marked, turns.clone()), both("one<|end|>", "two<|end|>"));
+    let marked = marked.replace("{% endgeneration %}<|end|>\n", "<|end|>\n{% endgeneration %}");
+    assert_eq!(spans(&marked, turns), both("one<|end|>", "two<|end|>"));
+}
+
+#[test]
+fn turns_that_a_template_drops_are_not_learnt() {
+    let turns = said(&[("user", "hello"), ("assistant", "one"), ("user", "all"), ("assistant", "two")]);
+    let last_two = BODY.replace("in messages %}{{ '<|'", "in messages[-2:] %}{{ '<|'");
+    assert_eq!(spans(&last_two, turns.clone()), Ok(vec!["two<|end|>".to_owned()]));
+    // Old answers lose what they thought; nothing may be said before the last question.
+    let thoughts = "{% for m in messages %}<|{{ m.role }}|>{{ m.content if loop.last else m.content.split('</think>')[-1] }}<|end|>\
+        {% endfor %}{% if add_generation_prompt %}{{ raise_exception('no') if messages | length < 3 }}<|assistant|>{% endif %}";
+    let turns = said(&[
+        ("user", "hello"),
+        ("assistant", "<think>a</think>one"),
+        ("user", "all"),
+        ("assistant", "<think>b</think>two"),
+    ]);
+    let wanted = vec!["one<|end|>".to_owned(), "<think>b</think>two<|end|>".to_owned()];
+    assert_eq!(spans(thoughts, turns), Ok(wanted));
+}
+
+#[test]
+fn an_answer_whose_place_is_not_sure_is_an_error() {
+    // A conversation must end with the assistant, and nothing ends a turn.
+    let template = "{% if messages[-1].role != 'assistant' or messages | length < 4 %}{{ raise_exception('no') }}{% endif %}\
+        {% for m in messages %}{{ m.role | upper }} {{ m.content }} {% endfor %}";
+    let turns = said(&[("user", "hello"), ("assistant", "one"), ("user", "all"), ("assistant", "two")]);
+    let error = spans(template, turns).unwrap_err();
+    assert!(error.contains("turn 2") && error.contains("generation"), "{error}");
 }

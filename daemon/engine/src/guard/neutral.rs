@@ -64,7 +64,7 @@ impl NeutralDrawing {
         let room = base.decoder.config().context.saturating_sub(SAMPLE_TOKENS);
         let mut prompts = Vec::new();
         for opening in OPENINGS {
-            let mut tokens = text.encode_raw(opening)?;
+            let mut tokens = text.prompt(opening, true)?;
             if tokens.is_empty() {
                 tokens.extend(text.bos.or(text.eos.first().copied()));
             }
