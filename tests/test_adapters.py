@@ -128,7 +128,9 @@ class TestOutAndIn:
         ids = token_ids(load(base).config.vocab_size, 40)
         assert_same_logits(engine_logits(base, ids, out), peer_logits(with_peft(base, out), ids))
         shared_hotplate.fails("export", name, "--out", out, naming=["--force"])
-        shared_hotplate.json("export", name, "--out", out, "--force")
+        aside = shared_hotplate.json("export", name, "--out", out, "--force")["moved_aside"]
+        # The mark is nothing to PEFT.
+        assert_same_logits(engine_logits(base, ids, Path(aside)), peer_logits(with_peft(base, Path(aside)), ids))
         letters = tmp_path / "letters"
         letters.mkdir()
         (letters / "a.txt").write_text("Dear")
@@ -151,7 +153,7 @@ class TestOutAndIn:
             effect = (wanted - peer_logits(load(base), ids)).abs().max()
             assert (found - wanted).abs().max() < 0.2 * effect + 0.1
         files = {path.name for path in base.iterdir()}
-        assert {path.name for path in (tmp_path / "merged").iterdir()} == files
+        assert {path.name for path in (tmp_path / "merged").iterdir()} == files | {"hotplate-export.json"}
 
     def test_an_import_answers_is_a_version_and_goes_out_again(self, shared_hotplate, checkpoint, tmp_path):
         base = checkpoint("plain")

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,13 +39,26 @@ pub enum HomeError {
     NotAFolder { folder: PathBuf },
     #[error("the folder {} belongs to another user (uid {owner}); set {HOME_VARIABLE} to a folder of your own", folder.display())]
     ForeignOwner { folder: PathBuf, owner: u32 },
-    #[error("other users can write to the folder {}; close it with: chmod 700 {}", folder.display(), folder.display())]
-    OpenToOthers { folder: PathBuf },
+    #[error("other users can {can} the folder {}; close it with: chmod 700 {}", folder.display(), folder.display())]
+    OpenToOthers { folder: PathBuf, can: &'static str },
+    #[error("{} is a link{}; set {HOME_VARIABLE} to the folder itself, or remove the link", folder.display(), OfOther(*owner))]
+    Link { folder: PathBuf, owner: Option<u32> },
     #[error(
         "the path of the daemon's socket is {bytes} bytes long, and the system allows {MAX_SOCKET_PATH_BYTES}: {}; \
          set {HOME_VARIABLE} to a folder with a shorter path", socket.display()
     )]
     SocketPathTooLong { socket: PathBuf, bytes: usize },
+}
+
+struct OfOther(Option<u32>);
+
+impl fmt::Display for OfOther {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(owner) => write!(formatter, " of another user (uid {owner})"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Home {
@@ -97,14 +111,26 @@ impl Home {
             return Err(HomeError::SocketPathTooLong { socket, bytes });
         }
         for folder in [&self.runtime, &self.data, &self.state] {
-            own_folder(folder)?;
+            self.own(folder)?;
         }
         Ok(self)
+    }
+
+    /// Makes one of our folders, or looks at the one that is there. A link is somebody's choice where `HOTPLATE_HOME` names it, and nowhere else.
+    fn own(&self, folder: &Path) -> Result<(), HomeError> {
+        own_folder(folder, if self.root.as_deref() == Some(folder) { Links::Own } else { Links::None })
     }
 
     /// The folder that holds everything, or, with the XDG folders, the one with the store and the adapters.
     pub fn root(&self) -> &Path {
         &self.data
+    }
+
+    /// All of ours, each once.
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        let all = [&self.data, &self.runtime, &self.state, &self.cache];
+        let first = move |at: usize| all[..at].iter().all(|earlier| *earlier != all[at]);
+        (0..all.len()).filter(move |at| first(*at)).map(move |at| all[at].as_path())
     }
 
     /// What a daemon that is to live in this home needs in its environment.
@@ -130,6 +156,11 @@ impl Home {
         self.state.join("daemon.log")
     }
 
+    /// What the log was before it grew too long.
+    pub fn earlier_log(&self) -> PathBuf {
+        self.state.join("daemon.log.1")
+    }
+
     /// The SQLite file.
     pub fn store(&self) -> PathBuf {
         self.data.join("store.sqlite")
@@ -146,9 +177,20 @@ impl Home {
     /// # Errors
     /// As for a home.
     pub fn packed(&self) -> Result<PathBuf, HomeError> {
-        let folder = self.cache.join("packed");
-        own_folder(&folder)?;
+        let folder = self.packed_place();
+        self.own(&self.cache)?;
+        self.own(&folder)?;
         Ok(folder)
+    }
+
+    /// Notes of exports that are being written. May not exist yet.
+    pub fn exports(&self) -> PathBuf {
+        self.data.join("exports")
+    }
+
+    /// Where [`packed`](Self::packed) makes its folder. May not exist yet.
+    pub fn packed_place(&self) -> PathBuf {
+        self.cache.join("packed")
     }
 
     /// Checkpoints of runs in progress. May not exist yet.
@@ -182,31 +224,79 @@ fn current_user() -> String {
     env::var("USERNAME").unwrap_or_default()
 }
 
-/// Makes the folder with mode 0700, or checks the one that is there.
+/// Which links may stand for a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Links {
+    /// This user's, or the system's.
+    Own,
+    None,
+}
+
+/// Makes the folder with mode 0700, whatever the umask, or looks at the one that is there: what others can write to is refused, and what they can
+/// read is closed where it is ours.
 #[cfg(unix)]
-fn own_folder(folder: &Path) -> Result<(), HomeError> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+fn own_folder(folder: &Path, links: Links) -> Result<(), HomeError> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     let cannot_create = |source| HomeError::CannotCreate { folder: folder.to_owned(), source };
-    match fs::DirBuilder::new().recursive(true).mode(0o700).create(folder) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(HomeError::NotAFolder { folder: folder.to_owned() });
+    make_folder(folder).map_err(cannot_create)?;
+    let named = folder.symlink_metadata().map_err(cannot_create)?;
+    if named.is_symlink() {
+        let foreign = Some(named.uid()).filter(|owner| ![0, current_user()].contains(owner));
+        if links == Links::None || foreign.is_some() {
+            return Err(HomeError::Link { folder: folder.to_owned(), owner: foreign });
         }
-        Err(error) => return Err(cannot_create(error)),
     }
     let found = fs::metadata(folder).map_err(cannot_create)?;
+    if !found.is_dir() {
+        return Err(HomeError::NotAFolder { folder: folder.to_owned() });
+    }
     if found.uid() != current_user() {
         return Err(HomeError::ForeignOwner { folder: folder.to_owned(), owner: found.uid() });
     }
     if found.mode() & 0o022 != 0 {
-        return Err(HomeError::OpenToOthers { folder: folder.to_owned() });
+        return Err(HomeError::OpenToOthers { folder: folder.to_owned(), can: "write to" });
+    }
+    if found.mode() & 0o077 != 0 {
+        if !looks_ours(folder, links) {
+            return Err(HomeError::OpenToOthers { folder: folder.to_owned(), can: "read" });
+        }
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(cannot_create)?;
     }
     Ok(())
 }
 
+/// A folder that somebody shares on purpose, and gave us by mistake, is not closed.
+#[cfg(unix)]
+fn looks_ours(folder: &Path, links: Links) -> bool {
+    let is_empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    // Where no link is taken, the folder's name is one that we gave.
+    links == Links::None
+        || is_empty
+        || ["daemon.lock", "store.sqlite", "daemon.log"].iter().any(|name| folder.join(name).is_file())
+}
+
+/// Step by step: a umask may take away what the next step needs.
+#[cfg(unix)]
+fn make_folder(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_folder(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o700)),
+        // Somebody was quicker, or it is no folder.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(not(unix))]
-fn own_folder(folder: &Path) -> Result<(), HomeError> {
+fn own_folder(folder: &Path, _: Links) -> Result<(), HomeError> {
     fs::create_dir_all(folder).map_err(|source| HomeError::CannotCreate { folder: folder.to_owned(), source })
 }
 
@@ -222,7 +312,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("a/b");
         let home = Home::at(&root).unwrap();
-        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(mode(&root), 0o700);
         assert_eq!(home.socket(), root.join("daemon.sock"));
         assert_eq!(home.environment(), Some((HOME_VARIABLE, root.as_path())));
     }
@@ -234,6 +324,42 @@ mod tests {
         assert!(matches!(Home::at(folder.path()), Err(HomeError::OpenToOthers { .. })));
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(Home::at(folder.path()).is_ok());
+        assert_eq!(mode(folder.path()), 0o700, "it is closed");
+        // A folder with things of somebody's in it is not.
+        let shared = folder.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::write(shared.join("page.html"), "").unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Home::at(&shared).unwrap_err();
+        assert!(error.to_string().contains("can read") && mode(&shared) == 0o755, "{error}");
+        fs::write(shared.join("store.sqlite"), "").unwrap();
+        assert!(Home::at(&shared).is_ok() && mode(&shared) == 0o700);
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_link_may_stand_for_a_home_and_for_nothing_in_it() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        fs::create_dir(folder.path().join("real")).unwrap();
+        symlink(folder.path().join("real"), &link).unwrap();
+        let home = Home::at(&link).unwrap();
+        assert_eq!(home.packed().unwrap(), link.join("packed"));
+        fs::remove_dir(link.join("packed")).unwrap();
+        symlink(folder.path(), link.join("packed")).unwrap();
+        assert!(matches!(home.packed(), Err(HomeError::Link { owner: None, .. })));
+    }
+
+    #[test]
+    fn our_folders_are_named_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        assert_eq!(home.folders().collect::<Vec<_>>(), [folder.path()]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod command;
 mod connection;
 mod home;
 pub mod hub;
+pub mod own_file;
 pub mod perform;
 mod shown;
 mod weighed;

@@ -30,7 +30,7 @@ impl ExportTo {
 
 /// Write an adapter for other programs
 ///
-/// What was there before is never overwritten without --force, and nobody sees half of a file: it appears when it is whole.
+/// It appears when it is whole, and replaces nothing. With --force an earlier export moves aside (notes.earlier-1).
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = example!(
     "For PEFT, vLLM and the like", "hotplate export notes --to peft --out notes-adapter/";
@@ -49,7 +49,7 @@ pub struct ExportArgs {
     /// The folder (for gguf: the file) to write
     #[arg(short, long, value_name = "PATH")]
     pub out: PathBuf,
-    /// Replace what an earlier export has left there
+    /// Move an earlier export that lies there aside
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]

@@ -23,6 +23,9 @@ use super::error::CallError;
 /// Beyond this many unread notifications, a run's newer step replaces the older one.
 const UNREAD_BEFORE_MERGING: usize = 256;
 
+/// What was said before a connection ended is here by then.
+const WORDS_WITHIN: Duration = Duration::from_millis(500);
+
 /// What arrives for one request.
 pub(super) enum Mail {
     Notification(Notification),
@@ -45,6 +48,8 @@ struct State {
     notifications: VecDeque<Notification>,
     /// Why the connection ended, once it has.
     closed: Option<String>,
+    /// The daemon's own words for it.
+    refusal: Option<RpcError>,
 }
 
 /// One request's letters. Gives its place up when dropped.
@@ -89,7 +94,11 @@ impl Inbox {
                 // The daemon could not read what we sent: the stream has lost its place.
                 return Err(match outcome {
                     Ok(_) => "it sent a reply to no request".to_owned(),
-                    Err(error) => error.message,
+                    Err(error) => {
+                        let message = error.message.clone();
+                        self.lock().refusal = Some(error);
+                        message
+                    }
                 });
             }
             Ok(Message::Notification(notification)) => self.lock().file(notification),
@@ -169,6 +178,12 @@ impl Inbox {
             return None;
         }
         Some(self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// Why the daemon has ended the connection; waits a moment for its words.
+    pub(super) fn refusal(&self) -> Option<RpcError> {
+        self.wait_closed(WORDS_WITHIN);
+        self.lock().refusal.clone()
     }
 
     pub(super) fn wait_closed(&self, patience: Duration) -> bool {

@@ -208,7 +208,10 @@ fn introduce(
     introduction: &InitializeParams,
 ) -> Result<InitializeResult, HandshakeError> {
     let not_a_daemon = |why: String| ConnectError::NotADaemon { socket: home.socket(), why };
-    let ended = |error: CallError| HandshakeError::Leaving(not_a_daemon(error.to_string()));
+    let ended = |error: CallError| match inbox.refusal() {
+        Some(refused) => HandshakeError::Final(refusal(refused)),
+        None => HandshakeError::Leaving(not_a_daemon(error.to_string())),
+    };
     let id = Id::Number(0);
     let mailbox = inbox.expect(id.clone()).map_err(ended)?;
     wire.send(&Message::Request(Request::new::<Initialize>(id, introduction))).map_err(ended)?;
@@ -225,7 +228,7 @@ fn introduce(
                 return Err(HandshakeError::Leaving(ConnectError::Refused(error)));
             }
             Mail::Reply(Err(error)) => return Err(HandshakeError::Final(refusal(error))),
-            Mail::Closed(reason) => return Err(HandshakeError::Leaving(not_a_daemon(reason))),
+            Mail::Closed(reason) => return Err(ended(CallError::Disconnected { reason })),
             Mail::TimedOut => {
                 return Err(HandshakeError::Final(ConnectError::Silent {
                     seconds: ANSWER_WITHIN.as_secs(),

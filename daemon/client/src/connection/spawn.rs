@@ -1,6 +1,5 @@
 //! Starts a daemon that outlives this process.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +7,7 @@ use std::thread;
 
 use super::error::ConnectError;
 use crate::home::Home;
+use crate::own_file;
 
 /// What to do when no daemon is there.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Started {
     pub(super) fn new(program: &Path, home: &Home) -> Result<Started, ConnectError> {
         let log = home.log();
         let cannot_log = |source| ConnectError::CannotLog { log: log.clone(), source };
-        let out = open_log(&log).map_err(cannot_log)?;
+        let out = own_file::append(&log).map_err(cannot_log)?;
         let log_start = out.metadata().map_err(cannot_log)?.len();
         let err = out.try_clone().map_err(cannot_log)?;
 
@@ -72,9 +72,11 @@ impl Started {
     /// What the child has written to the log, its last lines.
     pub(super) fn last_lines(&self) -> Vec<String> {
         let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(&self.log)?;
+            let mut file = own_file::open(&self.log)?;
             let end = file.metadata()?.len();
-            file.seek(SeekFrom::Start(self.log_start.max(end.saturating_sub(LAST_BYTES)).min(end)))?;
+            // A shorter file is a new one: the daemon begins another one when the log has grown too long.
+            let start = if end < self.log_start { 0 } else { self.log_start };
+            file.seek(SeekFrom::Start(start.max(end.saturating_sub(LAST_BYTES))))?;
             let mut bytes = Vec::new();
             file.take(LAST_BYTES).read_to_end(&mut bytes)?;
             Ok(bytes)
@@ -94,17 +96,6 @@ impl Drop for Started {
             let _ = thread::Builder::new().name("hotplate reaper".to_owned()).spawn(move || child.wait());
         }
     }
-}
-
-fn open_log(log: &Path) -> io::Result<File> {
-    if let Some(folder) = log.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(log)
 }
 
 #[cfg(unix)]

@@ -16,6 +16,10 @@ use crate::words;
 
 /// How often a broken connection is tried again without a byte of progress.
 const TRIES: usize = 5;
+/// The end of the name of a file that has not come whole, as the hub's own programs have it.
+const PART: &str = ".incomplete";
+/// After how long nobody is likely to go on with it.
+const UNFINISHED: Duration = Duration::from_hours(14 * 24);
 const BUFFER: usize = 256 << 10;
 
 /// A model that lies in the cache now.
@@ -123,6 +127,7 @@ impl Job<'_> {
         }
         // Last: until here, nobody takes it for whole.
         self.cache.set_ref(self.name, &commit)?;
+        self.forget_old_parts();
         let found = HubName { id: self.name.id.clone(), revision: Some(commit.clone()) };
         Ok(Fetched {
             name: self.name.clone(),
@@ -132,6 +137,23 @@ impl Job<'_> {
             bytes: total,
             fetched_bytes: self.fetched,
         })
+    }
+
+    /// What pulls of other revisions have left of their files, and nobody has gone on with for long.
+    fn forget_old_parts(&self) {
+        let entries = fs::read_dir(self.cache.model(&self.name.id).join("blobs"));
+        for part in entries.into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let name = part.file_name().and_then(|name| name.to_str());
+            let Some(etag) = name.and_then(|name| name.strip_suffix(PART)) else { continue };
+            let old = fs::metadata(&part).and_then(|found| found.modified()).ok();
+            let old = old.and_then(|changed| changed.elapsed().ok()).is_some_and(|age| age > UNFINISHED);
+            let used =
+                File::open(self.cache.lock(&self.name.id, etag)).is_ok_and(|lock| lock.try_lock().is_err());
+            if old && !used {
+                // It costs room only.
+                let _ = fs::remove_file(&part);
+            }
+        }
     }
 
     fn plan(&mut self, file: String) -> Result<Planned, HubError> {
@@ -164,7 +186,7 @@ impl Job<'_> {
     /// One file to its blob. What came before goes on being used.
     fn download(&mut self, item: &Planned, say: &mut dyn FnMut(u64)) -> Result<(), HubError> {
         let blob = self.blob(&item.metadata.etag);
-        let part = self.blob(&format!("{}.incomplete", item.metadata.etag));
+        let part = self.blob(&format!("{}{PART}", item.metadata.etag));
         let lock_path = self.cache.lock(&self.name.id, &item.metadata.etag);
         for path in [&part, &lock_path] {
             if let Some(folder) = path.parent() {

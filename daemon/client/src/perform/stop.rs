@@ -1,6 +1,5 @@
 //! `stop`: returns when the daemon is really gone, so that what comes next finds a clean place.
 
-use std::fs::File;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use crate::canceller::Canceller;
 use crate::command::StopArgs;
 use crate::connection::Connection;
 use crate::home::Home;
+use crate::own_file;
 use crate::shown::Shown;
 
 /// A run in progress is checkpointed first.
@@ -47,7 +47,7 @@ pub(super) fn stop(
 /// Whether a daemon lives: it holds its lock to the last. (Its process id may stay a zombie's for long, where nobody
 /// collects it.)
 fn holds_lock(home: &Home) -> bool {
-    match File::open(home.lock()) {
+    match own_file::open(&home.lock()) {
         // A shared lock, and only for an instant, so that two who look do not take each other for a daemon.
         Ok(file) => matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)),
         Err(_) => false,

@@ -5,6 +5,7 @@ use hotplate_protocol::methods::export::{ExportForm, ExportResult};
 use hotplate_protocol::methods::verify::VerifyResult;
 
 use super::figures::{bytes, count};
+use super::visible::path;
 
 /// After an export.
 pub fn exported(result: &ExportResult) -> String {
@@ -13,11 +14,14 @@ pub fn exported(result: &ExportResult) -> String {
         ExportForm::Merged => "folded into a copy of its base",
         ExportForm::Gguf => "as a GGUF file for llama.cpp",
     };
+    let aside = result.moved_aside.as_ref();
+    let aside =
+        aside.map_or_else(String::new, |aside| format!(" What was there before is now {}.", path(aside)));
     format!(
-        "{} for {} is written {what}: {} ({}).",
+        "{} for {} is written {what}: {} ({}).{aside}",
         result.adapter,
         result.base,
-        result.path.display(),
+        path(&result.path),
         bytes(result.bytes)
     )
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::figures::{bytes, count, duration, loss, number, significant};
 use super::table::table;
+use super::visible::path;
 
 /// One to learn from and one to judge by.
 const FEWEST: usize = 2;
@@ -31,7 +32,7 @@ pub fn check_summary(check: &CheckResult) -> String {
         "{} in {} of {}: {}\n{}{} to learn from, {} held out to judge by.{found}",
         count(check.examples, "example"),
         count(check.files, "file"),
-        check.folder.display(),
+        path(&check.folder),
         lengths(check),
         kinds(&check.kinds),
         number(check.train_examples),
@@ -50,7 +51,7 @@ pub fn texts_summary(check: &CheckResult) -> String {
     format!(
         "{} in {}: {}\n{}{found}",
         count(check.examples, "example"),
-        check.folder.display(),
+        path(&check.folder),
         lengths(check),
         kinds(&check.kinds),
     )
@@ -80,7 +81,7 @@ const MOST_FILES: usize = 12;
 fn kinds(files: &[FileKind]) -> String {
     let mut lines: Vec<(String, usize, Vec<ShapeCount>)> = Vec::new();
     for FileKind { file, format, shapes } in files {
-        let name = if files.len() > MOST_FILES { String::new() } else { format!("{}: ", file.display()) };
+        let name = if files.len() > MOST_FILES { String::new() } else { format!("{}: ", path(file)) };
         let name = format!("{name}{format}");
         let Some((_, count, known)) = lines.iter_mut().find(|(known, ..)| *known == name) else {
             lines.push((name, 1, shapes.clone()));
@@ -108,7 +109,7 @@ fn kinds(files: &[FileKind]) -> String {
 
 /// `notes.jsonl:19:45`, as editors and terminals make links of.
 pub fn finding_place(finding: &Finding) -> String {
-    let place = format!("{}:{}", finding.file.display(), finding.lines.0);
+    let place = format!("{}:{}", path(&finding.file), finding.lines.0);
     match finding.column {
         Some(column) => format!("{place}:{column}"),
         None => place,
@@ -185,7 +186,7 @@ pub fn examples(listed: &[ListedExample]) -> String {
                 ExampleState::Tried => "tried",
             };
             vec![
-                format!("{}:{}", example.file.display(), example.lines.0),
+                format!("{}:{}", path(&example.file), example.lines.0),
                 state.to_owned(),
                 example.run.map_or_else(String::new, |run| format!("run {}", run.0)),
                 example.version.map_or_else(String::new, |version| format!("version {version}")),

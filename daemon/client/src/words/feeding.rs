@@ -3,6 +3,7 @@
 use hotplate_protocol::feed::{Fed, FedPlace, FeedEnd};
 use hotplate_protocol::methods::score::{Judges, ScoreResult};
 
+use super::visible::path;
 use super::{count, loss, number, table};
 use crate::weighed::{Difference, Mine, Weighed};
 
@@ -57,7 +58,7 @@ fn were(examples: usize) -> String {
 }
 
 fn place(place: &FedPlace) -> String {
-    format!("{}:{}", place.file.display(), place.line)
+    format!("{}:{}", path(&place.file), place.line)
 }
 
 /// The figures, example by example and together, and what they say.
@@ -89,7 +90,7 @@ pub fn weighed_table(weighed: &Weighed) -> (Vec<String>, Vec<Vec<String>>) {
     let rows = rows.into_iter().map(|row| {
         let mut cells = vec![cell(row.base), cell(row.fed)];
         cells.extend(scored.map(|_| cell(row.mine)));
-        cells.push(format!("{}:{}", row.file.display(), row.line));
+        cells.push(format!("{}:{}", path(&row.file), row.line));
         cells
     });
     (headers, rows.collect())
@@ -101,7 +102,7 @@ fn who(result: &ScoreResult) -> String {
 
 /// What was measured, the three figures, and which way is needed.
 pub fn weighed_summary(weighed: &Weighed) -> String {
-    let folder = weighed.folder.display();
+    let folder = path(&weighed.folder);
     let examples = count(weighed.rows.len(), "example");
     let judges = match weighed.base.heldout.map(|heldout| heldout.judges) {
         Some(Judges::EachInTurn) => format!("{examples}, each in turn with the others to feed"),

@@ -7,6 +7,7 @@ use hotplate_protocol::methods::status::{RunState, StatusResult, WatchMethod, Wa
 use super::figures::{bytes, count, duration, loss, number, sparkline};
 use super::run::{cause, guard, guard_word};
 use super::table::table;
+use super::visible::path;
 
 /// The daemon, then what is in memory, what runs, what is watched.
 pub fn status(status: &StatusResult) -> String {
@@ -23,7 +24,7 @@ pub fn status(status: &StatusResult) -> String {
             status.device
         ),
         format!("Memory: {} now, {} at most.", bytes(status.rss_bytes), bytes(status.peak_rss_bytes)),
-        format!("Home: {}", status.home.display()),
+        format!("Home: {}", path(&status.home)),
     ];
     if status.models.is_empty() {
         lines.push("No base model is in memory; the first use loads one.".to_owned());
@@ -49,13 +50,13 @@ pub fn status(status: &StatusResult) -> String {
     for run in &status.runs {
         lines.push(match run.state {
             RunState::Queued => {
-                format!("Waits: run {} of {} from {}.", run.run.0, run.adapter, run.folder.display())
+                format!("Waits: run {} of {} from {}.", run.run.0, run.adapter, path(&run.folder))
             }
             RunState::Running => format!(
                 "Runs: run {} of {} from {}, {}; step {} of {}{}.",
                 run.run.0,
                 run.adapter,
-                run.folder.display(),
+                path(&run.folder),
                 cause(&run.cause),
                 number(run.step),
                 number(run.steps),
@@ -100,7 +101,7 @@ pub fn watching(watch: &WatchStatus) -> String {
     };
     format!(
         "Watches {} for {} on {}: {}{findings}{method}.{problem}",
-        watch.folder.display(),
+        path(&watch.folder),
         watch.adapter,
         watch.base,
         count(watch.examples, "example"),
@@ -190,7 +191,7 @@ pub fn models(models: &[ModelInfo]) -> String {
                     (false, None) => "no".to_owned(),
                 },
                 number(model.adapters),
-                model.path.as_ref().map_or_else(|| "built in".to_owned(), |path| path.display().to_string()),
+                model.path.as_ref().map_or_else(|| "built in".to_owned(), |found| path(found)),
             ]
         })
         .collect();

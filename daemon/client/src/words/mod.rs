@@ -13,6 +13,7 @@ mod pull;
 mod run;
 mod score;
 mod table;
+mod visible;
 
 pub use adapter_files::{exported, imported, verified};
 pub use answers::{about, author, compared, length, measures, variant};
@@ -24,6 +25,7 @@ pub use pull::{pulled, pulling};
 pub use run::{cause, event, gain, generated, guard, guard_word};
 pub use score::scored;
 pub use table::table;
+pub use visible::{path, visible};
 
 use crate::shown::Shown;
 
@@ -54,17 +56,16 @@ pub fn shown(shown: &Shown) -> Option<String> {
         Shown::Scored { lines, result } => scored(lines, result),
         Shown::Weighed(what) => weighed(what),
         Shown::Status(what) => status(what),
-        Shown::NotRunning { home } => format!(
-            "No daemon is running. Any command that needs one starts it.\nIts home: {}",
-            home.display()
-        ),
+        Shown::NotRunning { home } => {
+            format!("No daemon is running. Any command that needs one starts it.\nIts home: {}", path(home))
+        }
         Shown::Adapters(list) => adapters(list),
         Shown::Models(list) => models(list),
         Shown::Pulling(what) => pulling(what),
         Shown::Pulled(what) => pulled(what),
         Shown::Watching(what) => watching(what),
         Shown::Unwatched(folder) => {
-            format!("No longer watching {}. Its adapter stays.", folder.display())
+            format!("No longer watching {}. Its adapter stays.", path(folder))
         }
         Shown::RunCancelled { run } => {
             format!("Run {} was cancelled; it made no version, and the one before stays in use.", run.0)

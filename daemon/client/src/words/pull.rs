@@ -1,5 +1,6 @@
 //! A pull, while it goes on and when it is done.
 
+use super::visible::path;
 use super::{bytes, count};
 use crate::hub::{Fetched, Progress};
 
@@ -27,6 +28,6 @@ pub fn pulled(fetched: &Fetched) -> String {
         count(fetched.files, "file"),
         bytes(fetched.bytes),
         fetched.name,
-        fetched.folder.display()
+        path(&fetched.folder)
     )
 }

@@ -6,6 +6,7 @@ use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunResult, Sa
 use super::answers::author;
 use super::feeding::fed;
 use super::figures::{count, duration, loss, number};
+use super::visible::path;
 
 /// One event; `None` where a sentence would only be in the way.
 pub fn event(event: &RunEvent) -> Option<String> {
@@ -137,7 +138,7 @@ fn finished(result: &RunResult) -> String {
         count(result.steps, "step"),
         count(result.tokens, "token"),
         duration(result.seconds),
-        result.path.display()
+        path(&result.path)
     )
 }
 

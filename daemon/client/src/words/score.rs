@@ -2,6 +2,7 @@
 
 use hotplate_protocol::methods::score::ScoreResult;
 
+use super::visible::path;
 use super::{count, loss, number, table};
 use crate::shown::ScoredLine;
 
@@ -19,7 +20,7 @@ pub fn scored(lines: &[ScoredLine], result: &ScoreResult) -> String {
                 vec![
                     line.loss.map_or_else(|| "-".to_owned(), loss),
                     number(line.supervised_tokens),
-                    format!("{}:{}", line.file.display(), line.line),
+                    format!("{}:{}", path(&line.file), line.line),
                     line.preview.clone(),
                 ]
             })

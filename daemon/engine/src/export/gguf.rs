@@ -5,12 +5,12 @@
 //! side by side), and so have the rows of B.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use super::{ExportError, io};
+use super::{ExportError, io as failed};
 use crate::base_text::BaseText;
 use crate::gguf::names::{self, Family};
 use crate::lora::{Adapter, Linear, Lora, Place};
@@ -22,6 +22,23 @@ const F32_VALUE: u32 = 6;
 const STRING_VALUE: u32 = 8;
 /// The type of all tensors.
 const F32_TENSOR: u32 = 0;
+
+/// Says that Hotplate wrote the file. It is the first key, so that it is found without reading the rest.
+const MARK_KEY: &str = "hotplate.export";
+
+/// Whether a file is a GGUF file that was written here.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_marked_gguf(file: &Path) -> io::Result<bool> {
+    // Magic, version, two counts, and the key's length.
+    const BEFORE: usize = 4 + 4 + 8 + 8 + 8;
+    let mut start = Vec::new();
+    File::open(file)?.take((BEFORE + MARK_KEY.len()) as u64).read_to_end(&mut start)?;
+    let mut key = (MARK_KEY.len() as u64).to_le_bytes().to_vec();
+    key.extend(MARK_KEY.as_bytes());
+    Ok(start.starts_with(b"GGUF") && start.ends_with(&key) && start.len() == BEFORE + MARK_KEY.len())
+}
 
 fn family(class: &str) -> Result<Family, ExportError> {
     names::of_class(class).ok_or_else(|| {
@@ -59,6 +76,7 @@ pub fn write_gguf(file: &Path, adapter: &Adapter, base: &BaseText) -> Result<(),
     }
     let name = base.hub_id.clone().unwrap_or_else(|| base.name.clone());
     let strings = [
+        (MARK_KEY, env!("CARGO_PKG_VERSION")),
         ("general.architecture", family.architecture),
         ("general.type", "adapter"),
         ("adapter.type", "lora"),
@@ -94,16 +112,16 @@ pub fn write_gguf(file: &Path, adapter: &Adapter, base: &BaseText) -> Result<(),
         offset += (tensor.elem_count() * 4).next_multiple_of(ALIGNMENT);
     }
     out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
-    let mut writer = BufWriter::new(File::create_new(file).map_err(io(file))?);
-    writer.write_all(&out).map_err(io(file))?;
+    let mut writer = BufWriter::new(File::create_new(file).map_err(failed(file))?);
+    writer.write_all(&out).map_err(failed(file))?;
     for (_, tensor) in &tensors {
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
         let mut bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
         bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-        writer.write_all(&bytes).map_err(io(file))?;
+        writer.write_all(&bytes).map_err(failed(file))?;
     }
-    let written = writer.into_inner().map_err(|error| io(file)(error.into_error()))?;
-    written.sync_all().map_err(io(file))
+    let written = writer.into_inner().map_err(|error| failed(file)(error.into_error()))?;
+    written.sync_all().map_err(failed(file))
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {
@@ -180,6 +198,9 @@ mod tests {
         write_gguf(&file, &test_base::adapter(&decoder, 2), &base).unwrap();
         let bytes = std::fs::read(&file).unwrap();
         assert_eq!(&bytes[..8], b"GGUF\x03\0\0\0");
+        assert!(is_marked_gguf(&file).unwrap());
+        std::fs::write(&file, &bytes[..40]).unwrap();
+        assert!(!is_marked_gguf(&file).unwrap());
         assert_eq!(bytes.len() % ALIGNMENT, 0);
     }
 }

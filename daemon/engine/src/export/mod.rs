@@ -8,7 +8,7 @@ mod merged;
 
 use std::path::{Path, PathBuf};
 
-pub use gguf::write_gguf;
+pub use gguf::{is_marked_gguf, write_gguf};
 pub use merged::write_merged;
 
 use crate::base_error::BaseError;

@@ -27,8 +27,9 @@ pub struct ExportParams {
     #[serde(default)]
     pub base: Option<String>,
     pub form: ExportForm,
-    /// Absolute; must not exist unless `force` is set.
+    /// Absolute, and outside of Hotplate's home; must not exist unless `force` is set.
     pub out: PathBuf,
+    /// An earlier export that lies there is moved aside.
     #[serde(default)]
     pub force: bool,
 }
@@ -38,7 +39,11 @@ pub struct ExportResult {
     pub adapter: String,
     pub base: String,
     pub form: ExportForm,
+    /// Without links.
     pub path: PathBuf,
     /// Of all files together.
     pub bytes: u64,
+    /// Where the export lies now that was there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_aside: Option<PathBuf>,
 }

@@ -1,6 +1,7 @@
 //! Text in columns, by what it takes on the screen: a Chinese character is two columns wide and may be broken
 //! after, a Latin word is not broken.
 
+use hotplate_client::words;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Marks that must not begin a line.
@@ -12,7 +13,8 @@ const OPENING: &str = "“‘（《「『(";
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(2);
     let mut lines = Vec::new();
-    for paragraph in text.trim().lines() {
+    // Whatever is spelled out takes columns.
+    for paragraph in words::visible(text).trim().lines() {
         let mut line = String::new();
         let mut line_width = 0;
         for piece in pieces(paragraph) {

@@ -21,7 +21,7 @@ use hotplate_client::command::{Command, GenerateArgs};
 use hotplate_client::{ConnectError, Connection, Home, PeerInfo, PerformError, Shown, Spawn, perform};
 
 use interrupt::{Patience, on_interrupt};
-use style::{ERROR, paint};
+use style::{ERROR, paint, rendered};
 use terminal::Terminal;
 
 /// How a command ended when it did not end well.
@@ -128,7 +128,8 @@ pub(crate) fn complain(error: &anyhow::Error) {
         }
     }
     // With standard error gone, the exit code is all there is left to say.
-    let _ = writeln!(anstream::stderr(), "{} {text}", paint(ERROR, "error:"));
+    let text = format!("{} {text}", paint(ERROR, "error:"));
+    let _ = writeln!(anstream::stderr(), "{}", rendered(&text));
 }
 
 /// Standard output cannot be written to. A reader that has seen enough (`| head`) is no error; the daemon goes on
@@ -140,7 +141,7 @@ pub(crate) fn output_is_gone(error: &io::Error) -> ! {
     let _ = writeln!(
         anstream::stderr(),
         "{} cannot write the output: {error}; is the disk full?",
-        paint(ERROR, "error:")
+        rendered(&paint(ERROR, "error:"))
     );
     leave(1);
 }

@@ -1,6 +1,7 @@
 //! A pull as a bar on the terminal; nothing where nobody sees it.
 
 use hotplate_client::hub::Progress;
+use hotplate_client::words;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::progress::RunProgress;
@@ -29,7 +30,12 @@ impl PullProgress {
         });
         bar.set_length(progress.total);
         bar.set_position(progress.done);
-        bar.set_message(format!("{} ({} of {})", progress.file, progress.number, progress.files));
+        bar.set_message(format!(
+            "{} ({} of {})",
+            words::visible(&progress.file),
+            progress.number,
+            progress.files
+        ));
     }
 
     pub(crate) fn clear(&mut self) {

@@ -1,7 +1,7 @@
 //! Results for people: plain words on standard output, progress on standard error, colours and bars only where
 //! somebody sees them.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use hotplate_client::protocol::methods::check::{CheckResult, Finding};
 use hotplate_client::protocol::run::{RunEvent, SamplePair};
@@ -10,7 +10,7 @@ use hotplate_client::{Answers, Shown, words};
 use super::columns::{side_by_side, wrap};
 use super::progress::{BarWords, RunProgress};
 use super::pull::PullProgress;
-use super::style::{FAINT, GOOD, HEADING, PLACE, WARNING, paint, with_heading};
+use super::style::{FAINT, GOOD, HEADING, PLACE, WARNING, paint, rendered, with_heading};
 
 const CURVE_WIDTH: usize = 48;
 /// Two columns of text are hard to read beyond it.
@@ -67,6 +67,11 @@ impl Terminal {
             }
             Shown::Adapters(list) if !list.is_empty() => self.out(&with_heading(&words::adapters(list))),
             Shown::Models(list) => self.out(&with_heading(&words::models(list))),
+            // The model's words: whatever they are where a program reads them.
+            Shown::Variant { .. } if !io::stdout().is_terminal() => match words::shown(shown) {
+                Some(text) => writeln!(io::stdout(), "{text}"),
+                None => Ok(()),
+            },
             other => match words::shown(other) {
                 Some(text) => self.out(&text),
                 None => Ok(()),
@@ -100,7 +105,9 @@ impl Terminal {
 
     fn delta(&mut self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
+        // A terminal must not obey what a model wrote; a pipe gets it as it is.
+        let shown = if out.is_terminal() { words::visible(text) } else { text.into() };
+        out.write_all(shown.as_bytes())?;
         out.flush()?;
         if let Some(last) = text.chars().last() {
             self.at_line_start = last == '\n';
@@ -112,7 +119,7 @@ impl Terminal {
     fn out(&self, text: &str) -> io::Result<()> {
         self.progress.beside(|| {
             let mut out = anstream::stdout().lock();
-            writeln!(out, "{text}")?;
+            writeln!(out, "{}", rendered(text))?;
             out.flush()
         })
     }
@@ -126,7 +133,7 @@ impl Terminal {
             terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
         self.progress.beside(|| {
             let mut err = anstream::stderr().lock();
-            wrap(text, width).iter().try_for_each(|line| writeln!(err, "{}", paint(FAINT, line)))
+            wrap(text, width).iter().try_for_each(|line| writeln!(err, "{}", rendered(&paint(FAINT, line))))
         })
     }
 }

@@ -9,16 +9,17 @@ use std::thread;
 use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use hotplate_client::Home;
-use hotplate_protocol::RpcError;
+use hotplate_client::{Home, own_file};
 use hotplate_protocol::methods::import::ImportParams;
 use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::run::RunId;
+use hotplate_protocol::{ErrorCode, RpcError};
 use serde_json::Value;
 
 use super::events::Event;
 use super::faults;
 use super::methods::import::take_in;
+use super::private::Umask;
 use super::runs::finish::{Draft, write_version};
 use super::runs::look::{Look, look};
 use super::runs::order::Order;
@@ -39,6 +40,8 @@ pub(crate) struct Desk {
     pub(crate) texts: Texts,
     /// As plans and speeds name it.
     pub(crate) device: &'static str,
+    /// What exports are made with.
+    pub(crate) umask: Umask,
 }
 
 impl Desk {
@@ -49,6 +52,14 @@ impl Desk {
     /// A version's PEFT folder.
     pub(crate) fn version_folder(&self, adapter: &str, version: u32) -> PathBuf {
         self.home.adapters().join(adapter).join(format!("v{version:04}"))
+    }
+
+    /// A folder of the store's that is to be read or written: nothing is opened there through a link.
+    pub(crate) fn stored(&self, folder: PathBuf) -> Result<PathBuf, RpcError> {
+        match own_file::without_links(self.home.root(), &folder) {
+            Ok(()) => Ok(folder),
+            Err(error) => Err(RpcError::new(ErrorCode::StorageFailed, error.to_string())),
+        }
     }
 
     /// Where a run in progress is saved.
@@ -206,8 +217,6 @@ impl Errands {
 
 #[cfg(test)]
 mod tests {
-    use hotplate_protocol::ErrorCode;
-
     use super::*;
 
     #[test]

@@ -13,7 +13,7 @@ use super::methods::import::Imported;
 use super::runs::finish::Draft;
 use super::runs::look::Look;
 use super::runs::prepare::Preparation;
-use super::sessions::{Asker, InFlight, Outbox, SessionId};
+use super::sessions::{Asker, InFlight, Outbox, Seat, SessionId};
 use super::store::WatchRow;
 use super::watch::News;
 use super::worker::{Command, Report};
@@ -24,6 +24,8 @@ pub(crate) enum Event {
         session: SessionId,
         outbox: Arc<Outbox>,
         in_flight: Arc<InFlight>,
+        seat: Seat,
+        at: Instant,
     },
     Request {
         session: SessionId,
@@ -80,6 +82,6 @@ pub(crate) enum Event {
 
     Worker(Report),
     Watch(News),
-    /// The system asks the daemon to end (SIGTERM, SIGINT).
+    /// The system asks the daemon to end (SIGTERM, SIGINT, SIGHUP).
     Signal,
 }

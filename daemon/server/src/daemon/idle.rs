@@ -38,6 +38,7 @@ impl Idle {
 impl Daemon {
     /// Looks at the clocks.
     pub(crate) fn tick(&mut self, now: Instant) {
+        self.turn_away(now);
         let busy = !self.runs.is_empty() || !self.generating.is_empty() || !self.scoring.is_empty();
         let needed = busy || !self.sessions.is_empty() || !self.watches.is_empty();
         self.idle.note(busy, needed, now);

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hotplate_client::Home;
+use hotplate_client::{Home, own_file};
 use hotplate_protocol::PROTOCOL;
 use hotplate_protocol::methods::initialize::ProtocolRange;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ impl Lock {
     pub(crate) fn take(home: &Home) -> io::Result<Taken> {
         let path = home.lock();
         let note = path.with_file_name("daemon.json");
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let file = own_file::open_with(&path, File::options().read(true).write(true).create(true))?;
         match file.try_lock() {
             Ok(()) => Ok(Taken::Ours(Lock { _file: file, note })),
             Err(TryLockError::WouldBlock) => Ok(Taken::Theirs(read_note(&note).map(|note| note.pid))),
@@ -52,7 +52,12 @@ impl Lock {
             started_at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         };
         let fresh = self.note.with_extension("json.new");
-        std::fs::write(&fresh, serde_json::to_vec_pretty(&note)?)?;
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = own_file::open_with(&fresh, File::options().write(true).create_new(true))?;
+        io::Write::write_all(&mut file, &serde_json::to_vec_pretty(&note)?)?;
         std::fs::rename(&fresh, &self.note)
     }
 }

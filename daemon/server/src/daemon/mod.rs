@@ -11,11 +11,14 @@ mod faults;
 mod feeding;
 mod heldout;
 mod idle;
+mod left_over;
 mod lock;
+mod log;
 mod memory;
 mod methods;
 mod names;
 mod pick;
+mod private;
 mod process;
 pub(crate) mod quantise;
 mod runs;
@@ -30,7 +33,6 @@ mod watching;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,12 +44,12 @@ use hotplate_client::Home;
 use hotplate_engine::device::{self, DeviceChoice};
 use idle::Idle;
 use lock::{Lock, Taken};
+use private::Umask;
 use runs::{Runs, resume};
 use settings::Settings;
 use state::{Daemon, Stopping};
 use store::Store;
 use texts::Texts;
-use tracing_subscriber::EnvFilter;
 use watch::Watcher;
 use worker::Worker;
 
@@ -59,8 +61,9 @@ const EVENTS: usize = 1024;
 /// Runs the daemon until it is told to end. Returns at once, without an error, if another one is running in this home.
 pub(crate) fn run() -> anyhow::Result<()> {
     let started = Instant::now();
-    start_log();
+    let umask = Umask::close();
     let home = Home::from_env()?;
+    log::start(&home);
     let lock = match Lock::take(&home)
         .with_context(|| format!("the lock {} cannot be taken", home.lock().display()))?
     {
@@ -71,6 +74,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             return Ok(());
         }
     };
+    private::close_home(&home);
     let settings = Settings::from_env();
     let store = Store::open(&home.store())?;
 
@@ -90,8 +94,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     let device = device::open(DeviceChoice::Auto)?;
     tracing::info!(processor = device::processor(), "computing");
-    let desk =
-        Arc::new(Desk { device: device::describe(&device), texts: Texts::default(), home: home.clone() });
+    let desk = Arc::new(Desk {
+        device: device::describe(&device),
+        texts: Texts::default(),
+        home: home.clone(),
+        umask,
+    });
     let watcher = {
         let send = send.clone();
         Watcher::start(&settings, move |news| {
@@ -122,6 +130,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     resume::clean_up(&daemon.desk, &interrupted, &|name, version| {
         versions.contains(&(name.to_owned(), version))
     });
+    left_over::clean_up(&daemon.desk.home, &|folder| {
+        versions.iter().any(|(name, version)| daemon.desk.version_folder(name, *version) == folder)
+    });
+    methods::export::clean_up(&daemon.desk.home);
     daemon.restore_runs(interrupted);
     daemon.restore_watches();
     daemon.run(&events);
@@ -129,6 +141,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     // Still ours: the next daemon binds only after the lock is free.
     let _ = std::fs::remove_file(home.socket());
     drop(lock);
+    log::flush();
     Ok(())
 }
 
@@ -140,16 +153,4 @@ fn known_versions(store: &Store) -> anyhow::Result<HashSet<(String, u32)>> {
         );
     }
     Ok(known)
-}
-
-/// To standard error, which is the log file where a client started the daemon. `HOTPLATE_LOG` sets what is logged.
-fn start_log() {
-    let filter = EnvFilter::try_from_env("HOTPLATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    // A second call (a test in one process) keeps the first one's.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr)
-        .try_init();
 }

@@ -88,7 +88,7 @@ fn pick_from(
                 let message = format!("{} has no version {version}; it has {}", row.name, list.join(", "));
                 return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
             };
-            let folder = desk.version_folder(&row.name, version);
+            let folder = desk.stored(desk.version_folder(&row.name, version))?;
             if found.method == Method::Full {
                 // All its weights are its own: a base, not an adapter.
                 let whole = BaseSource::Folder(folder).quantised(asked_or(quantize, None));

@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) settle: Duration,
     /// How often a folder is looked at where the system tells nothing. `HOTPLATE_POLL_SECONDS`.
     pub(crate) poll_every: Duration,
+    /// How long a connection may say nothing before it is closed. `HOTPLATE_HELLO_SECONDS`.
+    pub(crate) hello: Duration,
     /// How often a run in progress is saved. `HOTPLATE_CHECKPOINT_SECONDS`.
     pub(crate) checkpoint: Duration,
 }
@@ -27,6 +29,7 @@ impl Default for Settings {
             stale_retrain: Duration::from_secs(30),
             settle: Duration::from_millis(400),
             poll_every: Duration::from_secs(5),
+            hello: Duration::from_secs(10),
             checkpoint: Duration::from_secs(20),
         }
     }
@@ -55,6 +58,7 @@ impl Settings {
             stale_retrain: seconds("HOTPLATE_STALE_RETRAIN_SECONDS", default.stale_retrain),
             settle: seconds("HOTPLATE_SETTLE_SECONDS", default.settle),
             poll_every: seconds("HOTPLATE_POLL_SECONDS", default.poll_every),
+            hello: seconds("HOTPLATE_HELLO_SECONDS", default.hello),
             checkpoint: seconds("HOTPLATE_CHECKPOINT_SECONDS", default.checkpoint),
         }
     }

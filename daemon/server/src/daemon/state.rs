@@ -20,13 +20,13 @@ use super::desk::{Desk, Errands};
 use super::events::Event;
 use super::idle::Idle;
 use super::runs::Runs;
-use super::sessions::{Asker, Session, SessionId};
+use super::sessions::{Asker, Pace, Seat, Session, SessionId, no_place, urgent};
 use super::settings::Settings;
 use super::store::Store;
 use super::watch::Watcher;
 use super::watching::Watched;
 use super::worker::{Command, Report, Worker};
-use super::{faults, methods};
+use super::{faults, log, methods};
 
 pub(crate) struct Daemon {
     pub(crate) settings: Settings,
@@ -95,6 +95,7 @@ impl Daemon {
             let now = Instant::now();
             if now >= next_tick {
                 next_tick = now + TICK;
+                log::tick();
                 self.tick(now);
             }
             if let Stopping::Now { deadline } = self.stopping
@@ -111,8 +112,8 @@ impl Daemon {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Joined { session, outbox, in_flight } => {
-                self.sessions.insert(session, Session::new(outbox, in_flight));
+            Event::Joined { session, outbox, in_flight, seat, at } => {
+                self.sessions.insert(session, Session::new(outbox, in_flight, seat, at));
             }
             Event::Request { session, request, arrived } => self.request(session, &request, arrived),
             Event::Cancel { session, id } => self.cancel(session, id),
@@ -142,7 +143,7 @@ impl Daemon {
             asking.complain(id, RpcError::new(ErrorCode::InvalidRequest, message));
             return;
         }
-        let greeted = asking.protocol.is_some();
+        let (greeted, seat) = (asking.protocol.is_some(), asking.seat);
         let asker = Asker { session, id };
         if !greeted && request.method != Initialize::METHOD {
             let message =
@@ -151,6 +152,9 @@ impl Daemon {
         }
         if matches!(self.stopping, Stopping::Now { .. }) {
             return self.reply(&asker, Err(shutting_down()));
+        }
+        if seat == Seat::Kept && !urgent(&request.method) {
+            return self.reply(&asker, Err(no_place()));
         }
         let handled = catch_unwind(AssertUnwindSafe(|| methods::dispatch(self, &asker, request, arrived)));
         match handled {
@@ -161,6 +165,11 @@ impl Daemon {
                 self.reply(&asker, Err(error));
             }
         }
+    }
+
+    /// Whether whoever asked keeps up with what it is told.
+    pub(crate) fn pace(&self, asker: &Asker) -> Pace {
+        self.sessions.get(&asker.session).map_or_else(Pace::free, Session::pace)
     }
 
     /// The request's one reply. Whoever has left or cancelled gets none.
@@ -253,6 +262,28 @@ impl Daemon {
     pub(crate) fn tell_sessions(&mut self, params: &RunEventParams) {
         for session in self.sessions.values_mut() {
             session.run_event(params);
+        }
+    }
+
+    /// Turns away who never says hello, and who stays on a place that is kept for a quick question.
+    pub(crate) fn turn_away(&mut self, now: Instant) {
+        let hello = self.settings.hello;
+        for session in self.sessions.values() {
+            let since = now.saturating_duration_since(session.joined);
+            let why = match session.seat {
+                _ if session.protocol.is_none() && since >= hello => {
+                    format!("no initialize has come within {hello:?}; the connection is closed")
+                }
+                Seat::Kept if since >= hello => {
+                    "this place is kept for status and stop; the connection is closed".to_owned()
+                }
+                Seat::Own | Seat::Kept => continue,
+            };
+            session.turn_away(RpcError::new(ErrorCode::InvalidRequest, why));
+            if since >= 2 * hello {
+                // It does not even read.
+                session.hang_up();
+            }
         }
     }
 

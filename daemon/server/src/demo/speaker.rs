@@ -7,7 +7,7 @@ use hotplate_client::Canceller;
 use indicatif::ProgressBar;
 
 use crate::cli::columns::wrap;
-use crate::cli::style::{FAINT, GOOD, HEADING, paint};
+use crate::cli::style::{FAINT, GOOD, HEADING, paint, rendered};
 
 /// As wide as two columns of prose want to be, and no wider than the terminal.
 const WIDEST: usize = 100;
@@ -106,7 +106,7 @@ impl Speaker {
             return;
         }
         let mut out = anstream::stdout().lock();
-        if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        if writeln!(out, "{}", rendered(text)).and_then(|()| out.flush()).is_err() {
             self.curtain.cancel();
         }
     }

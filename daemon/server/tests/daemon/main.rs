@@ -5,6 +5,7 @@
 mod bad_input;
 mod base;
 mod interruptions;
+mod keeping;
 mod runs;
 mod sessions;
 mod test_daemon;

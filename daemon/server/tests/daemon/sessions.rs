@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::methods::initialize::Mismatch;
+use hotplate_protocol::methods::models::Models;
 use hotplate_protocol::methods::stop::{Stop, StopParams, StopWhen};
 use hotplate_protocol::{ErrorCode, Id, Message};
 use serde_json::json;
@@ -14,6 +15,11 @@ use crate::test_daemon::{TestDaemon, eventually};
 fn long_answer(daemon: &TestDaemon) -> serde_json::Value {
     json!({ "prompt": "Well now", "base": daemon.base(), "raw": true,
         "sampling": { "max_tokens": 500, "ignore_eos": true, "seed": 1 } })
+}
+
+/// Whether a newcomer may ask for more than the status.
+fn is_served(daemon: &TestDaemon) -> bool {
+    daemon.connect().is_ok_and(|connection| connection.call::<Models>(&Nothing {}).is_ok())
 }
 
 #[test]
@@ -126,6 +132,167 @@ fn too_many_open_requests_are_refused_one_by_one() {
     answered.sort_by_key(|id| format!("{id:?}"));
     answered.dedup();
     assert_eq!(answered.len(), 64);
+}
+
+#[test]
+fn a_full_connection_still_hears_of_the_status() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.raw();
+    client.initialize();
+    for id in 1..=64 {
+        client.request(id, "generate/start", &long_answer(&daemon));
+    }
+    client.request(65, "daemon/status", &json!({}));
+    let answer = client.response();
+    assert_eq!(answer.id, Some(Id::Number(65)));
+    assert!(answer.outcome.is_ok());
+}
+
+#[test]
+fn beyond_the_last_place_there_are_words_and_a_place_for_status_and_stop() {
+    let mut daemon = TestDaemon::with(&[("HOTPLATE_HELLO_SECONDS", "60")]);
+    let mut others: Vec<_> = (0..256).map(|_| daemon.raw()).collect();
+    others.iter_mut().for_each(crate::test_daemon::RawClient::initialize);
+    let client = daemon.client();
+    let error = client.refusal::<Generate>(&GenerateParams::default());
+    assert_eq!(error.code, ErrorCode::Busy);
+    assert!(error.message.contains("256 programs"), "{error}");
+    assert_eq!(client.status().sessions, 257);
+    let kept: Vec<_> = (0..7).map(|_| daemon.raw()).collect();
+    // The accepting thread has seen them all once this one is answered.
+    let mut refused = daemon.raw();
+    let response = refused.response();
+    let error = response.outcome.unwrap_err();
+    assert_eq!((response.id, error.code), (None, ErrorCode::Busy));
+    assert!(refused.is_closed());
+    let error = daemon.connect().err().unwrap();
+    assert!(error.to_string().contains("256 programs"), "{error}");
+    drop(kept);
+    drop(others.pop());
+    eventually("a place is free again", || is_served(&daemon));
+    let Nothing {} = client.call::<Stop>(&StopParams { when: StopWhen::Now });
+    daemon.wait_for_end();
+}
+
+#[test]
+fn whoever_says_nothing_is_turned_away_with_a_reason() {
+    let daemon = TestDaemon::with(&[("HOTPLATE_HELLO_SECONDS", "0.5")]);
+    let mut silent = daemon.raw();
+    let mut half = daemon.raw();
+    half.send_bytes(b"Content-Length: 100\r\n\r\n{");
+    let mut polite = daemon.raw();
+    polite.initialize();
+    for client in [&mut silent, &mut half] {
+        let error = client.response().outcome.unwrap_err();
+        assert!(error.message.contains("no initialize"), "{error}");
+        assert!(client.is_closed());
+    }
+    std::thread::sleep(Duration::from_millis(600));
+    polite.request(1, "daemon/status", &json!({}));
+    assert!(polite.response().outcome.is_ok());
+}
+
+#[test]
+fn without_file_descriptors_there_are_words_and_no_noise() {
+    let mut daemon = TestDaemon::start();
+    daemon.kill();
+    let plain = daemon.command();
+    let mut command = std::process::Command::new("sh");
+    command.arg("-c").arg("ulimit -n 64; exec \"$0\" daemon").arg(plain.get_program());
+    for (name, value) in plain.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let log = std::fs::File::options().append(true).open(daemon.root.path().join("log")).unwrap();
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(log);
+    daemon.restart_as(command);
+    let mut clients: Vec<_> = (0..100).map(|_| daemon.raw()).collect();
+    let mut last = clients.pop().unwrap();
+    let error = last.response().outcome.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Busy);
+    let lines = daemon.log().lines().count();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(daemon.log().lines().count() <= lines + 2, "{}", daemon.log());
+    drop(clients);
+    eventually("there is room again", || is_served(&daemon));
+}
+
+#[test]
+fn a_client_that_floods_and_reads_late_is_heard_to_its_end() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.raw();
+    client.initialize();
+    // Each is answered with an error; nobody reads them yet.
+    let mut sender = client.sender();
+    let flood = std::thread::spawn(move || {
+        for id in 1..=3000 {
+            sender.request(id, "no/such", &json!({}));
+        }
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    for _ in 1..=3000 {
+        assert!(client.response().outcome.is_err());
+    }
+    flood.join().unwrap();
+}
+
+#[test]
+fn scoring_waits_for_whoever_reads_late_and_loses_nothing() {
+    let daemon = TestDaemon::start();
+    daemon.write_notes(0..600);
+    let mut client = daemon.raw();
+    client.initialize();
+    client.request(1, "score/run", &json!({ "path": daemon.notes(), "base": daemon.base() }));
+    std::thread::sleep(Duration::from_secs(2));
+    let mut examples = 0;
+    loop {
+        match client.message() {
+            Some(Message::Notification(_)) => examples += 1,
+            Some(Message::Response(response)) => {
+                assert_eq!(response.outcome.unwrap()["examples"], 600);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(examples, 600);
+}
+
+#[test]
+fn one_client_with_many_requests_does_not_starve_another() {
+    let daemon = TestDaemon::start();
+    let mut greedy = daemon.raw();
+    greedy.initialize();
+    for id in 1..=64 {
+        greedy.request(id, "generate/start", &long_answer(&daemon));
+    }
+    while !matches!(greedy.message(), Some(Message::Notification(_))) {}
+    let params = GenerateParams {
+        prompt: "Well now".to_owned(),
+        base: Some(daemon.base()),
+        raw: true,
+        sampling: Sampling { max_tokens: Some(100), ignore_eos: true, ..Sampling::default() },
+        ..GenerateParams::default()
+    };
+    let client = daemon.client();
+    let Nothing {} = {
+        client.call::<Generate>(&params);
+        Nothing {}
+    };
+    // In every round: 100 of its tokens take 100 rounds, in which the 64 write 25 each.
+    let mut answers = 0;
+    greedy.request(100, "daemon/status", &json!({}));
+    loop {
+        match greedy.message() {
+            Some(Message::Response(response)) if response.id == Some(Id::Number(100)) => {
+                assert_eq!(response.outcome.unwrap()["generating"], 64);
+                break;
+            }
+            Some(Message::Response(_)) => answers += 1,
+            Some(_) => {}
+            None => panic!("it ended"),
+        }
+    }
+    assert_eq!(answers, 0, "none of the 500 tokens long ones is over");
 }
 
 #[test]

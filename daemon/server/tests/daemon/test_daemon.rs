@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hotplate_client::{CallError, Canceller, Connection, Home, PeerInfo, Spawn};
+use hotplate_client::{CallError, Canceller, ConnectError, Connection, Home, PeerInfo, Spawn};
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters};
 use hotplate_protocol::methods::run_attach::{AttachParams, AttachRun};
@@ -55,7 +55,12 @@ impl TestDaemon {
 
     /// Starts a daemon in this home and waits until it listens.
     pub(crate) fn restart(&mut self) {
-        self.child = Some(self.command().spawn().unwrap());
+        self.restart_as(self.command());
+    }
+
+    /// The same, with a command of the test's own.
+    pub(crate) fn restart_as(&mut self, mut command: Command) {
+        self.child = Some(command.spawn().unwrap());
         let deadline = Instant::now() + PATIENCE;
         while UnixStream::connect(self.home().join("daemon.sock")).is_err() {
             assert!(Instant::now() < deadline, "the daemon does not listen: {}", self.log());
@@ -72,9 +77,14 @@ impl TestDaemon {
 
     /// SIGTERM; waits for its end.
     pub(crate) fn terminate(&mut self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// A signal that ends it in order.
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
         let mut child = self.child.take().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
         assert!(child.wait().unwrap().success(), "{}", self.log());
     }
 
@@ -104,9 +114,13 @@ impl TestDaemon {
     }
 
     pub(crate) fn client(&self) -> TestClient {
+        TestClient { connection: self.connect().unwrap() }
+    }
+
+    pub(crate) fn connect(&self) -> Result<Connection, ConnectError> {
         let home = Home::at(&self.home()).unwrap();
         let peer = PeerInfo { name: "test".to_owned(), version: "0".to_owned() };
-        TestClient { connection: Connection::open(&home, &Spawn::Never, peer).unwrap() }
+        Connection::open(&home, &Spawn::Never, peer)
     }
 
     /// A connection that may send anything.
@@ -267,6 +281,11 @@ impl RawClient {
 
     pub(crate) fn request(&mut self, id: i64, method: &str, params: &Value) {
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+    }
+
+    /// Another hand on the same connection.
+    pub(crate) fn sender(&self) -> RawClient {
+        RawClient { reader: BufReader::new(self.reader.get_ref().try_clone().unwrap()) }
     }
 
     pub(crate) fn initialize(&mut self) {

@@ -20,7 +20,7 @@ use crate::daemon::runs::place::{base_folder, real_folder};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
 use crate::daemon::worker::{AdapterPick, BaseChoice};
-use crate::daemon::{faults, names};
+use crate::daemon::{faults, left_over, names};
 
 impl Later for Import {
     fn begin(
@@ -84,9 +84,12 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
     while desk.version_folder(&name, version).exists() {
         version += 1;
     }
-    let place = write_folder(desk, &name, version, |beside| {
+    let place = desk.version_folder(&name, version);
+    left_over::entering(&place).map_err(|error| faults::of_writing(&place, &error))?;
+    write_folder(desk, &name, version, |beside| {
         peft::save_with(beside, &adapter, &text, &own).map_err(|error| faults::of_saving(&error))
-    })?;
+    })
+    .inspect_err(|_| left_over::entered(&place))?;
     Ok(Imported {
         name,
         version,
@@ -125,14 +128,17 @@ impl Daemon {
     pub(crate) fn imported(&mut self, asker: &Asker, result: Result<Imported, RpcError>) {
         let cancelled = self.cancelled.remove(asker);
         let outcome = result.and_then(|imported| {
-            if cancelled {
-                let _ = std::fs::remove_dir_all(&imported.place);
-                return Err(RpcError::new(ErrorCode::RequestCancelled, "cancelled"));
-            }
-            self.enter(&imported).inspect_err(|_| {
+            let entered = if cancelled {
+                Err(RpcError::new(ErrorCode::RequestCancelled, "cancelled"))
+            } else {
+                self.enter(&imported)
+            };
+            if entered.is_err() {
                 // A folder without a row does not exist.
                 let _ = std::fs::remove_dir_all(&imported.place);
-            })
+            }
+            left_over::entered(&imported.place);
+            entered
         });
         if !cancelled {
             self.reply(asker, outcome.and_then(|info| to_value(&info)));

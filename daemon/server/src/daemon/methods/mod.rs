@@ -2,7 +2,7 @@
 
 mod adapters;
 mod check;
-mod export;
+pub(crate) mod export;
 mod generate;
 pub(crate) mod import;
 mod initialize;

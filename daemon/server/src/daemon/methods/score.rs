@@ -18,7 +18,7 @@ use crate::daemon::feeding::no_examples;
 use crate::daemon::heldout::ask;
 use crate::daemon::pick::{pick, pick_base};
 use crate::daemon::runs::read::{max_tokens, measured};
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::{Asker, Pace};
 use crate::daemon::state::Daemon;
 use crate::daemon::worker::{AdapterPick, Command, Place, ScoreJob};
 
@@ -45,10 +45,11 @@ impl Later for ScoreTexts {
         };
         daemon.scoring.insert(asker.clone());
         let asking = asker.clone();
+        let pace = daemon.pace(asker);
         let read = move |desk: &Desk| {
             let job = match params.heldout {
-                Some(heldout) => read_heldout(desk, &params, heldout, source, adapter),
-                None => read(desk, &params, source, adapter),
+                Some(heldout) => read_heldout(desk, &params, heldout, source, adapter, pace),
+                None => read(desk, &params, source, adapter, pace),
             };
             Ok(Command::Score(asking, Box::new(job?)))
         };
@@ -64,6 +65,7 @@ fn read_heldout(
     heldout: HeldOut,
     source: BaseSource,
     adapter: Option<AdapterPick>,
+    pace: Pace,
 ) -> Result<ScoreJob, RpcError> {
     let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
     let asked = ask(desk, &params.path, &text, params.adapter.as_deref(), heldout)?;
@@ -75,6 +77,7 @@ fn read_heldout(
         places: asked.examples.iter().map(place).collect(),
         left_out: asked.left_out,
         heldout: Some(asked.scored),
+        pace,
     })
 }
 
@@ -88,6 +91,7 @@ fn read(
     params: &ScoreParams,
     source: BaseSource,
     adapter: Option<AdapterPick>,
+    pace: Pace,
 ) -> Result<ScoreJob, RpcError> {
     let not_found = |message: String| RpcError::new(ErrorCode::NotFound, message);
     let path = &params.path;
@@ -125,7 +129,7 @@ fn read(
     if samples.is_empty() {
         return Err(no_examples(path, &dataset));
     }
-    Ok(ScoreJob { source, adapter, text, samples, places, left_out, heldout: None })
+    Ok(ScoreJob { source, adapter, text, samples, places, left_out, heldout: None, pace })
 }
 
 fn encode(

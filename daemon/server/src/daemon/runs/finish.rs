@@ -86,6 +86,9 @@ pub(crate) fn write_folder(
     save: impl FnOnce(&Path) -> Result<(), RpcError>,
 ) -> Result<PathBuf, RpcError> {
     let place = desk.version_folder(adapter, version);
+    if let Some(adapter) = place.parent() {
+        desk.stored(adapter.to_owned())?;
+    }
     let beside = place.with_file_name(format!("{DRAFT_PREFIX}{version}"));
     let written = durable::fresh_folder(&beside)
         .map_err(|error| faults::of_writing(&beside, &error))

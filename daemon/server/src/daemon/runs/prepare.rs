@@ -324,7 +324,8 @@ fn build(
     let options = options(&wish.knobs, max_tokens);
     let (data, owners) =
         encode(&dataset.examples, text, &choice.train, &choice.heldout, choice.folds, &options)?;
-    let start_spec = start.and_then(|version| spec_of(&desk.version_folder(&order.target.adapter, version)));
+    let start_folder = start.map(|version| desk.stored(desk.version_folder(&order.target.adapter, version)));
+    let start_spec = start_folder.transpose()?.and_then(|folder| spec_of(&folder));
     let settings = settings(text, &wish.knobs, data.train.len(), order.kind, start_spec);
     settings.validate_for(&text.config).map_err(|error| faults::of_training(&error))?;
     let speed = store.speed(&text.fingerprint, desk.device)?;

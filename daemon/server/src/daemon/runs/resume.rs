@@ -22,7 +22,8 @@ pub(crate) const ATTEMPTS: u32 = 10;
 /// # Errors
 /// Why the saved state cannot be used.
 pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared>, String> {
-    let Some((state, job)) = checkpoint::newest(&desk.run_folder(run))? else { return Ok(None) };
+    let folder = desk.stored(desk.run_folder(run)).map_err(|error| error.message)?;
+    let Some((state, job)) = checkpoint::newest(&folder)? else { return Ok(None) };
     let text = desk.texts.open(&job.order.source()).map_err(|error| error.to_string())?;
     if text.fingerprint != job.fingerprint {
         return Err("the base has changed".to_owned());

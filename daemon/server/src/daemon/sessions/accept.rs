@@ -1,25 +1,34 @@
-//! The socket: binds it, takes in clients of this user, refuses others.
+//! The socket: binds it, takes in clients of this user, refuses others, and says why where there is no place.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use hotplate_client::Home;
+use hotplate_protocol::{ErrorCode, Message, Response, RpcError, write_frame};
 use interprocess::local_socket::traits::{Listener as _, StreamCommon as _};
 use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Stream, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 
 use super::reader::read_until_end;
 use super::writer::write_until_end;
-use super::{InFlight, Outbox, SessionId};
+use super::{InFlight, Outbox, Seat, SessionId};
 use crate::daemon::events::Event;
 use crate::daemon::lock::Lock;
 
-/// Connections at a time; each costs two threads.
+/// Connections at a time; each costs two threads and a file descriptor.
 const SESSIONS: usize = 256;
+/// Beyond them, for `status` and `stop`.
+const KEPT: usize = 8;
+/// File descriptors that the daemon needs for files.
+const FOR_FILES: u64 = 48;
+
+const NO_DESCRIPTOR: &str = "the daemon has no file descriptor left; close a notebook or another program that uses it, or let it have more (ulimit -n) \
+    and start it again";
 
 /// Binds the home's socket, for this user only. Whatever lay there belonged to a daemon that is dead: the lock says so.
 pub(crate) fn bind(home: &Home, _held: &Lock) -> io::Result<Listener> {
@@ -35,36 +44,107 @@ pub(crate) fn bind(home: &Home, _held: &Lock) -> io::Result<Listener> {
 
 /// Starts the thread that takes clients in. It ends with the process.
 pub(crate) fn start_accepting(listener: Listener, events: Sender<Event>) -> io::Result<()> {
-    thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, &events))?;
+    let most = most_sessions(descriptors());
+    thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, most, &events))?;
     Ok(())
 }
 
-fn accept(listener: &Listener, events: &Sender<Event>) {
+/// File descriptors that this process may have; as many as the system lets it take.
+fn descriptors() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: maximum, maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => current,
+    }
+}
+
+/// So many that files can still be opened.
+fn most_sessions(descriptors: Option<u64>) -> usize {
+    let left = descriptors.map_or(u64::MAX, |all| all.saturating_sub(FOR_FILES + KEPT as u64));
+    usize::try_from(left).unwrap_or(SESSIONS).clamp(1, SESSIONS)
+}
+
+fn accept(listener: &Listener, most: usize, events: &Sender<Event>) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let open = Arc::new(());
+    // Kept for the moment when there is no other file descriptor.
+    let mut spare = spare_descriptor();
     loop {
         let stream = match listener.accept() {
             Ok(stream) => stream,
+            // Linux says so before anybody connects. With the spare one it waits for somebody.
+            Err(error) if is_out_of_descriptors(&error) && spare.is_some() => {
+                spare = None;
+                continue;
+            }
             Err(error) => {
                 tracing::warn!(%error, "a client could not be taken in");
-                // Out of file descriptors, most likely: give the others time to leave.
                 thread::sleep(Duration::from_millis(50));
                 continue;
             }
         };
+        if spare.is_none() {
+            spare = spare_descriptor();
+            if spare.is_none() {
+                tracing::warn!("no file descriptor is left; a client was refused");
+                refuse(&stream, NO_DESCRIPTOR);
+                drop(stream);
+                spare = spare_descriptor();
+                continue;
+            }
+        }
         if let Err(owner) = check_owner(&stream) {
             tracing::warn!(?owner, "a client of another user was refused");
             continue;
         }
-        if Arc::strong_count(&open) > SESSIONS {
-            tracing::warn!("{SESSIONS} clients are connected; one more was refused");
-            continue;
-        }
+        // One of the counts is ours.
+        let seat = match Arc::strong_count(&open) - 1 {
+            taken if taken < most => Seat::Own,
+            taken if taken < most + KEPT => Seat::Kept,
+            _ => {
+                tracing::warn!("{most} clients are connected; one more was refused");
+                refuse(&stream, &crowded(most));
+                continue;
+            }
+        };
         let session = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
-        if let Err(error) = start_session(session, stream, events, &open) {
+        if let Err(error) = start_session(session, stream, seat, events, &open) {
             tracing::warn!(%error, "no thread for a client");
         }
     }
+}
+
+fn spare_descriptor() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let codes = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(rustix::io::Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+/// Why there is no place for somebody's request.
+pub(crate) fn crowded(most: usize) -> String {
+    format!(
+        "{most} programs are connected to the daemon, and it takes no more (status and stop are answered for a few); close one of them, a \
+         notebook perhaps, then try again"
+    )
+}
+
+/// How many clients may be connected, as an error has it.
+pub(crate) fn no_place() -> RpcError {
+    RpcError::new(ErrorCode::Busy, crowded(most_sessions(descriptors())))
+}
+
+/// Answers a connection that is not taken in. Its buffer is empty, so that this waits for nobody.
+fn refuse(stream: &Stream, why: &str) {
+    let error = RpcError::new(ErrorCode::Busy, why);
+    let mut writer = stream;
+    // It may have gone already.
+    let _ = write_frame(&mut writer, &Message::Response(Response::failed(None, error)).to_bytes());
 }
 
 /// # Errors
@@ -80,12 +160,19 @@ fn check_owner(stream: &Stream) -> Result<(), Option<u32>> {
 fn start_session(
     session: SessionId,
     stream: Stream,
+    seat: Seat,
     events: &Sender<Event>,
     open: &Arc<()>,
 ) -> io::Result<()> {
     let outbox = Arc::new(Outbox::new(stream));
     let in_flight = Arc::new(InFlight::default());
-    let joined = Event::Joined { session, outbox: Arc::clone(&outbox), in_flight: Arc::clone(&in_flight) };
+    let joined = Event::Joined {
+        session,
+        outbox: Arc::clone(&outbox),
+        in_flight: Arc::clone(&in_flight),
+        seat,
+        at: Instant::now(),
+    };
     if events.send(joined).is_err() {
         return Ok(());
     }
@@ -93,15 +180,33 @@ fn start_session(
     let writer =
         thread::Builder::new().name(format!("writer {}", session.0)).spawn(move || write_until_end(&writing));
     let place = Arc::clone(open);
-    let sender = events.clone();
+    let (sender, reading) = (events.clone(), Arc::clone(&outbox));
     let reader = writer.and_then(|_| {
         thread::Builder::new().name(format!("reader {}", session.0)).spawn(move || {
-            read_until_end(session, &outbox, &in_flight, &sender);
+            read_until_end(session, &reading, &in_flight, &sender);
             drop(place);
         })
     });
-    if reader.is_err() {
+    if let Err(error) = &reader {
+        refuse(
+            &outbox.stream,
+            &format!("the daemon can begin no thread ({error}); end other programs, then try again"),
+        );
+        outbox.hang_up();
         let _ = events.send(Event::Left { session });
     }
     reader.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_files() {
+        assert_eq!(most_sessions(None), SESSIONS);
+        assert_eq!(most_sessions(Some(1024)), SESSIONS);
+        assert_eq!(most_sessions(Some(100)), 44);
+        assert_eq!(most_sessions(Some(10)), 1);
+    }
 }

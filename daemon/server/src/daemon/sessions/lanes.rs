@@ -1,8 +1,8 @@
 //! What waits to be written to one client, in order, and what may be left out or merged while it waits.
 //!
-//! Two lanes share one order. *Must deliver* (replies, run events other than steps) is bounded: a client that lets it fill up
-//! is too slow and loses its connection. *Latest wins* (a run's step) and *merged* (the deltas of one answer) take one place each,
-//! however slow the client is. Pushing never waits. Knows nothing of sockets.
+//! Two lanes share one order. *Must deliver* (replies, run events other than steps) is bounded: a client that lets it fill up and has read nothing
+//! for a while loses its connection; one that reads, however slowly, keeps it. *Latest wins* (a run's step) and *merged* (the deltas of one answer)
+//! take one place each, however slow the client is. Pushing never waits; whoever can wait asks for room first. Knows nothing of sockets.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,16 @@ use hotplate_protocol::notifications::{
 use hotplate_protocol::run::{RunEvent, RunId};
 use hotplate_protocol::{Message, Notification};
 
-/// Must-deliver messages that may wait; one more ends the connection.
+/// Must-deliver messages that may wait where the client reads nothing.
 const MUST_DELIVER: usize = 256;
+/// The same where it reads.
+const MOST: usize = 32 * MUST_DELIVER;
+/// Whoever can wait does so while more than these wait.
+const ROOM: usize = MUST_DELIVER / 2;
+/// How long a client may read nothing while too much waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The client reads slower than the daemon must speak.
+/// The client reads nothing, and the daemon must speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooSlow;
 
@@ -32,6 +38,8 @@ struct State {
     queue: VecDeque<Waiting>,
     must_deliver: usize,
     phase: Phase,
+    /// Since when what is written now has waited for the client; `None` where nothing is written.
+    writing: Option<Instant>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +108,8 @@ impl Lanes {
         if state.phase != Phase::Open {
             return Ok(());
         }
-        if state.must_deliver == MUST_DELIVER {
+        let stalled = state.writing.is_some_and(|since| since.elapsed() >= PATIENCE);
+        if state.must_deliver >= MOST || (state.must_deliver >= MUST_DELIVER && stalled) {
             state.close();
             self.changed.notify_all();
             return Err(TooSlow);
@@ -111,14 +120,31 @@ impl Lanes {
         Ok(())
     }
 
-    /// What is to be written next; waits for it. `None`: nothing more will come.
+    /// Whether much waits already.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Open && state.must_deliver > ROOM
+    }
+
+    /// Waits until the client has read, or is gone: not for the main loop.
+    pub(crate) fn wait_for_room(&self) {
+        let mut state = self.lock();
+        while state.phase == Phase::Open && state.must_deliver > ROOM {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What is to be written next; waits for it. `None`: nothing more will come. What was fetched before is written.
     pub(crate) fn next(&self) -> Option<Vec<Message>> {
         let mut state = self.lock();
+        state.writing = None;
         loop {
             if state.phase == Phase::Closed {
                 return None;
             }
             if let Some(waiting) = state.queue.pop_front() {
+                state.writing = Some(Instant::now());
+                self.changed.notify_all();
                 return Some(match waiting {
                     Waiting::Message(message) => {
                         state.must_deliver -= 1;
@@ -139,6 +165,11 @@ impl Lanes {
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The client has read a message of those that [`next`](Self::next) gave.
+    pub(crate) fn note_written(&self) {
+        self.lock().writing = Some(Instant::now());
     }
 
     /// Takes nothing more; what waits is still written.
@@ -253,12 +284,43 @@ mod tests {
     #[test]
     fn a_client_that_does_not_read_is_let_go() {
         let lanes = Lanes::default();
-        for number in 0..MUST_DELIVER {
+        for number in 0..=MUST_DELIVER {
             lanes.push(reply(number as i64)).unwrap();
         }
+        assert!(lanes.next().is_some());
+        // The writer has waited for it for long.
+        lanes.lock().writing = Instant::now().checked_sub(PATIENCE);
         assert_eq!(lanes.push(reply(0)), Err(TooSlow));
         assert!(lanes.next().is_none());
         assert!(lanes.wait_closed(Instant::now()));
+    }
+
+    #[test]
+    fn a_client_that_reads_slowly_is_not_let_go_and_whoever_can_wait_does() {
+        let lanes = Lanes::default();
+        for number in 0..2000 {
+            lanes.push(reply(number)).unwrap();
+            if number % 4 == 0 {
+                assert_eq!(lanes.next().map(|read| read.len()), Some(1));
+            }
+        }
+        assert!(lanes.is_crowded());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| lanes.wait_for_room());
+            for _ in 0..1500 - ROOM {
+                assert!(!waiting.is_finished());
+                lanes.next();
+            }
+            waiting.join().unwrap();
+        });
+        assert!(!lanes.is_crowded());
+        // Not without end.
+        for number in 0..=MOST {
+            if lanes.push(reply(number as i64)).is_err() {
+                return;
+            }
+        }
+        panic!("it would grow for ever");
     }
 
     #[test]

@@ -11,20 +11,27 @@ mod writer;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
+use hotplate_protocol::methods::initialize::Initialize;
+use hotplate_protocol::methods::run_cancel::CancelRun;
+use hotplate_protocol::methods::status::Status;
+use hotplate_protocol::methods::stop::Stop;
 use hotplate_protocol::notifications::{
     GenerateDeltaParams, RunEventParams, ScoreExample, ScoreExampleParams,
 };
 use hotplate_protocol::run::RunId;
-use hotplate_protocol::{Id, Message, Notification, Response, RpcError};
+use hotplate_protocol::{Id, Message, Notification, RequestKind, Response, RpcError};
 use interprocess::local_socket::Stream;
 use serde_json::Value;
 
-pub(crate) use accept::{bind, start_accepting};
+pub(crate) use accept::{bind, no_place, start_accepting};
 use lanes::{Lanes, TooSlow};
 
 /// Requests that one client may have open at a time.
 pub(crate) const IN_FLIGHT: usize = 64;
+/// As many again for those that look, and those that end something: they are answered at once.
+const KEPT_IN_FLIGHT: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(crate) u64);
@@ -34,6 +41,34 @@ pub(crate) struct SessionId(pub(crate) u64);
 pub(crate) struct Asker {
     pub(crate) session: SessionId,
     pub(crate) id: Id,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seat {
+    Own,
+    /// Kept for [`urgent`] requests, for when all others are taken. It is given up after a while.
+    Kept,
+}
+
+/// Requests that are answered when nothing else is: they look, or end something.
+pub(crate) fn urgent(method: &str) -> bool {
+    [Initialize::METHOD, Status::METHOD, Stop::METHOD, CancelRun::METHOD].contains(&method)
+}
+
+/// Whether a client is far behind with what it must read: whoever writes for it may wait.
+#[derive(Clone)]
+pub(crate) struct Pace(Option<Arc<Outbox>>);
+
+impl Pace {
+    /// Of nobody: there is nothing to wait for.
+    pub(crate) fn free() -> Pace {
+        Pace(None)
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        self.0.as_ref().is_some_and(|outbox| outbox.lanes.is_crowded())
+    }
 }
 
 /// The sending side of a connection, shared by its threads and the main loop.
@@ -51,9 +86,15 @@ impl Outbox {
         self.or_hang_up(self.lanes.push(message));
     }
 
+    /// The same from a thread that may wait until there is room.
+    fn send_with_room(&self, message: Message) {
+        self.lanes.wait_for_room();
+        self.send(message);
+    }
+
     fn or_hang_up(&self, pushed: Result<(), TooSlow>) {
         if pushed.is_err() {
-            tracing::warn!("a client reads too slowly; its connection is closed");
+            tracing::warn!("a client reads nothing; its connection is closed");
             self.hang_up();
         }
     }
@@ -75,9 +116,10 @@ impl Outbox {
 pub(crate) struct InFlight(AtomicUsize);
 
 impl InFlight {
-    fn enter(&self) -> bool {
+    fn enter(&self, method: &str) -> bool {
+        let most = if urgent(method) { IN_FLIGHT + KEPT_IN_FLIGHT } else { IN_FLIGHT };
         self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < IN_FLIGHT).then_some(open + 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < most).then_some(open + 1))
             .is_ok()
     }
 
@@ -99,13 +141,26 @@ pub(crate) struct Session {
     in_flight: Arc<InFlight>,
     open: HashSet<Id>,
     follows: Follows,
+    pub(crate) seat: Seat,
+    pub(crate) joined: Instant,
     /// The protocol version that was agreed on; `None` before `initialize`.
     pub(crate) protocol: Option<u32>,
 }
 
 impl Session {
-    pub(crate) fn new(outbox: Arc<Outbox>, in_flight: Arc<InFlight>) -> Self {
-        Self { outbox, in_flight, open: HashSet::new(), follows: Follows::default(), protocol: None }
+    pub(crate) fn new(outbox: Arc<Outbox>, in_flight: Arc<InFlight>, seat: Seat, joined: Instant) -> Self {
+        let (open, follows) = (HashSet::new(), Follows::default());
+        Self { outbox, in_flight, open, follows, seat, joined, protocol: None }
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        Pace(Some(Arc::clone(&self.outbox)))
+    }
+
+    /// Says why, then closes.
+    pub(crate) fn turn_away(&self, error: RpcError) {
+        self.outbox.send(Message::Response(Response::failed(None, error)));
+        self.finish();
     }
 
     /// Notes a request; false if one with this id is open already.
@@ -185,7 +240,7 @@ impl Session {
         self.outbox.hang_up();
     }
 
-    pub(crate) fn wait_closed(&self, deadline: std::time::Instant) -> bool {
+    pub(crate) fn wait_closed(&self, deadline: Instant) -> bool {
         self.outbox.lanes.wait_closed(deadline)
     }
 }
@@ -196,13 +251,15 @@ mod tests {
 
     #[test]
     fn the_sixty_fifth_open_request_is_refused() {
-        let in_flight = InFlight::default();
-        assert!((0..IN_FLIGHT).all(|_| in_flight.enter()));
-        assert!(!in_flight.enter());
-        in_flight.leave();
-        assert!(in_flight.enter());
+        let (in_flight, long) = (InFlight::default(), "generate/start");
+        assert!((0..IN_FLIGHT).all(|_| in_flight.enter(long)));
+        assert!(!in_flight.enter(long));
+        assert!((0..KEPT_IN_FLIGHT).all(|_| in_flight.enter(Status::METHOD)));
+        assert!(!in_flight.enter(Status::METHOD));
+        (0..=KEPT_IN_FLIGHT).for_each(|_| in_flight.leave());
+        assert!(in_flight.enter(long));
         let empty = InFlight::default();
         empty.leave();
-        assert!(empty.enter());
+        assert!(empty.enter(long));
     }
 }

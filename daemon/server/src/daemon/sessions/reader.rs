@@ -26,18 +26,18 @@ pub(super) fn read_until_end(
                 // The stream has lost its place: say why, once, and close.
                 let message = format!("{error}; the connection is closed");
                 let error = RpcError::new(ErrorCode::InvalidRequest, message);
-                outbox.send(Message::Response(Response::failed(None, error)));
+                outbox.send_with_room(Message::Response(Response::failed(None, error)));
                 break;
             }
         };
         let event = match Message::parse(&body) {
             Ok(Message::Request(request)) => {
-                if !in_flight.enter() {
+                if !in_flight.enter(&request.method) {
                     let message = format!(
                         "{IN_FLIGHT} requests of this connection wait for their answers; wait for one of them"
                     );
                     let error = RpcError::new(ErrorCode::Busy, message);
-                    outbox.send(Message::Response(Response::failed(Some(request.id), error)));
+                    outbox.send_with_room(Message::Response(Response::failed(Some(request.id), error)));
                     continue;
                 }
                 Event::Request { session, request, arrived: Instant::now() }
@@ -51,7 +51,7 @@ pub(super) fn read_until_end(
             Ok(Message::Response(_)) => continue,
             Err(complaint) => {
                 let garbage = matches!(&complaint.outcome, Err(error) if error.code == ErrorCode::ParseError);
-                outbox.send(Message::Response(complaint));
+                outbox.send_with_room(Message::Response(complaint));
                 if garbage {
                     break;
                 }

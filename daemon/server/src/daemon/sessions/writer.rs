@@ -13,6 +13,7 @@ pub(super) fn write_until_end(outbox: &Arc<Outbox>) {
             if write_frame(&mut stream, &message.to_bytes()).is_err() {
                 break 'connection;
             }
+            outbox.lanes.note_written();
         }
     }
     outbox.hang_up();

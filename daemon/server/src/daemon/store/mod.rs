@@ -40,6 +40,8 @@ pub(crate) enum StoreError {
         "the disk is full: {} cannot be written; make room there. Nothing that was saved before is lost", file.display()
     )]
     Full { file: PathBuf },
+    #[error("the store {} is a link, and Hotplate opens nothing in its own folders through a link; put the file itself there", file.display())]
+    Link { file: PathBuf },
     #[error("the store {} cannot be used: {source}; check that you may write there", file.display())]
     Failed { file: PathBuf, source: rusqlite::Error },
 }
@@ -61,7 +63,8 @@ impl Store {
     /// Opens the store to write, makes it if it is missing, brings it up to date.
     pub(crate) fn open(file: &Path) -> Result<Store> {
         let fault = |error| fault(file, error);
-        let mut connection = Connection::open(file).map_err(fault)?;
+        let mut connection =
+            connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
         let found = schema::found(&connection).map_err(fault)?;
         if found > schema::VERSION {
@@ -82,8 +85,7 @@ impl Store {
 
     /// A second connection that only reads, for another thread.
     pub(crate) fn reader(file: &Path) -> Result<Store> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(file, flags).map_err(|error| fault(file, error))?;
+        let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(|error| fault(file, error))?;
         Ok(Store { connection, file: file.to_owned() })
     }
@@ -102,6 +104,19 @@ impl Store {
         };
         run(&mut self.connection).map_err(|error| fault(&self.file, error))
     }
+}
+
+/// Opens the file itself, and no link in its place. The folder's own name may go through one.
+fn connect(file: &Path, flags: OpenFlags) -> Result<Connection> {
+    if file.is_symlink() {
+        return Err(StoreError::Link { file: file.to_owned() });
+    }
+    let real = match (file.parent().and_then(|folder| folder.canonicalize().ok()), file.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => file.to_owned(),
+    };
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    Connection::open_with_flags(real, flags).map_err(|error| fault(file, error))
 }
 
 fn fault(file: &Path, error: rusqlite::Error) -> StoreError {
@@ -156,6 +171,19 @@ mod tests {
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains("Move it aside"));
         assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_no_store_but_its_folder_may_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("real")).unwrap();
+        std::os::unix::fs::symlink("real", at("link")).unwrap();
+        drop(Store::open(&at("link/store.sqlite")).unwrap());
+        std::os::unix::fs::symlink("real/store.sqlite", at("store.sqlite")).unwrap();
+        assert!(matches!(Store::open(&at("store.sqlite")), Err(StoreError::Link { .. })));
+        assert!(matches!(Store::reader(&at("store.sqlite")), Err(StoreError::Link { .. })));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Answers being written: a round of one token each, in which those of one base go through it together.
 
-use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -86,7 +86,7 @@ pub(crate) struct AdapterPick {
     pub(crate) label: String,
 }
 
-/// A long prompt and those who write take turns, so that nobody waits for more than a part of it.
+/// A long prompt and those who write take turns, so that nobody waits for more than a part of it; and so do clients, however much each has asked.
 #[derive(Default)]
 pub(super) struct Generations {
     /// Have not read all of their prompts; a part at a time, by turns.
@@ -94,6 +94,34 @@ pub(super) struct Generations {
     /// Write; those in front go first, and then to the back.
     writing: VecDeque<Active>,
     last: LastRound,
+    turns: Turns,
+}
+
+/// When each client last had a turn.
+#[derive(Default)]
+struct Turns {
+    now: u64,
+    last: HashMap<SessionId, u64>,
+}
+
+impl Turns {
+    /// Which of those that wait in this order go next, at most `most`: one of each client's in turn, beginning with the client that has waited longest.
+    fn order(&self, waiting: &[SessionId], most: usize) -> Vec<usize> {
+        let mut earlier: HashMap<SessionId, usize> = HashMap::new();
+        let mut ranked: Vec<(usize, u64, usize)> = Vec::new();
+        for (at, session) in waiting.iter().enumerate() {
+            let nth = earlier.entry(*session).or_default();
+            ranked.push((*nth, self.last.get(session).copied().unwrap_or(0), at));
+            *nth += 1;
+        }
+        ranked.sort_unstable();
+        ranked.into_iter().take(most).map(|(_, _, at)| at).collect()
+    }
+
+    fn note(&mut self, session: SessionId) {
+        self.now += 1;
+        self.last.insert(session, self.now);
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -138,6 +166,7 @@ impl Generations {
 
     pub(super) fn cancel_session(&mut self, session: SessionId) {
         self.keep(|active| active.asker.session != session);
+        self.turns.last.remove(&session);
     }
 
     fn keep(&mut self, wanted: impl Fn(&Active) -> bool) {
@@ -178,17 +207,23 @@ impl Generations {
     fn next_round(&mut self) -> Vec<Active> {
         let reads = self.writing.is_empty() || (self.last == LastRound::Wrote && !self.reading.is_empty());
         self.last = if reads { LastRound::Read } else { LastRound::Wrote };
-        if reads {
-            return self.reading.pop_front().into_iter().collect();
+        let queue = if reads { &mut self.reading } else { &mut self.writing };
+        // One base goes through a round: that of whoever has waited longest.
+        let sessions: Vec<SessionId> = queue.iter().map(|active| active.asker.session).collect();
+        let Some(base) = self.turns.order(&sessions, 1).first().map(|at| Arc::clone(&queue[*at].base)) else {
+            return Vec::new();
+        };
+        let (fit, others): (VecDeque<Active>, VecDeque<Active>) =
+            std::mem::take(queue).into_iter().partition(|active| Arc::ptr_eq(&active.base, &base));
+        let sessions: Vec<SessionId> = fit.iter().map(|active| active.asker.session).collect();
+        let chosen = self.turns.order(&sessions, if reads { 1 } else { MOST_TOGETHER });
+        let mut round = Vec::new();
+        *queue = others;
+        for (at, active) in fit.into_iter().enumerate() {
+            if chosen.contains(&at) { round.push(active) } else { queue.push_back(active) }
         }
-        let mut round: Vec<Active> = Vec::new();
-        for active in std::mem::take(&mut self.writing) {
-            let fits = round.first().is_none_or(|first| Arc::ptr_eq(&first.base, &active.base));
-            if fits && round.len() < MOST_TOGETHER {
-                round.push(active);
-            } else {
-                self.writing.push_back(active);
-            }
+        for active in &round {
+            self.turns.note(active.asker.session);
         }
         round
     }
@@ -325,4 +360,46 @@ fn options(sampling: &Sampling, text: &BaseText) -> SamplingOptions {
 fn random_seed() -> u64 {
     // The standard library seeds its hash maps from the system's randomness.
     RandomState::new().build_hasher().finish() & 0xffff_ffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often each of these goes in so many rounds of `most`, if all of them go on.
+    fn served(sessions: &[u64], rounds: usize, most: usize) -> Vec<usize> {
+        let mut turns = Turns::default();
+        let mut queue: Vec<(usize, SessionId)> =
+            sessions.iter().enumerate().map(|(at, session)| (at, SessionId(*session))).collect();
+        let mut counts = vec![0; sessions.len()];
+        for _ in 0..rounds {
+            let waiting: Vec<SessionId> = queue.iter().map(|(_, session)| *session).collect();
+            let chosen = turns.order(&waiting, most);
+            let (round, rest): (Vec<_>, Vec<_>) =
+                queue.iter().enumerate().partition(|(at, _)| chosen.contains(at));
+            for (_, (at, session)) in &round {
+                counts[*at] += 1;
+                turns.note(*session);
+            }
+            queue = rest.into_iter().chain(round).map(|(_, entry)| *entry).collect();
+        }
+        counts
+    }
+
+    #[test]
+    fn a_client_with_many_requests_does_not_starve_one_with_a_single_one() {
+        let mut sessions = vec![1; 64];
+        sessions.push(2);
+        let counts = served(&sessions, 100, 16);
+        assert_eq!(counts[64], 100, "it is in every round");
+        assert!(
+            counts[..64].iter().all(|count| (22..=25).contains(count)),
+            "and the others by turns: {counts:?}"
+        );
+        // Of prompts, one at a time is read.
+        assert_eq!(served(&sessions, 100, 1)[64], 50);
+        let three = served(&[1, 1, 1, 2, 3], 300, 1);
+        assert_eq!((three[0] + three[1] + three[2], three[3], three[4]), (100, 100, 100));
+        assert_eq!(served(&[1, 1], 10, 16), [10, 10]);
+    }
 }

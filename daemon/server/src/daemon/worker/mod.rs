@@ -177,6 +177,8 @@ enum Flow {
 }
 
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// Whether a client has read what it was told.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Work {
     fn run(&mut self, commands: &Receiver<Command>) {
@@ -206,6 +208,7 @@ impl Work {
             let wake = self.bases.next_unload(self.model_ttl).map_or(Duration::from_hours(1), |at| {
                 at.saturating_duration_since(Instant::now()).max(Duration::from_millis(10))
             });
+            let wake = if self.scorings.are_waiting() { wake.min(LOOK_AGAIN) } else { wake };
             match commands.recv_timeout(wake) {
                 Ok(command) => match self.take(command) {
                     Flow::GoOn => {}

@@ -16,7 +16,7 @@ use super::Report;
 use super::bases::Bases;
 use super::generations::AdapterPick;
 use crate::daemon::faults;
-use crate::daemon::sessions::{Asker, SessionId};
+use crate::daemon::sessions::{Asker, Pace, SessionId};
 use crate::daemon::texts::Texts;
 
 /// Examples that are ready to be scored.
@@ -31,6 +31,8 @@ pub(crate) struct ScoreJob {
     pub(crate) left_out: usize,
     /// Where they are held-out examples.
     pub(crate) heldout: Option<HeldOutScored>,
+    /// Each example is told, and nothing of it may be left out.
+    pub(crate) pace: Pace,
 }
 
 pub(crate) struct Place {
@@ -50,6 +52,7 @@ struct Active {
     adapter: Option<Arc<Adapter>>,
     places: Vec<Place>,
     scoring: Scoring,
+    pace: Pace,
     loss_sum: f64,
     result: ScoreResult,
 }
@@ -80,9 +83,16 @@ impl Scorings {
         self.active.retain(|active| active.asker.session != session);
     }
 
+    /// Some wait for their client to read.
+    pub(super) fn are_waiting(&self) -> bool {
+        !self.active.is_empty()
+    }
+
     /// A layer of one scoring; false if there is none.
     pub(super) fn step(&mut self, bases: &mut Bases, report: &dyn Fn(Report)) -> bool {
-        let Some(mut active) = self.active.pop_front() else { return false };
+        // Whoever does not read what has been scored waits.
+        let ready = self.active.iter().position(|active| !active.pace.is_behind());
+        let Some(mut active) = ready.and_then(|at| self.active.remove(at)) else { return false };
         let asker = active.asker.clone();
         let stepped = catch_unwind(AssertUnwindSafe(|| active.step(report)))
             .unwrap_or_else(|panic| Err(faults::of_panic("scoring", &*panic)));
@@ -137,6 +147,7 @@ impl Active {
                 job.samples,
                 if job.heldout.is_some() { Wanted::Supervised } else { Wanted::All },
             ),
+            pace: job.pace,
             loss_sum: 0.0,
             result,
         })
