@@ -5,7 +5,7 @@
 //! ([`split`]), and what changed since last time ([`changes`]). It must not know tensors, tokenizers (a caller
 //! may lend it a counter), sockets, watching or the store.
 //!
-//! Only the modules `folder` and `read` touch the disk; everything else is a function of its arguments.
+//! Only the modules `folder`, `read`, `recipe` and `regular_file` touch the disk; everything else is a function of its arguments.
 //!
 //! # What is read
 //!
@@ -36,6 +36,7 @@ mod lines;
 mod nearest;
 mod read;
 pub mod recipe;
+pub mod regular_file;
 mod shapes;
 mod sketch;
 mod split;

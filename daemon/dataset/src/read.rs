@@ -1,7 +1,7 @@
 //! The rim of the crate: reads a folder from disk. All judgement is in the modules that it feeds.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -11,6 +11,7 @@ use crate::content::{ContentHash, Example};
 use crate::findings::{Finding, conflict_copy, dataset_card, unreadable, unsupported_file};
 use crate::folder::{Listing, list};
 use crate::formats::{Format, Parser, parquet};
+use crate::regular_file;
 use crate::shapes::Shape;
 
 /// What a folder holds, at one moment.
@@ -175,12 +176,8 @@ fn read_file(
         return Err(io::Error::other("its ending is none that is read"));
     };
     let full_path = folder.join(path);
-    // Before it is opened: opening a named pipe would wait for a writer.
-    if !fs::metadata(&full_path)?.is_file() {
-        return Err(io::Error::other("it is neither a file nor a folder"));
-    }
-    let mut file = File::open(&full_path)?;
-    let modified = file.metadata()?.modified()?;
+    let (mut file, metadata) = regular_file::open(&full_path)?;
+    let modified = metadata.modified()?;
     let mut hasher = blake3::Hasher::new();
     let mut parser = None;
     let mut bytes = 0;

@@ -1,5 +1,6 @@
 //! What can be wrong with a base model's files. Each message names the file, the fault and what to do next.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A base that cannot be used.
@@ -49,6 +50,12 @@ pub enum BaseError {
     BadTemplate { file: PathBuf, why: String },
     #[error("{}: {part} in turn {turn}; {}", file.display(), part.remedy())]
     HiddenAnswer { file: PathBuf, part: HiddenPart, turn: usize },
+    #[error(
+        "the prompt has {bytes} bytes, more than the {context} tokens that {base} reads at most; shorten it, or take a base that reads more"
+    )]
+    PromptTooLong { base: String, bytes: usize, context: usize },
+    #[error("nobody waits for it any more")]
+    Stopped,
     #[error("this build has no embedded base; name a Hugging Face folder with --base")]
     NoEmbeddedBase,
     #[error("a tensor operation failed: {0}")]
@@ -87,10 +94,14 @@ impl std::fmt::Display for HiddenPart {
 impl BaseError {
     /// The error for a file that could not be opened or read.
     pub(crate) fn reading(file: &Path, source: std::io::Error) -> Self {
-        if source.kind() == std::io::ErrorKind::NotFound {
-            BaseError::Missing { file: file.to_owned() }
-        } else {
-            BaseError::Io { file: file.to_owned(), source }
+        let file = file.to_owned();
+        match source.kind() {
+            ErrorKind::NotFound => BaseError::Missing { file },
+            // What `regular_file` says: a pipe, a device, too long.
+            ErrorKind::InvalidInput | ErrorKind::FileTooLarge => {
+                BaseError::BadConfig { file, why: source.to_string() }
+            }
+            _ => BaseError::Io { file, source },
         }
     }
 }

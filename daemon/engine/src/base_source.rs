@@ -4,15 +4,26 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use hotplate_dataset::regular_file;
 use serde::{Deserialize, Serialize};
 
 use crate::base_error::BaseError;
 use crate::embedded;
 use crate::gguf;
 use crate::quantise::Quantise;
+use crate::template;
 
 /// Text files beyond this are no model's; tokenizers with every script of the world stay below 100 MB.
-const LARGEST_TEXT_FILE: u64 = 1 << 29;
+pub(crate) const LARGEST_TEXT_FILE: u64 = 1 << 29;
+
+/// What is read of a base's folder beside weights and templates of their own.
+const TEXT_FILES: [&str; 5] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+];
 
 /// A base model's place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,6 +105,19 @@ impl BaseSource {
         }
     }
 
+    /// Everything on the disk that belongs to it: its place, files of text that are there or could be, weights. Whoever opened it long ago looks at these
+    /// to see whether it is still the same.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.on_disk().map(Path::to_owned).into_iter().collect();
+        if let BaseSource::Folder(folder) = self.stored() {
+            files.extend(TEXT_FILES.map(|name| folder.join(name)));
+            files.extend(template::own_paths(folder));
+        }
+        // Weights that are written anew in place change no folder.
+        files.extend(self.weight_files().unwrap_or_default());
+        files
+    }
+
     /// A file's name for messages and, in a folder, its path.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         match self {
@@ -115,33 +139,16 @@ impl BaseSource {
             BaseSource::Embedded => Ok(embedded::file(name)?.map(Cow::Borrowed)),
             BaseSource::Folder(folder) => {
                 let file = folder.join(name);
-                if !regular_file(&file, LARGEST_TEXT_FILE)? {
-                    return Ok(None);
+                match regular_file::read(&file, LARGEST_TEXT_FILE) {
+                    Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(source) => Err(BaseError::reading(&file, source)),
                 }
-                let bytes = fs::read(&file).map_err(|source| BaseError::reading(&file, source))?;
-                Ok(Some(Cow::Owned(bytes)))
             }
             BaseSource::Gguf(file) => Ok(gguf::virtual_file(file, name)?.map(Cow::Owned)),
             BaseSource::Quantised(_, source) => source.read_if_present(name),
         }
     }
-}
-
-/// Whether a file exists. Pipes and devices are an error: reading one could wait for ever.
-fn regular_file(file: &Path, largest: u64) -> Result<bool, BaseError> {
-    let metadata = match fs::metadata(file) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(BaseError::reading(file, source)),
-    };
-    let why = if !metadata.is_file() {
-        "is not a regular file"
-    } else if metadata.len() > largest {
-        "is too large for what its name says"
-    } else {
-        return Ok(true);
-    };
-    Err(BaseError::BadConfig { file: file.to_owned(), why: why.to_owned() })
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! A file of weights as memory, whatever its format.
 
-use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
 
+use hotplate_dataset::regular_file;
 use memmap2::Mmap;
 
 use crate::base_error::BaseError;
@@ -39,14 +39,7 @@ impl MappedFile {
     )]
     pub(crate) fn open(file: &Path) -> Result<MappedFile, BaseError> {
         let reading = |source| BaseError::reading(file, source);
-        let opened = File::open(file).map_err(reading)?;
-        let metadata = opened.metadata().map_err(reading)?;
-        if !metadata.is_file() {
-            return Err(BaseError::BadConfig {
-                file: file.to_owned(),
-                why: "is not a regular file".to_owned(),
-            });
-        }
+        let (opened, metadata) = regular_file::open(file).map_err(reading)?;
         if metadata.len() == 0 {
             return Err(BaseError::CorruptWeights { file: file.to_owned(), why: "it is empty".to_owned() });
         }

@@ -8,10 +8,11 @@ mod config;
 mod tensors;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use hotplate_dataset::regular_file;
 use serde::{Deserialize, Serialize};
 
 use crate::base_source::BaseSource;
@@ -25,6 +26,8 @@ pub(crate) use tensors::translated;
 pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 pub(crate) const OWN_FILE: &str = "hotplate.json";
+/// Bytes; settings beyond this are none.
+pub const LARGEST_SETTINGS: u64 = 1 << 26;
 
 /// An adapter that cannot be used, or not be saved.
 #[derive(Debug, thiserror::Error)]
@@ -192,24 +195,17 @@ fn write_synced(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, AdapterError> {
-    /// Settings beyond this are none.
-    const LARGEST: u64 = 1 << 26;
-    match fs::metadata(file) {
-        Ok(metadata) if metadata.is_file() && metadata.len() <= LARGEST => {}
-        Ok(_) => {
-            let why = "is not a file of settings".to_owned();
-            return Err(AdapterError::BadConfig { file: file.to_owned(), why });
-        }
-        Err(source) => return Err(unreadable(file, source)),
-    }
-    fs::read(file).map_err(|source| unreadable(file, source))
+    regular_file::read(file, LARGEST_SETTINGS).map_err(|source| unreadable(file, source))
 }
 
 fn unreadable(file: &Path, source: std::io::Error) -> AdapterError {
-    if source.kind() == std::io::ErrorKind::NotFound {
-        AdapterError::Missing { file: file.to_owned() }
-    } else {
-        AdapterError::Io { file: file.to_owned(), source }
+    let file = file.to_owned();
+    match source.kind() {
+        ErrorKind::NotFound => AdapterError::Missing { file },
+        ErrorKind::InvalidInput | ErrorKind::FileTooLarge => {
+            AdapterError::BadConfig { file, why: source.to_string() }
+        }
+        _ => AdapterError::Io { file, source },
     }
 }
 

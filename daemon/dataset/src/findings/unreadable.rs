@@ -23,6 +23,7 @@ pub(crate) fn unreadable(file: &Path, error: &io::Error) -> Finding {
             "it is gone, or a link to something that is gone; it was there a moment ago".to_owned()
         }
         io::ErrorKind::PermissionDenied => "you may not read it (permission denied)".to_owned(),
+        io::ErrorKind::InvalidInput => format!("it {error}"),
         _ => format!("reading it failed: {error}"),
     };
     Finding::new(Code::Unreadable, file, (1, 1), message)
@@ -51,7 +52,7 @@ mod tests {
         let found: Vec<_> = dataset.findings.iter().map(line_of).collect();
         expect![[r"
             b.txt:1-1 HP008 unreadable: it is gone, or a link to something that is gone; it was there a moment ago
-            c.txt:1-1 HP008 unreadable: reading it failed: it is neither a file nor a folder"]]
+            c.txt:1-1 HP008 unreadable: it is not a regular file but a socket"]]
         .assert_eq(&found.join("\n"));
     }
 

@@ -11,14 +11,16 @@ mod page;
 mod parse;
 mod spelling;
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 pub use keys::{KEYS, Key, key};
 pub use kind::Kind;
 pub use parse::parse;
 use serde_json::{Map, Value};
+
+use crate::regular_file;
 
 /// The recipe's name in a dataset's folder.
 pub const FILE: &str = "hotplate.toml";
@@ -101,32 +103,29 @@ pub fn read(folder: &Path) -> Result<Option<Recipe>, RecipeError> {
     let unreadable = |error: std::io::Error| {
         RecipeError::one(1, format!("cannot be read ({error}); check that you may open it"))
     };
-    let found = match fs::metadata(&path) {
-        Ok(found) => found,
+    let bytes = match regular_file::read(&path, MOST_BYTES) {
+        Ok(bytes) => bytes,
         // A link that leads nowhere is somebody's recipe all the same.
-        Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound && fs::symlink_metadata(&path).is_err() =>
-        {
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(&path).is_err() => {
             return Ok(None);
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            return Err(RecipeError::one(
+                1,
+                format!("{error}; the recipe is a text file of lines like rank = 16"),
+            ));
+        }
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            let bytes = fs::metadata(&path).map_or(MOST_BYTES, |found| found.len());
+            return Err(RecipeError::one(
+                1,
+                format!(
+                    "is too large for a recipe ({bytes} bytes; {MOST_BYTES} at most); texts to learn from belong into .txt, .md or .jsonl files"
+                ),
+            ));
         }
         Err(error) => return Err(unreadable(error)),
     };
-    // Opening a named pipe would wait for a writer.
-    if !found.is_file() {
-        return Err(RecipeError::one(1, "is not a file; the recipe is a text file of lines like rank = 16"));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(&path).map_err(unreadable)?;
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(RecipeError::one(
-            1,
-            format!(
-                "is too large for a recipe ({} bytes; {MOST_BYTES} at most); texts to learn from belong into .txt, .md or .jsonl files",
-                found.len().max(bytes.len() as u64)
-            ),
-        ));
-    }
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let line = 1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count();
         RecipeError::one(line, "is not UTF-8; save the file as UTF-8 in your editor")
@@ -163,7 +162,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(FILE)).unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("hotplate.toml:1: is not a file"), "{error}");
+        assert!(error.contains("hotplate.toml:1: is not a regular file but a folder"), "{error}");
     }
 
     #[cfg(unix)]

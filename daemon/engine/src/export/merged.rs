@@ -7,11 +7,12 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
+use hotplate_dataset::regular_file;
 use safetensors::{Dtype, View};
 use serde_json::{Value, json};
 
 use super::{ExportError, io};
-use crate::base_source::BaseSource;
+use crate::base_source::{BaseSource, LARGEST_TEXT_FILE};
 use crate::base_text::BaseText;
 use crate::config::parse_object;
 use crate::lora::{Adapter, Lora, Place, merged_weight};
@@ -139,7 +140,7 @@ fn copy_templates(base: &BaseText, folder: &Path) -> Result<(), ExportError> {
     for entry in fs::read_dir(&from).map_err(io(&from))? {
         let entry = entry.map_err(io(&from))?;
         if entry.file_type().map_err(io(&from))?.is_file() {
-            let bytes = fs::read(entry.path()).map_err(io(&entry.path()))?;
+            let bytes = regular_file::read(&entry.path(), LARGEST_TEXT_FILE).map_err(io(&entry.path()))?;
             write(&to.join(entry.file_name()), &bytes)?;
         }
     }

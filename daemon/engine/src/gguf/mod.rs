@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use hotplate_dataset::regular_file;
+
 use crate::base_error::BaseError;
 
 mod config;
@@ -48,7 +50,7 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
     let mut start = [0; 4];
     (named && !path.is_dir())
         || (path.is_file()
-            && std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok())
+            && regular_file::open(path).is_ok_and(|(mut file, _)| file.read_exact(&mut start).is_ok())
             && &start == MAGIC)
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -24,6 +25,19 @@ pub(crate) struct Texts {
     pub(crate) default: String,
     /// For conversations with tools.
     pub(crate) tool_use: Option<String>,
+}
+
+/// Where a base's folder has templates of their own, or could have.
+pub(crate) fn own_paths(folder: &Path) -> Vec<PathBuf> {
+    let more = folder.join(FOLDER);
+    let mut files = vec![folder.join(FILE)];
+    if let Ok(entries) = fs::read_dir(&more) {
+        let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        found.sort_unstable();
+        files.extend(found);
+    }
+    files.push(more);
+    files
 }
 
 /// The base's templates; `Err` inside says why there is none to take, which matters only to who wants one.
@@ -87,8 +101,6 @@ fn own_files(source: &BaseSource) -> Result<BTreeMap<String, String>, BaseError>
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use serde_json::json;
 
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,28 +19,36 @@ struct Entry {
     used: Instant,
 }
 
-/// When the files that a base is made of were changed last: a fingerprint covers its weights, too.
-type Stamp = Vec<Option<(u64, SystemTime)>>;
+/// What is looked at to notice that a file was written: a fingerprint covers a base's weights, too.
+type Stamp = Vec<Option<FileStamp>>;
+
+#[derive(Debug, PartialEq, Eq)]
+struct FileStamp {
+    bytes: u64,
+    modified: SystemTime,
+    /// Of the file itself, which no tool sets back: times of change and number.
+    #[cfg(unix)]
+    of_system: (i64, i64, u64),
+}
+
+impl FileStamp {
+    fn of(path: &Path) -> Option<FileStamp> {
+        let found = fs::metadata(path).ok()?;
+        Some(FileStamp {
+            bytes: found.len(),
+            modified: found.modified().ok()?,
+            #[cfg(unix)]
+            of_system: {
+                use std::os::unix::fs::MetadataExt;
+                (found.ctime(), found.ctime_nsec(), found.ino())
+            },
+        })
+    }
+}
 
 fn stamp(source: &BaseSource) -> Stamp {
-    let Some(place) = source.on_disk() else { return Vec::new() };
-    // In a GGUF file there is none of these.
-    let files = [
-        "config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "chat_template.jinja",
-        "generation_config.json",
-    ]
-    .map(|name| place.join(name));
-    // Weights that are written anew in place change no folder.
-    let weights = source.weight_files().unwrap_or_default();
-    let files = files.iter().chain(&weights).map(PathBuf::as_path);
-    let stamped = std::iter::once(place).chain(files).map(|path| {
-        let found = fs::metadata(path).ok()?;
-        Some((found.len(), found.modified().ok()?))
-    });
-    stamped.collect()
+    let files = source.files();
+    files.iter().map(|path| FileStamp::of(path)).collect()
 }
 
 impl Texts {
@@ -58,7 +66,14 @@ impl Texts {
         // Outside the lock: a large tokenizer takes a second, and others go on meanwhile.
         let text = Arc::new(BaseText::open(source)?);
         let entry = Entry { text: Arc::clone(&text), stamp: now, used: Instant::now() };
-        self.lock().insert(source.clone(), entry);
+        let mut open = self.lock();
+        // Somebody else may have opened the same meanwhile: one of them is everybody's.
+        if let Some(other) = open.get(source)
+            && other.stamp == entry.stamp
+        {
+            return Ok(Arc::clone(&other.text));
+        }
+        open.insert(source.clone(), entry);
         Ok(text)
     }
 

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use hotplate_dataset::regular_file;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::device::Device;
-use hotplate_engine::peft::{self, Snapshot};
+use hotplate_engine::peft::{self, LARGEST_SETTINGS, Snapshot};
 use hotplate_engine::quantise::Quantise;
 use hotplate_protocol::knobs::Quantize;
 use hotplate_protocol::methods::adapters::AdapterInfo;
@@ -112,7 +113,7 @@ fn named_base(known: &[crate::daemon::store::AdapterRow], folder: &Path) -> Base
         return found;
     }
     let named = || {
-        let config = std::fs::read(folder.join("adapter_config.json")).ok()?;
+        let config = regular_file::read(&folder.join("adapter_config.json"), LARGEST_SETTINGS).ok()?;
         let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
         // PEFT's key, then mlx-lm's.
         let named = config.get("base_model_name_or_path").or(config.get("model"))?.as_str()?.to_owned();

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use hotplate_dataset::regular_file;
 use hotplate_engine::base_text::BaseText;
 use hotplate_engine::lora::{LoraSpec, Targets as LoraTargets};
+use hotplate_engine::peft::LARGEST_SETTINGS;
 use hotplate_engine::quantise::Quantise;
 use hotplate_engine::train::{self, TrainSettings};
 use hotplate_protocol::knobs::{
@@ -96,7 +98,7 @@ fn targets(targets: Targets) -> LoraTargets {
 
 /// The shape that a version's PEFT folder names.
 pub(super) fn spec_of(folder: &Path) -> Option<LoraSpec> {
-    let config = std::fs::read(folder.join("adapter_config.json")).ok()?;
+    let config = regular_file::read(&folder.join("adapter_config.json"), LARGEST_SETTINGS).ok()?;
     let config: Value = serde_json::from_slice(&config).ok()?;
     let pairs = |name: &str| config.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
     Some(LoraSpec {
