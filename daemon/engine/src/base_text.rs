@@ -263,7 +263,7 @@ impl BaseText {
     }
 
     fn bad_template(&self, why: &str) -> BaseError {
-        BaseError::BadTemplate { file: self.template_file(), why: why.to_owned() }
+        BaseError::BadTemplate { file: self.template_file(), why: format!("{why} (base: {})", self.name) }
     }
 
     fn template_file(&self) -> PathBuf {

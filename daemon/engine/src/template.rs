@@ -4,10 +4,12 @@
 //! there). It must not know tokens.
 
 mod files;
+mod limits;
 mod python;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use hotplate_dataset::Turn;
 use minijinja::syntax::SyntaxConfig;
@@ -16,7 +18,8 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 use serde_json::{Map, Value as Json};
 
 use crate::template_source::{for_minijinja, with_marks};
-pub(crate) use files::{Texts, find};
+pub(crate) use files::{Texts, find, own_paths};
+use limits::Patience;
 
 const NAME: &str = "chat";
 /// The same with marks around answers, for a template that tells where they are.
@@ -31,52 +34,44 @@ const SPECIAL_TOKENS: [&str; 7] =
 /// A compiled template.
 #[derive(Debug)]
 pub(crate) struct ChatTemplate {
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
     special_tokens: BTreeMap<String, String>,
     /// As the base has it, for the snapshot beside an adapter.
     text: String,
     /// Whether conversations with tools have a template of their own.
     tool_use: bool,
+    patience: Patience,
 }
 
 impl ChatTemplate {
     /// # Errors
     /// What is wrong with the template's syntax, in words.
+    #[cfg(test)]
     pub(crate) fn compile(text: &str, special_tokens: BTreeMap<String, String>) -> Result<Self, String> {
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        python::add_to(&mut environment);
-        environment.add_filter("tojson", tojson);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", strftime_now);
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| error.to_string())?);
-        let special_tokens =
-            special_tokens.into_iter().filter(|(key, _)| SPECIAL_TOKENS.contains(&key.as_str())).collect();
-        let mut template = Self { environment, special_tokens, text: text.to_owned(), tool_use: false };
-        template.add(NAME, MARKED, text)?;
-        Ok(template)
+        Self::compile_all(Texts { default: text.to_owned(), tool_use: None }, special_tokens)
     }
 
     /// The default and, for conversations with tools, the one for those.
+    ///
+    /// # Errors
+    /// What is wrong with a template's syntax, or which limit it goes beyond, in words.
     pub(crate) fn compile_all(
         texts: Texts,
         special_tokens: BTreeMap<String, String>,
     ) -> Result<Self, String> {
-        let mut template = Self::compile(&texts.default, special_tokens)?;
-        if let Some(text) = texts.tool_use {
-            template.add(TOOL_USE, MARKED_TOOL_USE, &text)?;
-            template.tool_use = true;
-        }
-        Ok(template)
-    }
-
-    fn add(&mut self, name: &'static str, marked_name: &'static str, text: &str) -> Result<(), String> {
-        self.environment.add_template_owned(name, for_minijinja(text)).map_err(|error| words(&error))?;
-        if let Some(marked) = with_marks(text) {
-            self.environment.add_template_owned(marked_name, marked).map_err(|error| words(&error))?;
-        }
-        Ok(())
+        let (text, tool_use) = (texts.default.clone(), texts.tool_use.is_some());
+        let patience = Patience::default();
+        let environment = patience.run(move || {
+            let mut environment = environment()?;
+            add(&mut environment, NAME, MARKED, &texts.default)?;
+            if let Some(text) = &texts.tool_use {
+                add(&mut environment, TOOL_USE, MARKED_TOOL_USE, text)?;
+            }
+            Ok(Arc::new(environment))
+        })?;
+        let special_tokens =
+            special_tokens.into_iter().filter(|(key, _)| SPECIAL_TOKENS.contains(&key.as_str())).collect();
+        Ok(Self { environment, special_tokens, text, tool_use, patience })
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -121,24 +116,58 @@ impl ChatTemplate {
 
     fn render_as(
         &self,
-        name: &str,
+        name: &'static str,
         messages: &[Json],
         tools: Option<&Json>,
         add_generation_prompt: bool,
     ) -> Result<String, String> {
+        messages.iter().chain(tools).try_for_each(limits::check_depth)?;
         let messages: Vec<Value> = messages.iter().map(|message| value_of(&prepared(message))).collect();
         let mut context = vec![
-            ("messages", Value::from(messages)),
-            ("add_generation_prompt", Value::from(add_generation_prompt)),
-            ("tools", tools.map_or(Value::from(()), value_of)),
-            ("documents", Value::from(())),
+            ("messages".to_owned(), Value::from(messages)),
+            ("add_generation_prompt".to_owned(), Value::from(add_generation_prompt)),
+            ("tools".to_owned(), tools.map_or(Value::from(()), value_of)),
+            ("documents".to_owned(), Value::from(())),
         ];
         context.extend(
-            self.special_tokens.iter().map(|(key, token)| (key.as_str(), Value::from(token.as_str()))),
+            self.special_tokens.iter().map(|(key, token)| (key.clone(), Value::from(token.as_str()))),
         );
-        let template = self.environment.get_template(name).map_err(|error| words(&error))?;
-        template.render(Value::from_pairs(context)).map_err(|error| words(&error))
+        let environment = Arc::clone(&self.environment);
+        self.patience.run(move || {
+            let template = environment.get_template(name).map_err(|error| words(&error))?;
+            let text = template.render(Value::from_pairs(context)).map_err(|error| words(&error))?;
+            limits::check_length(&text).map_err(|error| words(&error))?;
+            Ok(text)
+        })
     }
+}
+
+/// What transformers gives to templates, without any.
+fn environment() -> Result<Environment<'static>, String> {
+    let mut environment = Environment::new();
+    environment.set_fuel(Some(limits::FUEL));
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    python::add_to(&mut environment);
+    environment.add_filter("tojson", tojson);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_function("strftime_now", strftime_now);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|error| error.to_string())?);
+    Ok(environment)
+}
+
+fn add(
+    environment: &mut Environment<'static>,
+    name: &'static str,
+    marked_name: &'static str,
+    text: &str,
+) -> Result<(), String> {
+    limits::check_source(text)?;
+    environment.add_template_owned(name, for_minijinja(text)).map_err(|error| words(&error))?;
+    if let Some(marked) = with_marks(text) {
+        environment.add_template_owned(marked_name, marked).map_err(|error| words(&error))?;
+    }
+    Ok(())
 }
 
 fn messages(turns: &[Turn]) -> Vec<Json> {
@@ -181,6 +210,9 @@ fn prepared(message: &Json) -> Json {
 
 /// An error with its causes, on one line.
 fn words(error: &Error) -> String {
+    if error.kind() == ErrorKind::OutOfFuel {
+        return "it takes more steps or more memory than a chat template may".to_owned();
+    }
     let mut words = error.to_string();
     // Names of ours inside; the line is what helps.
     if let (Some(name), Some(line)) = (error.name(), error.line())
@@ -193,7 +225,10 @@ fn words(error: &Error) -> String {
         let _ = write!(words, ": {inner}");
         cause = inner.source();
     }
-    words
+    match words.char_indices().nth(limits::LONGEST_ERROR) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
+    }
 }
 
 fn raise_exception(message: &str) -> Result<Value, Error> {
@@ -216,6 +251,7 @@ fn strftime_now(format: &str) -> Result<String, Error> {
 #[expect(clippy::needless_pass_by_value, reason = "the shape that minijinja asks for")]
 fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    limits::check_width(indent.unwrap_or_default())?;
     let separators: Option<Vec<String>> = options.get("separators")?;
     let (item, key) = match separators.as_deref() {
         Some([item, key]) => (item.clone(), key.clone()),
@@ -254,6 +290,7 @@ impl JsonWriter {
         if depth > DEEPEST_JSON {
             return Err(Error::new(ErrorKind::InvalidOperation, "tojson: nested too deeply"));
         }
+        limits::check_length(out)?;
         match value.kind() {
             ValueKind::None => out.push_str("null"),
             ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use minijinja::value::{Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 
+use super::limits;
+
 /// Deeper values are nobody's chat; the stack is finite.
 const DEEPEST: usize = 100;
 
@@ -128,6 +130,7 @@ fn join(
             None => item,
         };
         out.push_str(&shown(&item)?);
+        limits::check_length(&out)?;
     }
     Ok(out)
 }
@@ -137,6 +140,7 @@ fn repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
     if depth > DEEPEST {
         return Err(Error::new(ErrorKind::InvalidOperation, "nested too deeply"));
     }
+    limits::check_length(out)?;
     match value.kind() {
         ValueKind::String => quoted(out, value.as_str().unwrap_or_default()),
         ValueKind::Seq => {
