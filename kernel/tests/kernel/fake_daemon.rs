@@ -311,6 +311,7 @@ impl Session {
                 watches: self.watched.lock().unwrap().iter().map(watch).collect(),
                 adapters: Vec::new(),
                 generating: 0,
+                problems: Vec::new(),
                 model_ttl_seconds: 1.0,
                 idle_exit_seconds: 1.0,
             },

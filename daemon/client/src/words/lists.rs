@@ -26,6 +26,7 @@ pub fn status(status: &StatusResult) -> String {
         format!("Memory: {} now, {} at most.", bytes(status.rss_bytes), bytes(status.peak_rss_bytes)),
         format!("Home: {}", path(&status.home)),
     ];
+    lines.extend(status.problems.iter().map(|problem| format!("Problem: {problem}")));
     if status.models.is_empty() {
         lines.push("No base model is in memory; the first use loads one.".to_owned());
     }
@@ -279,6 +280,7 @@ mod tests {
                 }),
             }],
             generating: 0,
+            problems: vec!["a run of soups was suspended".to_owned()],
             model_ttl_seconds: 600.0,
             idle_exit_seconds: 1800.0,
         };
@@ -286,6 +288,7 @@ mod tests {
             Hotplate 0.1.0 has been up for 2 min 5 s (process 77), working on CPU (2 threads, AVX2).
             Memory: 120 MB now, 300 MB at most.
             Home: /home/me/.local/share/hotplate
+            Problem: a run of soups was suspended
             In memory: hotplate-tiny, 20 MB, unused for 12 s (leaves memory after 10 min).
             Runs: run 1 of notes from /home/me/notes, as you asked; step 12 of 112, loss 3.22.
             Watches /home/me/notes for notes on hotplate-tiny: 59 examples, 3 findings; looks every few seconds, as the system does not tell of saves here.

@@ -35,6 +35,9 @@ pub struct StatusResult {
     pub adapters: Vec<AdapterStatus>,
     /// Generate requests that are being answered or wait.
     pub generating: usize,
+    /// What a person should know that belongs to none of the above, such as a run that was given up because the daemon died of it.
+    #[serde(default)]
+    pub problems: Vec<String>,
     /// Seconds a base stays in memory without use.
     pub model_ttl_seconds: f64,
     /// Seconds until the daemon leaves when it has no clients, no runs and no watches.

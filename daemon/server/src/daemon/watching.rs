@@ -10,10 +10,10 @@ use hotplate_protocol::run::{Cause, RunKind};
 use super::desk::{Errand, Saves};
 use super::methods;
 use super::runs::look::{Look, unix};
-use super::runs::order::{Named, Order};
+use super::runs::order::{Named, Order, Target};
 use super::sessions::Asker;
 use super::state::{Daemon, Stopping, shutting_down};
-use super::store::WatchRow;
+use super::store::{ReadFor, WatchRow};
 use super::watch::News;
 
 pub(crate) struct Watched {
@@ -25,6 +25,8 @@ pub(crate) struct Watched {
     unreadable: Option<String>,
     look: Option<Look>,
     looking: bool,
+    /// Why its folder is left alone until somebody asks for it again.
+    suspended: Option<String>,
     /// Saves that came while a look was being taken.
     again: Option<Saves>,
 }
@@ -38,6 +40,7 @@ impl Watched {
             unreadable: None,
             look: None,
             looking: false,
+            suspended: None,
             again: None,
         }
     }
@@ -55,8 +58,9 @@ impl Watched {
             examples: look.map_or(0, |look| look.examples),
             findings: look.map_or(0, |look| look.findings),
             problem: self
-                .health
+                .suspended
                 .clone()
+                .or_else(|| self.health.clone())
                 .or_else(|| self.unreadable.clone())
                 .or_else(|| look?.recipe_problem.clone())
                 .or_else(|| look?.problem.clone()),
@@ -64,14 +68,34 @@ impl Watched {
     }
 }
 
+/// What is said of a watch whose folder has taken the daemon down.
+fn suspension((target, what): &(Target, ReadFor)) -> String {
+    let folder = target.folder.display();
+    let when = match what {
+        ReadFor::Watch => "read this folder",
+        ReadFor::Run => "prepared a run on this folder",
+    };
+    format!(
+        "suspended: the daemon died while it {when}, so it is left alone; hotplate logs says more. Look at what was changed there and \
+         in the base last, then go on with: hotplate watch {folder}"
+    )
+}
+
 impl Daemon {
-    /// Goes on with the watches that the store knows; files that were saved meanwhile are found.
-    pub(crate) fn restore_watches(&mut self) {
+    /// Goes on with the watches that the store knows; files that were saved meanwhile are found. What has taken the daemon down is left
+    /// alone.
+    pub(crate) fn restore_watches(&mut self, suspended: &[(Target, ReadFor)]) {
         match self.store.watches() {
             Ok(rows) => {
                 for row in rows {
                     let folder = row.target.folder.clone();
-                    self.watches.insert(folder.clone(), Watched::new(row));
+                    let mut watched = Watched::new(row);
+                    watched.suspended =
+                        suspended.iter().find(|(target, _)| *target == watched.row.target).map(suspension);
+                    if let Some(why) = &watched.suspended {
+                        tracing::error!(folder = %folder.display(), why, "not watched");
+                    }
+                    self.watches.insert(folder.clone(), watched);
                     self.watcher.add(&folder);
                     self.look_at(&folder, None);
                 }
@@ -82,7 +106,9 @@ impl Daemon {
 
     /// A look at the folder, unless one is being taken: then another one after it.
     pub(crate) fn look_at(&mut self, folder: &Path, saves: Option<Saves>) {
-        let Some(watched) = self.watches.get_mut(folder) else { return };
+        let Some(watched) = self.watches.get_mut(folder).filter(|watched| watched.suspended.is_none()) else {
+            return;
+        };
         if watched.looking {
             let newest = match (watched.again.take(), saves) {
                 (Some(one), Some(other)) => Saves { saved_at: one.saved_at.max(other.saved_at) },
@@ -92,7 +118,9 @@ impl Daemon {
             return;
         }
         watched.looking = true;
-        self.errands.send(Errand::Look(watched.row.clone(), saves));
+        let row = watched.row.clone();
+        self.begin_preparing(&row.target, ReadFor::Watch);
+        self.errands.send(Errand::Look(row, saves));
     }
 
     pub(crate) fn watch_news(&mut self, news: News) {
@@ -129,7 +157,11 @@ impl Daemon {
         let folder = row.target.folder.clone();
         let mut watched = self.watches.remove(&folder).unwrap_or_else(|| Watched::new(row.clone()));
         watched.row = row.clone();
+        watched.suspended = None;
         self.watches.insert(folder.clone(), watched);
+        for what in [ReadFor::Watch, ReadFor::Run] {
+            self.end_preparing(&row.target, what);
+        }
         self.watcher.add(&folder);
         self.learn(row, None, look);
         let status = self.watches.get(&folder).map(Watched::status);
@@ -138,6 +170,7 @@ impl Daemon {
 
     pub(crate) fn looked(&mut self, row: &WatchRow, saves: Option<Saves>, result: Result<Look, RpcError>) {
         let folder = &row.target.folder;
+        self.end_preparing(&row.target, ReadFor::Watch);
         let Some(watched) = self.watches.get_mut(folder) else { return };
         watched.looking = false;
         let again = watched.again.take();
@@ -213,6 +246,20 @@ impl Daemon {
         }
     }
 
+    /// Notes that a folder is being read. A store that cannot be written says so elsewhere.
+    pub(crate) fn begin_preparing(&mut self, target: &Target, what: ReadFor) {
+        if let Err(error) = self.store.begin_preparing(target, what) {
+            tracing::warn!(%error, "what is being read could not be noted");
+        }
+    }
+
+    pub(crate) fn end_preparing(&mut self, target: &Target, what: ReadFor) {
+        self.suspended_runs.remove(target);
+        if let Err(error) = self.store.end_preparing(target, what) {
+            tracing::warn!(%error, "what has been read could not be noted");
+        }
+    }
+
     /// Nothing else is to do: forget, in one adapter, what was deleted.
     pub(crate) fn retrain_a_stale_adapter(&mut self) {
         let stale = self.watches.values().filter_map(|watched| {
@@ -220,7 +267,11 @@ impl Daemon {
                 .look
                 .as_ref()
                 .filter(|look| look.stale && look.problem.is_none() && look.recipe_problem.is_none())?;
-            if watched.looking || watched.health.is_some() || watched.unreadable.is_some() {
+            if watched.looking
+                || watched.suspended.is_some()
+                || watched.health.is_some()
+                || watched.unreadable.is_some()
+            {
                 return None;
             }
             Some((watched.row.clone(), look.state.clone()))

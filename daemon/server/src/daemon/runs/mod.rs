@@ -31,7 +31,7 @@ use resume::ATTEMPTS;
 use super::desk::{Errand, Purpose, Taken};
 use super::sessions::{Asker, SessionId};
 use super::state::{Daemon, Stopping, shutting_down};
-use super::store::{RunRow, Store};
+use super::store::{ReadFor, RunRow, Store};
 use super::worker::{Command, TrainJob};
 use super::{memory, methods};
 
@@ -43,6 +43,8 @@ pub(crate) struct Runs {
     histories: HashMap<RunId, History>,
     /// Runs that were begun before the daemon was interrupted.
     interrupted: HashSet<RunId>,
+    /// Being prepared at the desk, also if they have been cancelled meanwhile.
+    preparing: HashMap<RunId, Target>,
     /// Prepared when it was asked for, and nothing was in front of it.
     ready: Option<(RunId, Box<Prepared>)>,
 }
@@ -131,18 +133,30 @@ impl Runs {
 }
 
 impl Daemon {
-    /// Queues again what had not ended when the daemon did.
-    pub(crate) fn restore_runs(&mut self, rows: Vec<RunRow>) {
+    /// Queues again what had not ended when the daemon did, but for what has taken the daemon down.
+    pub(crate) fn restore_runs(&mut self, rows: Vec<RunRow>, suspended: &[(Target, ReadFor)]) {
+        let of_runs = suspended.iter().filter(|(_, what)| *what == ReadFor::Run);
+        self.suspended_runs = of_runs.map(|(target, _)| target.clone()).collect();
         // The one that was running goes on first.
         let (begun, queued): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.begun);
         for row in begun.into_iter().chain(queued) {
             self.runs.histories.insert(row.run, History { stored: row.events, unstored: Vec::new() });
-            if row.attempts >= ATTEMPTS {
-                let error = format!(
+            let target = &row.order.target;
+            let error = if suspended.iter().any(|(of, _)| of == target) {
+                Some(format!(
+                    "suspended: the daemon died while it read {}; hotplate logs says more. The last good version still answers",
+                    target.folder.display()
+                ))
+            } else if row.attempts >= ATTEMPTS {
+                Some(format!(
                     "interrupted: the daemon ended {} times in the middle of this run; hotplate logs says more. The last good \
                      version still answers",
                     row.attempts
-                );
+                ))
+            } else {
+                None
+            };
+            if let Some(error) = error {
                 tracing::error!(run = row.run.0, error);
                 self.end_without_version(row.run, &RunEvent::Failed { error });
                 continue;
@@ -178,6 +192,9 @@ impl Daemon {
             Purpose::Train => {
                 if let Err(error) = self.check_memory(&prepared) {
                     return self.reply(&asker, Err(error));
+                }
+                if self.suspended_runs.contains(&order.target) {
+                    self.end_preparing(&order.target, ReadFor::Run);
                 }
                 let plan = prepared.job.plan.clone();
                 if self.runs.is_empty() {
@@ -302,14 +319,24 @@ impl Daemon {
                 Some((ready, prepared)) if ready == run => {
                     self.prepared(run, Ok(Preparation::Ready(prepared)));
                 }
-                _ if self.runs.interrupted.contains(&run) => self.errands.send(Errand::Resume(run, order)),
-                _ => self.errands.send(Errand::Prepare(run, order)),
+                _ => {
+                    self.begin_preparing(&order.target, ReadFor::Run);
+                    self.runs.preparing.insert(run, order.target.clone());
+                    self.errands.send(if self.runs.interrupted.contains(&run) {
+                        Errand::Resume(run, order)
+                    } else {
+                        Errand::Prepare(run, order)
+                    });
+                }
             }
             return;
         }
     }
 
     pub(crate) fn prepared(&mut self, run: RunId, result: Result<Preparation, RpcError>) {
+        if let Some(target) = self.runs.preparing.remove(&run) {
+            self.end_preparing(&target, ReadFor::Run);
+        }
         let interrupted = self.runs.interrupted.remove(&run);
         let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) else { return };
         let prepared = match result {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hotplate_dataset::{self as dataset, Dataset, Example, ExampleId, Side, Sketch, changes, split};
-use hotplate_engine::base_text::{BaseText, Sample};
+use hotplate_engine::base_text::{BaseError, BaseText, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_engine::guard::NeutralSamples;
 use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings};
@@ -67,6 +67,8 @@ impl RunJob {
 
 pub(crate) struct Prepared {
     pub(crate) job: RunJob,
+    /// The text side that made the tokens.
+    pub(crate) text: Arc<BaseText>,
     pub(crate) data: TrainData,
     /// The learnt example, by its place in the job, that each item of `data.train` belongs to.
     pub(crate) owners: Vec<usize>,
@@ -337,6 +339,13 @@ fn build(
         &holding(&settings, &wish.knobs, data.train.len(), max_tokens, order.kind, order.quantise),
         start,
     );
+    // Here and not on the worker: a template may be slow.
+    for (index, prompt) in settings.sample_prompts.iter().enumerate() {
+        let bad = |error: BaseError| {
+            RpcError::new(ErrorCode::InvalidParams, format!("prompt {}: {error}", index + 1))
+        };
+        text.short_prompt(prompt, false, &|| false).map_err(bad)?;
+    }
     let learns = rows(&dataset.examples, &choice.learns);
     let lengths = || data.train.iter().map(|sample| sample.tokens.len());
     let sizes = Sizes {
@@ -363,7 +372,7 @@ fn build(
         state: state_of(&dataset.examples),
     };
     let neutral = store.neutral_samples(&text.fingerprint)?;
-    Ok(Prepared { job, data, state: None, owners, neutral, need: Some(need) })
+    Ok(Prepared { job, text: Arc::clone(text), data, state: None, owners, neutral, need: Some(need) })
 }
 
 /// What a run makes known of its examples.

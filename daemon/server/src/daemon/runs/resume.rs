@@ -33,7 +33,7 @@ pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared
         encode(&dataset.examples, &text, &job.train, &job.heldout, job.folds, &job.options())
             .map_err(|error| error.message)?;
     let neutral = desk.store().ok().and_then(|store| store.neutral_samples(&job.fingerprint).ok().flatten());
-    Ok(Some(Prepared { job, data, state: Some(state), owners, neutral, need: None }))
+    Ok(Some(Prepared { job, text, data, state: Some(state), owners, neutral, need: None }))
 }
 
 /// The answer to a wish that finds nothing to do.

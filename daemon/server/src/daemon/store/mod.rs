@@ -3,8 +3,10 @@
 //! Owns the file, its schema, and what is written together. It must not know tensors, sockets or files of adapters. The main
 //! loop holds the one store that writes; others open a [`reader`](Store::reader).
 
+mod last_fault;
 mod manifest;
 mod neutral;
+mod preparations;
 mod runs;
 mod schema;
 mod speeds;
@@ -19,6 +21,7 @@ use hotplate_protocol::{ErrorCode, RpcError};
 #[cfg(test)]
 pub(crate) use manifest::Known;
 pub(crate) use manifest::{Manifest, ManifestRow};
+pub(crate) use preparations::ReadFor;
 pub(crate) use runs::RunRow;
 use rusqlite::{Connection, ErrorCode as SqlCode, OpenFlags, Transaction};
 pub(crate) use versions::{AdapterRow, NewVersion, VersionRow, created_now, lineage};
@@ -92,6 +95,20 @@ impl Store {
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         work(&self.connection).map_err(|error| fault(&self.file, error))
+    }
+
+    /// What is written so survives this process, not a power cut, and costs no wait for the disk.
+    fn without_sync<T>(&mut self, work: impl FnOnce(&mut Store) -> Result<T>) -> Result<T> {
+        let set = |store: &Store, how| {
+            store
+                .connection
+                .pragma_update(None, "synchronous", how)
+                .map_err(|error| fault(&store.file, error))
+        };
+        set(self, "normal")?;
+        let done = work(self);
+        set(self, "full")?;
+        done
     }
 
     /// All of it, or nothing.

@@ -81,6 +81,16 @@ CREATE TABLE neutral_samples (
 ) WITHOUT ROWID;
 ", "
 ALTER TABLE adapters ADD COLUMN quantise TEXT;                  -- how the base is quantised for it: q8, q4; NULL: as it is stored
+", "
+CREATE TABLE preparations (                                     -- folders that are being read, or were when the daemon died
+    folder  TEXT NOT NULL,
+    adapter TEXT NOT NULL,
+    what    TEXT NOT NULL,                                      -- watch, run
+    open    INTEGER NOT NULL,
+    deaths  INTEGER NOT NULL,                                   -- in a row
+    PRIMARY KEY (folder, adapter, what)
+) WITHOUT ROWID;
+CREATE TABLE last_fault (at TEXT NOT NULL, what TEXT NOT NULL); -- of the daemon before; one row at most
 "];
 
 /// As the first release made it.
