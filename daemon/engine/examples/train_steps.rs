@@ -50,7 +50,7 @@ fn main() -> Result<()> {
         Learnt::Adapter(peft::load(folder, &base.text, &base.device)?)
     } else {
         settings.method = Method::Full;
-        Learnt::Base(Box::new(base.decoder.clone()))
+        Learnt::Base(Box::new((*base.decoder).clone()))
     };
     let train = std::fs::read_to_string(&arguments.samples)?
         .lines()

@@ -19,7 +19,7 @@ use crate::weights::Weights;
 #[derive(Debug)]
 pub struct Base {
     pub text: Arc<BaseText>,
-    pub decoder: Decoder,
+    pub decoder: Arc<Decoder>,
     pub device: Device,
     /// What was quantised as it was loaded.
     unkept: Option<Unkept>,
@@ -48,7 +48,18 @@ impl Base {
             checkpoint::decoder(&weights, text.config.clone(), device, quantise, kept.as_ref())?;
         let unkept =
             origin.filter(|_| !quantised.is_empty()).map(|origin| Unkept { origin, weights: quantised });
-        Ok(Base { text, decoder, device: device.clone(), unkept })
+        Ok(Base { text, decoder: Arc::new(decoder), device: device.clone(), unkept })
+    }
+
+    /// The same weights beside another text side: the files of tokenizer, template or end tokens were edited.
+    #[must_use]
+    pub fn with_other_text(&self, text: Arc<BaseText>) -> Base {
+        Base { text, decoder: Arc::clone(&self.decoder), device: self.device.clone(), unkept: None }
+    }
+
+    /// Whether somebody else uses its weights, with this text side or another.
+    pub fn is_shared(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || Arc::strong_count(&self.decoder) > 1
     }
 
     /// Bytes that [`keep_packed`](Self::keep_packed) would write; 0 where there is nothing to keep.
@@ -71,8 +82,8 @@ impl Base {
     }
 
     /// A base of parts.
-    pub(crate) const fn of(text: Arc<BaseText>, decoder: Decoder, device: Device) -> Base {
-        Base { text, decoder, device, unkept: None }
+    pub(crate) fn of(text: Arc<BaseText>, decoder: Decoder, device: Device) -> Base {
+        Base { text, decoder: Arc::new(decoder), device, unkept: None }
     }
 
     /// Bytes that its weights take in memory.

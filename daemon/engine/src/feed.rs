@@ -60,7 +60,7 @@ impl BaseText {
         ranked: &[&Example],
         room: Room,
     ) -> Result<(Vec<u32>, Fed), BaseError> {
-        let alone = self.prompt(prompt, raw)?;
+        let alone = self.short_prompt(prompt, raw, &|| false)?;
         if raw || !self.has_template()? {
             let mut texts = Texts { base: self, tokens: Vec::new() };
             let fed = take(ranked, room, &mut |example, left| texts.add(example, left));

@@ -30,6 +30,7 @@ pub mod norm;
 pub mod ops;
 mod packed;
 pub mod peft;
+mod prompt_length;
 pub mod quantise;
 pub mod rope_config;
 mod rope_frequencies;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, Encoding, Tokenizer};
@@ -83,6 +84,7 @@ pub(crate) struct TextTokenizer {
     /// The base knows tokens below this.
     vocab: usize,
     file: PathBuf,
+    longest_token: OnceLock<usize>,
 }
 
 /// A text's tokens and the bytes of the text that each one stands for (`0..0` for tokens that were added around it).
@@ -135,7 +137,7 @@ impl TextTokenizer {
         let special = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
         let added = added.into_keys().collect();
         let behind = shielded(|| behind(&inner))?;
-        Ok(Self { inner, special, added, behind, vocab, file })
+        Ok(Self { inner, special, added, behind, vocab, file, longest_token: OnceLock::new() })
     }
 
     /// `special`: let the post-processor add what it adds (a BOS token, mostly).
@@ -169,6 +171,14 @@ impl TextTokenizer {
 
     pub(crate) fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
+    }
+
+    /// Bytes of the longest token's spelling, at least as many as it has in a text.
+    pub(crate) fn longest_token(&self) -> usize {
+        // Takes a moment for a large vocabulary, and few ask.
+        *self
+            .longest_token
+            .get_or_init(|| self.inner.get_vocab(true).keys().map(String::len).max().unwrap_or_default())
     }
 
     /// Whether the tokenizer's file sets the token apart from text.

@@ -12,6 +12,7 @@ mod grammar;
 mod text;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -62,7 +63,7 @@ fn main() -> Result<()> {
     println!("{} clause patterns", corpus.clause_patterns());
     let (tokenizer, decoder) = if let Some(folder) = &arguments.from {
         let base = Base::open(&BaseSource::Folder(folder.clone()), &Device::Cpu)?;
-        (text::read_tokenizer(folder)?, base.decoder)
+        (text::read_tokenizer(folder)?, Arc::unwrap_or_clone(base.decoder))
     } else {
         let config = DecoderConfig::parse(files::CONFIG.as_bytes(), &arguments.out.join("config.json"))?;
         (text::train_tokenizer(&corpus, arguments.seed)?, random_decoder(config, arguments.seed)?)

@@ -25,7 +25,8 @@ impl Prompts {
         let mut tokens = Vec::new();
         for (index, text) in texts.iter().enumerate() {
             let bad = |why: String| TrainError::BadSetting(format!("prompt {}: {why}", index + 1));
-            let encoded = base.text.prompt(text, false).map_err(|error| bad(error.to_string()))?;
+            let encoded =
+                base.text.short_prompt(text, false, &|| false).map_err(|error| bad(error.to_string()))?;
             let context = base.decoder.config().context;
             if encoded.is_empty() || encoded.len() >= context {
                 let len = encoded.len();

@@ -224,7 +224,7 @@ fn shape(learnt: &Learnt) -> Shape {
 /// What was learnt, with the right places and scales, whose values are still to be put in.
 fn empty(base: &Base, shape: &Shape) -> Option<Learnt> {
     let Shape::Adapter { rank, alpha, rslora, pairs } = shape else {
-        return Some(Learnt::Base(Box::new(base.decoder.clone())));
+        return Some(Learnt::Base(Box::new((*base.decoder).clone())));
     };
     let mut adapter = Adapter::empty(base.decoder.config(), *rank, *alpha, *rslora);
     for &(place, scale) in pairs {

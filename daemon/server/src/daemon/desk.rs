@@ -5,7 +5,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -16,6 +17,7 @@ use hotplate_protocol::run::RunId;
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde_json::Value;
 
+use super::alarm;
 use super::events::Event;
 use super::faults;
 use super::methods::import::take_in;
@@ -31,7 +33,7 @@ use super::store::{Store, WatchRow};
 use super::texts::Texts;
 use super::worker::Command;
 
-/// Threads for what clients ask; as many again for the daemon's own errands, so that neither waits for the other.
+/// Threads for what clients ask; as many again for short prompts and for the daemon's own errands, so that none waits for the others.
 const THREADS: usize = 2;
 
 /// What errands may use.
@@ -82,6 +84,20 @@ pub(crate) struct Saves {
     pub(crate) saved_at: Option<SystemTime>,
 }
 
+/// Whether whoever asked has cancelled or left, for work that can stop in the middle.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gone(Arc<AtomicBool>);
+
+impl Gone {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// What a request needs from the desk.
 pub(crate) type Work = Box<dyn FnOnce(&Desk) -> Result<Value, RpcError> + Send>;
 
@@ -92,6 +108,8 @@ pub(crate) enum Errand {
     /// A request that only needs files.
     Answer(Asker, Work),
     ReadTexts(Asker, ReadTexts),
+    /// A short prompt, which must not wait for somebody's large folder.
+    ReadPrompt(Asker, ReadTexts),
     TakeOrder(Asker, TrainParams, Purpose),
     TakeWatch(Asker, TrainParams),
     Look(WatchRow, Option<Saves>),
@@ -113,7 +131,7 @@ impl Errand {
             Errand::Answer(asker, work) => {
                 Event::Answered { asker, outcome: guarded("the request", || work(desk)) }
             }
-            Errand::ReadTexts(asker, read) => {
+            Errand::ReadTexts(asker, read) | Errand::ReadPrompt(asker, read) => {
                 Event::TextsRead { asker, result: guarded("reading the texts", || read(desk)) }
             }
             Errand::TakeOrder(asker, params, purpose) => {
@@ -175,19 +193,22 @@ fn guarded<T>(what: &str, work: impl FnOnce() -> Result<T, RpcError>) -> Result<
 
 /// The threads' inboxes.
 pub(crate) struct Errands {
+    prompts: Sender<Errand>,
     clients: Sender<Errand>,
     own: Sender<Errand>,
 }
 
 impl Errands {
-    pub(crate) fn start(desk: &std::sync::Arc<Desk>, events: &Sender<Event>) -> std::io::Result<Errands> {
+    pub(crate) fn start(desk: &Arc<Desk>, events: &Sender<Event>) -> std::io::Result<Errands> {
+        let (prompts, for_prompts) = unbounded();
         let (clients, for_clients) = unbounded();
         let (own, for_own) = unbounded();
-        for (name, inbox) in [("desk", for_clients), ("own desk", for_own)] {
+        for (name, inbox) in [("prompts", for_prompts), ("desk", for_clients), ("own desk", for_own)] {
             for number in 1..=THREADS {
-                let (desk, events): (_, Sender<Event>) = (std::sync::Arc::clone(desk), events.clone());
+                let (desk, events): (_, Sender<Event>) = (Arc::clone(desk), events.clone());
                 let inbox: Receiver<Errand> = inbox.clone();
-                thread::Builder::new().name(format!("{name} {number}")).spawn(move || {
+                let alarm = events.clone();
+                alarm::spawn(format!("{name} {number}"), &alarm, move || {
                     for errand in inbox {
                         if events.send(errand.run(&desk)).is_err() {
                             return;
@@ -196,11 +217,12 @@ impl Errands {
                 })?;
             }
         }
-        Ok(Errands { clients, own })
+        Ok(Errands { prompts, clients, own })
     }
 
     pub(crate) fn send(&self, errand: Errand) {
         let inbox = match errand {
+            Errand::ReadPrompt(..) => &self.prompts,
             Errand::Answer(..)
             | Errand::ReadTexts(..)
             | Errand::TakeOrder(..)

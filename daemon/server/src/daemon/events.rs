@@ -80,6 +80,12 @@ pub(crate) enum Event {
         result: Result<Imported, RpcError>,
     },
 
+    /// A thread that is needed has ended by a fault.
+    ThreadDied {
+        thread: String,
+        why: String,
+    },
+
     Worker(Report),
     Watch(News),
     /// The system asks the daemon to end (SIGTERM, SIGINT, SIGHUP).

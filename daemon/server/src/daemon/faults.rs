@@ -12,7 +12,12 @@ pub(crate) fn of_dataset(error: &DatasetError) -> RpcError {
 }
 
 pub(crate) fn of_base(error: &BaseError) -> RpcError {
-    RpcError::new(ErrorCode::UnusableBase, error.to_string())
+    let code = match error {
+        BaseError::PromptTooLong { .. } => ErrorCode::InvalidParams,
+        BaseError::Stopped => ErrorCode::RequestCancelled,
+        _ => ErrorCode::UnusableBase,
+    };
+    RpcError::new(code, error.to_string())
 }
 
 pub(crate) fn of_adapter(error: &AdapterError) -> RpcError {
@@ -74,12 +79,17 @@ pub(crate) fn of_writing(path: &std::path::Path, error: &std::io::Error) -> RpcE
     RpcError::new(ErrorCode::StorageFailed, message)
 }
 
-pub(crate) fn of_panic(what: &str, panic: &(dyn std::any::Any + Send)) -> RpcError {
-    let why = panic
+/// What a panic says.
+pub(crate) fn reason(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no reason given".to_owned());
+        .unwrap_or_else(|| "no reason given".to_owned())
+}
+
+pub(crate) fn of_panic(what: &str, panic: &(dyn std::any::Any + Send)) -> RpcError {
+    let why = reason(panic);
     tracing::error!(what, why, "a panic was caught");
     let message = format!(
         "{what} failed inside the daemon: {why}; this is a fault of Hotplate, the log has more (hotplate logs)"

@@ -4,6 +4,7 @@
 //! [`state`]), `accept`, a reader and a writer per client, `watch`, the desks, and the `worker` that owns the tensors. They speak
 //! through channels of closed enums ([`events`]).
 
+mod alarm;
 mod desk;
 mod durable;
 mod events;
@@ -11,6 +12,7 @@ mod faults;
 mod feeding;
 mod heldout;
 mod idle;
+mod last_words;
 mod left_over;
 mod lock;
 mod log;
@@ -36,6 +38,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use alarm::Alarm;
 use anyhow::Context;
 use crossbeam_channel::bounded;
 use desk::{Desk, Errands};
@@ -76,6 +79,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     };
     private::close_home(&home);
     let settings = Settings::from_env();
+    let aborted = last_words::listen(&home).unwrap_or_else(|error| {
+        tracing::warn!(%error, "an abort would leave no word");
+        false
+    });
     let store = Store::open(&home.store())?;
 
     let (send, events) = bounded(EVENTS);
@@ -102,7 +109,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     });
     let watcher = {
         let send = send.clone();
+        let alarm = Alarm::of("watch", &send);
         Watcher::start(&settings, move |news| {
+            let _held = &alarm;
             // The main loop is gone only when the process ends.
             let _ = send.send(Event::Watch(news));
         })?
@@ -118,9 +127,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
         sessions: HashMap::new(),
         runs: Runs::default(),
         watches: BTreeMap::new(),
+        suspended_runs: HashSet::new(),
+        fault: None,
+        fault_before: None,
         models: HashMap::new(),
-        generating: HashSet::new(),
-        scoring: HashSet::new(),
+        generating: HashMap::new(),
+        scoring: HashMap::new(),
         cancelled: HashSet::new(),
         stopping: Stopping::No,
         idle: Idle::new(started),
@@ -134,12 +146,15 @@ pub(crate) fn run() -> anyhow::Result<()> {
         versions.iter().any(|(name, version)| daemon.desk.version_folder(name, *version) == folder)
     });
     methods::export::clean_up(&daemon.desk.home);
-    daemon.restore_runs(interrupted);
-    daemon.restore_watches();
+    daemon.fault_before = daemon.store.take_fault()?;
+    let suspended = daemon.store.suspended(aborted)?;
+    daemon.restore_runs(interrupted, &suspended);
+    daemon.restore_watches(&suspended);
     daemon.run(&events);
 
     // Still ours: the next daemon binds only after the lock is free.
     let _ = std::fs::remove_file(home.socket());
+    last_words::none(&home);
     drop(lock);
     log::flush();
     Ok(())

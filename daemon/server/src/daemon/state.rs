@@ -12,20 +12,22 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_protocol::methods::initialize::Initialize;
+use hotplate_protocol::methods::status::Status;
 use hotplate_protocol::notifications::{GenerateDeltaParams, RunEventParams, ScoreExampleParams};
 use hotplate_protocol::{ErrorCode, Id, Request, RequestKind, RpcError};
 use serde_json::Value;
 
-use super::desk::{Desk, Errands};
+use super::desk::{Desk, Errands, Gone};
 use super::events::Event;
 use super::idle::Idle;
 use super::runs::Runs;
+use super::runs::order::Target;
 use super::sessions::{Asker, Pace, Seat, Session, SessionId, no_place, urgent};
 use super::settings::Settings;
 use super::store::Store;
 use super::watch::Watcher;
 use super::watching::Watched;
-use super::worker::{Command, Report, Worker};
+use super::worker::{Command, NAME as WORKER, Report, Worker};
 use super::{faults, log, methods};
 
 pub(crate) struct Daemon {
@@ -37,16 +39,21 @@ pub(crate) struct Daemon {
     pub(crate) runs: Runs,
     /// By folder.
     pub(crate) watches: BTreeMap<PathBuf, Watched>,
+    /// Runs that were given up because the daemon died as it prepared them.
+    pub(crate) suspended_runs: HashSet<Target>,
     /// Bases in memory.
     pub(crate) models: HashMap<BaseSource, Model>,
-    pub(crate) generating: HashSet<Asker>,
     /// From the request until its reply.
-    pub(crate) scoring: HashSet<Asker>,
+    pub(crate) generating: HashMap<Asker, Gone>,
+    pub(crate) scoring: HashMap<Asker, Gone>,
     /// Requests that were cancelled while the desk had them.
     pub(crate) cancelled: HashSet<Asker>,
     pub(crate) worker: Worker,
     pub(crate) errands: Errands,
     pub(crate) watcher: Watcher,
+    /// Why the daemon ends, and why the one before it did, where it is a fault.
+    pub(crate) fault: Option<String>,
+    pub(crate) fault_before: Option<(String, String)>,
     pub(crate) stopping: Stopping,
     pub(crate) idle: Idle,
 }
@@ -115,7 +122,7 @@ impl Daemon {
             Event::Joined { session, outbox, in_flight, seat, at } => {
                 self.sessions.insert(session, Session::new(outbox, in_flight, seat, at));
             }
-            Event::Request { session, request, arrived } => self.request(session, &request, arrived),
+            Event::Request { session, request, arrived } => self.request(session, request, arrived),
             Event::Cancel { session, id } => self.cancel(session, id),
             Event::Left { session } => self.left(session),
             Event::Answered { asker, outcome } => self.reply(&asker, outcome),
@@ -126,6 +133,7 @@ impl Daemon {
             Event::Prepared { run, result } => self.prepared(run, result),
             Event::VersionWritten { run, draft, result } => self.version_written(run, &draft, result),
             Event::Imported { asker, result } => self.imported(&asker, result),
+            Event::ThreadDied { thread, why } => self.thread_died(&thread, &why),
             Event::Worker(report) => self.report(report),
             Event::Watch(news) => self.watch_news(news),
             Event::Signal => {
@@ -135,7 +143,7 @@ impl Daemon {
         }
     }
 
-    fn request(&mut self, session: SessionId, request: &Request, arrived: Instant) {
+    fn request(&mut self, session: SessionId, request: Request, arrived: Instant) {
         let Some(asking) = self.sessions.get_mut(&session) else { return };
         let id = request.id.clone();
         if !asking.open(&id) {
@@ -150,18 +158,21 @@ impl Daemon {
                 format!("{} came before initialize, which must be the first request", request.method);
             return self.reply(&asker, Err(RpcError::new(ErrorCode::InvalidRequest, message)));
         }
-        if matches!(self.stopping, Stopping::Now { .. }) {
+        if matches!(self.stopping, Stopping::Now { .. })
+            && !(self.fault.is_some() && request.method == Status::METHOD)
+        {
             return self.reply(&asker, Err(shutting_down()));
         }
         if seat == Seat::Kept && !urgent(&request.method) {
             return self.reply(&asker, Err(no_place()));
         }
+        let method = request.method.clone();
         let handled = catch_unwind(AssertUnwindSafe(|| methods::dispatch(self, &asker, request, arrived)));
         match handled {
             Ok(methods::Answer::Now(outcome)) => self.reply(&asker, outcome),
             Ok(methods::Answer::Later) => {}
             Err(panic) => {
-                let error = faults::of_panic(&request.method, &*panic);
+                let error = faults::of_panic(&method, &*panic);
                 self.reply(&asker, Err(error));
             }
         }
@@ -184,7 +195,9 @@ impl Daemon {
             return;
         }
         let asker = Asker { session, id };
-        if self.generating.remove(&asker) || self.scoring.remove(&asker) {
+        let (generating, scoring) = (self.generating.remove(&asker), self.scoring.remove(&asker));
+        if let Some(gone) = generating.or(scoring) {
+            gone.set();
             self.worker.send(Command::CancelGenerate(asker.clone()));
         } else {
             self.cancelled.insert(asker.clone());
@@ -196,8 +209,15 @@ impl Daemon {
         if let Some(gone) = self.sessions.remove(&session) {
             gone.finish();
         }
-        self.generating.retain(|asker| asker.session != session);
-        self.scoring.retain(|asker| asker.session != session);
+        for waiting in [&mut self.generating, &mut self.scoring] {
+            waiting.retain(|asker, gone| {
+                let stays = asker.session != session;
+                if !stays {
+                    gone.set();
+                }
+                stays
+            });
+        }
         self.cancelled.retain(|asker| asker.session != session);
         self.worker.send(Command::SessionLeft(session));
     }
@@ -245,7 +265,7 @@ impl Daemon {
 
     /// The texts for the worker are read; whoever asked may have gone.
     fn texts_read(&mut self, asker: &Asker, result: Result<Command, RpcError>) {
-        if !self.scoring.contains(asker) && !self.generating.contains(asker) {
+        if !self.scoring.contains_key(asker) && !self.generating.contains_key(asker) {
             return;
         }
         match result {
@@ -256,6 +276,27 @@ impl Daemon {
                 self.reply(asker, Err(error));
             }
         }
+    }
+
+    /// What `status` says beside what it lists.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let watched = |target: &&Target| {
+            self.watches.get(&target.folder).is_some_and(|watched| watched.row.target == **target)
+        };
+        // A watched folder says so itself.
+        let suspended = self.suspended_runs.iter().filter(|target| !watched(target)).map(|target| {
+            let folder = target.folder.display();
+            format!(
+                "a run of {} was suspended: the daemon died while it read {folder}; hotplate logs says more. Look at what was changed \
+                 there and in the base last, then try again: hotplate train {folder}",
+                target.adapter
+            )
+        });
+        let before = self
+            .fault_before
+            .as_ref()
+            .map(|(at, what)| format!("the daemon before this one ended at {at}: {what}"));
+        self.fault.clone().into_iter().chain(before).chain(self.worker.problem()).chain(suspended).collect()
     }
 
     /// Tells all sessions that follow the run.
@@ -300,9 +341,43 @@ impl Daemon {
         self.worker.send(Command::Stop);
     }
 
+    /// Nobody gets an answer any more from a thread that is gone: all are told so, and the daemon ends in order. The next command starts a
+    /// fresh one.
+    fn thread_died(&mut self, thread: &str, why: &str) {
+        tracing::error!(thread, why, "a thread has died");
+        let message = format!(
+            "the daemon's thread {thread:?} has died ({why}), so the daemon ends; this is a fault of Hotplate, the log has more (hotplate \
+             logs). Try again: the next command starts a fresh daemon"
+        );
+        if let Err(error) = self.store.note_fault(&message) {
+            tracing::warn!(%error, "the fault could not be noted");
+        }
+        let error = RpcError::new(ErrorCode::Internal, message.clone());
+        self.fault.get_or_insert(message);
+        for session in self.sessions.values_mut() {
+            session.refuse_open(&error);
+        }
+        for gone in self.generating.drain().chain(self.scoring.drain()) {
+            gone.1.set();
+        }
+        // Whoever else is left may save what it is at.
+        self.worker.send(Command::Stop);
+        let within = if thread == WORKER { DRAIN_WITHIN } else { SAVE_WITHIN };
+        let deadline = Instant::now() + within;
+        self.stopping = match self.stopping {
+            Stopping::Now { deadline: before } => Stopping::Now { deadline: deadline.min(before) },
+            Stopping::No | Stopping::WhenIdle => Stopping::Now { deadline },
+        };
+    }
+
     fn end(mut self) {
         self.flush_all_events();
-        if let Err(error) = self.store.forgive_attempts() {
+        if self.fault.is_none()
+            && let Err(error) = self.store.forgive_attempts()
+        {
+            tracing::warn!(%error, "at the end");
+        }
+        if let Err(error) = self.store.forgive_preparations() {
             tracing::warn!(%error, "at the end");
         }
         for session in self.sessions.values() {

@@ -9,4 +9,5 @@ mod keeping;
 mod runs;
 mod sessions;
 mod test_daemon;
+mod waiting;
 mod watching;

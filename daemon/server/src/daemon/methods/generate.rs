@@ -1,23 +1,26 @@
-//! `generate/start`: resolves which base and adapter answer; the desk puts examples before the prompt where they are wanted, and the
-//! worker does the rest.
+//! `generate/start`: resolves which base and adapter answer; the desk makes tokens of the prompt, behind examples where they are wanted, and
+//! the worker does the rest.
 
 use std::time::Instant;
 
-use hotplate_protocol::feed::Feed;
+use hotplate_engine::base_text::{BaseError, BaseText};
+use hotplate_protocol::feed::Fed;
 use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
-use crate::daemon::desk::{Desk, Errand};
+use crate::daemon::desk::{Desk, Errand, Gone};
 use crate::daemon::faults;
 use crate::daemon::feeding::feed_prompt;
 use crate::daemon::pick::{label_of_whole, pick, pick_base};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
-use crate::daemon::worker::{BaseChoice, Command, GenerateJob, MAX_TOKENS, Prompt};
+use crate::daemon::worker::{BaseChoice, Command, GenerateJob, MAX_TOKENS};
 
 /// Answers in progress in the whole daemon: each holds a cache in memory.
 const GENERATIONS: usize = 128;
+/// Bytes of a prompt that is tokenised in a millisecond or two.
+const SHORT: usize = 1 << 14;
 
 impl Later for Generate {
     fn begin(
@@ -39,41 +42,43 @@ impl Later for Generate {
             let label = if picked.is_none() { label_of_whole(daemon, adapter) } else { None };
             (base, picked, label)
         };
-        daemon.generating.insert(asker.clone());
-        let job = GenerateJob {
-            asker: asker.clone(),
-            base,
-            adapter,
-            label,
-            prompt: Prompt::Text { text: params.prompt, raw: params.raw },
-            sampling: params.sampling,
-            arrived,
-        };
-        match params.feed {
-            None => daemon.worker.send(Command::Generate(Box::new(job))),
-            Some(feed) => {
-                let read = move |desk: &Desk| behind_examples(desk, job, &feed);
-                daemon.errands.send(Errand::ReadTexts(asker.clone(), Box::new(read)));
-            }
-        }
+        let gone = Gone::default();
+        daemon.generating.insert(asker.clone(), gone.clone());
+        let short = params.feed.is_none() && params.prompt.len() <= SHORT;
+        let asking = asker.clone();
+        let read = Box::new(move |desk: &Desk| {
+            let source = base.source(adapter.as_ref());
+            let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
+            let (prompt, fed) = read_prompt(&text, &params, &gone)?;
+            let sampling = params.sampling;
+            let job =
+                GenerateJob { asker: asking, source, text, adapter, label, prompt, fed, sampling, arrived };
+            Ok(Command::Generate(Box::new(job)))
+        });
+        daemon.errands.send(if short {
+            Errand::ReadPrompt(asker.clone(), read)
+        } else {
+            Errand::ReadTexts(asker.clone(), read)
+        });
         Ok(())
     }
 }
 
-/// The same prompt, with examples before it.
-fn behind_examples(desk: &Desk, job: GenerateJob, feed: &Feed) -> Result<Command, RpcError> {
-    let source = job.base.clone().source(job.adapter.as_ref());
-    let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
-    let answer_tokens = job.sampling.max_tokens.unwrap_or(MAX_TOKENS);
-    let prompt = match job.prompt {
-        Prompt::Text { text: prompt, raw } => {
-            let (tokens, fed) = feed_prompt(&text, feed, &prompt, raw, answer_tokens)?;
-            Prompt::Fed { tokens, fed, fingerprint: text.fingerprint.clone() }
-        }
-        fed @ Prompt::Fed { .. } => fed,
+/// The prompt's tokens, behind examples where they are wanted.
+fn read_prompt(
+    text: &BaseText,
+    params: &GenerateParams,
+    gone: &Gone,
+) -> Result<(Vec<u32>, Option<Fed>), RpcError> {
+    let failed = |error: BaseError| faults::of_base(&error);
+    let Some(feed) = &params.feed else {
+        let prompt = text.short_prompt(&params.prompt, params.raw, &|| gone.is_set()).map_err(failed)?;
+        return Ok((prompt, None));
     };
-    let base = BaseChoice::Given(source);
-    Ok(Command::Generate(Box::new(GenerateJob { base, prompt, ..job })))
+    text.check_length(&params.prompt, &|| gone.is_set()).map_err(failed)?;
+    let answer_tokens = params.sampling.max_tokens.unwrap_or(MAX_TOKENS);
+    let (prompt, fed) = feed_prompt(text, feed, &params.prompt, params.raw, answer_tokens)?;
+    Ok((prompt, Some(fed)))
 }
 
 fn check_sampling(sampling: &Sampling) -> Result<(), RpcError> {

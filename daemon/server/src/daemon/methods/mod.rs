@@ -75,7 +75,7 @@ pub(crate) enum Answer {
 }
 
 /// Every method that this version knows.
-pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: &Request, arrived: Instant) -> Answer {
+pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: Request, arrived: Instant) -> Answer {
     match request.method.as_str() {
         Initialize::METHOD => at_once::<Initialize>(daemon, asker, request),
         Status::METHOD => at_once::<Status>(daemon, asker, request),
@@ -103,10 +103,9 @@ pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: &Request, ar
     }
 }
 
-fn params<R: RequestKind>(request: &Request) -> Result<R::Params, RpcError> {
-    // A method without params may be called without any.
-    let given =
-        if request.params.is_null() { Value::Object(serde_json::Map::new()) } else { request.params.clone() };
+fn params<R: RequestKind>(request: Request) -> Result<R::Params, RpcError> {
+    // A method without params may be called without any. They are taken, not copied: a prompt may be long.
+    let given = if request.params.is_null() { Value::Object(serde_json::Map::new()) } else { request.params };
     serde_json::from_value(given).map_err(|error| {
         RpcError::new(
             ErrorCode::InvalidParams,
@@ -115,12 +114,12 @@ fn params<R: RequestKind>(request: &Request) -> Result<R::Params, RpcError> {
     })
 }
 
-fn at_once<R: AtOnce>(daemon: &mut Daemon, asker: &Asker, request: &Request) -> Answer {
+fn at_once<R: AtOnce>(daemon: &mut Daemon, asker: &Asker, request: Request) -> Answer {
     let answered = params::<R>(request).and_then(|params| R::answer(daemon, asker, params));
     Answer::Now(answered.and_then(|result| to_value(&result)))
 }
 
-fn at_desk<R: AtDesk + 'static>(daemon: &mut Daemon, asker: &Asker, request: &Request) -> Answer
+fn at_desk<R: AtDesk + 'static>(daemon: &mut Daemon, asker: &Asker, request: Request) -> Answer
 where
     R::Params: Send + 'static,
 {
@@ -134,7 +133,7 @@ where
     }
 }
 
-fn later<R: Later>(daemon: &mut Daemon, asker: &Asker, request: &Request, arrived: Instant) -> Answer {
+fn later<R: Later>(daemon: &mut Daemon, asker: &Asker, request: Request, arrived: Instant) -> Answer {
     match params::<R>(request).and_then(|params| R::begin(daemon, asker, params, arrived)) {
         Ok(()) => Answer::Later,
         Err(error) => Answer::Now(Err(error)),

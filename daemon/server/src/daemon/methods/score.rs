@@ -5,14 +5,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use hotplate_dataset::{Content, Example, Limits, Measured};
-use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::base_text::{BaseError, BaseSource, BaseText};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_protocol::methods::score::{HeldOut, ScoreParams, ScoreTexts};
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
-use crate::daemon::desk::{Desk, Errand};
+use crate::daemon::desk::{Desk, Errand, Gone};
 use crate::daemon::faults;
 use crate::daemon::feeding::no_examples;
 use crate::daemon::heldout::ask;
@@ -43,13 +43,14 @@ impl Later for ScoreTexts {
             let (base, adapter) = pick(daemon, base, params.quantize, adapter)?;
             (base.source(adapter.as_ref()), adapter)
         };
-        daemon.scoring.insert(asker.clone());
+        let gone = Gone::default();
+        daemon.scoring.insert(asker.clone(), gone.clone());
         let asking = asker.clone();
         let pace = daemon.pace(asker);
         let read = move |desk: &Desk| {
             let job = match params.heldout {
                 Some(heldout) => read_heldout(desk, &params, heldout, source, adapter, pace),
-                None => read(desk, &params, source, adapter, pace),
+                None => read(desk, &params, source, adapter, pace, &gone),
             };
             Ok(Command::Score(asking, Box::new(job?)))
         };
@@ -92,6 +93,7 @@ fn read(
     source: BaseSource,
     adapter: Option<AdapterPick>,
     pace: Pace,
+    gone: &Gone,
 ) -> Result<ScoreJob, RpcError> {
     let not_found = |message: String| RpcError::new(ErrorCode::NotFound, message);
     let path = &params.path;
@@ -121,6 +123,9 @@ fn read(
     let dataset = dataset.map_err(|error| faults::of_dataset(&error))?;
     let (mut samples, mut places) = (Vec::new(), Vec::new());
     for example in &dataset.examples {
+        if gone.is_set() {
+            return Err(faults::of_base(&BaseError::Stopped));
+        }
         let sample = encode(&text, example, longest, path)?;
         samples.push(sample);
         places.push(place(example));

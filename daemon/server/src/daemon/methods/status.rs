@@ -46,6 +46,7 @@ impl AtOnce for Status {
                 })
                 .collect::<Result<_, RpcError>>()?,
             generating: daemon.generating.len(),
+            problems: daemon.problems(),
             model_ttl_seconds: daemon.settings.model_ttl.as_secs_f64(),
             idle_exit_seconds: daemon.settings.idle_exit.as_secs_f64(),
         })

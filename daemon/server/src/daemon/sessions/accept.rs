@@ -17,6 +17,7 @@ use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use super::reader::read_until_end;
 use super::writer::write_until_end;
 use super::{InFlight, Outbox, Seat, SessionId};
+use crate::daemon::alarm;
 use crate::daemon::events::Event;
 use crate::daemon::lock::Lock;
 
@@ -45,8 +46,8 @@ pub(crate) fn bind(home: &Home, _held: &Lock) -> io::Result<Listener> {
 /// Starts the thread that takes clients in. It ends with the process.
 pub(crate) fn start_accepting(listener: Listener, events: Sender<Event>) -> io::Result<()> {
     let most = most_sessions(descriptors());
-    thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, most, &events))?;
-    Ok(())
+    let alarm = events.clone();
+    alarm::spawn("accept".to_owned(), &alarm, move || accept(&listener, most, &events))
 }
 
 /// File descriptors that this process may have; as many as the system lets it take.

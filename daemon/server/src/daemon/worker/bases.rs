@@ -15,7 +15,6 @@ use hotplate_protocol::RpcError;
 use super::{Report, packing};
 use crate::daemon::desk::Desk;
 use crate::daemon::runs::fit::{base_bytes, check_base_fits};
-use crate::daemon::texts::Texts;
 use crate::daemon::{faults, memory};
 
 /// Bases in memory at a time.
@@ -57,19 +56,23 @@ impl Bases {
         Self { device, desk: Arc::clone(desk), resident: HashMap::new(), adapters: HashMap::new() }
     }
 
-    /// The base, loaded if need be.
+    /// The base with this text side, loaded if need be.
     pub(super) fn get(
         &mut self,
         source: &BaseSource,
-        texts: &Texts,
+        text: &Arc<BaseText>,
         report: &dyn Fn(Report),
     ) -> Result<Arc<Base>, RpcError> {
-        let text = texts.open(source).map_err(|error| faults::of_base(&error))?;
         if let Some(resident) = self.resident.get_mut(source)
             && resident.base.text.fingerprint == text.fingerprint
         {
             resident.used = Instant::now();
-            report(Report::Used { source: source.clone() });
+            if Arc::ptr_eq(&resident.base.text, text) {
+                report(Report::Used { source: source.clone() });
+            } else {
+                resident.base = Arc::new(resident.base.with_other_text(Arc::clone(text)));
+                report(loaded(source, &resident.base));
+            }
             return Ok(Arc::clone(&resident.base));
         }
         // Another one lies in that folder now, or there is no room for one more.
@@ -81,7 +84,7 @@ impl Bases {
         let began = Instant::now();
         let packed = source.quantise().and_then(|_| packing::folder(&self.desk.home));
         let base = Arc::new(
-            Base::with_text(Arc::clone(&text), source.quantise(), &self.device, packed.as_deref())
+            Base::with_text(Arc::clone(text), source.quantise(), &self.device, packed.as_deref())
                 .map_err(|error| faults::of_base(&error))?,
         );
         if let Some(folder) = packed {
@@ -93,12 +96,7 @@ impl Bases {
             seconds = began.elapsed().as_secs_f64(),
             "base loaded"
         );
-        report(Report::Loaded {
-            source: source.clone(),
-            text,
-            bytes: base.bytes(),
-            parameters: base.parameters(),
-        });
+        report(loaded(source, &base));
         self.resident.insert(
             source.clone(),
             Resident {
@@ -168,7 +166,7 @@ impl Bases {
     pub(super) fn unload_unused(&mut self, longer_than: Duration, report: &dyn Fn(Report)) {
         let mut gone = Vec::new();
         self.resident.retain(|source, resident| {
-            let keep = Arc::strong_count(&resident.base) > 1 || resident.used.elapsed() < longer_than;
+            let keep = resident.base.is_shared() || resident.used.elapsed() < longer_than;
             if !keep {
                 gone.push((source.clone(), resident.base.text.fingerprint.clone()));
             }
@@ -194,7 +192,7 @@ impl Bases {
     }
 
     fn unload_oldest(&mut self, report: &dyn Fn(Report)) -> bool {
-        let unused = self.resident.iter().filter(|(_, resident)| Arc::strong_count(&resident.base) == 1);
+        let unused = self.resident.iter().filter(|(_, resident)| !resident.base.is_shared());
         let Some(source) = unused.min_by_key(|(_, resident)| resident.used).map(|(source, _)| source.clone())
         else {
             return false;
@@ -202,6 +200,15 @@ impl Bases {
         self.resident.remove(&source);
         report(Report::Unloaded { source });
         true
+    }
+}
+
+fn loaded(source: &BaseSource, base: &Base) -> Report {
+    Report::Loaded {
+        source: source.clone(),
+        text: Arc::clone(&base.text),
+        bytes: base.bytes(),
+        parameters: base.parameters(),
     }
 }
 

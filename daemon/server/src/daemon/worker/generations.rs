@@ -15,17 +15,16 @@ use hotplate_engine::generate::{
 };
 use hotplate_engine::peft::Snapshot;
 use hotplate_engine::sampling::SamplingOptions;
+use hotplate_protocol::RpcError;
 use hotplate_protocol::feed::Fed;
 use hotplate_protocol::knobs::Quantize;
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult, Sampling};
-use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Report;
 use super::bases::Bases;
 use crate::daemon::faults;
 use crate::daemon::quantise::asked_or;
 use crate::daemon::sessions::{Asker, SessionId};
-use crate::daemon::texts::Texts;
 
 const TEMPERATURE: f64 = 0.7;
 const TOP_P: f64 = 0.95;
@@ -36,27 +35,17 @@ pub(crate) const MAX_TOKENS: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct GenerateJob {
     pub(crate) asker: Asker,
-    pub(crate) base: BaseChoice,
+    pub(crate) source: BaseSource,
+    /// The text side that made the prompt, and that reads the answer.
+    pub(crate) text: Arc<BaseText>,
     pub(crate) adapter: Option<AdapterPick>,
     /// How the answer names a base that is somebody's version.
     pub(crate) label: Option<String>,
-    pub(crate) prompt: Prompt,
+    pub(crate) prompt: Vec<u32>,
+    /// What of it are examples.
+    pub(crate) fed: Option<Fed>,
     pub(crate) sampling: Sampling,
     pub(crate) arrived: Instant,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum Prompt {
-    Text {
-        text: String,
-        raw: bool,
-    },
-    /// Its tokens, examples included, and the base that they are for.
-    Fed {
-        tokens: Vec<u32>,
-        fed: Fed,
-        fingerprint: String,
-    },
 }
 
 #[derive(Debug, Clone)]
@@ -144,15 +133,9 @@ struct Active {
 
 impl Generations {
     /// Loads what the answer needs and queues it.
-    pub(super) fn add(
-        &mut self,
-        job: GenerateJob,
-        bases: &mut Bases,
-        texts: &Texts,
-        report: &dyn Fn(Report),
-    ) {
+    pub(super) fn add(&mut self, job: GenerateJob, bases: &mut Bases, report: &dyn Fn(Report)) {
         let asker = job.asker.clone();
-        let started = catch_unwind(AssertUnwindSafe(|| Active::start(job, bases, texts, report)))
+        let started = catch_unwind(AssertUnwindSafe(|| Active::start(job, bases, report)))
             .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
         match started {
             Ok(active) => self.queue(active),
@@ -257,48 +240,30 @@ impl Generations {
 }
 
 impl Active {
-    fn start(
-        job: GenerateJob,
-        bases: &mut Bases,
-        texts: &Texts,
-        report: &dyn Fn(Report),
-    ) -> Result<Active, RpcError> {
-        let source = job.base.source(job.adapter.as_ref());
-        let base = bases.get(&source, texts, report)?;
+    fn start(job: GenerateJob, bases: &mut Bases, report: &dyn Fn(Report)) -> Result<Active, RpcError> {
+        let base = bases.get(&job.source, &job.text, report)?;
         let adapter = match &job.adapter {
             Some(pick) => Some(bases.adapter(&pick.folder, &base.text)?),
             None => None,
-        };
-        let (prompt, fed) = match job.prompt {
-            Prompt::Text { text, raw } => {
-                (base.text.prompt(&text, raw).map_err(|error| faults::of_base(&error))?, None)
-            }
-            Prompt::Fed { tokens, fed, fingerprint } if fingerprint == base.text.fingerprint => {
-                (tokens, Some(fed))
-            }
-            Prompt::Fed { .. } => {
-                let message = format!("the base {} was changed meanwhile; ask again", base.text.name);
-                return Err(RpcError::new(ErrorCode::UnusableBase, message));
-            }
         };
         let options = options(&job.sampling, &base.text);
         let result = GenerateResult {
             text: String::new(),
             token_ids: Vec::new(),
             finish_reason: FinishReason::Length,
-            prompt_tokens: prompt.len(),
+            prompt_tokens: job.prompt.len(),
             seed: options.seed,
             adapter: job.adapter.map(|pick| pick.label).or(job.label),
             base: base.text.name.clone(),
-            fed,
+            fed: job.fed,
             first_token_ms: 0.0,
             tokens_per_second: 0.0,
         };
-        let generation = Generation::new(&base, adapter, prompt, options)
+        let generation = Generation::new(&base, adapter, job.prompt, options)
             .map_err(|error| faults::of_generation(&error))?;
         Ok(Active {
             asker: job.asker,
-            source,
+            source: job.source,
             base,
             generation,
             arrived: job.arrived,

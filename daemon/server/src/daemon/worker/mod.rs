@@ -12,13 +12,12 @@ mod verifications;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bases::Bases;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use generations::Generations;
-pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob, MAX_TOKENS, Prompt};
+pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob, MAX_TOKENS};
 use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, BaseText};
@@ -39,6 +38,7 @@ use training::{Training, measure};
 use verifications::Verifications;
 pub(crate) use verifications::VerifyJob;
 
+use super::alarm::{self, Doing, Pulse};
 use super::desk::Desk;
 use super::events::Event;
 use super::faults;
@@ -110,7 +110,11 @@ pub(crate) struct Trained {
 /// The main loop's side of the thread.
 pub(crate) struct Worker {
     commands: Sender<Command>,
+    pulse: Arc<Pulse>,
 }
+
+/// The thread's.
+pub(crate) const NAME: &str = "worker";
 
 impl Worker {
     pub(crate) fn start(
@@ -120,8 +124,10 @@ impl Worker {
         events: &Sender<Event>,
     ) -> std::io::Result<Worker> {
         let (commands, received) = unbounded();
-        let events = events.clone();
+        let (events, for_alarm) = (events.clone(), events.clone());
+        let pulse = Arc::new(Pulse::default());
         let mut work = Work {
+            pulse: Arc::clone(&pulse),
             desk: Arc::clone(desk),
             bases: Bases::new(device, desk),
             generations: Generations::default(),
@@ -138,16 +144,14 @@ impl Worker {
                 let _ = events.send(Event::Worker(report));
             }),
         };
-        thread::Builder::new().name("worker".to_owned()).spawn(move || {
-            // What can panic is guarded where it is called; this is for what nobody thought of. The run is lost, not the daemon.
-            while let Err(panic) = catch_unwind(AssertUnwindSafe(|| work.run(&received))) {
-                let error = faults::of_panic("the worker", &*panic);
-                if let Some(training) = work.training.take() {
-                    (work.report)(Report::Training { run: training.run, news: News::Failed(error) });
-                }
-            }
-        })?;
-        Ok(Worker { commands })
+        // What can panic is guarded where it is called; an alarm is for what nobody thought of.
+        alarm::spawn(NAME.to_owned(), &for_alarm, move || work.run(&received))?;
+        Ok(Worker { commands, pulse })
+    }
+
+    /// What a person should know of it.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.pulse.problem()
     }
 
     pub(crate) fn send(&self, command: Command) {
@@ -156,6 +160,7 @@ impl Worker {
 }
 
 struct Work {
+    pulse: Arc<Pulse>,
     desk: Arc<Desk>,
     bases: Bases,
     generations: Generations,
@@ -195,16 +200,20 @@ impl Work {
                 self.tidy();
             }
             // Somebody waits for text; scores and a run share what is left, a layer each.
+            self.pulse.beat(Doing::Answering);
             let answering = self.generations.step(&mut self.bases, &*self.report);
             // What comes below takes longer than copying the weights.
             if self.bases.settle(answering) || answering {
                 continue;
             }
+            self.pulse.beat(Doing::Scoring);
             let scored = self.scorings.step(&mut self.bases, &*self.report);
             let verified = self.verifications.step(&mut self.bases, &*self.report);
+            self.pulse.beat(Doing::Training);
             if self.write_goldens() || self.train() || scored || verified {
                 continue;
             }
+            self.pulse.beat(Doing::Nothing);
             let wake = self.bases.next_unload(self.model_ttl).map_or(Duration::from_hours(1), |at| {
                 at.saturating_duration_since(Instant::now()).max(Duration::from_millis(10))
             });
@@ -227,12 +236,11 @@ impl Work {
     }
 
     fn take(&mut self, command: Command) -> Flow {
+        self.pulse.beat(Doing::Beginning);
         let report = &*self.report;
         match command {
-            Command::Generate(job) => self.generations.add(*job, &mut self.bases, &self.desk.texts, report),
-            Command::Verify(job) => {
-                self.verifications.add(*job, &mut self.bases, &self.desk.texts, report);
-            }
+            Command::Generate(job) => self.generations.add(*job, &mut self.bases, report),
+            Command::Verify(job) => self.verifications.add(*job, &mut self.bases, report),
             Command::CancelGenerate(asker) => {
                 self.verifications.cancel(&asker);
                 self.generations.cancel(&asker);
@@ -244,11 +252,11 @@ impl Work {
                 self.scorings.cancel_session(session);
             }
             Command::Score(asker, job) => {
-                self.scorings.add(asker, *job, &mut self.bases, &self.desk.texts, report);
+                self.scorings.add(asker, *job, &mut self.bases, report);
             }
             Command::Train(job) => {
                 let run = job.run;
-                match Training::start(*job, &mut self.bases, &self.desk.texts, &mut self.pools, report) {
+                match Training::start(*job, &mut self.bases, &mut self.pools, report) {
                     Ok(training) => self.training = Some(training),
                     Err(error) => report(Report::Training { run, news: News::Failed(error) }),
                 }
@@ -264,7 +272,7 @@ impl Work {
             Command::Measure(asker, prepared) => {
                 let speed = self
                     .bases
-                    .get(&prepared.job.order.source(), &self.desk.texts, report)
+                    .get(&prepared.job.order.source(), &prepared.text, report)
                     .and_then(|base| measure(&base, &prepared))
                     .inspect_err(|error| {
                         tracing::warn!(error = error.message, "the speed could not be measured");

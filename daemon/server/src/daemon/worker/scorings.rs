@@ -17,7 +17,6 @@ use super::bases::Bases;
 use super::generations::AdapterPick;
 use crate::daemon::faults;
 use crate::daemon::sessions::{Asker, Pace, SessionId};
-use crate::daemon::texts::Texts;
 
 /// Examples that are ready to be scored.
 pub(crate) struct ScoreJob {
@@ -58,17 +57,9 @@ struct Active {
 }
 
 impl Scorings {
-    pub(super) fn add(
-        &mut self,
-        asker: Asker,
-        job: ScoreJob,
-        bases: &mut Bases,
-        texts: &Texts,
-        report: &dyn Fn(Report),
-    ) {
-        let started =
-            catch_unwind(AssertUnwindSafe(|| Active::start(asker.clone(), job, bases, texts, report)))
-                .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
+    pub(super) fn add(&mut self, asker: Asker, job: ScoreJob, bases: &mut Bases, report: &dyn Fn(Report)) {
+        let started = catch_unwind(AssertUnwindSafe(|| Active::start(asker.clone(), job, bases, report)))
+            .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
         match started {
             Ok(active) => self.active.push_back(active),
             Err(error) => report(Report::Scored { asker, result: Err(error) }),
@@ -113,14 +104,9 @@ impl Active {
         asker: Asker,
         job: ScoreJob,
         bases: &mut Bases,
-        texts: &Texts,
         report: &dyn Fn(Report),
     ) -> Result<Active, RpcError> {
-        let base = bases.get(&job.source, texts, report)?;
-        if base.text.fingerprint != job.text.fingerprint {
-            let message = format!("the base {} was changed meanwhile; score again", base.text.name);
-            return Err(RpcError::new(ErrorCode::UnusableBase, message));
-        }
+        let base = bases.get(&job.source, &job.text, report)?;
         let adapter = match &job.adapter {
             Some(pick) => Some(bases.adapter(&pick.folder, &base.text)?),
             None => None,

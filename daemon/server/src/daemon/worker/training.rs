@@ -24,7 +24,6 @@ use crate::daemon::faults;
 use crate::daemon::runs::checkpoint;
 use crate::daemon::runs::finish::Figures;
 use crate::daemon::runs::prepare::{Prepared, RunJob};
-use crate::daemon::texts::Texts;
 
 /// A run is saved after this many steps, or after the time that the settings name.
 const CHECKPOINT_STEPS: usize = 50;
@@ -73,27 +72,25 @@ impl Training {
     pub(super) fn start(
         job: TrainJob,
         bases: &mut Bases,
-        texts: &Texts,
         pools: &mut Pools,
         report: &dyn Fn(Report),
     ) -> Result<Training, RpcError> {
         let run = job.run;
         let pool = pools.of(job.prepared.job.nice);
-        catch_unwind(AssertUnwindSafe(|| Training::load(job, bases, texts, pool, report)))
+        catch_unwind(AssertUnwindSafe(|| Training::load(job, bases, pool, report)))
             .unwrap_or_else(|panic| Err(faults::of_panic(&format!("run {}", run.0), &*panic)))
     }
 
     fn load(
         job: TrainJob,
         bases: &mut Bases,
-        texts: &Texts,
         pool: Option<Arc<ThreadPool>>,
         report: &dyn Fn(Report),
     ) -> Result<Training, RpcError> {
         let TrainJob { run, prepared, start, folder } = job;
-        let Prepared { job, data, owners, state, neutral, .. } = *prepared;
+        let Prepared { job, text, data, owners, state, neutral, .. } = *prepared;
         let source = job.order.source();
-        let base = bases.get(&source, texts, report)?;
+        let base = bases.get(&source, &text, report)?;
         let start = match &start {
             Some(folder) => Some(Learnt::Adapter((*bases.adapter(folder, &base.text)?).clone())),
             None => None,

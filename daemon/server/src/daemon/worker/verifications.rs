@@ -2,21 +2,19 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::golden::{Golden, GoldenWriter};
 use hotplate_engine::peft::{self, Snapshot};
+use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::verify::{GoldenResult, VerifyResult};
-use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::bases::Bases;
-use super::{AdapterPick, BaseChoice, Report};
+use super::{AdapterPick, Report};
 use crate::daemon::faults;
 use crate::daemon::sessions::{Asker, SessionId};
-use crate::daemon::texts::Texts;
 
 /// How far log-probabilities may be apart, nats a token: other kernels sum in another order.
 const TOLERANCE: f64 = 1e-3;
@@ -25,10 +23,13 @@ const MERGED_TOLERANCE: f64 = 5e-2;
 
 pub(crate) struct VerifyJob {
     pub(crate) asker: Asker,
-    pub(crate) base: BaseChoice,
+    /// The base, or the merged model that is asked instead of base and adapter.
+    pub(crate) source: BaseSource,
+    pub(crate) text: Arc<BaseText>,
     pub(crate) pick: AdapterPick,
-    /// Ask this model instead.
-    pub(crate) merged: Option<PathBuf>,
+    /// What stands beside the adapter.
+    pub(crate) own: Snapshot,
+    pub(crate) merged: bool,
 }
 
 #[derive(Default)]
@@ -47,9 +48,9 @@ struct Active {
 }
 
 impl Verifications {
-    pub(super) fn add(&mut self, job: VerifyJob, bases: &mut Bases, texts: &Texts, report: &dyn Fn(Report)) {
+    pub(super) fn add(&mut self, job: VerifyJob, bases: &mut Bases, report: &dyn Fn(Report)) {
         let asker = job.asker.clone();
-        let started = catch_unwind(AssertUnwindSafe(|| start(job, bases, texts, report)))
+        let started = catch_unwind(AssertUnwindSafe(|| start(job, bases, report)))
             .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
         match started {
             Ok(Started::Asks(active)) => self.waiting.push_back(*active),
@@ -92,32 +93,17 @@ enum Started {
     Fails(Box<VerifyResult>),
 }
 
-fn start(
-    job: VerifyJob,
-    bases: &mut Bases,
-    texts: &Texts,
-    report: &dyn Fn(Report),
-) -> Result<Started, RpcError> {
-    let VerifyJob { asker, base, pick, merged } = job;
-    let own = Snapshot::read(&pick.folder).map_err(|error| faults::of_adapter(&error))?;
-    let Some(own) = own.filter(|own| !own.goldens.is_empty()) else {
-        let message = format!(
-            "{} has no golden answers: only adapters that Hotplate trained keep them, in hotplate.json beside the weights",
-            pick.label
-        );
-        return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
-    };
-    let of_adapter = base.source(Some(&pick));
-    let source = merged.clone().map_or_else(|| of_adapter, BaseSource::Folder);
-    let base = bases.get(&source, texts, report)?;
+fn start(job: VerifyJob, bases: &mut Bases, report: &dyn Fn(Report)) -> Result<Started, RpcError> {
+    let VerifyJob { asker, source, text, pick, own, merged } = job;
+    let base = bases.get(&source, &text, report)?;
     let mut result = VerifyResult {
         adapter: pick.label.clone(),
         base: base.text.name.clone(),
         passed: false,
-        changes: changes(&own, &base.text, merged.is_some()),
+        changes: changes(&own, &base.text, merged),
         goldens: Vec::new(),
     };
-    let (adapter, tolerance) = if merged.is_some() {
+    let (adapter, tolerance) = if merged {
         (None, MERGED_TOLERANCE)
     } else {
         // From the disk, not from memory: that is what is asked.
