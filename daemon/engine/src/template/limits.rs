@@ -89,7 +89,7 @@ impl<'a> Tag<'a> {
                 return Ok(Tag { length: at + 2, name, assigns });
             }
             let part_of_word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
-            words += usize::from(!byte.is_ascii_whitespace() && !(in_word && part_of_word));
+            words += usize::from(!(byte.is_ascii_whitespace() || in_word && part_of_word));
             in_word = part_of_word;
             match byte {
                 b'"' | b'\'' => at = literal_end(bytes, at),
