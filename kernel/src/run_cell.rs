@@ -354,7 +354,9 @@ pub(crate) fn perform_error_name(error: &PerformError) -> String {
         PerformError::NoRun => "NoRun",
         PerformError::Hub(_) => "Hub",
         PerformError::NotVerified { .. } => "NotVerified",
-        PerformError::NameIsAPath { .. } | PerformError::NothingToCompare => "Usage",
+        PerformError::NameIsAPath { .. } | PerformError::NothingToCompare | PerformError::NothingToMerge => {
+            "Usage"
+        }
         PerformError::NoLog { .. } | PerformError::UnreadableLog { .. } => "NoLog",
         PerformError::StillRunning { .. } => "StillRunning",
     };

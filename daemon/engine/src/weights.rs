@@ -142,6 +142,14 @@ impl Weights {
         }
     }
 
+    /// A GGUF file's own reader.
+    pub(crate) fn gguf(&self) -> Option<&GgufTensors> {
+        match &self.files {
+            Files::Safetensors(_) => None,
+            Files::Gguf(file) => Some(file),
+        }
+    }
+
     /// Some bytes of every tensor (its first, middle and last): enough to tell another checkpoint of the same shape, and quick to read.
     pub(crate) fn samples(&self) -> impl Iterator<Item = &[u8]> {
         const LENGTH: usize = 1 << 10;

@@ -14,17 +14,23 @@ pub enum ExportTo {
     Peft,
     /// A whole model in Hugging Face's layout, the adapter folded into its base
     Merged,
-    /// A GGUF file for llama.cpp, to be used beside its base
+    /// A GGUF file for llama.cpp, to be used beside its base; with --merged a whole model
     Gguf,
+    /// A folder with a whole model as a GGUF file and a Modelfile, for `ollama create`
+    Ollama,
 }
 
-impl ExportTo {
-    pub fn form(self) -> ExportForm {
-        match self {
-            ExportTo::Peft => ExportForm::Peft,
-            ExportTo::Merged => ExportForm::Merged,
-            ExportTo::Gguf => ExportForm::Gguf,
-        }
+impl ExportArgs {
+    /// Nothing where --merged stands beside a form that has no such part.
+    pub fn form(&self) -> Option<ExportForm> {
+        Some(match (self.to, self.merged) {
+            (ExportTo::Peft, false) => ExportForm::Peft,
+            (ExportTo::Peft, true) => return None,
+            (ExportTo::Merged, _) => ExportForm::Merged,
+            (ExportTo::Gguf, false) => ExportForm::Gguf,
+            (ExportTo::Gguf, true) => ExportForm::GgufMerged,
+            (ExportTo::Ollama, _) => ExportForm::Ollama,
+        })
     }
 }
 
@@ -35,7 +41,9 @@ impl ExportTo {
 #[command(after_help = example!(
     "For PEFT, vLLM and the like", "hotplate export notes --to peft --out notes-adapter/";
     "A whole model for transformers", "hotplate export notes --to merged --out notes-model/";
-    "For llama.cpp, an older version", "hotplate export notes --version 2 --to gguf --out notes.gguf"
+    "For llama.cpp beside its base, an older version", "hotplate export notes --version 2 --to gguf --out notes.gguf";
+    "A whole model for llama.cpp or LM Studio", "hotplate export notes --to gguf --merged --out notes-model.gguf";
+    "For Ollama", "hotplate export notes --to ollama --out notes-ollama/ && ollama create notes -f notes-ollama/Modelfile"
 ))]
 pub struct ExportArgs {
     /// The adapter: a name (name@3 for its third version), or a PEFT or mlx-lm folder
@@ -46,6 +54,9 @@ pub struct ExportArgs {
     /// The form
     #[arg(long, value_enum, default_value = "peft")]
     pub to: ExportTo,
+    /// With --to gguf: a whole model, the adapter folded into its base
+    #[arg(long)]
+    pub merged: bool,
     /// The folder (for gguf: the file) to write
     #[arg(short, long, value_name = "PATH")]
     pub out: PathBuf,

@@ -20,13 +20,14 @@ pub(super) fn export(
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
     let adapter = adapter_or_folder(folder, &args.adapter);
+    let Some(form) = args.form() else { return Err(PerformError::NothingToMerge) };
     let params = ExportParams {
         adapter: match args.version {
             Some(version) => format!("{adapter}@{version}"),
             None => adapter,
         },
         base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
-        form: args.to.form(),
+        form,
         out: folder_in(folder, &args.out),
         force: args.force,
     };

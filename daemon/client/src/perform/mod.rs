@@ -62,6 +62,8 @@ pub enum PerformError {
         "name what is compared with the base: -a NAME (hotplate adapters lists them), --feed FOLDER, or both"
     )]
     NothingToCompare,
+    #[error("--merged goes with --to gguf; a whole model as a folder is --to merged")]
+    NothingToMerge,
     #[error("{adapter} no longer answers as it did when it was trained")]
     NotVerified { adapter: String },
     #[error("the adapter's name {name:?} looks like a path; give a plain name, for example: -a {suggestion}")]

@@ -12,18 +12,27 @@ pub fn exported(result: &ExportResult) -> String {
     let what = match result.form {
         ExportForm::Peft => "as a PEFT folder",
         ExportForm::Merged => "folded into a copy of its base",
-        ExportForm::Gguf => "as a GGUF file for llama.cpp",
+        ExportForm::Gguf => "as a GGUF file for llama.cpp, to be used beside its base",
+        ExportForm::GgufMerged => "folded into its base, as one GGUF file",
+        ExportForm::Ollama => "folded into its base, as a GGUF file and a Modelfile",
     };
     let aside = result.moved_aside.as_ref();
     let aside =
         aside.map_or_else(String::new, |aside| format!(" What was there before is now {}.", path(aside)));
-    format!(
+    let mut text = format!(
         "{} for {} is written {what}: {} ({}).{aside}",
         result.adapter,
         result.base,
         path(&result.path),
         bytes(result.bytes)
-    )
+    );
+    if result.form == ExportForm::Ollama {
+        text.push_str(&format!("\nNext: ollama create NAME -f {}", path(&result.path.join("Modelfile"))));
+    }
+    for remark in &result.remarks {
+        text.push_str(&format!("\n{remark}"));
+    }
+    text
 }
 
 /// After an import.

@@ -5,7 +5,7 @@
 //! side by side), and so have the rows of B.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -13,18 +13,14 @@ use candle_core::{Device, Tensor};
 use super::{ExportError, io as failed};
 use crate::base_text::BaseText;
 use crate::gguf::names::{self, Family};
+use crate::gguf::requantise::plain;
+use crate::gguf::tensor_kind::TensorKind;
+use crate::gguf::tensors::pairs;
+use crate::gguf::writer::{ALIGNMENT, GgufWriter, Keys};
 use crate::lora::{Adapter, Linear, Lora, Place};
 
-const VERSION: u32 = 3;
-const ALIGNMENT: usize = 32;
-/// Types of metadata values.
-const F32_VALUE: u32 = 6;
-const STRING_VALUE: u32 = 8;
-/// The type of all tensors.
-const F32_TENSOR: u32 = 0;
-
 /// Says that Hotplate wrote the file. It is the first key, so that it is found without reading the rest.
-const MARK_KEY: &str = "hotplate.export";
+pub(super) const MARK_KEY: &str = "hotplate.export";
 
 /// Whether a file is a GGUF file that was written here.
 ///
@@ -38,6 +34,13 @@ pub fn is_marked_gguf(file: &Path) -> io::Result<bool> {
     let mut key = (MARK_KEY.len() as u64).to_le_bytes().to_vec();
     key.extend(MARK_KEY.as_bytes());
     Ok(start.starts_with(b"GGUF") && start.ends_with(&key) && start.len() == BEFORE + MARK_KEY.len())
+}
+
+/// Metadata of a file of ours, the mark first.
+pub(super) fn marked() -> Keys {
+    let mut keys = Keys::default();
+    keys.text(MARK_KEY, env!("CARGO_PKG_VERSION"));
+    keys
 }
 
 fn family(class: &str) -> Result<Family, ExportError> {
@@ -55,12 +58,11 @@ fn family(class: &str) -> Result<Family, ExportError> {
 /// disk refuses.
 pub fn write_gguf(file: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), ExportError> {
     if adapter.is_dora() {
-        let what = "llama.cpp does not apply DoRA; export as merged and convert that";
+        let what = "llama.cpp does not apply DoRA to a base; write a whole model with --to gguf --merged";
         return Err(ExportError::Unsupported(what.to_owned()));
     }
     if base.config.tied_embeddings && (adapter.embedding.is_some() || adapter.head.is_some()) {
-        let what =
-            "llama.cpp cannot adapt an embedding that is tied to the head; export as merged and convert that";
+        let what = "llama.cpp cannot adapt an embedding that is tied to the head; write a whole model with --to gguf --merged";
         return Err(ExportError::Unsupported(what.to_owned()));
     }
     let family = family(&base.config.architecture)?;
@@ -74,59 +76,21 @@ pub fn write_gguf(file: &Path, adapter: &Adapter, base: &BaseText) -> Result<(),
         tensors.push((format!("{name}.lora_a"), a));
         tensors.push((format!("{name}.lora_b"), b));
     }
-    let name = base.hub_id.clone().unwrap_or_else(|| base.name.clone());
-    let strings = [
-        (MARK_KEY, env!("CARGO_PKG_VERSION")),
-        ("general.architecture", family.architecture),
-        ("general.type", "adapter"),
-        ("adapter.type", "lora"),
-        ("general.base_model.0.name", &name),
-    ];
-    let mut out = Vec::new();
-    out.extend(b"GGUF");
-    out.extend(VERSION.to_le_bytes());
-    out.extend((tensors.len() as u64).to_le_bytes());
+    let mut keys = marked();
+    keys.text("general.architecture", family.architecture);
+    keys.text("general.type", "adapter");
+    keys.text("adapter.type", "lora");
     // The base's name is only worth a line together with the number of bases.
-    out.extend((strings.len() as u64 + 2).to_le_bytes());
-    for (key, value) in strings {
-        string(&mut out, key);
-        out.extend(STRING_VALUE.to_le_bytes());
-        string(&mut out, value);
-    }
-    string(&mut out, "general.base_model.count");
-    out.extend(4u32.to_le_bytes());
-    out.extend(1u32.to_le_bytes());
-    string(&mut out, "adapter.lora.alpha");
-    out.extend(F32_VALUE.to_le_bytes());
-    out.extend(alpha.to_le_bytes());
-    let mut offset = 0usize;
-    for (name, tensor) in &tensors {
-        string(&mut out, name);
-        out.extend((tensor.rank() as u32).to_le_bytes());
-        // The fastest dimension first.
-        for size in tensor.dims().iter().rev() {
-            out.extend((*size as u64).to_le_bytes());
-        }
-        out.extend(F32_TENSOR.to_le_bytes());
-        out.extend((offset as u64).to_le_bytes());
-        offset += (tensor.elem_count() * 4).next_multiple_of(ALIGNMENT);
-    }
-    out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
-    let mut writer = BufWriter::new(File::create_new(file).map_err(failed(file))?);
-    writer.write_all(&out).map_err(failed(file))?;
+    keys.text("general.base_model.0.name", base.hub_id.as_deref().unwrap_or(&base.name));
+    keys.whole("general.base_model.count", 1);
+    keys.number("adapter.lora.alpha", alpha);
+    let announced = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
+    let mut writer = GgufWriter::create(file, keys, ALIGNMENT, announced).map_err(failed(file))?;
     for (_, tensor) in &tensors {
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        let mut bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
-        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-        writer.write_all(&bytes).map_err(failed(file))?;
+        writer.tensor(TensorKind::F32, &plain(TensorKind::F32, &values)).map_err(failed(file))?;
     }
-    let written = writer.into_inner().map_err(|error| failed(file)(error.into_error()))?;
-    written.sync_all().map_err(failed(file))
-}
-
-fn string(out: &mut Vec<u8>, text: &str) {
-    out.extend((text.len() as u64).to_le_bytes());
-    out.extend(text.as_bytes());
+    writer.finish().map_err(failed(file))
 }
 
 fn factors(
@@ -153,11 +117,11 @@ fn factors(
     })
 }
 
-/// Rows of each head from halves (0, 1, .. | 0', 1', ..) to pairs (0, 0', 1, 1', ..).
 fn side_by_side(b: &Tensor, heads: usize) -> Result<Tensor, ExportError> {
     let (rows, rank) = b.dims2()?;
-    let halves = b.reshape((heads, 2, rows / heads / 2, rank))?;
-    Ok(halves.transpose(1, 2)?.contiguous()?.reshape((rows, rank))?)
+    let paired = pairs(&b.flatten_all()?.to_vec1::<f32>()?, rows, heads)
+        .ok_or_else(|| ExportError::Unsupported(format!("{rows} rows make no {heads} heads")))?;
+    Ok(Tensor::from_vec(paired, (rows, rank), &Device::Cpu)?)
 }
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ const COPIED: &[&str] = &[
 pub fn write_merged(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), ExportError> {
     if let BaseSource::Gguf(file) = &base.source {
         return Err(ExportError::Unsupported(format!(
-            "{} is a GGUF file, and a merged model is written in the files that its base has as a Hugging Face folder; export as peft \
-             or gguf, or train on that folder",
+            "{} is a GGUF file, and --to merged writes the files that a base has as a Hugging Face folder; write a whole model as GGUF with \
+             --to gguf --merged",
             file.display()
         )));
     }
@@ -55,7 +55,10 @@ pub fn write_merged(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result
         adapter.pairs().map(|(place, pair)| (format!("{place}.weight"), (place, pair))).collect();
     let embedding = format!("{}.weight", Place::Embedding);
     let head = format!("{}.weight", Place::Head);
-    let unties = base.config.tied_embeddings && (adapter.embedding.is_some() || adapter.head.is_some());
+    let unties = base.config.tied_embeddings && !adapter.keeps_a_tie()?;
+    if base.config.tied_embeddings && !unties {
+        pairs.remove(&head);
+    }
     // A tied checkpoint has no weight for the head, or one that nobody reads: the untied one gets its own.
     let own_head = if unties { Some(pairs.remove(&head)) } else { None };
     let mut map = serde_json::Map::new();
@@ -161,7 +164,7 @@ fn merge<'a>(
     Written::from_values(&merged, raw.dtype, &raw.shape)
 }
 
-fn on_cpu(pair: &Lora) -> Result<Lora, ExportError> {
+pub(super) fn on_cpu(pair: &Lora) -> Result<Lora, ExportError> {
     let to = |tensor: &Tensor| tensor.to_device(&Device::Cpu);
     let dora = match &pair.dora {
         Some(dora) => Some(crate::lora::Dora::new(to(dora.magnitude())?)),
@@ -216,7 +219,7 @@ impl View for Written<'_> {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     use std::io::Write;
     let mut file = File::create_new(path).map_err(io(path))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io(path))

@@ -1,15 +1,19 @@
-//! Adapters for other programs: a whole model with the adapter folded in, or a GGUF file for llama.cpp.
+//! Adapters for other programs: a whole model with the adapter folded in, as a Hugging Face folder, a GGUF file or for Ollama; or the factors alone for llama.cpp.
 //!
-//! Owns these two formats. The PEFT folder, which is also our own, is [`crate::peft`]'s. Everything is written under the name that the
+//! Owns these formats. The PEFT folder, which is also our own, is [`crate::peft`]'s. Everything is written under the name that the
 //! caller gives; the caller renames it into place.
 
 mod gguf;
+mod gguf_model;
 mod merged;
+mod ollama;
 
 use std::path::{Path, PathBuf};
 
 pub use gguf::{is_marked_gguf, write_gguf};
+pub use gguf_model::write_gguf_model;
 pub use merged::write_merged;
+pub use ollama::write_ollama;
 
 use crate::base_error::BaseError;
 

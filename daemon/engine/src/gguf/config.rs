@@ -12,9 +12,9 @@ use crate::base_error::BaseError;
 use crate::config::DecoderConfig;
 
 /// Divisors of rotary frequencies: Llama 3's scaling, and Phi's two sets.
-const DIVISORS: &str = "rope_freqs.weight";
-const SHORT: &str = "rope_factors_short.weight";
-const LONG: &str = "rope_factors_long.weight";
+pub(super) const DIVISORS: &str = "rope_freqs.weight";
+pub(super) const SHORT: &str = "rope_factors_short.weight";
+pub(super) const LONG: &str = "rope_factors_long.weight";
 
 /// Tensors that are part of the configuration.
 pub(super) const TENSORS: [&str; 3] = [DIVISORS, SHORT, LONG];

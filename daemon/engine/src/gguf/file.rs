@@ -11,10 +11,9 @@ use super::MAGIC;
 use super::metadata::{List, Value};
 use super::reader::Reader;
 use super::tensor_kind::TensorKind;
+use super::writer::{ALIGNMENT, Keys};
 use crate::base_error::BaseError;
 use crate::mapped_file::{FilePart, MappedFile};
-
-const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// An open file of a whole model.
 #[derive(Debug)]
@@ -26,6 +25,8 @@ pub(crate) struct GgufFile {
     pub(super) tensors: HashMap<String, Entry>,
     /// Header, metadata and table.
     header: usize,
+    /// What a tensor's place is a multiple of.
+    pub(super) alignment: usize,
 }
 
 /// A tensor's place.
@@ -46,6 +47,12 @@ impl GgufFile {
         Ok(file)
     }
 
+    /// Whether `general.type` says this; false of files that cannot be read.
+    pub(super) fn is_of_type(path: &Path, kind: &str) -> bool {
+        let parsed = MappedFile::open(path).and_then(|bytes| Self::parse(path, bytes));
+        parsed.is_ok_and(|file| matches!(file.text("general.type"), Ok(Some(found)) if found == kind))
+    }
+
     fn parse(path: &Path, bytes: MappedFile) -> Result<GgufFile, BaseError> {
         let corrupt = |why| BaseError::CorruptWeights { file: path.to_owned(), why };
         let mut reader = Reader::new(&bytes);
@@ -64,11 +71,12 @@ impl GgufFile {
                 return Err(BaseError::BadConfig { file: path.to_owned(), why });
             }
         }
-        let (keys, tensors, header) = table(&mut reader, &bytes).map_err(|fault| match fault {
-            Fault::Damaged(why) => corrupt(why),
-            Fault::Unsupported(why) => BaseError::BadConfig { file: path.to_owned(), why },
-        })?;
-        Ok(GgufFile { path: path.to_owned(), keys, tensors, header, bytes })
+        let Table { keys, tensors, header, alignment } =
+            table(&mut reader, &bytes).map_err(|fault| match fault {
+                Fault::Damaged(why) => corrupt(why),
+                Fault::Unsupported(why) => BaseError::BadConfig { file: path.to_owned(), why },
+            })?;
+        Ok(GgufFile { path: path.to_owned(), keys, tensors, header, alignment, bytes })
     }
 
     fn is_whole_model(&self) -> Result<(), BaseError> {
@@ -76,7 +84,7 @@ impl GgufFile {
             None | Some("model") => {}
             Some("adapter") => {
                 return Err(
-                    self.bad("is a LoRA adapter, not a base; adapters are read as PEFT folders".to_owned())
+                    self.bad("is a LoRA adapter made for llama.cpp, not a base; adapters are read here as PEFT folders".to_owned())
                 );
             }
             Some("mmproj") => {
@@ -109,6 +117,19 @@ impl GgufFile {
         let mut reader = Reader::new(&self.bytes);
         reader.at = *self.keys.get(key)?;
         Value::read(&mut reader, &self.bytes).ok()
+    }
+
+    /// Puts every key with its value, in the file's order, behind others; one is left out.
+    pub(super) fn copy_keys(&self, keys: &mut Keys, but: &str) {
+        let mut places: Vec<_> = self.keys.iter().filter(|(key, _)| *key != but).collect();
+        places.sort_by_key(|(_, place)| **place);
+        for (key, place) in places {
+            let mut reader = Reader::new(&self.bytes);
+            reader.at = *place;
+            if Value::read(&mut reader, &self.bytes).is_ok() {
+                keys.copied(key, self.bytes.get(*place..reader.at).unwrap_or_default());
+            }
+        }
     }
 
     fn wanted<'a, T>(
@@ -186,12 +207,17 @@ impl From<String> for Fault {
     }
 }
 
-type Table = (HashMap<String, usize>, HashMap<String, Entry>, usize);
+struct Table {
+    keys: HashMap<String, usize>,
+    tensors: HashMap<String, Entry>,
+    header: usize,
+    alignment: usize,
+}
 
 fn table(reader: &mut Reader, bytes: &[u8]) -> Result<Table, Fault> {
     let (tensor_count, key_count) = (reader.u64()?, reader.u64()?);
     let mut keys = HashMap::new();
-    let mut alignment = DEFAULT_ALIGNMENT;
+    let mut alignment = ALIGNMENT as u64;
     // The counts bound only how often is read: each entry takes bytes, so wrong ones end with the file.
     for _ in 0..key_count {
         let key = reader.text()?;
@@ -234,7 +260,7 @@ fn table(reader: &mut Reader, bytes: &[u8]) -> Result<Table, Fault> {
             return Err(Fault::Damaged(format!("the tensor {} stands there twice", short(name))));
         }
     }
-    Ok((keys, tensors, header))
+    Ok(Table { keys, tensors, header, alignment: alignment as usize })
 }
 
 type Placed<'a> = (&'a str, TensorKind, Vec<usize>, u64, usize);

@@ -11,15 +11,19 @@ use hotplate_dataset::regular_file;
 use crate::base_error::BaseError;
 
 mod config;
+pub(crate) mod describe;
+pub(crate) mod describe_tokenizer;
 mod file;
 mod metadata;
 pub(crate) mod names;
 mod reader;
-mod tensor_kind;
-mod tensors;
+pub(crate) mod requantise;
+pub(crate) mod tensor_kind;
+pub(crate) mod tensors;
 mod tokenizer;
 mod wide;
 mod word_pieces;
+pub(crate) mod writer;
 
 pub(crate) use file::GgufFile;
 pub(crate) use tensors::GgufTensors;
@@ -52,6 +56,11 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
         || (path.is_file()
             && regular_file::open(path).is_ok_and(|(mut file, _)| file.read_exact(&mut start).is_ok())
             && &start == MAGIC)
+}
+
+/// Whether a GGUF file says of itself that it is an adapter.
+pub(crate) fn is_adapter(file: &Path) -> bool {
+    GgufFile::is_of_type(file, "adapter")
 }
 
 /// The one whole model among a folder's GGUF files; nothing where there is none or more than one.

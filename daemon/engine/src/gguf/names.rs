@@ -81,7 +81,7 @@ const fn of_norm(norm: Norm) -> &'static str {
 
 /// What is to be done to a tensor before it is what the Hugging Face checkpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Undo {
+pub(crate) enum Undo {
     Nothing,
     /// Rows of so many heads go from pairs to halves.
     Pairs {
@@ -92,14 +92,14 @@ pub(super) enum Undo {
 }
 
 /// A tensor's names, and how the two differ.
-pub(super) struct Named {
-    pub(super) checkpoint: String,
-    pub(super) gguf: String,
-    pub(super) undo: Undo,
+pub(crate) struct Named {
+    pub(crate) checkpoint: String,
+    pub(crate) gguf: String,
+    pub(crate) undo: Undo,
 }
 
 /// Every tensor that this base calls for. A tied head is none of them.
-pub(super) fn of_base(config: &DecoderConfig, permuted: bool) -> Vec<Named> {
+pub(crate) fn of_base(config: &DecoderConfig, permuted: bool) -> Vec<Named> {
     let norm_undo = match config.norm_weight {
         NormWeight::Factor => Undo::Nothing,
         NormWeight::FactorLessOne => Undo::One,

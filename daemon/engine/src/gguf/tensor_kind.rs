@@ -13,7 +13,7 @@ use crate::ops::quantised::{Blocks, QuantisedMatrix};
 
 /// A type of values that this version reads. A block is the smallest part that stands for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TensorKind {
+pub(crate) enum TensorKind {
     F32,
     F16,
     Bf16,
@@ -86,10 +86,47 @@ impl TensorKind {
         })
     }
 
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            TensorKind::F32 => "F32",
+            TensorKind::F16 => "F16",
+            TensorKind::Bf16 => "BF16",
+            TensorKind::Q4_0 => "Q4_0",
+            TensorKind::Q4_1 => "Q4_1",
+            TensorKind::Q5_0 => "Q5_0",
+            TensorKind::Q5_1 => "Q5_1",
+            TensorKind::Q8_0 => "Q8_0",
+            TensorKind::Q2K => "Q2_K",
+            TensorKind::Q3K => "Q3_K",
+            TensorKind::Q4K => "Q4_K",
+            TensorKind::Q5K => "Q5_K",
+            TensorKind::Q6K => "Q6_K",
+        }
+    }
+
+    /// Its number in `ggml.h`.
+    pub(super) const fn number(self) -> u32 {
+        match self {
+            TensorKind::F32 => 0,
+            TensorKind::F16 => 1,
+            TensorKind::Q4_0 => 2,
+            TensorKind::Q4_1 => 3,
+            TensorKind::Q5_0 => 6,
+            TensorKind::Q5_1 => 7,
+            TensorKind::Q8_0 => 8,
+            TensorKind::Q2K => 10,
+            TensorKind::Q3K => 11,
+            TensorKind::Q4K => 12,
+            TensorKind::Q5K => 13,
+            TensorKind::Q6K => 14,
+            TensorKind::Bf16 => 30,
+        }
+    }
+
     /// What [`of`](Self::of) knows, for messages.
     pub(super) const KNOWN: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K";
 
-    const fn dtype(self) -> GgmlDType {
+    pub(super) const fn dtype(self) -> GgmlDType {
         match self {
             TensorKind::F32 => GgmlDType::F32,
             TensorKind::F16 => GgmlDType::F16,
@@ -127,7 +164,7 @@ impl TensorKind {
     }
 
     /// Values of a block.
-    pub(super) fn block_values(self) -> usize {
+    pub(crate) fn block_values(self) -> usize {
         self.dtype().block_size()
     }
 
@@ -137,7 +174,7 @@ impl TensorKind {
     }
 
     /// Bytes of a row; it must be whole blocks.
-    pub(super) fn row_bytes(self, columns: usize) -> Option<usize> {
+    pub(crate) fn row_bytes(self, columns: usize) -> Option<usize> {
         let whole = columns.is_multiple_of(self.block_values());
         whole.then(|| (columns / self.block_values()).checked_mul(self.block_bytes())).flatten()
     }

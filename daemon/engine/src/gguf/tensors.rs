@@ -10,7 +10,8 @@ use candle_core::{Device, Tensor};
 use super::config;
 use super::file::{Entry, GgufFile};
 use super::names::{self, Undo};
-use super::tensor_kind::GgmlBlocks;
+use super::tensor_kind::{GgmlBlocks, TensorKind};
+use super::writer::Keys;
 use crate::base_error::BaseError;
 use crate::ops::filed_matrix::FiledMatrix;
 use crate::ops::frozen_weight::FrozenWeight;
@@ -20,6 +21,16 @@ pub(crate) struct GgufTensors {
     file: GgufFile,
     /// By the checkpoint's name.
     places: HashMap<String, Place>,
+}
+
+/// A tensor as it lies in the file.
+pub(crate) struct Filed<'a> {
+    pub(crate) name: &'a str,
+    /// What the checkpoint calls it; nothing for what is part of the configuration.
+    pub(crate) checkpoint: Option<&'a str>,
+    pub(crate) kind: TensorKind,
+    pub(crate) shape: &'a [usize],
+    pub(crate) bytes: &'a [u8],
 }
 
 #[derive(Debug)]
@@ -169,6 +180,36 @@ impl GgufTensors {
         self.file.header()
     }
 
+    /// Every tensor as it lies in the file, in the file's order.
+    pub(crate) fn in_order(&self) -> Vec<Filed<'_>> {
+        let own: HashMap<&str, &str> =
+            self.places.iter().map(|(name, place)| (place.gguf.as_str(), name.as_str())).collect();
+        let mut entries: Vec<_> = self.file.tensors.iter().collect();
+        entries.sort_by_key(|(_, entry)| entry.bytes.start);
+        let filed = entries.into_iter().map(|(name, entry)| Filed {
+            name,
+            checkpoint: own.get(name.as_str()).copied(),
+            kind: entry.kind,
+            shape: &entry.shape,
+            bytes: self.file.tensor_bytes(entry),
+        });
+        filed.collect()
+    }
+
+    /// One of them.
+    pub(crate) fn filed(&self, name: &str) -> Option<Filed<'_>> {
+        self.in_order().into_iter().find(|filed| filed.name == name)
+    }
+
+    /// Puts the metadata, as they are but for one key, behind others.
+    pub(crate) fn copy_keys(&self, to: &mut Keys, but: &str) {
+        self.file.copy_keys(to, but);
+    }
+
+    pub(crate) fn alignment(&self) -> usize {
+        self.file.alignment
+    }
+
     /// The bytes of every tensor, in the order of names.
     pub(crate) fn raw(&self) -> impl Iterator<Item = &[u8]> {
         let mut entries: Vec<_> = self.file.tensors.iter().collect();
@@ -195,6 +236,24 @@ fn halves(bytes: &[u8], rows: usize, heads: usize) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The other way round.
+pub(crate) fn pairs<T: Copy>(values: &[T], rows: usize, heads: usize) -> Option<Vec<T>> {
+    if !rows.is_multiple_of(heads * 2) {
+        return None;
+    }
+    let (row, width) = (values.len() / rows, rows / heads);
+    let mut out = Vec::with_capacity(values.len());
+    for head in 0..heads {
+        for pair in 0..width / 2 {
+            for half in 0..2 {
+                let from = (head * width + half * (width / 2) + pair) * row;
+                out.extend_from_slice(values.get(from..from + row)?);
+            }
+        }
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,5 +264,7 @@ mod tests {
         let expected = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7];
         assert_eq!(halves(&pairs, 8, 2).unwrap(), expected);
         assert_eq!(halves(&pairs, 8, 3), None);
+        assert_eq!(super::pairs(&expected, 8, 2).unwrap(), pairs);
+        assert_eq!(super::pairs(&expected, 8, 3), None);
     }
 }

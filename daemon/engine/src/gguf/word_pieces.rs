@@ -67,6 +67,19 @@ impl Splitting {
         ALL.into_iter().find(|splitting| splitting.names.contains(&name))
     }
 
+    /// GPT-2's pattern, which the tokenizers library knows without being told.
+    pub(super) fn gpt2() -> Option<&'static str> {
+        ALL[0].pattern
+    }
+
+    /// The name of a way to divide texts.
+    pub(super) fn named(pattern: Option<&str>, composes: bool, whole_words: bool) -> Option<&'static str> {
+        let found = ALL.iter().find(|known| {
+            (known.pattern, known.composes, known.whole_words) == (pattern, composes, whole_words)
+        });
+        found.and_then(|known| known.names.first().copied())
+    }
+
     /// All names, for messages.
     pub(super) fn known() -> String {
         ALL.iter().flat_map(|splitting| splitting.names).copied().collect::<Vec<_>>().join(", ")

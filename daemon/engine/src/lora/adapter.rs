@@ -62,6 +62,12 @@ impl Lora {
         self.panels.get()
     }
 
+    /// The pair of a head that is the token embedding seen from the other side, where this is the embedding's: the same product, transposed.
+    pub(crate) fn seen_from_the_head(&self) -> candle_core::Result<Lora> {
+        let turned = |factor: &Tensor| factor.t()?.contiguous();
+        Ok(Lora::plain(turned(&self.b)?, turned(&self.a)?, self.scale))
+    }
+
     pub fn rank(&self) -> usize {
         self.a.dims().first().copied().unwrap_or(1)
     }
@@ -80,6 +86,10 @@ impl LayerAdapter {
 
     pub fn set(&mut self, linear: Linear, pair: Lora) {
         self.pairs[linear as usize] = Some(pair);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pairs.iter().all(Option::is_none)
     }
 }
 
@@ -167,6 +177,28 @@ impl Adapter {
         });
         let embedding = self.embedding.iter().map(|pair| (Place::Embedding, pair));
         embedding.chain(blocks).chain(self.head.iter().map(|pair| (Place::Head, pair)))
+    }
+
+    /// Whether a head that is tied to the embedding stays so: nothing changes either, or the same product both.
+    ///
+    /// # Errors
+    /// Factors that cannot be read.
+    pub(crate) fn keeps_a_tie(&self) -> candle_core::Result<bool> {
+        let (embedding, head) = match (&self.embedding, &self.head) {
+            (None, None) => return Ok(true),
+            (Some(embedding), Some(head)) => (embedding, head),
+            _ => return Ok(false),
+        };
+        if embedding.dora.is_some() || head.dora.is_some() {
+            return Ok(false);
+        }
+        let turned = embedding.seen_from_the_head()?;
+        let same = |one: &Tensor, other: &Tensor| -> candle_core::Result<bool> {
+            Ok(one.dims() == other.dims()
+                && one.flatten_all()?.to_vec1::<f32>()? == other.flatten_all()?.to_vec1::<f32>()?)
+        };
+        let scaled = turned.scale.to_bits() == head.scale.to_bits();
+        Ok(scaled && same(&turned.a, &head.a)? && same(&turned.b, &head.b)?)
     }
 
     /// Whether any pair is DoRA. Such adapters answer, but are not trained here.

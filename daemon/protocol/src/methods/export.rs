@@ -18,6 +18,10 @@ pub enum ExportForm {
     Merged,
     /// A GGUF file with the factors, for llama.cpp and what is built on it.
     Gguf,
+    /// A whole model as one GGUF file, the adapter folded in.
+    GgufMerged,
+    /// A folder with that file and a Modelfile.
+    Ollama,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,4 +50,7 @@ pub struct ExportResult {
     /// Where the export lies now that was there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_aside: Option<PathBuf>,
+    /// What is not as somebody might expect, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::device::Device;
-use hotplate_engine::export::{ExportError, write_gguf, write_merged};
+use hotplate_engine::export::{ExportError, write_gguf, write_gguf_model, write_merged, write_ollama};
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::peft::{self, Snapshot};
 use hotplate_protocol::methods::export::{Export, ExportForm, ExportParams, ExportResult};
@@ -32,22 +32,23 @@ impl AtDesk for Export {
         let taken = taken(desk, &params, &source, &folder)?;
         let place = Place::new(&params.out, params.force, &desk.home, desk.umask, &taken)?;
         let written = place.begin().and_then(|()| {
-            write(&place.draft, params.form, &folder, &adapter, &text)?;
-            if params.form != ExportForm::Gguf {
+            let remarks = write(&place.draft, params.form, &folder, &adapter, &text)?;
+            if is_folder(params.form) {
                 mark::put(&place.draft, params.form, &pick.label)
                     .map_err(|error| faults::of_writing(&place.draft, &error))?;
             }
             desk.umask.apply(&place.draft).map_err(|error| faults::of_writing(&place.draft, &error))?;
-            place.publish()
+            Ok((place.publish()?, remarks))
         });
         place.end();
-        let moved_aside = written?;
+        let (moved_aside, remarks) = written?;
         tracing::info!(adapter = pick.label, form = ?params.form, path = %place.out.display(), "exported");
         Ok(ExportResult {
             adapter: pick.label,
             base: text.name.clone(),
             form: params.form,
             bytes: size(&place.out),
+            remarks,
             path: place.out,
             moved_aside,
         })
@@ -60,10 +61,11 @@ fn write(
     folder: &Path,
     adapter: &Adapter,
     text: &BaseText,
-) -> Result<(), RpcError> {
-    if form != ExportForm::Gguf {
+) -> Result<Vec<String>, RpcError> {
+    if is_folder(form) {
         fs::create_dir(beside).map_err(|error| faults::of_writing(beside, &error))?;
     }
+    let none = |()| Vec::new();
     match form {
         ExportForm::Peft => {
             // What training saw and wrote goes along, so that `verify` works there too.
@@ -73,11 +75,20 @@ fn write(
                 None => Snapshot::new(text, adapter, Vec::new()),
             };
             own.and_then(|own| peft::save_with(beside, adapter, text, &own))
+                .map(none)
                 .map_err(|error| faults::of_saving(&error))
         }
-        ExportForm::Merged => write_merged(beside, adapter, text).map_err(|error| of_export(&error)),
-        ExportForm::Gguf => write_gguf(beside, adapter, text).map_err(|error| of_export(&error)),
+        ExportForm::Merged => {
+            write_merged(beside, adapter, text).map(none).map_err(|error| of_export(&error))
+        }
+        ExportForm::Gguf => write_gguf(beside, adapter, text).map(none).map_err(|error| of_export(&error)),
+        ExportForm::GgufMerged => write_gguf_model(beside, adapter, text).map_err(|error| of_export(&error)),
+        ExportForm::Ollama => write_ollama(beside, adapter, text).map_err(|error| of_export(&error)),
     }
+}
+
+fn is_folder(form: ExportForm) -> bool {
+    !matches!(form, ExportForm::Gguf | ExportForm::GgufMerged)
 }
 
 fn of_export(error: &ExportError) -> RpcError {
