@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import gguf_files
 import pytest
 import torch
 from checkpoints import load
@@ -72,6 +73,57 @@ def test_every_form_gives_the_logits_of_peft(checkpoint, tmp_path, form, shape):
     theirs = peer_logits(with_peft(base, adapter), ids)
     assert (theirs - peer_logits(load(base), ids)).abs().max() > 0.1, "this adapter changes nothing"
     assert_same_logits(engine_logits(base, ids, adapter), theirs)
+
+
+#: PEFT 0.21: weights adapted by their own names, and extras that only training reads.
+NEWER_FORMS = {
+    "a weight by its name": {"target_modules": [], "target_parameters": ["layers.1.self_attn.q_proj.weight", "mlp.down_proj.weight"]},
+    "weights beside modules": {
+        "target_modules": ["k_proj"],
+        "target_parameters": ["q_proj.weight"],
+        # Patterns must match a weight's own name: the first of these says nothing about q_proj.weight.
+        "rank_pattern": {"q_proj": 2, "k_proj": 3},
+        "alpha_pattern": {"q_proj.weight": 5},
+    },
+    "an embedding's weight": {"target_modules": [], "target_parameters": ["embed_tokens.weight", "q_proj.weight"]},
+    "a head's weight": {"target_modules": [], "target_parameters": ["lm_head.weight"]},
+    "layers and exclusions do not count": {
+        "target_modules": [],
+        "target_parameters": ["q_proj.weight", "k_proj.weight"],
+        "layers_to_transform": [1],
+        "exclude_modules": ["k_proj"],
+    },
+    "velora": {"target_modules": ["q_proj", "down_proj"], "velora_config": {"num_groups": 4}},
+    "monteclora": {"target_modules": ["q_proj", "down_proj"], "monteclora_config": {}},
+}
+
+
+@pytest.mark.parametrize("shape", ["biases", "tied"])
+@pytest.mark.parametrize("form", NEWER_FORMS)
+def test_newer_forms_give_the_logits_of_peft(checkpoint, tmp_path, form, shape):
+    base = checkpoint(shape)
+    adapter = made_by_peft(base, tmp_path / "adapter", r=4, lora_alpha=8, **NEWER_FORMS[form])
+    ids = token_ids(load(base).config.vocab_size, 60)
+    theirs = peer_logits(with_peft(base, adapter), ids)
+    assert (theirs - peer_logits(load(base), ids)).abs().max() > 0.1, "this adapter changes nothing"
+    assert_same_logits(engine_logits(base, ids, adapter), theirs)
+
+
+def test_a_rank_pattern_that_lost_its_order_is_named_as_the_cause(checkpoint, tmp_path):
+    """PEFT sorts the keys when it saves, and cannot load the folder itself afterwards."""
+    base = checkpoint("plain")
+    pattern = {"q_proj": 6, "0.self_attn.q_proj": 2}
+    adapter = made_by_peft(base, tmp_path / "adapter", r=4, lora_alpha=8, target_modules=["q_proj"], rank_pattern=pattern)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        with_peft(base, adapter)
+    said = engine_refusal(base, adapter)
+    assert "rank_pattern lost its order" in said and "copy it again" not in said, said
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert list(config["rank_pattern"]) == sorted(pattern)
+    # As the sentence advises.
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"rank_pattern": pattern}))
+    ids = token_ids(load(base).config.vocab_size, 40)
+    assert_same_logits(engine_logits(base, ids, adapter), peer_logits(with_peft(base, adapter), ids))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -196,6 +248,94 @@ class TestOutAndIn:
         assert shared_hotplate.json("import", mlx, "--name", "from-mlx", "--base", base)["current"] == 1
         shared_hotplate.json("export", "from-mlx", "--out", tmp_path / "out")
         assert_same_logits(peer_logits(with_peft(base, tmp_path / "out"), ids), theirs)
+
+
+    @pytest.mark.parametrize("shape", ["tied", "plain"])
+    def test_an_adapted_embedding_of_mlx_lm_changes_a_tied_head_too(self, shared_hotplate, checkpoint, tmp_path, shape):
+        """`LoRAEmbedding.as_linear` adds the same product to the logits: as if the one weight had changed."""
+        base = checkpoint(shape)
+        model = load(base)
+        vocab, hidden = model.get_input_embeddings().weight.shape
+        generator = torch.Generator().manual_seed(4)
+        a, b = torch.randn(vocab, 3, generator=generator) * 0.2, torch.randn(3, hidden, generator=generator) * 0.2
+        mlx = tmp_path / "mlx"
+        mlx.mkdir()
+        save_file({"model.embed_tokens.lora_a": a, "model.embed_tokens.lora_b": b}, mlx / "adapters.safetensors")
+        parameters = {"rank": 3, "scale": 2.0, "dropout": 0.0, "keys": ["model.embed_tokens"]}
+        (mlx / "adapter_config.json").write_text(
+            json.dumps({"fine_tune_type": "lora", "num_layers": 1, "lora_parameters": parameters})
+        )
+        with torch.no_grad():
+            model.get_input_embeddings().weight += 2.0 * a @ b
+        ids = token_ids(vocab, 40)
+        theirs = peer_logits(model, ids)
+        assert_same_logits(engine_logits(base, ids, mlx), theirs)
+        shared_hotplate.json("export", mlx, "--base", base, "--out", tmp_path / "peft")
+        assert_same_logits(peer_logits(with_peft(base, tmp_path / "peft"), ids), theirs)
+        shared_hotplate.json("export", mlx, "--base", base, "--to", "merged", "--out", tmp_path / "merged")
+        merged = load(tmp_path / "merged")
+        assert_same_logits(peer_logits(merged, ids), theirs)
+        assert merged.config.tie_word_embeddings == (shape == "tied")
+        if shape == "tied":
+            out = tmp_path / "a.gguf"
+            shared_hotplate.fails("export", mlx, "--base", base, "--to", "gguf", "--out", out, naming=["tied", "--merged"])
+
+
+class TestWhatIsNamed:
+    """A file of an adapter stands for its folder; what is no adapter is said, with what to name instead."""
+
+    def ask(self, hotplate, base: Path, path, **named):
+        return hotplate.json("generate", "--base", base, "-a", path, *ANSWER, **named)["token_ids"]
+
+    def test_a_file_means_the_folder_around_it(self, shared_hotplate, checkpoint, tmp_path):
+        base = checkpoint("plain")
+        adapter = made_by_peft(base, tmp_path / "mine", r=4, lora_alpha=8, target_modules=["q_proj"])
+        wanted = self.ask(shared_hotplate, base, adapter)
+        for name in ["adapter_model.safetensors", "adapter_config.json"]:
+            assert self.ask(shared_hotplate, base, adapter / name) == wanted
+        info = shared_hotplate.json("import", adapter / "adapter_model.safetensors", "--name", "by-file", "--base", base)
+        assert info["name"] == "by-file"
+        torch.save({}, adapter / "adapter_model.bin")
+        (adapter / "adapter_model.safetensors").unlink()
+        said = ("generate", "--base", base, "-a", adapter / "adapter_model.bin", "hi")
+        shared_hotplate.fails(*said, naming=["PyTorch", "safe_serialization=True"])
+
+    def test_what_is_no_adapter(self, shared_hotplate, checkpoint, tmp_path):
+        base = checkpoint("plain")
+        adapter = made_by_peft(base, tmp_path / "out" / "checkpoint-60", r=4, target_modules=["q_proj"])
+        shutil.copytree(adapter, tmp_path / "out" / "checkpoint-120")
+        gguf = tmp_path / "adapter.gguf"
+        shared_hotplate.json("export", adapter, "--base", base, "--to", "gguf", "--out", gguf)
+        whole = tmp_path / "base.gguf"
+        gguf_files.write(base, whole)
+        cases = [
+            (gguf, ["made for llama.cpp", "not read here"]),
+            (whole, ["whole model", f"--base {whole}"]),
+            (base, ["whole model", f"--base {base}"]),
+            (base / "model.safetensors", ["whole model", f"--base {base}"]),
+            (tmp_path / "out", ["checkpoint-120", str(tmp_path / "out" / "checkpoint-120")]),
+            (adapter / "README.md", ["name the folder around it", str(adapter)]),
+            (tmp_path / "nothing", ["does not exist"]),
+        ]
+        for path, naming in cases:
+            shared_hotplate.fails("generate", "--base", base, "-a", path, "hi", naming=naming)
+            shared_hotplate.fails("import", path, "--name", "q", "--base", base, naming=naming)
+        # As a base, a GGUF adapter says what it is, too.
+        shared_hotplate.fails("generate", "--base", gguf, "hi", naming=["adapter", "llama.cpp"])
+
+    def test_a_shallower_adapter_is_another_bases(self, shared_hotplate, checkpoint, tmp_path):
+        """The embedded base has five layers, this one two."""
+        base = checkpoint("plain")
+        adapter = made_by_peft(base, tmp_path / "mine", r=4, lora_alpha=8, target_modules=["q_proj"])
+        config = json.loads((adapter / "adapter_config.json").read_text())
+        wanted = self.ask(shared_hotplate, base, adapter)
+        # The base that its settings name is there.
+        assert config["base_model_name_or_path"] == str(base)
+        assert shared_hotplate.json("generate", "-a", adapter, *ANSWER)["token_ids"] == wanted
+        assert shared_hotplate.json("import", adapter, "--name", "named")["base"] == base.name
+        (adapter / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "/not/here"}))
+        said = shared_hotplate.fails("generate", "-a", adapter, "hi", naming=["another base than hotplate-tiny", "--base"])
+        assert "damaged" not in said.out + said.err
 
 
 class TestVerify:

@@ -119,7 +119,28 @@ pub(crate) fn load(folder: &Path, base: &BaseText, device: &Device) -> Result<Ad
         }
         adapter.set(place, pair);
     }
+    let (layers, last) = (base.config.layers, adapter.layers.iter().rposition(|layer| !layer.is_empty()));
+    if let Some(last) = last.filter(|last| last + 1 < layers && !names_layers(&config)) {
+        let why = format!(
+            "the last layer that it adapts is number {last}, and the base has {layers}; mlx-lm adapts the last ones"
+        );
+        return Err(AdapterError::OtherBase { folder: folder.to_owned(), base: base.name.clone(), why });
+    }
+    if base.config.tied_embeddings
+        && adapter.head.is_none()
+        && let Some(pair) = &adapter.embedding
+    {
+        // Its `as_linear` adds the same factors to the logits.
+        adapter.head = Some(pair.seen_from_the_head()?);
+    }
     Ok(adapter)
+}
+
+/// Whether the settings choose single layers by their numbers.
+fn names_layers(config: &Map<String, Value>) -> bool {
+    let keys =
+        config.get("lora_parameters").and_then(|parameters| parameters.get("keys")).and_then(Value::as_array);
+    keys.is_some_and(|keys| keys.iter().any(|key| key.as_str().is_some_and(|key| key.contains("layers."))))
 }
 
 fn scale(config: &Map<String, Value>) -> Result<f64, String> {
@@ -201,6 +222,46 @@ mod tests {
         let (ours, _) = crate::ops::low_rank::forward(&x, pair).unwrap();
         assert!(distance(&(theirs * 0.5).unwrap(), &ours) < 1e-5);
         decoder.forward(&Batch::packed([[1, 2].as_slice()]), Some(&adapter), None).unwrap();
+    }
+
+    #[test]
+    fn a_tied_embedding_changes_the_head_too() {
+        let mut with = tensors();
+        with.insert("model.embed_tokens.lora_a".to_owned(), random(&[test_base::config().vocab, 3], 70));
+        with.insert("model.embed_tokens.lora_b".to_owned(), random(&[3, 16], 71));
+        let folder = folder(&config(), &with);
+        let load = |tied| {
+            let mut config = test_base::config();
+            config.tied_embeddings = tied;
+            crate::peft::load(folder.path(), &BaseText::for_tests(config), &Device::Cpu).unwrap()
+        };
+        assert!(load(false).head.is_none());
+        let adapter = load(true);
+        let x = random(&[4, 16], 50);
+        // (x bᵀ) aᵀ, as `as_linear` has it.
+        let wanted = x
+            .matmul(&with["model.embed_tokens.lora_b"].t().unwrap())
+            .unwrap()
+            .matmul(&with["model.embed_tokens.lora_a"].t().unwrap())
+            .unwrap();
+        let (ours, _) = crate::ops::low_rank::forward(&x, adapter.head.as_ref().unwrap()).unwrap();
+        assert!(distance(&(wanted * 0.5).unwrap(), &ours) < 1e-5);
+    }
+
+    #[test]
+    fn layers_that_are_not_the_last_ones_are_another_bases() {
+        let mut deeper = test_base::config();
+        deeper.layers += 1;
+        deeper.attention = vec![deeper.attention[0]; deeper.layers];
+        let load = |folder: &TempDir| {
+            crate::peft::load(folder.path(), &BaseText::for_tests(deeper.clone()), &Device::Cpu)
+        };
+        let error = load(&folder(&config(), &tensors())).unwrap_err();
+        assert!(matches!(error, AdapterError::OtherBase { .. }), "{error}");
+        let mut chosen = config();
+        chosen["lora_parameters"]["keys"] =
+            json!(["model.layers.1.self_attn.q_proj", "model.layers.1.mlp.down_proj"]);
+        load(&folder(&chosen, &tensors())).unwrap();
     }
 
     #[test]

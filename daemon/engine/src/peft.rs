@@ -5,6 +5,7 @@
 //! compute exactly are refused, never half loaded. What the settings mean lies in [`config`](self::config).
 
 mod config;
+mod folder;
 mod tensors;
 
 use std::fs::{self, File};
@@ -21,6 +22,7 @@ use crate::golden::Golden;
 use crate::lora::Adapter;
 use crate::mlx;
 use crate::quantise::Quantise;
+pub use folder::folder_of;
 pub(crate) use tensors::translated;
 
 pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
@@ -34,6 +36,8 @@ pub const LARGEST_SETTINGS: u64 = 1 << 26;
 pub enum AdapterError {
     #[error("{} does not exist; an adapter is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}", file.display())]
     Missing { file: PathBuf },
+    #[error("{} {what}", path.display())]
+    NoAdapter { path: PathBuf, what: String },
     #[error("{}: {source}", file.display())]
     Io { file: PathBuf, source: std::io::Error },
     #[error("{}: {why}", file.display())]

@@ -8,6 +8,10 @@ use clap::Args;
 
 use crate::hub::{HubCache, HubName};
 
+/// Files of an adapter, which stand for the folder around them.
+const ADAPTER_FILES: [&str; 4] =
+    ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"];
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BaseArg {
     /// Base model: hotplate-tiny, a Hugging Face folder, a GGUF file, or ORG/NAME that was pulled [default: the adapter's, else hotplate-tiny]
@@ -41,10 +45,14 @@ pub fn base_or_folder(folder: &Path, argument: &str) -> String {
     name_or_folder(folder, argument, "config.json")
 }
 
-/// An adapter: with a path separator, or where such a folder with an `adapter_config.json` exists, a folder; else a
+/// An adapter: with a path separator, or where such a folder with an `adapter_config.json` or a file of an adapter exists, a path; else a
 /// name. (The dataset `notes/` often lies right here when `-a notes` means the adapter that was made from it.)
 pub fn adapter_or_folder(folder: &Path, argument: &str) -> String {
-    name_or_folder(folder, argument, "adapter_config.json")
+    let file = folder_in(folder, Path::new(argument));
+    if ADAPTER_FILES.contains(&argument) && file.is_file() {
+        return file.to_string_lossy().into_owned();
+    }
+    name_or_folder(folder, argument, ADAPTER_FILES[0])
 }
 
 fn name_or_folder(folder: &Path, argument: &str, sign: &str) -> String {
@@ -98,6 +106,10 @@ mod tests {
         assert_eq!(adapter_or_folder(here, "./notes"), folder);
         std::fs::write(here.join("notes/adapter_config.json"), "{}").unwrap();
         assert_eq!(adapter_or_folder(here, "notes"), folder);
+        let inside = here.join("notes");
+        let file = inside.join("adapter_config.json");
+        assert_eq!(adapter_or_folder(&inside, "adapter_config.json"), file.to_str().unwrap());
+        assert_eq!(adapter_or_folder(here, "adapter_config.json"), "adapter_config.json");
         assert_eq!(base_or_folder(here, "hotplate-tiny"), "hotplate-tiny");
         assert_eq!(base_or_folder(here, "."), here.to_str().unwrap());
         assert_eq!(base_or_folder(here, "nobody/has-this-model"), "nobody/has-this-model");

@@ -104,18 +104,32 @@ pub(crate) fn is_end_of(name: &str, module: &str) -> bool {
 /// `rank_pattern` or `alpha_pattern`, compiled: each key is a regular expression for the end of a module's name, from a dot or its
 /// start on; the first that matches counts.
 #[derive(Debug)]
-pub(crate) struct Patterns<T>(Vec<(Regex, T)>);
+pub(crate) struct Patterns<T>(Vec<Entry<T>>);
+
+#[derive(Debug)]
+struct Entry<T> {
+    pattern: String,
+    regex: Regex,
+    value: T,
+}
 
 impl<T: Copy> Patterns<T> {
     pub(crate) fn new<'a>(entries: impl IntoIterator<Item = (&'a str, T)>) -> Result<Self, String> {
-        let compiled = entries
-            .into_iter()
-            .map(|(pattern, value)| Ok((regex(&format!(r"^(?:.*\.)?(?:{pattern})$"), pattern)?, value)));
+        let compiled = entries.into_iter().map(|(pattern, value)| {
+            let regex = regex(&format!(r"^(?:.*\.)?(?:{pattern})$"), pattern)?;
+            Ok(Entry { pattern: pattern.to_owned(), regex, value })
+        });
         compiled.collect::<Result<_, String>>().map(Patterns)
     }
 
     pub(crate) fn of(&self, module: &str) -> Option<T> {
-        self.0.iter().find(|(pattern, _)| matches(pattern, module)).map(|(_, value)| *value)
+        self.all_of(module).next().map(|(_, value)| value)
+    }
+
+    /// Every key that matches, in order; only the first one counts.
+    pub(crate) fn all_of(&self, module: &str) -> impl Iterator<Item = (&str, T)> {
+        let matching = self.0.iter().filter(move |entry| matches(&entry.regex, module));
+        matching.map(|entry| (entry.pattern.as_str(), entry.value))
     }
 }
 

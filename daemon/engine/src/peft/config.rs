@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::AdapterError;
 use crate::config::{DecoderConfig, parse_object};
-use crate::lora::{Adapter, LARGEST_RANK, Linear, Lora, Patterns, Place, Selection, Targets, scale};
+use crate::lora::{
+    Adapter, LARGEST_RANK, Linear, Lora, Patterns, Place, Selection, Targets, is_end_of, scale,
+};
 
 /// Keys that don't change what the tensors mean once they are trained. Every other key must be absent, null, false or empty.
 const HARMLESS: &[&str] = &[
@@ -22,11 +24,15 @@ const HARMLESS: &[&str] = &[
     "lora_ga_config",
     "megatron_config",
     "megatron_core",
+    // Draws noise while it trains; an answer is that of the factors alone.
+    "monteclora_config",
     "peft_version",
     "qalora_group_size",
     "revision",
     "runtime_config",
     "task_type",
+    // Keeps less of a layer's input for the backward pass.
+    "velora_config",
 ];
 
 /// Keys that this file reads.
@@ -42,6 +48,7 @@ const READ: &[&str] = &[
     "r",
     "rank_pattern",
     "target_modules",
+    "target_parameters",
     "use_dora",
     "use_rslora",
 ];
@@ -66,6 +73,8 @@ pub(super) struct Settings {
     selection: Option<Selection>,
     /// The names in `target_modules`, where it is a list.
     pub(super) listed: Vec<String>,
+    /// Weights that are adapted by their own names (`q_proj.weight`) and not by their modules'. Layers and exclusions say nothing about them.
+    parameters: Vec<String>,
 }
 
 impl Settings {
@@ -80,8 +89,17 @@ impl Settings {
         let alpha =
             object.get("lora_alpha").map_or(Ok(8.0), |value| alpha("lora_alpha", value)).map_err(bad)?;
         let targets = targets_of(&object, "target_modules").map_err(bad)?;
+        let parameters = match targets_of(&object, "target_parameters").map_err(bad)? {
+            Some(Targets::Names(names)) => names,
+            None => Vec::new(),
+            Some(_) => return Err(bad("target_parameters must be a list of names".to_owned())),
+        };
         let selection = match &targets {
             Some(targets) => Some(selection(&object, targets).map_err(bad)?),
+            // Whoever names parameters alone means no modules.
+            None if !parameters.is_empty() => {
+                Some(selection(&object, &Targets::Names(Vec::new())).map_err(bad)?)
+            }
             None => None,
         };
         let flag = |key: &str| object.get(key) == Some(&Value::Bool(true));
@@ -95,22 +113,52 @@ impl Settings {
             alphas: patterns(&object, "alpha_pattern", self::alpha).map_err(bad)?,
             selection,
             listed: if let Some(Targets::Names(names)) = targets { names } else { Vec::new() },
+            parameters,
         })
     }
 
-    /// The rank of a module such as `model.layers.0.self_attn.q_proj`.
-    pub(super) fn rank_of(&self, module: &str) -> usize {
-        self.ranks.of(module).unwrap_or(self.rank)
+    /// Whether a module's weight is adapted by its own name.
+    pub(super) fn is_parameter(&self, place: Place) -> bool {
+        let weight = format!("{place}.weight");
+        self.parameters.iter().any(|name| is_end_of(name, &weight))
     }
 
-    pub(super) fn scale_of(&self, module: &str) -> f64 {
-        scale(self.alphas.of(module).unwrap_or(self.alpha), self.rank_of(module), self.rslora)
+    /// What patterns must match: the module's name, or the weight's where that is what was named.
+    fn pattern_key(&self, place: Place) -> String {
+        if self.is_parameter(place) { format!("{place}.weight") } else { place.to_string() }
+    }
+
+    pub(super) fn rank_of(&self, place: Place) -> usize {
+        self.ranks.of(&self.pattern_key(place)).unwrap_or(self.rank)
+    }
+
+    pub(super) fn scale_of(&self, place: Place) -> f64 {
+        let alpha = self.alphas.of(&self.pattern_key(place)).unwrap_or(self.alpha);
+        scale(alpha, self.rank_of(place), self.rslora)
+    }
+
+    /// Why a module's rank in the file is not the one that the settings give it, if that is the order of `rank_pattern`: the first key that
+    /// matches counts, and PEFT sorts them when it saves.
+    pub(super) fn lost_order(&self, place: Place, in_file: usize) -> Option<String> {
+        let key = self.pattern_key(place);
+        let (first, rank) = self.ranks.all_of(&key).next()?;
+        let (meant, _) = self.ranks.all_of(&key).find(|(_, rank)| *rank == in_file)?;
+        let alphas: Vec<u64> = self.alphas.all_of(&key).map(|(_, alpha)| alpha.to_bits()).collect();
+        let too =
+            if alphas.iter().any(|alpha| *alpha != alphas[0]) { "; alpha_pattern likewise" } else { "" };
+        (rank != in_file).then(|| {
+            brief(&format!(
+                "rank_pattern lost its order when PEFT saved it (it sorts the keys, and the first one that matches counts): {place} has \
+                 rank {in_file}, as {meant:?} says, but {first:?} comes before it and says {rank}; put {meant:?} before {first:?}{too}"
+            ))
+        })
     }
 
     /// The modules that must have tensors, if the settings say so.
     pub(super) fn expected(&self, base: &DecoderConfig) -> Option<Vec<Place>> {
         let selection = self.selection.as_ref()?;
-        Some(Place::all(base).into_iter().filter(|place| selection.has(*place)).collect())
+        let chosen = |place: &Place| selection.has(*place) || self.is_parameter(*place);
+        Some(Place::all(base).into_iter().filter(chosen).collect())
     }
 }
 
@@ -203,9 +251,6 @@ fn unsupported(object: &Map<String, Value>) -> Option<String> {
             )
         }
         "layer_replication" => format!("it repeats blocks of its base ({key}: {value})"),
-        "target_parameters" => {
-            format!("it adapts bare parameters, as mixtures of experts have them ({key}: {value})")
-        }
         "use_qalora" => "it is a QA-LoRA adapter, which is bound to a quantised base (use_qalora)".to_owned(),
         key => format!("it uses {key}: {value}"),
     }))

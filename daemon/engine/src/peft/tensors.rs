@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::config::Settings;
-use super::{AdapterError, WEIGHTS_FILE};
+use super::{AdapterError, CONFIG_FILE, WEIGHTS_FILE};
 use crate::base_error::BaseError;
 use crate::base_text::BaseText;
 use crate::lora::{Adapter, Dora, Linear, Lora, Place};
@@ -26,18 +26,26 @@ enum Role {
     Magnitude,
     /// PEFT also saves the base's own weight beside factors of the embedding or the head.
     BaseCopy,
+    /// Only training reads it.
+    Training,
 }
 
-/// The suffixes of a module's factors.
+const LINEAR: (&str, &str) = (".lora_A.weight", ".lora_B.weight");
+const EMBEDDING: (&str, &str) = (".lora_embedding_A", ".lora_embedding_B");
+/// VeLoRA's projection of inputs.
+const VELORA: &str = ".lora_velora_embed";
+/// MonteCLoRA's distributions; the name of one follows.
+const MONTECLORA: &str = ".lora_monteclora_sampler.";
+
+/// The suffixes of a module's factors as this engine writes them.
 fn suffixes(place: Place) -> (&'static str, &'static str) {
     match place {
-        Place::Embedding => (".lora_embedding_A", ".lora_embedding_B"),
-        Place::Block(..) | Place::Head => (".lora_A.weight", ".lora_B.weight"),
+        Place::Embedding => EMBEDDING,
+        Place::Block(..) | Place::Head => LINEAR,
     }
 }
 
-fn role(place: Place, suffix: &str) -> Option<Role> {
-    let (a, b) = suffixes(place);
+fn role(place: Place, (a, b): (&str, &str), suffix: &str) -> Option<Role> {
     let outside = !matches!(place, Place::Block(..));
     match suffix {
         _ if suffix == a => Some(Role::A),
@@ -45,6 +53,8 @@ fn role(place: Place, suffix: &str) -> Option<Role> {
         // Some versions of PEFT appended what they now leave out.
         MAGNITUDE | ".lora_magnitude_vector.weight" => Some(Role::Magnitude),
         ".base_layer.weight" | ".weight" if outside => Some(Role::BaseCopy),
+        VELORA => Some(Role::Training),
+        _ if suffix.starts_with(MONTECLORA) => Some(Role::Training),
         _ => None,
     }
 }
@@ -71,13 +81,10 @@ pub(super) fn load(
     for place in found {
         adapter.set(place, source.pair(place)?);
     }
-    if settings.keeps_tie && base.config.tied_embeddings && adapter.head.is_none() {
-        // The head is the embedding seen from the other side, and so is its pair.
+    let keeps_tie = settings.keeps_tie && !settings.is_parameter(Place::Embedding);
+    if keeps_tie && base.config.tied_embeddings && adapter.head.is_none() {
         adapter.head = match &adapter.embedding {
-            Some(pair) if pair.dora.is_none() => {
-                let turned = |factor: &Tensor| factor.t()?.contiguous();
-                Some(Lora::plain(turned(&pair.b)?, turned(&pair.a)?, pair.scale))
-            }
+            Some(pair) if pair.dora.is_none() => Some(pair.seen_from_the_head()?),
             Some(_) => {
                 let what = "it is a DoRA adapter of a tied embedding (ensure_weight_tying)".to_owned();
                 return Err(AdapterError::Unsupported { file: source.file, what });
@@ -106,6 +113,11 @@ impl Source<'_> {
         AdapterError::Corrupt { file: self.file.clone(), why }
     }
 
+    /// As this file has them: an embedding whose weight was adapted by name has those of a linear layer.
+    fn suffixes(&self, place: Place) -> (&'static str, &'static str) {
+        if self.settings.is_parameter(place) { LINEAR } else { suffixes(place) }
+    }
+
     /// The modules that have factors. Every tensor of the file is accounted for.
     fn places(&self) -> Result<BTreeSet<Place>, AdapterError> {
         let modules: HashMap<String, Place> =
@@ -117,10 +129,12 @@ impl Source<'_> {
         for name in names {
             let split = name.strip_prefix(PREFIX).and_then(split);
             let known = split.and_then(|(module, suffix)| Some((*modules.get(module)?, suffix)));
-            match known.and_then(|(place, suffix)| Some((place, role(place, suffix)?))) {
+            match known.and_then(|(place, suffix)| Some((place, role(place, self.suffixes(place), suffix)?)))
+            {
                 Some((place, Role::BaseCopy)) => {
                     copies.insert(place, name.to_owned());
                 }
+                Some((_, Role::Training)) => {}
                 Some((_, Role::Magnitude)) if !self.settings.dora => {
                     let why =
                         format!("{name} belongs to DoRA, and adapter_config.json does not say use_dora");
@@ -185,11 +199,17 @@ impl Source<'_> {
         if self.settings.keeps_tie && self.base.config.tied_embeddings && found.contains(&Place::Head) {
             expected.push(Place::Head);
         }
-        if let Some(place) = expected.iter().find(|place| !found.contains(place)) {
+        let chosen: BTreeSet<Place> = expected.iter().copied().collect();
+        let missing: Vec<Place> = expected.into_iter().filter(|place| !found.contains(place)).collect();
+        if let Some(place) = missing.first() {
+            self.fits(found)?;
+            if let Some(why) = shallower(found, &missing, self.base.config.layers) {
+                return Err(self.other(why));
+            }
             let why = format!("adapter_config.json chooses {place} (target_modules), but it has no tensors");
             return Err(self.corrupt(why));
         }
-        if let Some(place) = found.iter().find(|place| !expected.contains(place)) {
+        if let Some(place) = found.iter().find(|place| !chosen.contains(place)) {
             let why = format!(
                 "it has tensors for {place}, which adapter_config.json does not choose (target_modules)"
             );
@@ -198,14 +218,48 @@ impl Source<'_> {
         Ok(())
     }
 
+    /// Whether the factors' sizes are this base's, whatever their rank.
+    fn fits(&self, found: &BTreeSet<Place>) -> Result<(), AdapterError> {
+        for place in found {
+            let (a, b) = self.suffixes(*place);
+            let (outputs, inputs) = self.shape(*place);
+            for (suffix, at, size) in [(a, 1, inputs), (b, 0, outputs)] {
+                let name = format!("{PREFIX}{place}{suffix}");
+                if let Some(shape) = self.weights.shape(&name)
+                    && shape.get(at).is_some_and(|found| *found != size)
+                {
+                    return Err(
+                        self.other(format!("{name} has shape {shape:?}, and the base's layer has {size}"))
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a module's factors make, as the file has it.
+    fn shape(&self, place: Place) -> (usize, usize) {
+        let (outputs, inputs) = place.shape(&self.base.config);
+        let turned = place == Place::Embedding && self.settings.is_parameter(place);
+        if turned { (inputs, outputs) } else { (outputs, inputs) }
+    }
+
     fn pair(&self, place: Place) -> Result<Lora, AdapterError> {
         let module = place.to_string();
-        let (outputs, inputs) = place.shape(&self.base.config);
-        let rank = self.settings.rank_of(&module);
-        let (a, b) = suffixes(place);
+        let (outputs, inputs) = self.shape(place);
+        let rank = self.settings.rank_of(place);
+        let (a, b) = self.suffixes(place);
+        let in_file = self.weights.shape(&format!("{PREFIX}{module}{a}")).and_then(|shape| shape.first());
+        if let Some(why) = in_file.and_then(|in_file| self.settings.lost_order(place, *in_file)) {
+            return Err(AdapterError::BadConfig { file: self.folder.join(CONFIG_FILE), why });
+        }
         let a = self.factor(&format!("{module}{a}"), &[rank, inputs], Some(0))?;
         let b = self.factor(&format!("{module}{b}"), &[outputs, rank], Some(1))?;
-        let mut pair = Lora::plain(a, b, self.settings.scale_of(&module));
+        let mut pair = Lora::plain(a, b, self.settings.scale_of(place));
+        if place == Place::Embedding && self.settings.is_parameter(place) {
+            // A weight's own factors; an embedding's are those of its transpose.
+            pair = pair.seen_from_the_head()?;
+        }
         if self.settings.dora {
             let long = format!("{module}{MAGNITUDE}.weight");
             let is_long = self.weights.shape(&format!("{PREFIX}{long}")).is_some();
@@ -266,9 +320,18 @@ impl Source<'_> {
     }
 }
 
+/// Why an adapter without factors for the last layers is none of this base, if it has all that is called for below them.
+fn shallower(found: &BTreeSet<Place>, missing: &[Place], layers: usize) -> Option<String> {
+    let layer = |place: &Place| if let Place::Block(layer, _) = place { Some(*layer) } else { None };
+    let own = found.iter().filter_map(layer).max()? + 1;
+    let beyond = missing.iter().all(|place| layer(place).is_some_and(|layer| layer >= own));
+    beyond.then(|| format!("it adapts {own} layers, and the base has {layers}"))
+}
+
 /// A tensor's name without PEFT's prefix, cut into module and suffix.
 fn split(name: &str) -> Option<(&str, &str)> {
-    const SUFFIXES: [&str; 8] = [
+    const SUFFIXES: [&str; 9] = [
+        VELORA,
         ".lora_A.weight",
         ".lora_B.weight",
         ".lora_embedding_A",
@@ -278,6 +341,9 @@ fn split(name: &str) -> Option<(&str, &str)> {
         ".base_layer.weight",
         ".weight",
     ];
+    if let Some(at) = name.find(MONTECLORA) {
+        return Some(name.split_at(at));
+    }
     SUFFIXES.iter().find_map(|suffix| Some((name.strip_suffix(suffix)?, *suffix)))
 }
 

@@ -227,7 +227,6 @@ fn what_would_be_computed_wrongly_is_refused_by_name() {
         ("modules_to_save", json!(["lm_head"])),
         ("layer_replication", json!([[0, 2]])),
         ("trainable_token_indices", json!([5])),
-        ("target_parameters", json!(["experts"])),
         ("use_qalora", json!(true)),
         ("alora_invocation_tokens", json!([1])),
         ("init_lora_weights", json!("pissa_niter_4")),
@@ -258,12 +257,119 @@ fn what_would_be_computed_wrongly_is_refused_by_name() {
         ("lora_dropout", json!(0.1)),
         ("peft_version", json!("9.9.9")),
         ("megatron_core", json!("megatron.core")),
+        ("velora_config", json!({"num_groups": 4, "scale": 1.0, "init_type": "batch_average"})),
+        ("monteclora_config", json!({"num_samples": 8, "buffer_size": 150})),
+        // PEFT, too, takes no notice of a name that matches nothing.
+        ("target_parameters", json!(["experts"])),
         ("some_later_idea", json!(null)),
     ] {
         let folder = saved(&adapter());
         set(&folder, key, value);
         loaded(&folder).expect(key);
     }
+}
+
+#[test]
+fn what_only_training_reads_is_left_alone() {
+    let folder = saved(&adapter());
+    rewrite(&folder, |parts| {
+        let module = "base_model.model.model.layers.0.self_attn.q_proj";
+        for name in ["lora_velora_embed", "lora_monteclora_sampler.std_prior"] {
+            parts.push((format!("{module}.{name}"), vec![3], vec![f32::NAN; 3]));
+        }
+    });
+    assert_same(&loaded(&folder).unwrap(), &adapter());
+}
+
+#[test]
+fn a_weight_may_be_adapted_by_its_own_name() {
+    // As PEFT writes it: no layers and no exclusions count, and patterns match the weight's name.
+    let folder = saved(&adapter());
+    let names: Vec<String> = settings(&folder)["target_modules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| format!("{}.weight", name.as_str().unwrap()))
+        .collect();
+    for modules in [json!([]), json!(null)] {
+        set(&folder, "target_modules", modules);
+        set(&folder, "target_parameters", json!(names));
+        set(&folder, "layers_to_transform", json!([1]));
+        set(&folder, "exclude_modules", json!(["q_proj"]));
+        set(&folder, "rank_pattern", json!({"q_proj": 7}));
+        assert_same(&loaded(&folder).unwrap(), &adapter());
+    }
+    set(&folder, "alpha_pattern", json!({"q_proj.weight": 9}));
+    let found = loaded(&folder).unwrap();
+    let scale = |linear| found.get(Place::Block(1, linear)).unwrap().scale;
+    assert_eq!((scale(Linear::Query), scale(Linear::Key)), (4.5, 1.5));
+    set(&folder, "target_parameters", json!(names[1..]));
+    assert!(loaded(&folder).unwrap_err().to_string().contains("q_proj"));
+    set(&folder, "target_parameters", json!("q_proj.weight"));
+    assert!(loaded(&folder).unwrap_err().to_string().contains("target_parameters must be a list"));
+}
+
+#[test]
+fn an_embedding_adapted_by_its_weights_name_is_turned() {
+    let folder = saved(&adapter());
+    let listed = settings(&folder)["target_modules"].clone();
+    set(&folder, "target_parameters", json!(["embed_tokens.weight"]));
+    set(&folder, "target_modules", listed);
+    let (vocab, hidden) = (test_base::config().vocab, test_base::config().hidden);
+    rewrite(&folder, |parts| {
+        for (factor, shape) in [("A", [2, hidden]), ("B", [vocab, 2])] {
+            let values = (0..shape[0] * shape[1]).map(|at| at as f32).collect();
+            let name = format!("base_model.model.model.embed_tokens.lora_{factor}.weight");
+            parts.push((name, shape.to_vec(), values));
+        }
+    });
+    let found = loaded(&folder).unwrap();
+    let pair = found.embedding.as_ref().unwrap();
+    assert_eq!((pair.a.dims(), pair.b.dims()), ([2, vocab].as_slice(), [hidden, 2].as_slice()));
+    // The rows of the file's B are tokens.
+    assert_eq!(pair.a.get(0).unwrap().get(3).unwrap().to_scalar::<f32>().unwrap().to_bits(), 6f32.to_bits());
+    assert!(found.head.is_none());
+}
+
+#[test]
+fn a_rank_pattern_that_lost_its_order_is_named() {
+    let folder = saved(&adapter());
+    // Made as q_proj: 2 first, which counts for both layers; sorted, the other key comes first.
+    set(&folder, "rank_pattern", json!({"0.self_attn.q_proj": 4, "q_proj": 2}));
+    let error = loaded(&folder).unwrap_err();
+    assert!(matches!(error, AdapterError::BadConfig { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("rank_pattern lost its order") && !said.contains("copy it again"), "{said}");
+    assert!(said.ends_with(r#"put "q_proj" before "0.self_attn.q_proj""#), "{said}");
+    set(&folder, "alpha_pattern", json!({"0.self_attn.q_proj": 4, "q_proj": 3}));
+    assert!(loaded(&folder).unwrap_err().to_string().ends_with("alpha_pattern likewise"));
+    set(&folder, "alpha_pattern", json!({}));
+    set(&folder, "rank_pattern", json!({"q_proj": 2, "0.self_attn.q_proj": 4}));
+    assert_same(&loaded(&folder).unwrap(), &adapter());
+    // No order gives this rank.
+    set(&folder, "rank_pattern", json!({"0.self_attn.q_proj": 4, "q_proj": 3}));
+    assert!(matches!(loaded(&folder).unwrap_err(), AdapterError::Corrupt { .. }));
+}
+
+#[test]
+fn a_shallower_adapter_is_another_bases_and_not_damaged() {
+    let folder = saved(&adapter());
+    fs::remove_file(folder.path().join(OWN_FILE)).unwrap();
+    let deeper = |change: fn(&mut crate::config::DecoderConfig)| {
+        let mut config = test_base::config();
+        config.layers += 3;
+        config.attention = vec![config.attention[0]; config.layers];
+        change(&mut config);
+        let error = load(folder.path(), &BaseText { config, ..base() }, &Device::Cpu).unwrap_err();
+        assert!(matches!(error, AdapterError::OtherBase { .. }), "{error}");
+        error.to_string()
+    };
+    let said = deeper(|_| {});
+    assert!(said.contains("adapts 2 layers, and the base has 5") && said.contains("--base"), "{said}");
+    assert!(deeper(|config| config.hidden = 20).contains("shape"));
+    // Without a module of a layer that it does adapt, it is damaged.
+    rewrite(&folder, |parts| parts.retain(|part| !part.0.contains("layers.0.self_attn.k_proj")));
+    assert!(matches!(loaded(&folder).unwrap_err(), AdapterError::Corrupt { .. }));
 }
 
 #[test]

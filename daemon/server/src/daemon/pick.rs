@@ -1,10 +1,16 @@
 //! Which base and which adapter a request means: names from the store, or folders.
 
+use std::path::Path;
+
+use hotplate_client::hub::{HubCache, HubName};
+use hotplate_dataset::regular_file;
 use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::peft::{self, LARGEST_SETTINGS};
 use hotplate_protocol::knobs::{Method, Quantize};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::desk::Desk;
+use super::faults;
 use super::methods::known;
 use super::names::{self, Wanted};
 use super::quantise::asked_or;
@@ -68,8 +74,9 @@ fn pick_from(
             BaseChoice::Given(given.unwrap_or_else(|| source(None).quantised(asked_or(quantize, None)))),
             None,
         ),
-        Some(Wanted::Folder(folder)) => {
-            let pick = AdapterPick { folder: folder.to_owned(), label: folder.display().to_string() };
+        Some(Wanted::Folder(path)) => {
+            let folder = peft::folder_of(path).map_err(|error| faults::of_adapter(&error))?;
+            let pick = AdapterPick { label: folder.display().to_string(), folder };
             let base = if let Some(base) = given {
                 BaseChoice::Given(base)
             } else {
@@ -101,6 +108,23 @@ fn pick_from(
         }
     };
     Ok(picked)
+}
+
+/// The base that an adapter's settings name, if it is there: a place on this machine, or a model in the hub's cache.
+pub(crate) fn named_by(folder: &Path) -> Option<BaseSource> {
+    let config = regular_file::read(&folder.join("adapter_config.json"), LARGEST_SETTINGS).ok()?;
+    let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
+    // PEFT's key, then mlx-lm's.
+    let name = config.get("base_model_name_or_path").or(config.get("model"))?.as_str()?;
+    let path = match name.parse::<HubName>() {
+        Ok(name) => HubCache::from_env().ok()?.find(&name)?,
+        // A path that starts at somebody's current folder means nothing here.
+        Err(_) => Path::new(name).is_absolute().then(|| Path::new(name).canonicalize().ok())??,
+    };
+    let found = BaseSource::at(&path);
+    let is_there =
+        matches!(&found, BaseSource::Gguf(file) if file.is_file()) || path.join("config.json").is_file();
+    is_there.then_some(found)
 }
 
 fn source_of(row: &AdapterRow) -> BaseSource {

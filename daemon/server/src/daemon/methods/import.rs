@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use hotplate_dataset::regular_file;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::device::Device;
-use hotplate_engine::peft::{self, LARGEST_SETTINGS, Snapshot};
+use hotplate_engine::peft::{self, Snapshot};
 use hotplate_engine::quantise::Quantise;
 use hotplate_protocol::knobs::Quantize;
 use hotplate_protocol::methods::adapters::AdapterInfo;
@@ -50,7 +49,8 @@ pub(crate) struct Imported {
 
 /// Reads the folder, checks it against its base, and copies it into the store's own place.
 pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, RpcError> {
-    let from = real_folder(&params.path)?;
+    let from = peft::folder_of(&params.path).map_err(|error| faults::of_adapter(&error))?;
+    let from = real_folder(&from)?;
     let name = match &params.name {
         Some(name) => {
             names::check(name)?;
@@ -103,25 +103,11 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
     })
 }
 
-/// The base that the folder's own files tell of: one that is known by its fingerprint, or one at the path that they name.
+/// The base that the folder's own files tell of.
 fn named_base(known: &[crate::daemon::store::AdapterRow], folder: &Path) -> BaseSource {
     let known = known.iter().map(|row| (row.fingerprint.clone(), source(row.base_folder.as_deref())));
     let pick = AdapterPick { folder: folder.to_owned(), label: String::new() };
-    let found =
-        BaseChoice::OfAdapter { known: known.collect(), quantize: Some(Quantize::None) }.source(Some(&pick));
-    if found != BaseSource::Embedded {
-        return found;
-    }
-    let named = || {
-        let config = regular_file::read(&folder.join("adapter_config.json"), LARGEST_SETTINGS).ok()?;
-        let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
-        // PEFT's key, then mlx-lm's.
-        let named = config.get("base_model_name_or_path").or(config.get("model"))?.as_str()?.to_owned();
-        let path = PathBuf::from(named);
-        let real = path.is_absolute().then(|| path.canonicalize().ok())??;
-        real.join("config.json").is_file().then_some(BaseSource::Folder(real))
-    };
-    named().unwrap_or(BaseSource::Embedded)
+    BaseChoice::OfAdapter { known: known.collect(), quantize: Some(Quantize::None) }.source(Some(&pick))
 }
 
 impl Daemon {
