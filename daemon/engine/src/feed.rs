@@ -126,6 +126,24 @@ impl BaseText {
     }
 }
 
+impl BaseText {
+    /// What an example answers, as tokens without any template: what an answer that copies it consists of.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn answer_tokens(&self, example: &Example) -> Result<Vec<u32>, BaseError> {
+        let text = match &example.content {
+            Content::Text(text) => text.clone(),
+            Content::Completion { completion, .. } => completion.clone(),
+            Content::Chat(chat) => {
+                let turns = chat.turns.iter().filter(|turn| turn.role == Role::Assistant);
+                turns.map(|turn| turn.content.as_str()).collect::<Vec<_>>().join("\n")
+            }
+        };
+        self.tokenizer.encode(&text, false)
+    }
+}
+
 /// The nearest that fit. `add` puts an example before the others if it has at most so many tokens.
 fn take(
     ranked: &[&Example],

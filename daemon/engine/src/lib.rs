@@ -32,6 +32,7 @@ mod packed;
 pub mod peft;
 mod prompt_length;
 pub mod quantise;
+pub mod repeating;
 pub mod rope_config;
 mod rope_frequencies;
 pub mod sample;

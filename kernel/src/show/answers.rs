@@ -36,6 +36,9 @@ pub(super) fn variants(results: &[GenerateResult], of: usize) -> Bundle {
     if let Some(fed) = &fed {
         html.push_str(&html::note(fed));
     }
+    for remark in results.iter().flat_map(words::noticed) {
+        html.push_str(&html::note(&remark));
+    }
     let text: Vec<String> = text.into_iter().chain(fed).collect();
     Bundle { text: text.join("\n\n"), html }
 }
@@ -50,8 +53,8 @@ pub(super) fn compared(answered: &[Answers], of: usize) -> Bundle {
         .iter()
         .map(|answers| {
             let mut prompt = vec![answers.prompt.clone()];
-            let fed = fed(answers);
-            prompt.extend(words::about(answers).into_iter().filter(|remark| Some(remark) != fed.as_ref()));
+            let below = below(answers);
+            prompt.extend(words::about(answers).into_iter().filter(|remark| !below.contains(remark)));
             std::iter::once(prompt.join("\n\n")).chain(answers.all().map(cell)).collect()
         })
         .collect();
@@ -65,13 +68,14 @@ pub(super) fn compared(answered: &[Answers], of: usize) -> Bundle {
         words::measures(last).to_owned()
     };
     // Beside a prompt they would leave the answers no room.
-    let notes = answered.iter().filter_map(fed).chain([remark]).map(|note| html::note(&note));
+    let notes = answered.iter().flat_map(below).chain([remark]).map(|note| html::note(&note));
     Bundle { text: text.join("\n\n"), html: html::table(&headers, &rows) + &notes.collect::<String>() }
 }
 
-/// What stood before the prompt, where something did.
-fn fed(answers: &Answers) -> Option<String> {
-    answers.fed.as_ref()?.fed.as_ref().map(words::fed)
+/// Long remarks: how an answer goes wrong, and what stood before the prompt.
+fn below(answers: &Answers) -> Vec<String> {
+    let fed = answers.fed.as_ref().and_then(|answer| answer.fed.as_ref()).map(words::fed);
+    answers.all().flat_map(words::noticed).chain(fed).collect()
 }
 
 #[cfg(test)]
@@ -91,6 +95,7 @@ mod tests {
             adapter: adapter.map(str::to_owned),
             base: "hotplate-tiny".into(),
             fed: None,
+            noticed: Vec::new(),
             first_token_ms: 1.0,
             tokens_per_second: 2.0,
         }

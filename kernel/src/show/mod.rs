@@ -145,6 +145,9 @@ impl<'a> Painter<'a> {
                 if let Some(fed) = &result.fed {
                     self.sentence(&words::fed(fed));
                 }
+                for remark in words::noticed(result) {
+                    self.sentence(&remark);
+                }
             }
             Shown::LogLine(line) => self.screen.stdout(&format!("{line}\n")),
             Shown::Run { run, event } => self.run(*run, event),

@@ -266,6 +266,7 @@ impl Session {
                 adapter: params.adapter.filter(|_| !params.base_alone),
                 base: "hotplate-tiny".into(),
                 fed: params.feed.map(|feed| fed(feed.folder)),
+                noticed: Vec::new(),
                 first_token_ms: 1.0,
                 tokens_per_second: 200.0,
             },

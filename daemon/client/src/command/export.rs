@@ -43,7 +43,7 @@ impl ExportArgs {
     "A whole model for transformers", "hotplate export notes --to merged --out notes-model/";
     "For llama.cpp beside its base, an older version", "hotplate export notes --version 2 --to gguf --out notes.gguf";
     "A whole model for llama.cpp or LM Studio", "hotplate export notes --to gguf --merged --out notes-model.gguf";
-    "For Ollama", "hotplate export notes --to ollama --out notes-ollama/ && ollama create notes -f notes-ollama/Modelfile"
+    "For Ollama", "hotplate export notes --to ollama --out notes-ollama/"
 ))]
 pub struct ExportArgs {
     /// The adapter: a name (name@3 for its third version), or a PEFT or mlx-lm folder

@@ -4,6 +4,7 @@ use hotplate_protocol::methods::generate::{FinishReason, GenerateResult};
 
 use super::feeding::fed;
 use super::figures::count;
+use super::noticed::noticed;
 use crate::shown::Answers;
 
 /// Said once, below the last answers: one each proves little.
@@ -34,7 +35,8 @@ pub fn author(result: &GenerateResult) -> String {
 }
 
 pub fn variant(number: usize, of: usize, result: &GenerateResult) -> String {
-    format!("{number} of {of} (seed {}; {})\n{}", result.seed, length(result), result.text.trim())
+    let text = format!("{number} of {of} (seed {}; {})\n{}", result.seed, length(result), result.text.trim());
+    std::iter::once(text).chain(noticed(result)).collect::<Vec<_>>().join("\n")
 }
 
 /// What has to be said beside the texts, a line each.
@@ -58,6 +60,7 @@ pub fn about(answers: &Answers) -> Vec<String> {
         "Both answers are the same: here the adapter changes nothing.",
         "The adapter's answer is empty: it ended at once.",
     );
+    remarks.extend(answers.all().flat_map(noticed));
     remarks.extend(answers.fed.as_ref().and_then(|answer| answer.fed.as_ref()).map(fed));
     remarks
 }
@@ -96,6 +99,7 @@ mod tests {
             adapter: adapter.map(str::to_owned),
             base: "hotplate-tiny".into(),
             fed: None,
+            noticed: Vec::new(),
             first_token_ms: 1.0,
             tokens_per_second: 2.0,
         }

@@ -9,6 +9,7 @@ mod dataset;
 mod feeding;
 mod figures;
 mod lists;
+mod noticed;
 mod pull;
 mod run;
 mod score;
@@ -21,6 +22,7 @@ pub use dataset::{check_summary, examples, finding_place, findings, plan, settin
 pub use feeding::{fed, weighed, weighed_rows, weighed_summary, weighed_table};
 pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
 pub use lists::{adapters, day_and_minute, models, rolled_back, status, watching};
+pub use noticed::noticed;
 pub use pull::{pulled, pulling};
 pub use run::{cause, event, gain, generated, guard, guard_word};
 pub use score::scored;

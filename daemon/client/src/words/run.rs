@@ -6,6 +6,7 @@ use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunResult, Sa
 use super::answers::author;
 use super::feeding::fed;
 use super::figures::{count, duration, loss, number};
+use super::noticed::noticed;
 use super::visible::path;
 
 /// One event; `None` where a sentence would only be in the way.
@@ -198,10 +199,8 @@ pub fn generated(result: &GenerateResult) -> String {
         number(result.tokens_per_second.max(0.0).round() as usize),
         result.seed
     );
-    match &result.fed {
-        Some(what) => format!("{}\n{figures}", fed(what)),
-        None => figures,
-    }
+    let lines = result.fed.iter().map(fed).chain(noticed(result)).chain([figures]);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -335,6 +334,7 @@ mod tests {
             adapter: Some("notes@2".into()),
             base: "hotplate-tiny".into(),
             fed: None,
+            noticed: Vec::new(),
             first_token_ms: 12.4,
             tokens_per_second: 310.2,
         };

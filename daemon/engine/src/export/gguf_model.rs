@@ -59,17 +59,14 @@ pub fn write_gguf_model(file: &Path, adapter: &Adapter, base: &BaseText) -> Resu
     if base.config.tied_embeddings && !unties {
         pairs.remove(&format!("{}.weight", Place::Head));
     }
-    let (keys, planned, alignment) = match weights.gguf() {
-        Some(tensors) => {
-            let planned = from_gguf(tensors, base, &mut pairs, unties)?;
-            let mut keys = marked();
-            tensors.copy_keys(&mut keys, MARK_KEY);
-            (keys, planned, tensors.alignment())
-        }
-        None => {
-            let (keys, planned) = from_folder(&weights, base, &mut pairs, unties)?;
-            (keys, planned, ALIGNMENT)
-        }
+    let (keys, planned, alignment) = if let Some(tensors) = weights.gguf() {
+        let planned = from_gguf(tensors, base, &mut pairs, unties)?;
+        let mut keys = marked();
+        tensors.copy_keys(&mut keys, MARK_KEY);
+        (keys, planned, tensors.alignment())
+    } else {
+        let (keys, planned) = from_folder(&weights, base, &mut pairs, unties)?;
+        (keys, planned, ALIGNMENT)
     };
     if alignment > LARGEST_ALIGNMENT {
         return Err(ExportError::Unsupported(format!("the base aligns its tensors to {alignment} bytes")));

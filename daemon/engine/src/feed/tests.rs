@@ -140,3 +140,13 @@ fn an_example_behind_others_has_its_own_loss() {
         }
     }
 }
+
+#[test]
+fn what_an_example_answers_is_its_own_words() {
+    let base = base(Some(CHATTING));
+    let of = |example: &Example| text_of(&base, &base.answer_tokens(example).unwrap());
+    assert_eq!(of(&pair("a", "b")), "b");
+    assert_eq!(of(&example(Content::Text("Hot.".into()))), "Hot.");
+    let talk = [(Role::User, "q"), (Role::Assistant, "one"), (Role::User, "q"), (Role::Assistant, "two")];
+    assert_eq!(of(&chat(&talk)), "one\ntwo");
+}

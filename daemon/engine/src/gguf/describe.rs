@@ -70,10 +70,9 @@ fn check(config: &DecoderConfig, family: &Family) -> Result<(), String> {
     match architecture {
         "gemma3" => {
             let window = windows.iter().flatten().next();
-            let patterned = windows
-                .iter()
-                .enumerate()
-                .all(|(layer, found)| found.as_ref() == window.filter(|_| (layer + 1) % GEMMA_PATTERN != 0));
+            let patterned = windows.iter().enumerate().all(|(layer, found)| {
+                found.as_ref() == window.filter(|_| !(layer + 1).is_multiple_of(GEMMA_PATTERN))
+            });
             if !patterned || window.is_none() {
                 return otherwise("not five of six layers slide");
             }
@@ -98,7 +97,7 @@ fn check(config: &DecoderConfig, family: &Family) -> Result<(), String> {
         }
         _ => {}
     }
-    let turns = |layer: usize| architecture != "smollm3" || (layer + 1) % SMOLLM3_PATTERN != 0;
+    let turns = |layer: usize| architecture != "smollm3" || !(layer + 1).is_multiple_of(SMOLLM3_PATTERN);
     if config.attention.iter().enumerate().any(|(layer, found)| found.rope.is_some() != turns(layer)) {
         return otherwise("other layers than every fourth do not turn their heads");
     }

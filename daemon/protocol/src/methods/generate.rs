@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::feed::{Fed, Feed};
+use crate::feed::{Fed, FedPlace, Feed};
 use crate::knobs::Quantize;
 
 super::method!(
@@ -78,10 +78,23 @@ pub struct GenerateResult {
     /// What stood before the prompt, and counts in `prompt_tokens`; `None` where nothing was to be fed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fed: Option<Fed>,
+    /// What is wrong with how the text goes; mostly nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub noticed: Vec<Noticed>,
     /// From the request's arrival to the first token.
     pub first_token_ms: f64,
     /// Of the tokens after the first.
     pub tokens_per_second: f64,
+}
+
+/// A fault of a text that its tokens show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Noticed {
+    /// It goes round in circles: this comes again and again.
+    Repeats { text: String, times: usize },
+    /// At least half of it, this many tokens in a row, stands in an example that was fed.
+    Copies { tokens: usize, example: FedPlace },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -57,6 +57,14 @@ pub(crate) fn ranked<'a>(
     (order.filter(|example| itself.is_none_or(|itself| itself.id != example.id)).collect(), itself)
 }
 
+/// The examples before a prompt.
+#[derive(Debug, Clone)]
+pub(crate) struct FedExamples {
+    pub(crate) told: feed::Fed,
+    /// What each of them answers, in the same order.
+    pub(crate) answers: Vec<Vec<u32>>,
+}
+
 /// A prompt behind the examples of a folder.
 pub(crate) fn feed_prompt(
     text: &BaseText,
@@ -64,7 +72,7 @@ pub(crate) fn feed_prompt(
     prompt: &str,
     raw: bool,
     answer_tokens: usize,
-) -> Result<(Vec<u32>, feed::Fed), RpcError> {
+) -> Result<(Vec<u32>, FedExamples), RpcError> {
     let dataset = read_examples(&wanted.folder)?;
     let prompt_tokens = text.prompt(prompt, raw).map_err(|error| faults::of_base(&error))?.len();
     let room = room(text, prompt_tokens.saturating_add(answer_tokens), wanted.examples);
@@ -74,7 +82,9 @@ pub(crate) fn feed_prompt(
     if fed.examples.is_empty() {
         return Err(nothing_fed(text, &dataset, &fed, room, prompt_tokens, answer_tokens));
     }
-    Ok((tokens, told(&dataset, &candidates, &fed, room, itself.map(place))))
+    let answers = fed.examples.iter().map(|one| text.answer_tokens(candidates[one.rank]));
+    let answers = answers.collect::<Result<_, _>>().map_err(|error| faults::of_base(&error))?;
+    Ok((tokens, FedExamples { told: told(&dataset, &candidates, &fed, room, itself.map(place)), answers }))
 }
 
 fn place(example: &Example) -> FedPlace {

@@ -19,6 +19,7 @@ mod log;
 mod memory;
 mod methods;
 mod names;
+mod noticed;
 mod pick;
 mod private;
 mod process;

@@ -4,14 +4,13 @@
 use std::time::Instant;
 
 use hotplate_engine::base_text::{BaseError, BaseText};
-use hotplate_protocol::feed::Fed;
 use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
 use crate::daemon::desk::{Desk, Errand, Gone};
 use crate::daemon::faults;
-use crate::daemon::feeding::feed_prompt;
+use crate::daemon::feeding::{FedExamples, feed_prompt};
 use crate::daemon::pick::{label_of_whole, pick, pick_base};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
@@ -69,7 +68,7 @@ fn read_prompt(
     text: &BaseText,
     params: &GenerateParams,
     gone: &Gone,
-) -> Result<(Vec<u32>, Option<Fed>), RpcError> {
+) -> Result<(Vec<u32>, Option<FedExamples>), RpcError> {
     let failed = |error: BaseError| faults::of_base(&error);
     let Some(feed) = &params.feed else {
         let prompt = text.short_prompt(&params.prompt, params.raw, &|| gone.is_set()).map_err(failed)?;

@@ -16,13 +16,15 @@ use hotplate_engine::generate::{
 use hotplate_engine::peft::Snapshot;
 use hotplate_engine::sampling::SamplingOptions;
 use hotplate_protocol::RpcError;
-use hotplate_protocol::feed::Fed;
 use hotplate_protocol::knobs::Quantize;
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult, Sampling};
 
 use super::Report;
 use super::bases::Bases;
 use crate::daemon::faults;
+use crate::daemon::feeding::FedExamples;
+use crate::daemon::noticed::noticed;
+use crate::daemon::pick::named_by;
 use crate::daemon::quantise::asked_or;
 use crate::daemon::sessions::{Asker, SessionId};
 
@@ -43,7 +45,7 @@ pub(crate) struct GenerateJob {
     pub(crate) label: Option<String>,
     pub(crate) prompt: Vec<u32>,
     /// What of it are examples.
-    pub(crate) fed: Option<Fed>,
+    pub(crate) fed: Option<FedExamples>,
     pub(crate) sampling: Sampling,
     pub(crate) arrived: Instant,
 }
@@ -51,7 +53,8 @@ pub(crate) struct GenerateJob {
 #[derive(Debug, Clone)]
 pub(crate) enum BaseChoice {
     Given(BaseSource),
-    /// The base that the adapter's folder names, among those that are known; else the embedded one, which the adapter may fit.
+    /// The base that the adapter's folder names: one that is known by its fingerprint, or one that lies where its settings say; else the
+    /// embedded one, which the adapter may fit.
     OfAdapter {
         known: Vec<(String, BaseSource)>,
         /// How it is to be quantised; `None`: as the adapter learnt.
@@ -127,6 +130,8 @@ struct Active {
     generation: Generation,
     arrived: Instant,
     first_token: Option<Instant>,
+    /// What the examples before the prompt answer.
+    examples: Vec<Vec<u32>>,
     /// What is known already; the rest is filled in at the end.
     result: GenerateResult,
 }
@@ -247,6 +252,7 @@ impl Active {
             None => None,
         };
         let options = options(&job.sampling, &base.text);
+        let (told, examples) = job.fed.map(|fed| (fed.told, fed.answers)).unzip();
         let result = GenerateResult {
             text: String::new(),
             token_ids: Vec::new(),
@@ -255,7 +261,8 @@ impl Active {
             seed: options.seed,
             adapter: job.adapter.map(|pick| pick.label).or(job.label),
             base: base.text.name.clone(),
-            fed: job.fed,
+            fed: told,
+            noticed: Vec::new(),
             first_token_ms: 0.0,
             tokens_per_second: 0.0,
         };
@@ -268,6 +275,7 @@ impl Active {
             generation,
             arrived: job.arrived,
             first_token: None,
+            examples: examples.unwrap_or_default(),
             result,
         })
     }
@@ -289,6 +297,7 @@ impl Active {
             },
             first_token_ms: first.saturating_duration_since(self.arrived).as_secs_f64() * 1e3,
             tokens_per_second: if later > 0 && seconds > 0.0 { later as f64 / seconds } else { 0.0 },
+            noticed: noticed(&self.base.text, &self.result, &self.examples),
             ..self.result
         }
     }
@@ -302,7 +311,8 @@ fn base_of(
 ) -> BaseSource {
     let own = pick.and_then(|pick| Snapshot::read(&pick.folder).ok().flatten());
     let found = known.iter().find(|(known, _)| own.as_ref().is_some_and(|own| own.fingerprint == *known));
-    let base = found.map_or(BaseSource::Embedded, |(_, source)| source.clone());
+    let named = || pick.and_then(|pick| named_by(&pick.folder));
+    let base = found.map(|(_, source)| source.clone()).or_else(named).unwrap_or(BaseSource::Embedded);
     base.quantised(asked_or(quantize, own.and_then(|own| own.quantise)))
 }
 
