@@ -31,6 +31,8 @@ mod divide;
 pub mod findings;
 mod folder;
 mod formats;
+#[cfg(test)]
+mod fuzz;
 mod language;
 mod lines;
 mod nearest;

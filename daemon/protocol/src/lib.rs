@@ -7,6 +7,8 @@
 pub mod error;
 pub mod feed;
 pub mod frame;
+#[cfg(test)]
+mod fuzz;
 pub mod knobs;
 pub mod message;
 pub mod methods;

@@ -1,8 +1,8 @@
 //! # HP032 `draft`
 //!
 //! The file's front matter says that it is not finished: `draft: true`, `published: false` or `status: draft`. What is not
-//! finished should not be learnt as if it were, so all of the file is left out. Take the key out, or turn it round, to have it
-//! learnt.
+//! finished should not be learnt as if it were, so all of the file is left out; where the block stands at one of the texts of a
+//! file, that text alone. Take the key out, or turn it round, to have it learnt.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 pub(crate) fn draft(file: &Path, lines: (usize, usize), key: &str) -> Finding {
-    let message = format!("the front matter says {}, so the file is left out", shown(key));
+    let message = format!("the front matter says {}, so it is left out", shown(key));
     Finding::new(Code::Draft, file, lines, message)
 }
 
@@ -40,12 +40,12 @@ mod tests {
             ],
             &expect![[r#"
                 g.md:7-7 "Done."
-                a.md:1-10 HP032 draft: the front matter says "draft: true", so the file is left out
-                b.md:1-5 HP032 draft: the front matter says "draft: true", so the file is left out
-                c.md:1-5 HP032 draft: the front matter says "draft: true", so the file is left out
-                d.md:1-5 HP032 draft: the front matter says "published: false", so the file is left out
-                e.md:1-4 HP032 draft: the front matter says "Status: draft", so the file is left out
-                f.md:1-4 HP032 draft: the front matter says "draft: yes", so the file is left out
+                a.md:1-10 HP032 draft: the front matter says "draft: true", so it is left out
+                b.md:1-5 HP032 draft: the front matter says "draft: true", so it is left out
+                c.md:1-5 HP032 draft: the front matter says "draft: true", so it is left out
+                d.md:1-5 HP032 draft: the front matter says "published: false", so it is left out
+                e.md:1-4 HP032 draft: the front matter says "Status: draft", so it is left out
+                f.md:1-4 HP032 draft: the front matter says "draft: yes", so it is left out
             "#]],
         );
     }

@@ -67,8 +67,8 @@ impl HeldLine {
 
 /// What stands at the top of a file.
 pub(crate) struct Verdict {
-    /// First and last line of the block, if there is one.
-    pub(crate) lines: Option<(usize, usize)>,
+    /// The lines of the block, if there is one.
+    pub(crate) block: Vec<HeldLine>,
     pub(crate) meta: Meta,
     /// Why the block, which is no text, should be looked at.
     pub(crate) doubt: Option<String>,
@@ -76,11 +76,26 @@ pub(crate) struct Verdict {
     pub(crate) rest: Vec<HeldLine>,
 }
 
-/// Holds the first lines of a file.
+impl Verdict {
+    /// First and last line of the block.
+    pub(crate) fn lines(&self) -> Option<(usize, usize)> {
+        Some((self.block.first()?.number, self.block.last()?.number))
+    }
+}
+
+/// Holds the first lines of a file, or those behind a border.
 pub(crate) struct FrontMatter {
+    place: Place,
     held: Vec<HeldLine>,
     bytes: usize,
     form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Top,
+    /// Behind a border, which may be the opening mark of the next text's own front matter.
+    BehindBorder,
 }
 
 enum Form {
@@ -121,8 +136,16 @@ enum End {
 }
 
 impl FrontMatter {
-    pub(crate) fn new() -> Self {
-        Self { held: Vec::new(), bytes: 0, form: Form::Unknown }
+    pub(crate) fn at_the_top() -> Self {
+        Self { place: Place::Top, held: Vec::new(), bytes: 0, form: Form::Unknown }
+    }
+
+    pub(crate) fn behind_a_border() -> Self {
+        Self { place: Place::BehindBorder, ..Self::at_the_top() }
+    }
+
+    pub(crate) fn is_at_the_top(&self) -> bool {
+        self.place == Place::Top
     }
 
     /// Takes a line; a verdict once it is clear.
@@ -139,15 +162,23 @@ impl FrontMatter {
     }
 
     /// The file has no more lines.
-    pub(crate) fn finish(mut self) -> Verdict {
+    pub(crate) fn finish(&mut self) -> Verdict {
         self.verdict(&End::File)
     }
 
     fn look(&mut self) -> Option<End> {
         let text = self.held.last().map_or("", HeldLine::text);
         match &mut self.form {
+            // As Hugo does.
+            Form::Unknown if text.is_empty() && self.place == Place::Top => None,
             Form::Unknown => {
-                let Some(form) = Form::of(text) else { return Some(End::Other) };
+                let fits = |form: &Form| match self.place {
+                    Place::Top => {
+                        self.held.len() == 1 || matches!(form, Form::Marked { .. } | Form::Object(_))
+                    }
+                    Place::BehindBorder => matches!(form, Form::Keys { .. }),
+                };
+                let Some(form) = Form::of(text).filter(fits) else { return Some(End::Other) };
                 self.form = form;
                 match &mut self.form {
                     Form::Object(depth) => depth.after(text),
@@ -186,7 +217,24 @@ impl FrontMatter {
     }
 
     fn verdict(&mut self, end: &End) -> Verdict {
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
+        let blank = held.iter().take_while(|line| line.text().is_empty()).count();
+        if blank == 0 || matches!(self.form, Form::Unknown) {
+            return self.verdict_of(held, end);
+        }
+        // Below blank lines, only what is surely front matter is taken for it.
+        let block = held.split_off(blank);
+        let verdict = self.verdict_of(block, end);
+        let sure = verdict.doubt.is_none() && (verdict.meta.title.is_some() || verdict.meta.draft.is_some());
+        if sure {
+            return verdict;
+        }
+        held.extend(verdict.block);
+        held.extend(verdict.rest);
+        text_alone(held)
+    }
+
+    fn verdict_of(&self, held: Vec<HeldLine>, end: &End) -> Verdict {
         match (&self.form, end) {
             (Form::Marked { syntax, close }, End::Closed) => closed(held, *syntax, close),
             (Form::Object(_), End::Closed) => {
@@ -195,6 +243,7 @@ impl FrontMatter {
             }
             (Form::Marked { .. } | Form::Object(_), _) => never_closed(held),
             (Form::Keys { .. }, End::Closed) => keyed(held),
+            (Form::Keys { .. }, _) if self.place == Place::BehindBorder => text_alone(held),
             (Form::Keys { blank }, _) => {
                 let lines = blank.unwrap_or(if matches!(end, End::File) { held.len() } else { 0 });
                 key_lines(held, lines)
@@ -284,14 +333,13 @@ fn joined(lines: &[HeldLine]) -> String {
 
 /// No block at all.
 fn text_alone(held: Vec<HeldLine>) -> Verdict {
-    Verdict { lines: None, meta: Meta::default(), doubt: None, rest: held }
+    Verdict { block: Vec::new(), meta: Meta::default(), doubt: None, rest: held }
 }
 
 /// The first `count` lines are a block.
 fn block(mut held: Vec<HeldLine>, count: usize, meta: Meta, doubt: Option<String>) -> Verdict {
     let rest = held.split_off(count.min(held.len()));
-    let lines = held.first().zip(held.last()).map(|(first, last)| (first.number, last.number));
-    Verdict { lines, meta, doubt, rest }
+    Verdict { block: held, meta, doubt, rest }
 }
 
 /// All lines are a block, unless the keys say that somebody wrote a note there.
@@ -521,6 +569,7 @@ mod tests {
             ("pandoc", "% Soup\n% A. Cook\n\nbody\n"),
             ("five", "-----\ntitle: Soup\n-----\nbody\n"),
             ("obsidian", "---\nrating: 5\nseen: [[Note]]\n---\nbody\n"),
+            ("blank-above", "\n\n+++\ntitle = \"Soup\"\n+++\nbody\n"),
             ("jekyll-empty", "---\n---\nbody\n"),
         ];
         let mut shown = String::new();
@@ -560,9 +609,30 @@ mod tests {
             pandoc: Soup
             five: Soup
             obsidian: obsidian
+            blank-above: Soup
             jekyll-empty: jekyll empty
         "]]
         .assert_eq(&shown);
+    }
+
+    #[test]
+    fn each_text_of_a_file_may_have_its_own() {
+        let text = "---\ntitle: One\n---\nFirst text.\n\n---\ntitle: Two\ndate: 2026-03-01\n---\n\nSecond text.\n\n---\ntitle: Three\ndraft: true\n---\nThird text.\n\n---\nPrice: low\n\nFourth text.\n";
+        check(
+            &[("a.md", text)],
+            &expect![[r#"
+            a.md:4-4 "First text."
+            a.md:11-11 "Second text."
+            a.md:20-22 "Price: low\n\nFourth text."
+            a.md:17-17 HP032 draft: the front matter says "draft: true", so it is left out
+        "#]],
+        );
+        let titles: Vec<_> = read_files(&[("a.md", text.as_bytes())])
+            .examples
+            .into_iter()
+            .map(|example| example.title.unwrap_or_default())
+            .collect();
+        assert_eq!(titles, ["One", "Two", "Price: low"]);
     }
 
     #[test]
@@ -585,6 +655,7 @@ mod tests {
                 ("n.md", "--- chapter ---\n\nIt began.\n"),
                 ("o.md", "100% rye\n\nIt is dark.\n"),
                 ("p.md", "---\n# A title\n---\nIts text.\n"),
+                ("q.md", "\n\n---\nmood: a bit low\n\n---\nAfter blank lines.\n"),
             ],
             &expect![[r##"
                 a.md:2-3 "Verdict: good.\nI would go again."
@@ -609,6 +680,8 @@ mod tests {
                 n.md:1-3 "--- chapter ---\n\nIt began."
                 o.md:1-3 "100% rye\n\nIt is dark."
                 p.md:2-4 "# A title\n---\nIts text."
+                q.md:4-4 "mood: a bit low"
+                q.md:7-7 "After blank lines."
             "##]],
         );
     }

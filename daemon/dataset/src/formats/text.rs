@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Found;
-use super::front_matter::{FrontMatter, HeldLine, Verdict};
+use super::front_matter::{FrontMatter, HeldLine, Meta, Verdict};
 use super::markdown::{Blocks, Paragraph, Reading, Rule};
 use crate::content::Content;
 use crate::findings::{
@@ -55,8 +55,10 @@ struct Part {
     bytes_to_last: u64,
     too_large: bool,
     bad_byte: Option<BadByte>,
-    /// What the file's front matter calls it.
+    /// What its front matter calls it.
     title: Option<String>,
+    /// What in its own front matter says that it is not finished.
+    draft: Option<String>,
 }
 
 impl<'a> TextParser<'a> {
@@ -64,7 +66,7 @@ impl<'a> TextParser<'a> {
         Self {
             file,
             max_part_bytes,
-            top: markdown.then(FrontMatter::new),
+            top: markdown.then(FrontMatter::at_the_top),
             had_front_matter: false,
             whole: None,
             blocks: markdown.then(Blocks::default),
@@ -81,6 +83,10 @@ impl<'a> TextParser<'a> {
 
     pub(crate) fn line(&mut self, line: &Line<'_>, on_found: &mut dyn FnMut(Found)) {
         self.last_line = line.number;
+        self.next_line(line, on_found);
+    }
+
+    fn next_line(&mut self, line: &Line<'_>, on_found: &mut dyn FnMut(Found)) {
         match &mut self.top {
             None => self.body_line(line, on_found),
             Some(top) => {
@@ -91,21 +97,25 @@ impl<'a> TextParser<'a> {
         }
     }
 
-    /// It is clear what stands at the top of the file.
+    /// It is clear what stands at the top of the file, or of a text in it.
     fn begin(&mut self, verdict: Verdict, on_found: &mut dyn FnMut(Found)) {
-        self.top = None;
-        let Verdict { lines, meta, doubt, rest } = verdict;
-        if let Some(lines) = lines {
+        let of_file = self.top.take().is_none_or(|top| top.is_at_the_top());
+        if let Some(lines) = verdict.lines() {
+            let Meta { title, draft, card } = verdict.meta;
             self.had_front_matter = true;
-            if let Some(doubt) = doubt {
+            if let Some(doubt) = verdict.doubt {
                 on_found(Found::Finding(front_matter(self.file, lines, &doubt)));
             }
-            let card = meta.card.filter(|_| is_readme(self.file)).map(Whole::Card);
-            self.whole = card.or(meta.draft.map(Whole::Draft));
-            self.part.title = meta.title;
+            self.part.title = title;
+            if of_file {
+                let card = card.filter(|_| is_readme(self.file)).map(Whole::Card);
+                self.whole = card.or(draft.map(Whole::Draft));
+            } else {
+                self.part.draft = draft;
+            }
         }
-        for held in rest {
-            self.body_line(&held.line(), on_found);
+        for held in verdict.rest {
+            self.next_line(&held.line(), on_found);
         }
     }
 
@@ -115,6 +125,9 @@ impl<'a> TextParser<'a> {
             Body::TooLong { .. } => b"text",
         };
         self.decide(Some(bytes), on_found);
+        if self.top.is_some() {
+            return self.next_line(line, on_found);
+        }
         // Blanks after the hyphens are invisible in an editor: nobody means something by them.
         let rule = match &mut self.blocks {
             _ if bytes.trim_ascii_end() != b"---" => None,
@@ -161,8 +174,10 @@ impl<'a> TextParser<'a> {
     }
 
     pub(crate) fn finish(mut self, on_found: &mut dyn FnMut(Found)) {
-        if let Some(top) = self.top.take() {
-            self.begin(top.finish(), on_found);
+        // What was held may end in a border, behind which nothing comes.
+        while let Some(top) = self.top.as_mut() {
+            let verdict = top.finish();
+            self.begin(verdict, on_found);
         }
         self.decide(None, on_found);
         self.had_text |= self.end_part(on_found);
@@ -205,6 +220,7 @@ impl<'a> TextParser<'a> {
             self.holes.push((before, line));
         }
         self.separator = Some(line);
+        self.top = self.blocks.as_ref().map(|_| FrontMatter::behind_a_border());
     }
 
     fn end_part(&mut self, on_found: &mut dyn FnMut(Found)) -> bool {
@@ -262,7 +278,9 @@ impl Part {
     /// Says what the part was. `false` if it had no text at all.
     fn end(self, file: &Path, max_bytes: usize, on_found: &mut dyn FnMut(Found)) -> bool {
         let Some(lines) = self.lines else { return false };
-        on_found(if self.too_large {
+        on_found(if let Some(key) = self.draft {
+            Found::Finding(draft(file, lines, &key))
+        } else if self.too_large {
             Found::Finding(record_too_large(file, lines, self.bytes_to_last, max_bytes))
         } else if let Some(bad_byte) = self.bad_byte {
             Found::Finding(not_utf8(file, lines, bad_byte))

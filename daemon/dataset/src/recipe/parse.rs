@@ -10,6 +10,9 @@ use super::spelling::nearest;
 use super::{Problem, Recipe, RecipeError, Setting};
 use crate::findings::shown;
 
+/// Who has more mends these first. Each looks through the text or the keys: a file of another kind must not take minutes.
+const MOST_PROBLEMS: usize = 50;
+
 /// What the text says.
 ///
 /// # Errors
@@ -20,20 +23,19 @@ pub fn parse(text: &str) -> Result<Recipe, RecipeError> {
     let lines = Lines::of(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let mut problems: Vec<Problem> = errors
+        let mut errors: Vec<(usize, usize, &str)> = errors
             .iter()
             .map(|error| {
                 let start = error.span().map_or(text.len(), |span| span.start);
-                Problem {
-                    line: lines.line_of(start),
-                    message: of_syntax(text, &lines, start, error.message()),
-                }
+                (lines.line_of(start), start, error.message())
             })
             .collect();
-        problems.sort_by_key(|problem| problem.line);
+        errors.sort_by_key(|(line, ..)| *line);
         // One slip often gives several errors in its line.
-        problems.dedup_by_key(|problem| problem.line);
-        return Err(RecipeError { problems });
+        errors.dedup_by_key(|(line, ..)| *line);
+        let problem =
+            |(line, start, message)| Problem { line, message: of_syntax(text, &lines, start, message) };
+        return Err(RecipeError { problems: errors.into_iter().take(MOST_PROBLEMS).map(problem).collect() });
     }
     let mut recipe = Recipe::default();
     let mut problems = Vec::new();
@@ -44,6 +46,7 @@ pub fn parse(text: &str) -> Result<Recipe, RecipeError> {
                 Ok(value) => recipe.settings.push(Setting { key, value, line }),
                 Err(problem) => problems.push(problem),
             },
+            None if problems.len() >= MOST_PROBLEMS => {}
             None => problems.push(Problem { line, message: unknown(name.get_ref(), value.get_ref()) }),
         }
     }
