@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 
+use crate::mark::{MARKS, Mark};
+
 /// Turns in order. Only the assistant's are learnt; there is at least one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chat {
@@ -68,6 +70,26 @@ impl Chat {
         Self { turns, tools: None, context: 0 }
     }
 
+    /// The same conversation with its turns the other way round: those of the assistant that are marked as not to be learnt are learnt,
+    /// and no others. `None`: none is marked.
+    pub fn marked_off(&self) -> Option<Chat> {
+        let is_off = |turn: &Turn| turn.role == Role::Assistant && !turn.is_learnt();
+        if !self.turns.iter().any(is_off) {
+            return None;
+        }
+        let mut chat = Chat { context: 0, ..self.clone() };
+        for turn in chat.turns.iter_mut().filter(|turn| turn.role == Role::Assistant) {
+            let off = is_off(turn);
+            let mut message = turn.message().into_owned();
+            message.retain(|name, _| !MARKS.contains(&name.as_str()));
+            if !off {
+                message.insert("weight".to_owned(), Value::from(0));
+            }
+            turn.message = Some(Box::new(message));
+        }
+        Some(chat)
+    }
+
     /// Which turns may carry loss, in order.
     pub fn learnt(&self) -> impl DoubleEndedIterator<Item = usize> {
         let turns = self.turns.iter().enumerate();
@@ -80,10 +102,10 @@ impl Turn {
         Self { role, content: content.into(), message: None }
     }
 
-    /// Whether it is the assistant's and not switched off (`"weight": 0`, as OpenAI writes it).
+    /// Whether it is the assistant's and not marked as not to be learnt: `"weight": 0`, `"train": false` and their like.
     pub fn is_learnt(&self) -> bool {
-        let weight = self.key("weight").and_then(Value::as_f64);
-        self.role == Role::Assistant && weight != Some(0.0)
+        self.role == Role::Assistant
+            && MARKS.iter().filter_map(|name| self.key(name)).all(|value| Mark::of(value).is_learnt())
     }
 
     /// A key of the message beside role and text.

@@ -26,7 +26,12 @@ impl Place {
 
     fn read(&self, bytes: &[u8]) -> Dataset {
         std::fs::write(&self.file, bytes).unwrap();
-        let limits = Limits { max_tokens: 60, measure: Some(&count_characters), max_record_bytes: 4000 };
+        let limits = Limits {
+            max_tokens: 60,
+            measure: Some(&count_characters),
+            max_record_bytes: 4000,
+            ..Limits::default()
+        };
         let dataset = read_one(&self.file, &limits).unwrap();
         assert_eq!(dataset.examples.len(), dataset.measured.len());
         for finding in &dataset.findings {

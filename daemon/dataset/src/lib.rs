@@ -16,9 +16,9 @@
 //! - `.jsonl`, `.ndjson`: a record a line. `.json`: a list of records, an object with such a list under `data`, `train` or a like
 //!   name, or one record. `.csv`, `.tsv`: a record a row, the first row names the fields. `.parquet`: a record a row.
 //! - A record's shape is told by its fields ([`Shape`]): `text`, `prompt` with `completion`, `messages` (with `tools`),
-//!   `instruction` with `output` (alpaca), `conversations` (sharegpt).
-//! - UTF-8, with or without a byte order mark, with either kind of line end. Blank lines around a text are not
-//!   part of it.
+//!   `instruction` with `output` (alpaca), `conversations` (sharegpt); fields may be called otherwise (`columns`).
+//! - UTF-8, with or without a byte order mark; UTF-16, GB18030 and windows-1252 where they can be told surely (`encoding`). Lines end
+//!   with LF, CRLF or CR. Blank lines around a text are not part of it.
 //! - Folders are walked to the bottom in sorted order. Hidden files and folders, editors' temporary files and
 //!   `node_modules` are left alone.
 
@@ -26,15 +26,20 @@ mod asked;
 mod changes;
 mod chat;
 mod collect;
+mod columns;
 mod content;
 mod divide;
+mod encoding;
 pub mod findings;
 mod folder;
 mod formats;
 #[cfg(test)]
 mod fuzz;
 mod language;
+mod line_ends;
 mod lines;
+mod loose_json;
+mod mark;
 mod nearest;
 mod read;
 pub mod recipe;
@@ -51,10 +56,12 @@ mod train_on;
 pub use asked::answers_itself;
 pub use changes::{Changes, changes};
 pub use chat::{Chat, Role, Turn};
+pub use columns::Columns;
 pub use content::{Content, ContentHash, Example, ExampleId};
 pub use findings::{Code, Finding};
 pub use folder::{DatasetFiles, dataset_files, is_dataset_file};
 pub use formats::Format;
+pub use loose_json::whole_number;
 pub use nearest::Nearest;
 pub use read::{Dataset, DatasetError, FileStamp, Limits, Measure, Measured, read, read_one};
 pub use shapes::Shape;

@@ -1,16 +1,21 @@
 //! The rim of the crate: reads a folder from disk. All judgement is in the modules that it feeds.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::collect::Collector;
+use crate::columns::{Columns, Use};
 use crate::content::{ContentHash, Example};
-use crate::findings::{Finding, conflict_copy, dataset_card, unreadable, unsupported_file};
+use crate::encoding::{Encoding, Look, ToUtf8, Trial};
+use crate::findings::{
+    Finding, conflict_copy, dataset_card, missing_column, other_encoding, unreadable, unsupported_file,
+};
 use crate::folder::{Listing, list};
-use crate::formats::{Format, Parser, parquet};
+use crate::formats::{Format, Found, Parser, Source, TableLook, Told, parquet};
+use crate::line_ends::LineEnds;
 use crate::regular_file;
 use crate::shapes::Shape;
 
@@ -67,11 +72,13 @@ pub struct Limits<'a> {
     pub measure: Option<&'a Measure<'a>>,
     /// A larger note or JSONL line is left out, and never held in memory as a whole.
     pub max_record_bytes: usize,
+    /// What the recipe calls columns.
+    pub columns: &'a Columns,
 }
 
 impl Default for Limits<'_> {
     fn default() -> Self {
-        Self { max_tokens: usize::MAX, measure: None, max_record_bytes: 8 << 20 }
+        Self { max_tokens: usize::MAX, measure: None, max_record_bytes: 8 << 20, columns: Columns::NONE }
     }
 }
 
@@ -115,9 +122,10 @@ pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError>
         };
 
     let mut collector = Collector::new(limits);
+    let columns = Use::new(limits.columns);
     let mut stamps = Vec::with_capacity(files.len());
     for path in files {
-        match read_file(&folder, &path, limits, &mut collector) {
+        match read_file(&folder, &path, limits, &columns, &mut collector) {
             Ok(stamp) => stamps.push(FileStamp { shapes: collector.shapes(), ..stamp }),
             Err(error) => collector.finding(unreadable(&path, &error)),
         }
@@ -143,6 +151,12 @@ pub fn read(folder: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetError>
         collector.finding(unsupported_file(first, ending, count));
         collector.end_file();
     }
+    let line = limits.columns.line();
+    let (missing, there) = columns.missing();
+    for (field, column) in missing {
+        collector.finding(missing_column(line, field, column, &there));
+        collector.end_file();
+    }
     let (examples, measured, findings) = collector.finish();
     Ok(Dataset { folder, files: stamps, examples, measured, findings })
 }
@@ -157,7 +171,7 @@ pub fn read_one(file: &Path, limits: &Limits<'_>) -> Result<Dataset, DatasetErro
         _ => return Err(DatasetError::NoDatasetFile { file: file.to_owned() }),
     };
     let mut collector = Collector::new(limits);
-    let stamp = read_file(folder, path, limits, &mut collector)
+    let stamp = read_file(folder, path, limits, &Use::new(limits.columns), &mut collector)
         .map_err(|source| DatasetError::UnreadableFile { file: file.to_owned(), source })?;
     let stamp = FileStamp { shapes: collector.shapes(), ..stamp };
     collector.end_file();
@@ -170,6 +184,7 @@ fn read_file(
     folder: &Path,
     path: &Path,
     limits: &Limits<'_>,
+    columns: &Use<'_>,
     collector: &mut Collector<'_>,
 ) -> io::Result<FileStamp> {
     let Some(format) = Format::of(path) else {
@@ -179,35 +194,103 @@ fn read_file(
     let (mut file, metadata) = regular_file::open(&full_path)?;
     let modified = metadata.modified()?;
     let mut hasher = blake3::Hasher::new();
-    let mut parser = None;
     let mut bytes = 0;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let count = match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let chunk = buffer.get(..count).unwrap_or_default();
-        bytes += count as u64;
-        hasher.update(chunk);
-        if bytes == chunk.len() as u64 {
-            parser = Parser::new(format, path, limits.max_record_bytes, chunk);
-        }
-        if let Some(parser) = &mut parser {
-            parser.push(chunk, &mut |found| collector.add(path, found));
-        }
-    }
     let mut add = |found| collector.add(path, found);
+    let source = Source { file: path, max_record_bytes: limits.max_record_bytes, columns };
     if format == Format::Parquet {
+        each_chunk(&mut file, |chunk| {
+            bytes += chunk.len() as u64;
+            hasher.update(chunk);
+        })?;
         file.rewind()?;
-        parquet::read(path, file, limits.max_record_bytes, &mut add);
-    } else if let Some(parser) = parser.or_else(|| Parser::new(format, path, limits.max_record_bytes, b"")) {
-        parser.finish(&mut add);
+        parquet::read(source, file, &mut add);
+    } else {
+        let encoding = recognise(&mut file)?;
+        other_encoding(path, encoding).into_iter().for_each(|finding| add(Found::Finding(finding)));
+        let told = match format {
+            Format::Csv | Format::Tsv => look_through(&mut file, format, encoding, limits.max_record_bytes)?,
+            _ => Told::default(),
+        };
+        let mut parser = None;
+        let mut read = |text: &[u8]| {
+            let parser = parser.get_or_insert_with(|| Parser::new(format, source, text, told.clone()));
+            parser.push(text, &mut add);
+        };
+        let mut text = Text::new(encoding);
+        each_chunk(&mut file, |chunk| {
+            bytes += chunk.len() as u64;
+            hasher.update(chunk);
+            text.push(chunk, &mut read);
+        })?;
+        text.finish(&mut read);
+        parser.unwrap_or_else(|| Parser::new(format, source, b"", told)).finish(&mut add);
     }
     let hash = hasher.finalize().into();
     Ok(FileStamp { path: path.to_owned(), bytes, modified, hash, format, shapes: Vec::new() })
+}
+
+fn each_chunk(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => take(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Looks through the file, and again where it is not UTF-8; leaves it at its start.
+fn recognise(file: &mut File) -> io::Result<Encoding> {
+    let mut look = Look::default();
+    each_chunk(file, |chunk| look.push(chunk))?;
+    file.rewind()?;
+    if let Some(encoding) = look.finish() {
+        return Ok(encoding);
+    }
+    let mut trial = Trial::default();
+    each_chunk(file, |chunk| trial.push(chunk))?;
+    file.rewind()?;
+    Ok(trial.finish())
+}
+
+/// What a table's columns hold; leaves the file at its start.
+fn look_through(
+    file: &mut File,
+    format: Format,
+    encoding: Encoding,
+    max_record_bytes: usize,
+) -> io::Result<Told> {
+    let mut look = TableLook::new(format, max_record_bytes);
+    let mut text = Text::new(encoding);
+    each_chunk(file, |chunk| text.push(chunk, &mut |text| look.push(text)))?;
+    text.finish(&mut |text| look.push(text));
+    file.rewind()?;
+    Ok(look.finish())
+}
+
+/// A file's bytes as parsers want them: UTF-8, with two kinds of line ends.
+struct Text {
+    utf8: ToUtf8,
+    ends: LineEnds,
+}
+
+impl Text {
+    fn new(encoding: Encoding) -> Self {
+        Self { utf8: ToUtf8::new(encoding), ends: LineEnds::default() }
+    }
+
+    fn push(&mut self, bytes: &[u8], on_text: &mut dyn FnMut(&[u8])) {
+        let Self { utf8, ends } = self;
+        utf8.push(bytes, false, &mut |text| ends.push(text, on_text));
+    }
+
+    fn finish(&mut self, on_text: &mut dyn FnMut(&[u8])) {
+        let Self { utf8, ends } = self;
+        utf8.push(&[], true, &mut |text| ends.push(text, on_text));
+        ends.finish(on_text);
+    }
 }
 
 #[cfg(test)]
@@ -253,7 +336,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let limits = Limits::default();
         let mut collector = Collector::new(&limits);
-        let error = read_file(folder.path(), Path::new("a.txt"), &limits, &mut collector).unwrap_err();
+        let error =
+            read_file(folder.path(), Path::new("a.txt"), &limits, &Use::new(Columns::NONE), &mut collector)
+                .unwrap_err();
         let finding = unreadable(Path::new("a.txt"), &error);
         assert_eq!(
             finding.message,
@@ -344,7 +429,7 @@ mod tests {
                 ("e.csv", &content),
                 ("f.parquet", &content),
             ]);
-            let lines = content.split(|byte| *byte == b'\n').count();
+            let lines = content.split(|byte| matches!(byte, b'\n' | b'\r')).count();
             for finding in &dataset.findings {
                 let (first, last) = finding.lines;
                 assert!(1 <= first && first <= last && last <= lines, "round {round}: {finding:?}");

@@ -39,7 +39,12 @@ pub(crate) fn read_files(files: &[(&str, &[u8])]) -> Dataset {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    let limits = Limits { max_tokens: 60, measure: Some(&count_characters), max_record_bytes: 4000 };
+    let limits = Limits {
+        max_tokens: 60,
+        measure: Some(&count_characters),
+        max_record_bytes: 4000,
+        ..Limits::default()
+    };
     read(folder.path(), &limits).unwrap()
 }
 

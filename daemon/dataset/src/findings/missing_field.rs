@@ -8,6 +8,9 @@
 //! - `instruction` and `output`, with `input`, `system`, `history` perhaps (alpaca): the output is learnt;
 //! - `conversations`: a list of `{"from": ..., "value": ...}` (sharegpt); what `gpt` says is learnt.
 //!
+//! Fields may be called otherwise: with capitals, `question` and `answer`, `问题` and `答案` and their likes are known, and the recipe
+//! names all others, `columns = { prompt = "Frage", completion = "Antwort" }`.
+//!
 //! Where a record has several of them, `messages` goes before `conversations`, then `prompt` with `completion`, `instruction` with
 //! `output`, and `text` last. Other fields
 //! (an id, a date) are welcome and not read. A message that has no `role` or no `content` gets this finding too.
@@ -20,18 +23,12 @@ use crate::shapes::Place;
 pub(super) const RULE: Rule = Rule {
     code: "HP004",
     name: "missing-field",
-    remedy: "Rename the fields to ones that are known: \"text\", or \"prompt\" and \"completion\", or \"messages\".",
+    remedy: "Rename the fields, or say in hotplate.toml which are which: columns = { prompt = \"…\", completion = \"…\" }.",
     skips: true,
 };
 
 /// Names that people have instead, and what to call them.
-const RENAMES: &[(&[&str], &str)] = &[
-    (&["question", "answer"], "\"question\" to \"prompt\" and \"answer\" to \"completion\""),
-    (&["query", "response"], "\"query\" to \"prompt\" and \"response\" to \"completion\""),
-    (&["input", "output"], "\"input\" to \"prompt\" and \"output\" to \"completion\""),
-    (&["instruction", "response"], "\"response\" to \"output\" (and \"context\" to \"input\")"),
-    (&["content"], "\"content\" to \"text\""),
-];
+const RENAMES: &[(&[&str], &str)] = &[(&["content"], "\"content\" to \"text\"")];
 
 /// `missing` says what would do; `found` are the names that are there.
 pub(crate) fn missing_field(place: Place<'_>, missing: &str, found: &[String]) -> Finding {
@@ -65,9 +62,9 @@ mod tests {
 "#,
             )],
             &expect![[r#"
+                a.jsonl:2-2 "Write." -> "A note."
                 a.jsonl:5-5 "A note."
                 a.jsonl:1-1 HP004 missing-field: "text", or "prompt" and "completion", or "messages", or "instruction" and "output", or "conversations" is missing; found nothing
-                a.jsonl:2-2 HP004 missing-field: "output" (beside "instruction") is missing; found "instruction", "response", "id"; rename "response" to "output" (and "context" to "input")
                 a.jsonl:3-3 HP004 missing-field: "completion" (beside "prompt") is missing; found "prompt"
                 a.jsonl:4-4 HP004 missing-field: "prompt" (beside "completion") is missing; found "completion", "id"
                 a.jsonl:6-6 HP004 missing-field: "role" of message 2 is missing; found "from", "content"

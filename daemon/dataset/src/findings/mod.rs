@@ -12,18 +12,23 @@ mod front_matter;
 mod invalid_json;
 mod invalid_parquet;
 mod invalid_table;
+mod missing_column;
 mod missing_field;
 mod no_answer;
 mod not_utf8;
 mod nothing_learnt;
 mod null_characters;
+mod other_encoding;
 mod preference_data;
 mod record_too_large;
 mod template_leakage;
 mod template_refuses;
+mod text_arguments;
 mod too_long;
+mod unclear_columns;
 mod unknown_role;
 mod unread_list;
+mod unread_mark;
 mod unreadable;
 mod unsupported_file;
 mod unsure_border;
@@ -41,18 +46,23 @@ pub(crate) use front_matter::front_matter;
 pub(crate) use invalid_json::invalid_json;
 pub(crate) use invalid_parquet::invalid_parquet;
 pub(crate) use invalid_table::{TableFault, invalid_table};
+pub(crate) use missing_column::missing_column;
 pub(crate) use missing_field::missing_field;
 pub(crate) use no_answer::no_answer;
 pub(crate) use not_utf8::{BadByte, not_utf8};
-pub(crate) use nothing_learnt::nothing_learnt;
+pub(crate) use nothing_learnt::{marked_off, nothing_learnt};
 pub(crate) use null_characters::null_characters;
+pub(crate) use other_encoding::other_encoding;
 pub(crate) use preference_data::preference_data;
 pub(crate) use record_too_large::record_too_large;
 pub(crate) use template_leakage::template_leakage;
 pub(crate) use template_refuses::template_refuses;
+pub(crate) use text_arguments::text_arguments;
 pub(crate) use too_long::too_long;
+pub(crate) use unclear_columns::unclear_columns;
 pub(crate) use unknown_role::unknown_role;
 pub(crate) use unread_list::unread_list;
+pub(crate) use unread_mark::{Marked, unread_mark};
 pub(crate) use unreadable::unreadable;
 pub(crate) use unsupported_file::{UNSUPPORTED, unsupported_file};
 pub(crate) use unsure_border::{RuleReading, unsure_border};
@@ -113,6 +123,11 @@ codes! {
     TemplateRefuses => template_refuses,
     TemplateLeakage => template_leakage,
     NullCharacters => null_characters,
+    UnreadMark => unread_mark,
+    TextArguments => text_arguments,
+    OtherEncoding => other_encoding,
+    UnclearColumns => unclear_columns,
+    MissingColumn => missing_column,
     FrontMatter => front_matter,
     Draft => draft,
     DatasetCard => dataset_card,

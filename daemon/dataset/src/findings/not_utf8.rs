@@ -1,7 +1,8 @@
 //! # HP005 `not-utf8`
 //!
-//! The bytes are not text in UTF-8: the file comes from a program that saves in an older encoding (Windows-1252, GBK,
-//! UTF-16), or it is no text at all. Guessing would teach the model broken characters.
+//! The bytes are not text in UTF-8, and do not tell surely which other encoding they are in (where they do, the finding is
+//! `other-encoding`): the file comes from a program that saves in an older one, or it is no text at all. Guessing would teach the model
+//! broken characters.
 //!
 //! The note or record around that byte is left out, nothing else.
 
@@ -65,12 +66,15 @@ mod tests {
             ],
             &expect![[r#"
                 a.jsonl:1-1 "one"
+                a.jsonl:2-2 "café"
                 a.jsonl:3-3 "three"
                 b.txt:1-1 "ONE"
+                b.txt:3-5 "kind\ncrème\nbrûlée"
                 b.txt:7-7 "THREE"
-                a.jsonl:2-2, column 14 HP005 not-utf8: the byte 0xe9 at offset 29, in line 2, is not UTF-8
-                b.txt:3-5, column 3 HP005 not-utf8: the byte 0xe8 at offset 15, in line 4, is not UTF-8
-                c.txt:1-1, column 1 HP005 not-utf8: the byte 0xff at offset 0, in line 1, is not UTF-8 (it looks like UTF-16)
+                c.txt:1-1 "hi"
+                a.jsonl:1-1 HP024 other-encoding: the file is not UTF-8; it is read as windows-1252 (western European)
+                b.txt:1-1 HP024 other-encoding: the file is not UTF-8; it is read as windows-1252 (western European)
+                c.txt:1-1 HP024 other-encoding: the file is not UTF-8; it is read as UTF-16LE (the mark at its start says so)
             "#]],
         );
     }

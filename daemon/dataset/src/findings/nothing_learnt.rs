@@ -1,13 +1,18 @@
 //! # HP018 `nothing-learnt`
 //!
 //! No token of the example carries loss: its prompt alone fills the longest training item, so that the answer is cut off whole, or
-//! every answer in it is switched off (`"weight": 0`). There is nothing to learn from it, and nothing to judge by.
+//! every answer in it is switched off (`"weight": 0`, `"train": false`), or the record itself is. There is nothing to learn from it, and
+//! nothing to judge by.
 //!
 //! The example is left out.
 
 use std::path::Path;
 
+use serde_json::Value;
+
+use super::unread_mark::said;
 use super::{Code, Finding, Rule};
+use crate::shapes::Place;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP018",
@@ -30,6 +35,12 @@ pub(crate) fn nothing_learnt(
         "no token of it carries loss".to_owned()
     };
     Finding::new(Code::NothingLearnt, file, lines, message)
+}
+
+/// A record that is switched off by a mark of its own.
+pub(crate) fn marked_off(place: Place<'_>, name: &str, value: &Value) -> Finding {
+    let message = format!("the record is marked as not to be learnt: \"{name}\" is {}", said(value));
+    Finding::new(Code::NothingLearnt, place.file, place.lines, message)
 }
 
 #[cfg(test)]

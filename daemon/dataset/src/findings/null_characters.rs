@@ -1,6 +1,6 @@
 //! # HP021 `null-characters`
 //!
-//! The text holds characters of the number zero. No text has them: the file is UTF-16 without a mark at its start, or no text at all.
+//! The text holds characters of the number zero. No text has them: the file is no text at all, or a record writes them out.
 //!
 //! The example is left out.
 
@@ -37,8 +37,9 @@ mod tests {
         check_bytes(
             &[("a.txt", b"h\0i\0"), ("b.jsonl", b"{\"text\": \"a\\u0000\"}\n{\"text\": \"fine\"}\n")],
             &expect![[r#"
+                a.txt:1-1 "hi"
                 b.jsonl:2-2 "fine"
-                a.txt:1-1 HP021 null-characters: it holds characters of the number zero, which no text has
+                a.txt:1-1 HP024 other-encoding: the file is not UTF-8; it is read as UTF-16LE (without a mark)
                 b.jsonl:1-1 HP021 null-characters: it holds characters of the number zero, which no text has
             "#]],
         );

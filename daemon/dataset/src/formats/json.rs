@@ -1,14 +1,13 @@
 //! `.json`: a list of records, an object with such a list under `data`, `train` or a like name, or one record. Many files of this
 //! ending hold one record a line instead; those are read as `.jsonl`.
 
-use std::path::Path;
-
 use serde::de::IgnoredAny;
 
-use super::Found;
 use super::json_cutter::{JsonCutter, Piece};
 use super::jsonl::record;
+use super::{Found, Source, tell};
 use crate::findings::{EmptyPlace, empty, invalid_json, record_too_large, unread_list};
+use crate::loose_json;
 use crate::shapes::{Parsed, Place};
 
 /// Whether the file goes line by line: its first line is one whole object, and another line follows.
@@ -18,57 +17,63 @@ pub(super) fn is_lines(start: &[u8]) -> bool {
     let (first, rest) = start.split_at(end);
     first.starts_with(b"{")
         && !rest.trim_ascii().is_empty()
-        && serde_json::from_slice::<IgnoredAny>(first).is_ok()
+        && loose_json::from_str::<IgnoredAny>(&String::from_utf8_lossy(first)).is_ok()
 }
 
 pub(crate) struct JsonParser<'a> {
-    file: &'a Path,
-    max_record_bytes: usize,
+    source: Source<'a>,
     cutter: JsonCutter,
     records: usize,
 }
 
 impl<'a> JsonParser<'a> {
-    pub(crate) fn new(file: &'a Path, max_record_bytes: usize) -> Self {
-        Self { file, max_record_bytes, cutter: JsonCutter::new(max_record_bytes), records: 0 }
+    pub(crate) fn new(source: Source<'a>) -> Self {
+        Self { source, cutter: JsonCutter::new(source.max_record_bytes), records: 0 }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8], on_found: &mut dyn FnMut(Found)) {
-        let Self { file, max_record_bytes, cutter, records } = self;
+        let Self { source, cutter, records } = self;
         cutter.push(bytes, &mut |piece| {
             *records += 1;
-            on_found(found(file, *max_record_bytes, &piece));
+            found(*source, &piece, on_found);
         });
     }
 
     pub(crate) fn finish(self, on_found: &mut dyn FnMut(Found)) {
-        let Self { file, max_record_bytes, cutter, mut records } = self;
+        let Self { source, cutter, mut records } = self;
         let last_line = cutter.line();
         cutter.finish(&mut |piece| {
             records += 1;
-            on_found(found(file, max_record_bytes, &piece));
+            found(source, &piece, on_found);
         });
         if records == 0 {
-            on_found(Found::Finding(empty(file, (1, last_line), EmptyPlace::File)));
+            on_found(Found::Finding(empty(source.file, (1, last_line), EmptyPlace::File)));
         }
     }
 }
 
-fn found(file: &Path, limit: usize, piece: &Piece<'_>) -> Found {
+fn found(source: Source<'_>, piece: &Piece<'_>, on_found: &mut dyn FnMut(Found)) {
+    let Source { file, max_record_bytes: limit, columns } = source;
     match piece {
         Piece::Record { lines, offset, bytes } => {
-            Found::of(record(Place { file, lines: *lines }, *offset, bytes), *lines)
+            tell(record(columns, Place { file, lines: *lines }, *offset, bytes), *lines, on_found);
         }
-        Piece::TooLarge { lines, bytes } => Found::Finding(record_too_large(file, *lines, *bytes, limit)),
-        Piece::OtherList { name, lines } => Found::Finding(unread_list(Place { file, lines: *lines }, name)),
+        Piece::TooLarge { lines, bytes } => {
+            on_found(Found::Finding(record_too_large(file, *lines, *bytes, limit)));
+        }
+        Piece::OtherList { name, lines } => {
+            on_found(Found::Finding(unread_list(Place { file, lines: *lines }, name)));
+        }
         Piece::Open { lines, offset, bytes } => {
             let place = Place { file, lines: *lines };
             // The reader's own words for where it ended; of a list that is not closed, for the list.
             let text = if bytes.is_empty() { b"[".as_slice() } else { bytes };
-            let parsed = str::from_utf8(text).map(serde_json::from_str::<Parsed>);
+            let parsed = str::from_utf8(text).map(|text| Parsed::read(text, columns.columns));
             match parsed {
-                Ok(Err(error)) => Found::Finding(invalid_json(place, &String::from_utf8_lossy(text), &error)),
-                _ => Found::of(record(place, *offset, bytes), *lines),
+                Ok(Err(error)) => {
+                    on_found(Found::Finding(invalid_json(place, &String::from_utf8_lossy(text), &error)));
+                }
+                _ => tell(record(columns, place, *offset, bytes), *lines, on_found),
             }
         }
     }

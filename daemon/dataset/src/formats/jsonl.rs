@@ -1,49 +1,54 @@
 //! `.jsonl`: one record a line.
 
-use std::path::Path;
-
-use super::Found;
+use super::{Found, Source, tell};
+use crate::columns::Use;
 use crate::findings::{BadByte, EmptyPlace, Finding, empty, invalid_json, not_utf8, record_too_large};
 use crate::lines::{Body, Line};
-use crate::shapes::{self, Place, Shaped};
+use crate::shapes::{self, Parsed, Place, Shaped};
 
 pub(crate) struct JsonLinesParser<'a> {
-    file: &'a Path,
-    max_record_bytes: usize,
+    source: Source<'a>,
     records: usize,
     last_line: usize,
 }
 
 impl<'a> JsonLinesParser<'a> {
-    pub(crate) fn new(file: &'a Path, max_record_bytes: usize) -> Self {
-        Self { file, max_record_bytes, records: 0, last_line: 0 }
+    pub(crate) fn new(source: Source<'a>) -> Self {
+        Self { source, records: 0, last_line: 0 }
     }
 
     pub(crate) fn line(&mut self, line: &Line<'_>, on_found: &mut dyn FnMut(Found)) {
+        let Source { file, max_record_bytes, columns } = self.source;
         self.last_line = line.number;
         let lines = (line.number, line.number);
         let found = match line.body {
-            Body::TooLong { bytes } => Err(record_too_large(self.file, lines, bytes, self.max_record_bytes)),
+            Body::TooLong { bytes } => Err(record_too_large(file, lines, bytes, max_record_bytes)),
             Body::Whole(bytes) if bytes.trim_ascii().is_empty() => return,
-            Body::Whole(bytes) => record(Place { file: self.file, lines }, line.offset, bytes),
+            Body::Whole(bytes) => record(columns, Place { file, lines }, line.offset, bytes),
         };
         self.records += 1;
-        on_found(Found::of(found, lines));
+        tell(found, lines, on_found);
     }
 
     pub(crate) fn finish(self, on_found: &mut dyn FnMut(Found)) {
         if self.records == 0 {
-            on_found(Found::Finding(empty(self.file, (1, self.last_line.max(1)), EmptyPlace::File)));
+            on_found(Found::Finding(empty(self.source.file, (1, self.last_line.max(1)), EmptyPlace::File)));
         }
     }
 }
 
 /// One record as JSON, which starts at `offset` of the file.
-pub(super) fn record(place: Place<'_>, offset: u64, bytes: &[u8]) -> Result<Shaped, Finding> {
+pub(super) fn record(
+    columns: &Use<'_>,
+    place: Place<'_>,
+    offset: u64,
+    bytes: &[u8],
+) -> Result<Shaped, Finding> {
     match str::from_utf8(bytes) {
         Ok(text) => {
-            let parsed = serde_json::from_str(text).map_err(|error| invalid_json(place, text, &error))?;
-            shapes::read(parsed, place)
+            let parsed =
+                Parsed::read(text, columns.columns).map_err(|error| invalid_json(place, text, &error))?;
+            shapes::read(parsed, columns, place)
         }
         Err(error) => {
             let good = bytes.get(..error.valid_up_to()).unwrap_or_default();

@@ -9,6 +9,7 @@ mod markdown;
 pub(crate) mod parquet;
 mod table;
 mod table_cutter;
+mod table_look;
 mod text;
 
 pub(crate) use markdown::{Blocks, heading_level};
@@ -16,6 +17,9 @@ pub(crate) use text::without_blank_ends;
 
 use std::path::Path;
 
+pub(crate) use table_look::{TableLook, Told};
+
+use crate::columns::Use;
 use crate::content::Content;
 use crate::findings::Finding;
 use crate::lines::{Line, LineCutter};
@@ -67,13 +71,25 @@ pub(crate) enum Found {
     Finding(Finding),
 }
 
-impl Found {
-    fn of(shaped: Result<Shaped, Finding>, lines: (usize, usize)) -> Found {
-        match shaped {
-            Ok(Shaped { shape, content, title }) => Found::Example { shape, content, title, lines },
-            Err(finding) => Found::Finding(finding),
+/// Says what a record became.
+fn tell(shaped: Result<Shaped, Finding>, lines: (usize, usize), on_found: &mut dyn FnMut(Found)) {
+    match shaped {
+        Ok(Shaped { shape, content, title, remarks }) => {
+            on_found(Found::Example { shape, content, title, lines });
+            remarks.into_iter().for_each(|remark| on_found(Found::Finding(remark)));
         }
+        Err(finding) => on_found(Found::Finding(finding)),
     }
+}
+
+/// What parsers know of a file.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// Named by findings.
+    pub(crate) file: &'a Path,
+    /// No larger part is kept.
+    pub(crate) max_record_bytes: usize,
+    pub(crate) columns: &'a Use<'a>,
 }
 
 /// Reads one file, chunk by chunk.
@@ -90,24 +106,22 @@ pub(crate) enum LineParser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// `file` is what findings name; no part larger than `max_record_bytes` is kept. `start` is the file's first chunk: what a
-    /// `.json` file is, one value or one a line, is told by it. Nothing for a format that is not read chunk by chunk.
-    pub(crate) fn new(format: Format, file: &'a Path, max_record_bytes: usize, start: &[u8]) -> Option<Self> {
-        let lines = |parser| Some(Parser::Lines(LineCutter::new(max_record_bytes), parser));
+    /// `start` is the file's first chunk: what a `.json` file is, one value or one a line, is told by it. `told` is what a look through
+    /// a table has told of its columns. Parquet is not read chunk by chunk, and never comes here.
+    pub(crate) fn new(format: Format, source: Source<'a>, start: &[u8], told: Told) -> Self {
+        let Source { file, max_record_bytes, .. } = source;
+        let lines = |parser| Parser::Lines(LineCutter::new(max_record_bytes), parser);
+        let text = |markdown| {
+            lines(LineParser::Text(Box::new(text::TextParser::new(file, max_record_bytes, markdown))))
+        };
         match format {
-            Format::Text | Format::Markdown => {
-                let markdown = format == Format::Markdown;
-                lines(LineParser::Text(Box::new(text::TextParser::new(file, max_record_bytes, markdown))))
-            }
-            Format::Json if !json::is_lines(start) => {
-                Some(Parser::Json(json::JsonParser::new(file, max_record_bytes)))
-            }
+            Format::Text | Format::Parquet => text(false),
+            Format::Markdown => text(true),
+            Format::Json if !json::is_lines(start) => Parser::Json(json::JsonParser::new(source)),
             Format::JsonLines | Format::Json => {
-                lines(LineParser::JsonLines(jsonl::JsonLinesParser::new(file, max_record_bytes)))
+                lines(LineParser::JsonLines(jsonl::JsonLinesParser::new(source)))
             }
-            Format::Csv => Some(Parser::Table(table::TableParser::new(file, max_record_bytes, None))),
-            Format::Tsv => Some(Parser::Table(table::TableParser::new(file, max_record_bytes, Some(b'\t')))),
-            Format::Parquet => None,
+            Format::Csv | Format::Tsv => Parser::Table(table::TableParser::new(source, format, told)),
         }
     }
 

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
@@ -11,22 +10,22 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
-use super::Found;
+use super::{Found, Source, tell};
 use crate::findings::{EmptyPlace, Finding, empty, invalid_parquet, record_too_large, wrong_type};
 use crate::shapes::{self, Parsed, Place, Record, Shaped};
 
 /// Reads the file to its end, or to where it is broken; that is a finding.
-pub(crate) fn read(file: &Path, opened: File, max_record_bytes: usize, on_found: &mut dyn FnMut(Found)) {
+pub(crate) fn read(source: Source<'_>, opened: File, on_found: &mut dyn FnMut(Found)) {
     let mut row = 0;
     // The library takes a file with a good table of contents on trust: some contradictory ones make it panic.
-    let outcome = catch_unwind(AssertUnwindSafe(|| rows(file, opened, max_record_bytes, &mut row, on_found)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| rows(source, opened, &mut row, on_found)));
     let why = match outcome {
         Ok(Ok(())) => return,
         Ok(Err(Trouble::Said(finding))) => return on_found(Found::Finding(*finding)),
         Ok(Err(Trouble::Library(error))) => error.to_string(),
         Err(_) => "it contradicts itself".to_owned(),
     };
-    let place = Place { file, lines: (row + 1, row + 1) };
+    let place = Place { file: source.file, lines: (row + 1, row + 1) };
     on_found(Found::Finding(invalid_parquet(place, &why)));
 }
 
@@ -43,28 +42,24 @@ impl From<parquet::errors::ParquetError> for Trouble {
 
 /// `row`: rows that are done.
 fn rows(
-    file: &Path,
+    source: Source<'_>,
     opened: File,
-    max_record_bytes: usize,
     row: &mut usize,
     on_found: &mut dyn FnMut(Found),
 ) -> Result<(), Trouble> {
+    let Source { file, columns, .. } = source;
     let reader = SerializedFileReader::new(opened)?;
     let schema = reader.metadata().file_metadata().schema();
     let names: Vec<String> = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
     let first = Place { file, lines: (1, 1) };
-    let mut header = Record::default();
-    names.iter().for_each(|name| header.insert(name.clone(), Value::String(String::new())));
-    if !shapes::is_known(&header) {
-        return Err(Trouble::Said(Box::new(shapes::nothing_known(&header, first))));
-    }
-    let read: Vec<Arc<Type>> =
-        schema.get_fields().iter().filter(|field| Record::is_read(field.name())).cloned().collect();
+    shapes::header(&names, columns, first).map_err(|finding| Trouble::Said(Box::new(finding)))?;
+    let is_read = |field: &&Arc<Type>| Record::is_read(field.name(), columns.columns);
+    let read: Vec<Arc<Type>> = schema.get_fields().iter().filter(is_read).cloned().collect();
     let projection = Type::group_type_builder(schema.name()).with_fields(read).build()?;
     for each in reader.get_row_iter(Some(projection))? {
         let each = each?;
         let place = Place { file, lines: (*row + 1, *row + 1) };
-        on_found(Found::of(record(each, &names, max_record_bytes, place), place.lines));
+        tell(record(each, &names, source, place), place.lines, on_found);
         *row += 1;
     }
     if *row == 0 {
@@ -73,7 +68,8 @@ fn rows(
     Ok(())
 }
 
-fn record(row: Row, names: &[String], limit: usize, place: Place<'_>) -> Result<Shaped, Finding> {
+fn record(row: Row, names: &[String], source: Source<'_>, place: Place<'_>) -> Result<Shaped, Finding> {
+    let Source { max_record_bytes: limit, columns, .. } = source;
     let mut record = Record::default();
     let mut bytes = 0;
     for (name, field) in row.into_columns() {
@@ -81,13 +77,13 @@ fn record(row: Row, names: &[String], limit: usize, place: Place<'_>) -> Result<
             wrong_type(place, &format!("\"{name}\""), "text in UTF-8", "bytes that are none")
         })?;
         bytes += size(&value);
-        record.insert(name, unpacked(value));
+        record.insert(name, unpacked(value), columns.columns);
     }
     if bytes > limit {
         return Err(record_too_large(place.file, place.lines, bytes as u64, limit));
     }
     names.iter().for_each(|name| record.note(name.clone()));
-    shapes::read(Parsed::Record(record), place)
+    shapes::read(Parsed::Record(record), columns, place)
 }
 
 /// # Errors
@@ -112,7 +108,7 @@ fn value(field: Field) -> Result<Value, ()> {
             let columns = row.into_columns().into_iter();
             let object: Map<String, Value> =
                 columns.map(|(name, field)| Ok((name, value(field)?))).collect::<Result<_, ()>>()?;
-            Value::Object(object)
+            Value::Object(without_gaps(object))
         }
         Field::ListInternal(list) => {
             let items = list.elements().iter().cloned().map(value);
@@ -133,10 +129,22 @@ fn value(field: Field) -> Result<Value, ()> {
     })
 }
 
-/// A group with nothing but nulls is how tables write "not there".
+/// A column has every key that some row needs, and null where a row has it not. What a message lacks altogether (calls of a tool) may
+/// also be a group of nothing. A message's own text stays null, as JSON has it.
+fn without_gaps(mut group: Map<String, Value>) -> Map<String, Value> {
+    let is_message = group.contains_key("role") || group.contains_key("from");
+    group.retain(|name, value| match value {
+        Value::Null => is_message && name == "content",
+        Value::Object(inside) => !(is_message && inside.is_empty()),
+        _ => true,
+    });
+    group
+}
+
+/// A group of nothing is how tables write "not there".
 fn unpacked(value: Value) -> Value {
     match value {
-        Value::Object(object) if object.values().all(Value::is_null) => Value::Null,
+        Value::Object(object) if object.is_empty() => Value::Null,
         value => value,
     }
 }

@@ -1,80 +1,111 @@
 //! `.csv` and `.tsv`: the first row names the columns, each other row is a record. The separator of a `.csv` is the one that the
 //! first row has most of: comma, semicolon (spreadsheets in much of Europe) or tab; `sep=;` in a line before it decides.
-
-use std::path::Path;
+//!
+//! A cell is a text. It is something else only where the column's name says so and every row agrees, which a look through the whole
+//! table has told before ([`Told`]).
 
 use serde_json::Value;
 
-use super::Found;
 use super::table_cutter::{Cells, Row, RowBody, TableCutter};
+use super::table_look::{Told, verdict};
+use super::{Format, Found, Source, tell};
+use crate::columns::plain;
 use crate::findings::{
     BadByte, EmptyPlace, Finding, TableFault, empty, invalid_table, not_utf8, record_too_large,
 };
-use crate::shapes::{self, Parsed, Place, Record, Shaped};
+use crate::loose_json;
+use crate::shapes::{self, Parsed, Place, Record};
 
 pub(crate) struct TableParser<'a> {
-    file: &'a Path,
+    source: Source<'a>,
+    stream: TableStream,
+    rows: Rows<'a>,
+}
+
+/// Bytes in, rows out.
+pub(super) struct TableStream {
     max_record_bytes: usize,
     separator: Option<u8>,
     /// Until the first row is whole: it says what separates.
     start: Vec<u8>,
     cutter: Option<TableCutter>,
-    rows: Rows<'a>,
 }
 
 /// What becomes of rows.
 struct Rows<'a> {
-    file: &'a Path,
-    max_record_bytes: usize,
+    source: Source<'a>,
+    told: Told,
     header: Header,
     records: usize,
 }
 
 enum Header {
     Awaited,
-    /// The names of the columns; of those that are not read, as they stand.
-    Known(Vec<String>),
+    Known(Vec<Column>),
     /// Nothing can be read under it; that was said.
     Useless,
 }
 
+struct Column {
+    name: String,
+    /// The field that it is, if any.
+    field: Option<&'static str>,
+}
+
 impl<'a> TableParser<'a> {
-    pub(crate) fn new(file: &'a Path, max_record_bytes: usize, separator: Option<u8>) -> Self {
-        let rows = Rows { file, max_record_bytes, header: Header::Awaited, records: 0 };
-        Self { file, max_record_bytes, separator, start: Vec::new(), cutter: None, rows }
+    pub(crate) fn new(source: Source<'a>, format: Format, told: Told) -> Self {
+        let rows = Rows { source, told, header: Header::Awaited, records: 0 };
+        Self { source, stream: TableStream::new(format, source.max_record_bytes), rows }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8], on_found: &mut dyn FnMut(Found)) {
+        let Self { stream, rows, .. } = self;
+        stream.push(bytes, &mut |row| rows.row(row, on_found));
+    }
+
+    pub(crate) fn finish(self, on_found: &mut dyn FnMut(Found)) {
+        let Self { source, stream, mut rows } = self;
+        let last_line = stream.finish(&mut |row| rows.row(row, on_found));
+        let nothing_said = rows.records == 0 && !matches!(rows.header, Header::Useless);
+        if nothing_said {
+            on_found(Found::Finding(empty(source.file, (1, last_line), EmptyPlace::File)));
+        }
+    }
+}
+
+impl TableStream {
+    pub(super) fn new(format: Format, max_record_bytes: usize) -> Self {
+        let separator = (format == Format::Tsv).then_some(b'\t');
+        Self { max_record_bytes, separator, start: Vec::new(), cutter: None }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8], on_row: &mut dyn FnMut(&Row<'_>)) {
         if let Some(cutter) = &mut self.cutter {
-            let rows = &mut self.rows;
-            cutter.push(bytes, &mut |row| rows.row(row, on_found));
+            cutter.push(bytes, on_row);
             return;
         }
         self.start.extend_from_slice(bytes);
         if self.start.contains(&b'\n') && !is_only_separator_line(&self.start)
             || self.start.len() > self.max_record_bytes
         {
-            self.begin(on_found);
+            self.begin(on_row);
         }
     }
 
-    pub(crate) fn finish(mut self, on_found: &mut dyn FnMut(Found)) {
+    /// The line of the end.
+    pub(super) fn finish(mut self, on_row: &mut dyn FnMut(&Row<'_>)) -> usize {
         if self.cutter.is_none() {
-            self.begin(on_found);
+            self.begin(on_row);
         }
-        let Self { file, cutter, mut rows, .. } = self;
-        let last_line = cutter.as_ref().map_or(1, TableCutter::line);
-        if let Some(cutter) = cutter {
-            cutter.finish(&mut |row| rows.row(row, on_found));
+        let last_line = self.cutter.as_ref().map_or(1, TableCutter::line);
+        if let Some(cutter) = self.cutter {
+            cutter.finish(on_row);
         }
-        let nothing_said = rows.records == 0 && !matches!(rows.header, Header::Useless);
-        if nothing_said {
-            on_found(Found::Finding(empty(file, (1, last_line), EmptyPlace::File)));
-        }
+        last_line
     }
 
     /// The first row is there: what separates is known.
-    fn begin(&mut self, on_found: &mut dyn FnMut(Found)) {
+    fn begin(&mut self, on_row: &mut dyn FnMut(&Row<'_>)) {
         let start = std::mem::take(&mut self.start);
         let (mut rest, mut offset, mut line) = (start.as_slice(), 0, 1);
         if let Some(text) = rest.strip_prefix(b"\xef\xbb\xbf") {
@@ -90,8 +121,7 @@ impl<'a> TableParser<'a> {
         }
         let separator = separator.unwrap_or_else(|| most_frequent(rest));
         let mut cutter = TableCutter::new(separator, self.max_record_bytes, line, offset);
-        let rows = &mut self.rows;
-        cutter.push(rest, &mut |row| rows.row(row, on_found));
+        cutter.push(rest, on_row);
         self.cutter = Some(cutter);
     }
 }
@@ -132,20 +162,19 @@ fn most_frequent(bytes: &[u8]) -> u8 {
 
 impl Rows<'_> {
     fn row(&mut self, row: &Row<'_>, on_found: &mut dyn FnMut(Found)) {
-        let place = Place { file: self.file, lines: row.lines };
+        let Source { file, max_record_bytes, .. } = self.source;
+        let place = Place { file, lines: row.lines };
         let cells = match row.body {
             RowBody::Cells(cells) if cells.is_blank() && !row.open_quote => return,
             RowBody::Cells(cells) => Ok(cells),
-            RowBody::TooLong { bytes } => {
-                Err(record_too_large(self.file, row.lines, bytes, self.max_record_bytes))
-            }
+            RowBody::TooLong { bytes } => Err(record_too_large(file, row.lines, bytes, max_record_bytes)),
         };
         let cells = if row.open_quote { Err(invalid_table(place, &TableFault::OpenQuote)) } else { cells };
-        let names = match &self.header {
+        let columns = match &self.header {
             Header::Useless => return,
             Header::Awaited => {
-                self.header = match cells.and_then(|cells| names(cells, place, row.offset)) {
-                    Ok(names) => Header::Known(names),
+                self.header = match cells.and_then(|cells| columns(cells, self.source, place, row.offset)) {
+                    Ok(columns) => Header::Known(columns),
                     Err(finding) => {
                         on_found(Found::Finding(finding));
                         Header::Useless
@@ -153,71 +182,85 @@ impl Rows<'_> {
                 };
                 return;
             }
-            Header::Known(names) => names,
+            Header::Known(columns) => columns,
         };
         self.records += 1;
-        let shaped = cells.and_then(|cells| record(cells, names, place, row.offset));
-        on_found(Found::of(shaped, row.lines));
+        let shaped = cells.and_then(|cells| {
+            let record = record(cells, columns, &self.told, place, row.offset)?;
+            shapes::read(Parsed::Record(record), self.source.columns, place)
+        });
+        tell(shaped, row.lines, on_found);
     }
 }
 
-/// The columns' names. People write them with a capital and with blanks around.
-fn names(cells: Cells<'_>, place: Place<'_>, offset: u64) -> Result<Vec<String>, Finding> {
+/// The names in the first row, and what they are. People write them with a capital and with blanks around.
+fn columns(
+    cells: Cells<'_>,
+    source: Source<'_>,
+    place: Place<'_>,
+    offset: u64,
+) -> Result<Vec<Column>, Finding> {
     let mut names: Vec<String> = Vec::with_capacity(cells.len());
-    let mut record = Record::default();
     for cell in cells.iter() {
         let name = text(cell, place, offset)?.trim();
         let known = name.to_lowercase();
-        let name = if Record::is_read(&known) { known } else { name.to_owned() };
-        if Record::is_read(&name) && names.contains(&name) {
+        let name = if Record::is_field(&known) { known } else { name.to_owned() };
+        let is_read = Record::is_read(&name, source.columns.columns);
+        if is_read && names.iter().any(|other| *other == name || plain(other) == plain(&name)) {
             return Err(invalid_table(place, &TableFault::TwoColumns(&name)));
         }
-        record.insert(name.clone(), Value::String(String::new()));
         names.push(name);
     }
-    // Said once, not for each row.
-    if !shapes::is_known(&record) {
-        return Err(shapes::nothing_known(&record, place));
-    }
-    Ok(names)
+    // What cannot be read is said once, not for each row.
+    let header = shapes::header(&names, source.columns, place)?;
+    let field = |name: &str| header.fields().find(|(_, column)| *column == name).map(|(field, _)| field);
+    Ok(names.into_iter().map(|name| Column { field: field(&name), name }).collect())
 }
 
-fn record(cells: Cells<'_>, names: &[String], place: Place<'_>, offset: u64) -> Result<Shaped, Finding> {
+fn record(
+    cells: Cells<'_>,
+    columns: &[Column],
+    told: &Told,
+    place: Place<'_>,
+    offset: u64,
+) -> Result<Record, Finding> {
     // A separator at the end of each row, but not of the first one, is a cell of nothing.
-    let extra = cells.iter().skip(names.len()).any(|cell| !cell.is_empty());
-    if cells.len() < names.len() || extra {
-        let fault = TableFault::Cells { found: cells.len(), wanted: names.len() };
+    let extra = cells.iter().skip(columns.len()).any(|cell| !cell.is_empty());
+    if cells.len() < columns.len() || extra {
+        let fault = TableFault::Cells { found: cells.len(), wanted: columns.len() };
         return Err(invalid_table(place, &fault));
     }
+    let mut sides = columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| matches!(column.field, Some("prompt" | "completion")));
+    let lists = sides.all(|(at, _)| told.are_messages(at));
     let mut record = Record::default();
-    for (name, cell) in names.iter().zip(cells.iter()) {
-        if !Record::is_read(name) {
+    for (at, (Column { name, field }, cell)) in columns.iter().zip(cells.iter()).enumerate() {
+        let Some(field) = *field else {
+            record.note(name.clone());
             continue;
-        }
+        };
         let text = text(cell, place, offset)?;
-        // A cell that holds a list or an object as JSON; a verdict is a word.
-        let value = match name.as_str() {
+        let value = match field {
             "messages" | "conversations" | "conversation" | "tools" | "history" => json(text),
-            "prompt" | "completion" if text.trim_start().starts_with("[{") => json(text),
-            "label" | "kto_tag" => match text.trim().to_ascii_lowercase().as_str() {
-                "true" => Value::Bool(true),
-                "false" => Value::Bool(false),
-                _ => Value::Null,
-            },
+            "prompt" | "completion" if lists => json(text),
+            "label" | "kto_tag" if told.are_verdicts(at) => verdict(text).map_or(Value::Null, Value::Bool),
+            "label" | "kto_tag" => Value::Null,
             // A cell of nothing is no value, but for what must be there.
             "input" | "system" | "title" if text.is_empty() => Value::Null,
             _ => Value::String(text.replace("\r\n", "\n")),
         };
-        record.insert(name.clone(), value);
+        record.insert_field(field, name, value);
     }
-    shapes::read(Parsed::Record(record), place)
+    Ok(record)
 }
 
 /// What the text says as JSON, or the text.
 fn json(text: &str) -> Value {
     match text.trim() {
         "" => Value::Null,
-        trimmed => serde_json::from_str(trimmed).unwrap_or_else(|_| Value::String(text.to_owned())),
+        trimmed => loose_json::from_str(trimmed).unwrap_or_else(|_| Value::String(text.to_owned())),
     }
 }
 
@@ -273,9 +316,11 @@ mod tests {
         check_bytes(
             &[("a.csv", b"text\ncaf\xe9\nfine\n"), ("b.csv", b"t\xe9xt\na\n"), ("c.csv", b"text\n\0\0\n")],
             &expect![[r#"
+                a.csv:2-2 "café"
                 a.csv:3-3 "fine"
-                a.csv:2-2, column 4 HP005 not-utf8: the byte 0xe9 at offset 8, in line 2, is not UTF-8
-                b.csv:1-1, column 2 HP005 not-utf8: the byte 0xe9 at offset 1, in line 1, is not UTF-8
+                a.csv:1-1 HP024 other-encoding: the file is not UTF-8; it is read as windows-1252 (western European)
+                b.csv:1-1 HP004 missing-field: "text", or "prompt" and "completion", or "messages", or "instruction" and "output", or "conversations" is missing; found "téxt"
+                b.csv:1-1 HP024 other-encoding: the file is not UTF-8; it is read as windows-1252 (western European)
                 c.csv:2-2 HP021 null-characters: it holds characters of the number zero, which no text has
             "#]],
         );

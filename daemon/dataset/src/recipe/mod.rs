@@ -19,6 +19,7 @@ pub use keys::{KEYS, Key, key};
 pub use kind::Kind;
 pub use parse::parse;
 use serde_json::{Map, Value};
+pub(crate) use spelling::nearest;
 
 use crate::regular_file;
 

@@ -7,6 +7,7 @@ use super::{Place, Record, kind, optional_text, text_field};
 use crate::chat::{Chat, Role, Turn};
 use crate::content::Content;
 use crate::findings::{Finding, wrong_type};
+use crate::loose_json;
 
 pub(super) fn content(mut record: Record, place: Place<'_>) -> Result<Content, Finding> {
     let instruction = text_field(&mut record, "instruction", place)?;
@@ -37,16 +38,19 @@ fn history(history: Option<Value>, place: Place<'_>) -> Result<Vec<[String; 2]>,
     let history = match history {
         None => return Ok(Vec::new()),
         Some(Value::String(text)) if text.trim().is_empty() => return Ok(Vec::new()),
-        Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        Some(Value::String(text)) => loose_json::from_str(&text).unwrap_or(Value::String(text)),
         Some(history) => history,
     };
     let wrong = |value: &Value| wrong_type(place, "\"history\"", WANTED, kind(value));
     let Value::Array(pairs) = history else { return Err(wrong(&history)) };
     pairs
         .into_iter()
-        .map(|pair| match pair.as_array().map(Vec::as_slice) {
-            Some([Value::String(asked), Value::String(answered)]) => Ok([asked.clone(), answered.clone()]),
-            _ => Err(wrong_type(place, "a pair of \"history\"", "two texts", kind(&pair))),
+        .map(|pair| {
+            let texts = pair.as_array().map(|pair| pair.iter().map(loose_json::text).collect::<Vec<_>>());
+            match texts.as_deref() {
+                Some([Some(asked), Some(answered)]) => Ok([(*asked).to_owned(), (*answered).to_owned()]),
+                _ => Err(wrong_type(place, "a pair of \"history\"", "two texts", kind(&pair))),
+            }
         })
         .collect()
 }

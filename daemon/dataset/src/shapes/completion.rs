@@ -4,11 +4,15 @@
 use serde_json::Value;
 
 use super::{Place, Record, kind, messages, text_field};
-use crate::chat::Chat;
+use crate::chat::{Chat, Role};
 use crate::content::Content;
 use crate::findings::{Finding, no_answer, wrong_type};
 
-pub(super) fn content(mut record: Record, place: Place<'_>) -> Result<Content, Finding> {
+pub(super) fn content(
+    mut record: Record,
+    place: Place<'_>,
+    remarks: &mut Vec<Finding>,
+) -> Result<Content, Finding> {
     let lists = ["prompt", "completion"].map(|name| record.get(name).is_some_and(Value::is_array));
     match lists {
         [false, false] => Ok(Content::Completion {
@@ -17,11 +21,11 @@ pub(super) fn content(mut record: Record, place: Place<'_>) -> Result<Content, F
         }),
         [true, true] => {
             let tools = messages::tools(&mut record, place)?;
-            let mut turns = messages::turns(record.take("prompt"), "prompt", place)?;
+            let mut turns = messages::turns(record.take("prompt"), "prompt", place, remarks)?;
             let context = turns.len();
-            turns.extend(messages::turns(record.take("completion"), "completion", place)?);
+            turns.extend(messages::turns(record.take("completion"), "completion", place, remarks)?);
             let chat = Chat { turns, tools, context };
-            if chat.learnt().next().is_none() {
+            if chat.turns.iter().skip(context).all(|turn| turn.role != Role::Assistant) {
                 return Err(no_answer(place, chat.turns.len() - context));
             }
             Ok(Content::Chat(chat))

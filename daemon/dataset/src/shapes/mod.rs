@@ -4,7 +4,9 @@
 //! A new shape is one file and its lines in [`Shape`] and [`read`].
 
 mod alpaca;
+mod calls;
 mod completion;
+mod marks;
 mod messages;
 mod preference;
 mod record;
@@ -14,9 +16,12 @@ mod text;
 use std::path::Path;
 
 pub(crate) use record::{Parsed, Record, kind};
+use serde_json::Value;
 
+use crate::columns::Use;
 use crate::content::Content;
-use crate::findings::{EmptyPlace, Finding, empty, missing_field, wrong_type};
+use crate::findings::{EmptyPlace, Finding, empty, missing_field, shown, wrong_type};
+use crate::loose_json::{self, whole_number};
 
 /// The fields that make an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,13 +77,15 @@ pub(crate) struct Shaped {
     pub(crate) content: Content,
     /// The record's own word for what its text is called.
     pub(crate) title: Option<String>,
+    /// What is to be said of an example that is learnt all the same.
+    pub(crate) remarks: Vec<Finding>,
 }
 
 /// # Errors
 /// Why the record is no example.
-pub(crate) fn read(parsed: Parsed, place: Place<'_>) -> Result<Shaped, Finding> {
+pub(crate) fn read(parsed: Parsed, columns: &Use<'_>, place: Place<'_>) -> Result<Shaped, Finding> {
     let mut record = match parsed {
-        Parsed::Record(record) => record,
+        Parsed::Record(record) => record.with_fields(columns, is_known, place)?,
         Parsed::Other(kind) => return Err(wrong_type(place, "a record", "an object", kind)),
     };
     let shape = Shape::ALL.into_iter().find(|shape| shape.fits(&record));
@@ -86,33 +93,48 @@ pub(crate) fn read(parsed: Parsed, place: Place<'_>) -> Result<Shaped, Finding> 
         return Err(finding);
     }
     let Some(shape) = shape else { return Err(nothing_known(&record, place)) };
-    let title = record.take("title").and_then(|title| title.as_str().map(str::to_owned));
+    let title = record.take("title").and_then(|title| loose_json::text(&title).map(str::to_owned));
+    let mut remarks = Vec::new();
+    marks::of_record(&mut record, shape, place, &mut remarks)?;
     let content = match shape {
         Shape::Text => text::content(record, place),
-        Shape::Completion => completion::content(record, place),
-        Shape::Messages => messages::content(record, place),
+        Shape::Completion => completion::content(record, place, &mut remarks),
+        Shape::Messages => messages::content(record, place, &mut remarks),
         Shape::Alpaca => alpaca::content(record, place),
-        Shape::ShareGpt => sharegpt::content(record, place),
+        Shape::ShareGpt => sharegpt::content(record, place, &mut remarks),
     }?;
     if content.is_empty() {
         return Err(empty(place.file, place.lines, EmptyPlace::Record));
     }
-    Ok(Shaped { shape, content, title })
+    Ok(Shaped { shape, content, title, remarks })
+}
+
+/// The record that a table's columns make, with nothing in it.
+///
+/// # Errors
+/// They make none, or could make several.
+pub(crate) fn header(names: &[String], columns: &Use<'_>, place: Place<'_>) -> Result<Record, Finding> {
+    let mut record = Record::default();
+    for name in names {
+        record.insert(name.clone(), Value::String(String::new()), columns.columns);
+    }
+    let record = record.with_fields(columns, is_known, place)?;
+    if is_known(&record) { Ok(record) } else { Err(nothing_known(&record, place)) }
 }
 
 /// Whether records with these fields can be told: as examples, or as preference data, which have a finding of their own.
-pub(crate) fn is_known(record: &Record) -> bool {
-    record.has("chosen") || Shape::ALL.into_iter().any(|shape| shape.fits(record))
+fn is_known(record: &Record) -> bool {
+    record.has("chosen") || record.has("rejected") || Shape::ALL.into_iter().any(|shape| shape.fits(record))
 }
 
 /// Says what would do, as near to what is there as possible.
-pub(crate) fn nothing_known(record: &Record, place: Place<'_>) -> Finding {
-    let null = ["text", "completion", "prompt", "messages", "conversations", "output", "instruction"]
+fn nothing_known(record: &Record, place: Place<'_>) -> Finding {
+    let gap = ["text", "completion", "prompt", "messages", "conversations", "output", "instruction"]
         .into_iter()
-        .find(|name| record.is_null(name));
-    if let Some(name) = null {
+        .find_map(|name| Some((name, record.gap(name)?)));
+    if let Some((name, found)) = gap {
         let expected = if name == "messages" || name == "conversations" { "a list" } else { "text" };
-        return wrong_type(place, &format!("\"{name}\""), expected, "null");
+        return wrong_type(place, &shown(record.called(name)), expected, found);
     }
     let missing = if record.has("prompt") {
         "\"completion\" (beside \"prompt\")"
@@ -129,10 +151,10 @@ pub(crate) fn nothing_known(record: &Record, place: Place<'_>) -> Finding {
 /// A field that must be a text.
 fn text_field(record: &mut Record, name: &str, place: Place<'_>) -> Result<String, Finding> {
     match record.take(name) {
-        Some(serde_json::Value::String(text)) => Ok(text),
+        Some(Value::String(text)) if whole_number(&text).is_none() => Ok(text),
         other => {
-            let found = other.as_ref().map_or("null", kind);
-            Err(wrong_type(place, &format!("\"{name}\""), "text", found))
+            let found = other.as_ref().map(kind).or_else(|| record.gap(name)).unwrap_or("null");
+            Err(wrong_type(place, &shown(record.called(name)), "text", found))
         }
     }
 }

@@ -5,10 +5,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Place, Record, kind, messages, optional_text};
+use super::{Place, Record, calls, kind, marks, messages, optional_text};
 use crate::chat::{Chat, Role, Turn};
 use crate::content::Content;
 use crate::findings::{Finding, missing_field, no_answer, unknown_role, wrong_type};
+use crate::loose_json;
 
 /// Whether the field is a list of turns with `from` and `value`.
 pub(super) fn is_list(record: &Record, name: &str) -> bool {
@@ -45,21 +46,25 @@ fn speaker(word: &str) -> Option<Speaker> {
     })
 }
 
-pub(super) fn content(mut record: Record, place: Place<'_>) -> Result<Content, Finding> {
+pub(super) fn content(
+    mut record: Record,
+    place: Place<'_>,
+    remarks: &mut Vec<Finding>,
+) -> Result<Content, Finding> {
     let name = list_name(&record).unwrap_or("conversations");
     let tools = messages::tools(&mut record, place)?;
     let system = optional_text(&mut record, "system", place)?;
-    let list = match record.take(name) {
-        // A table's cell.
-        Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        Some(list) => list,
-        None => Value::Null,
-    };
+    let mut list = record.take(name).unwrap_or_default();
+    // A table's cell.
+    calls::open_list(&mut list);
     let Value::Array(list) = list else {
         return Err(wrong_type(place, &format!("\"{name}\""), "a list", kind(&list)));
     };
-    let turns: Vec<Turn> =
-        list.into_iter().enumerate().map(|(at, turn)| one(turn, at + 1, place)).collect::<Result<_, _>>()?;
+    let turns: Vec<Turn> = list
+        .into_iter()
+        .enumerate()
+        .map(|(at, turn)| one(turn, at + 1, place, remarks))
+        .collect::<Result<_, _>>()?;
     let mut chat = Chat { turns, tools, context: 0 };
     if let Some(system) = system
         && chat.turns.first().is_none_or(|first| first.role != Role::System)
@@ -73,50 +78,60 @@ pub(super) fn content(mut record: Record, place: Place<'_>) -> Result<Content, F
 }
 
 /// `number` counts turns from 1.
-fn one(turn: Value, number: usize, place: Place<'_>) -> Result<Turn, Finding> {
+fn one(turn: Value, number: usize, place: Place<'_>, remarks: &mut Vec<Finding>) -> Result<Turn, Finding> {
     let mut turn = match turn {
         Value::Object(turn) => turn,
         other => return Err(wrong_type(place, &format!("message {number}"), "an object", kind(&other))),
     };
-    let mut text = |field: &str| match turn.get_mut(field).map(Value::take) {
-        Some(Value::String(text)) => Ok(text),
-        Some(other) => {
-            Err(wrong_type(place, &format!("\"{field}\" of message {number}"), "text", kind(&other)))
-        }
-        None => {
-            let names: Vec<String> = turn.keys().take(12).cloned().collect();
-            Err(missing_field(place, &format!("\"{field}\" of message {number}"), &names))
-        }
+    turn.retain(|name, value| {
+        matches!(name.as_str(), "from" | "value") || loose_json::not_json_inside(value).is_none()
+    });
+    let text = |field: &str| {
+        let what = format!("\"{field}\" of message {number}");
+        let names = || turn.keys().take(12).cloned().collect::<Vec<_>>();
+        let value = turn.get(field).ok_or_else(|| missing_field(place, &what, &names()))?;
+        loose_json::text(value).ok_or_else(|| wrong_type(place, &what, "text", kind(value)))
     };
     let (from, value) = (text("from")?, text("value")?);
-    match speaker(&from) {
-        Some(Speaker::Says(role)) => Ok(Turn::new(role, value)),
-        Some(Speaker::Calls) => Ok(call(value)),
-        None => Err(unknown_role(place, number, &from)),
+    let mut becomes = match speaker(from) {
+        Some(Speaker::Says(role)) => Turn::new(role, value),
+        Some(Speaker::Calls) => call(value, number, place, remarks)?,
+        None => return Err(unknown_role(place, number, from)),
+    };
+    marks::of_turn(&turn, becomes.role, number, place, remarks);
+    if marks::has_any(&turn) {
+        // The turn's own keys beside its text, the marks among them.
+        let mut message = becomes.message().into_owned();
+        turn.retain(|name, value| name != "value" && !message.contains_key(name) && !value.is_null());
+        message.extend(turn);
+        becomes.message = Some(Box::new(message));
     }
+    Ok(becomes)
 }
 
 /// The assistant's turn that calls what the value says; a value that is no call is what the assistant says.
-fn call(value: String) -> Turn {
-    let Ok(parsed) = serde_json::from_str::<Value>(&value) else { return Turn::new(Role::Assistant, value) };
+fn call(value: &str, number: usize, place: Place<'_>, remarks: &mut Vec<Finding>) -> Result<Turn, Finding> {
+    let said = || Ok(Turn::new(Role::Assistant, value));
+    let Ok(parsed) = loose_json::from_str::<Value>(value) else { return said() };
     let each = match parsed {
         Value::Array(calls) => calls,
         call => vec![call],
     };
-    let mut calls = Vec::with_capacity(each.len());
+    let mut list = Vec::with_capacity(each.len());
     for call in each {
-        let Some(Value::String(name)) = call.get("name") else { return Turn::new(Role::Assistant, value) };
+        let Some(name) = call.get("name").and_then(loose_json::text) else { return said() };
         let arguments = match call.get("arguments").or_else(|| call.get("parameters")) {
-            // Written as text inside the text.
-            Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
             Some(arguments) => arguments.clone(),
             None => json!({}),
         };
-        calls.push(json!({"type": "function", "function": {"name": name, "arguments": arguments}}));
+        list.push(json!({"type": "function", "function": {"name": name, "arguments": arguments}}));
     }
     let mut message = Map::new();
     message.insert("role".to_owned(), json!("assistant"));
     message.insert("content".to_owned(), json!(""));
-    message.insert("tool_calls".to_owned(), Value::Array(calls));
-    Turn { role: Role::Assistant, content: String::new(), message: Some(Box::new(message)) }
+    message.insert("tool_calls".to_owned(), Value::Array(list));
+    // Arguments may be text inside the text.
+    calls::open(&mut message, number, place, remarks);
+    messages::all_json(&message["tool_calls"], &format!("the call of message {number}"), place)?;
+    Ok(Turn { role: Role::Assistant, content: String::new(), message: Some(Box::new(message)) })
 }
