@@ -187,12 +187,16 @@ class TestLabels:
         assert whole["supervised"] == [False] + [True] * (len(whole["tokens"]) - 1)
 
     @pytest.mark.parametrize("family", ["llama3", "qwen"])
-    @pytest.mark.parametrize("source", ["openai", "sharegpt"])
+    @pytest.mark.parametrize("source", ["openai", "openai, as text", "sharegpt"])
     def test_calls_are_learnt_and_answers_of_tools_are_not(self, base_of, tmp_path, family, source):
         base, tokenizer = base_of(family)
         call = TOOL_CHAT[1]["tool_calls"][0]["function"]
+        as_text = json.loads(json.dumps(TOOL_CHAT))
+        for called in as_text[1]["tool_calls"]:
+            called["function"]["arguments"] = json.dumps(called["function"]["arguments"])
         record = {
             "openai": {"messages": TOOL_CHAT, "tools": [TOOL]},
+            "openai, as text": {"messages": as_text, "tools": [TOOL]},
             "sharegpt": {
                 "conversations": [
                     {"from": "human", "value": TOOL_CHAT[0]["content"]},
@@ -210,6 +214,42 @@ class TestLabels:
         assert ours["supervised"] == mask
         learnt = tokenizer.decode([token for token, learnt in zip(tokens, ours["supervised"]) if learnt])
         assert "weather" in learnt and "It rains." in learnt and "rain\": true" not in learnt
+
+    @pytest.mark.parametrize("family", ["llama3", "qwen"])
+    @pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "parquet"])
+    def test_nulls_and_digits_are_pythons_and_gaps_of_a_table_go(self, base_of, tmp_path, family, ending):
+        base, tokenizer = base_of(family)
+
+        def chat(arguments: dict) -> list[dict]:
+            called = json.loads(json.dumps(TOOL_CHAT))
+            called[1]["tool_calls"][0]["function"]["arguments"] = arguments
+            return called
+
+        # A column of a table has one type, so that big numbers and nulls that somebody wrote are JSON's alone.
+        own = [{"place": "Ulm", "unit": None, "n": 12345678901234567890123, "m": -(2**200), "deep": [{"x": None}]}, {"days": 3}]
+        chats = [chat(arguments) for arguments in ([{"place": "Ulm"}, {"days": 3}] if ending == "parquet" else own)]
+        write(tmp_path / f"a.{ending}", [{"messages": messages, "tools": json.dumps([TOOL])} for messages in chats])
+        for ours, messages in zip(encoded(tmp_path, base), chats, strict=True):
+            assert (ours["tokens"], ours["supervised"]) == reference(tokenizer, MARKED[family], messages, [TOOL])
+
+    def test_a_turn_that_is_marked_is_read_and_not_learnt(self, base_of, shared_hotplate, tmp_path):
+        base, tokenizer = base_of("llama3")
+        off, on = {"content": "bad answer"}, {"content": "good answer"}
+        for mark in ({"weight": 0}, {"train": False}, {"loss": "no"}):
+            name, value = next(iter(mark.items()))
+            turns = [USER | {"content": "q1"}, ASSISTANT | off | mark, USER | {"content": "q2"}, ASSISTANT | on | {name: 1}]
+            talk = [{"from": {"user": "human"}.get(turn["role"], "gpt"), "value": turn["content"]} for turn in turns]
+            talk[1] |= mark
+            talk[3][name] = True
+            (tmp_path / f"messages-{name}.jsonl").write_text(json.dumps({"messages": turns}))
+            (tmp_path / f"sharegpt-{name}.jsonl").write_text(json.dumps({"conversations": talk}))
+        items = encoded(tmp_path, base)
+        assert len(items) == 6
+        for item in items:
+            learnt = tokenizer.decode([token for token, learnt in zip(item["tokens"], item["supervised"]) if learnt])
+            assert "good answer" in learnt and "bad" not in learnt
+        checked = shared_hotplate.json("check", tmp_path, "--base", base)
+        assert (checked["examples"], checked["findings"]) == (6, [])
 
     def test_a_template_that_marks_its_answers_is_believed(self, base_of, tmp_path):
         import shutil

@@ -54,7 +54,8 @@ impl BaseText {
     /// - A chat: through the template (without one, the turns on lines of their own); the assistant's turns and their
     ///   end tokens carry loss, calls of tools included. Nothing after the last of them is kept.
     ///
-    /// [`TrainOn`] says which of the assistant's turns; with [`TrainOn::Everything`] all tokens carry loss and are kept.
+    /// [`TrainOn`] says which of the assistant's turns; with [`TrainOn::Everything`] all tokens carry loss and are kept, but for turns
+    /// that are marked as not to be learnt.
     ///
     /// # Errors
     /// The template refuses these turns, or the tokenizer fails.
@@ -83,11 +84,23 @@ impl BaseText {
                 } else {
                     Cow::Borrowed(chat)
                 };
-                let mut sample = if self.has_template()? {
-                    self.chat_sample(&kept, train_on)?
-                } else {
-                    self.lines_sample(&kept, train_on)?
+                let encode = |chat: &Chat, train_on| {
+                    if self.has_template()? {
+                        self.chat_sample(chat, train_on)
+                    } else {
+                        self.lines_sample(chat, train_on)
+                    }
                 };
+                let mut sample = encode(&kept, train_on)?;
+                if train_on == TrainOn::Everything
+                    && let Some(others) = kept.marked_off()
+                {
+                    let others = encode(&others, TrainOn::Completions)?;
+                    let pairs = sample.tokens.iter().zip(&others.tokens).zip(&others.supervised);
+                    for (carries, ((ours, theirs), off)) in sample.supervised.iter_mut().zip(pairs) {
+                        *carries &= !(*off && ours == theirs);
+                    }
+                }
                 sample.truncated = kept.turns.len() < chat.turns.len();
                 sample
             }

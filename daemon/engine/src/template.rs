@@ -3,9 +3,11 @@
 //! Owns the Jinja environment that transformers gives to templates (`_compile_jinja_template` and `special_tokens_map`
 //! there). It must not know tokens.
 
+mod calls;
 mod files;
 mod limits;
 mod python;
+mod whole_number;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -122,6 +124,23 @@ impl ChatTemplate {
         add_generation_prompt: bool,
     ) -> Result<String, String> {
         messages.iter().chain(tools).try_for_each(limits::check_depth)?;
+        let rendered = self.render_values(name, messages, tools, add_generation_prompt);
+        match (rendered, calls::with_text_arguments(messages)) {
+            // Some families' templates join a call's arguments to a text, and are served with arguments as text.
+            (Err(why), Some(messages)) if why.contains("unsupported types") => {
+                self.render_values(name, &messages, tools, add_generation_prompt).map_err(|_| why)
+            }
+            (rendered, _) => rendered,
+        }
+    }
+
+    fn render_values(
+        &self,
+        name: &'static str,
+        messages: &[Json],
+        tools: Option<&Json>,
+        add_generation_prompt: bool,
+    ) -> Result<String, String> {
         let messages: Vec<Value> = messages.iter().map(|message| value_of(&prepared(message))).collect();
         let mut context = vec![
             ("messages".to_owned(), Value::from(messages)),
@@ -184,7 +203,8 @@ fn value_of(json: &Json) -> Value {
             (None, Some(number)) => Value::from(number),
             (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
         },
-        Json::String(text) => Value::from(text.as_str()),
+        Json::String(text) => hotplate_dataset::whole_number(text)
+            .map_or_else(|| Value::from(text.as_str()), whole_number::value),
         Json::Array(items) => Value::from(items.iter().map(value_of).collect::<Vec<_>>()),
         Json::Object(members) => {
             Value::from_pairs(members.iter().map(|(key, item)| (key.as_str(), value_of(item))))
@@ -297,6 +317,7 @@ impl JsonWriter {
             // A float that is whole keeps its ".0" in both languages.
             ValueKind::Number => out.push_str(&python::number(value)),
             ValueKind::String => self.text(out, value.as_str().unwrap_or_default()),
+            ValueKind::Plain if whole_number::is_long(value) => out.push_str(&value.to_string()),
             ValueKind::Seq | ValueKind::Iterable => {
                 let items: Vec<Value> = value.try_iter()?.collect();
                 self.list(out, ('[', ']'), depth, &items, |writer, out, item| {
@@ -433,6 +454,35 @@ mod tests {
             r#"{"a":true,"b":1}"#,
         );
         assert!(render("{{ nothing | tojson }}").is_err());
+    }
+
+    /// What a template makes of the arguments of a call.
+    fn render_call(template: &str, arguments: &Json) -> Result<String, String> {
+        let message = serde_json::json!({"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]});
+        let template = ChatTemplate::compile(template, BTreeMap::new())?;
+        template.render_messages(&[message], None, false)
+    }
+
+    #[test]
+    fn whole_numbers_are_written_with_all_their_digits() {
+        let digits = "12345678901234567890123";
+        let longer = digits.repeat(3);
+        // As the dataset marks them.
+        let arguments = serde_json::json!({"n": format!("\u{fdd1}-{digits}"), "m": format!("\u{fdd1}{longer}"), "t": digits});
+        let said = render_call("{{ messages[0].tool_calls[0].function.arguments | tojson }}", &arguments);
+        assert_eq!(said.unwrap(), format!("{{\"n\": -{digits}, \"m\": {longer}, \"t\": \"{digits}\"}}"));
+        let said = render_call("{{ messages[0].tool_calls[0].function.arguments }}", &arguments);
+        assert_eq!(said.unwrap(), format!("{{'n': -{digits}, 'm': {longer}, 't': '{digits}'}}"));
+    }
+
+    #[test]
+    fn a_template_that_wants_arguments_as_text_gets_text() {
+        let joined = "{{ 'args: ' + messages[0].tool_calls[0].function.arguments }}";
+        let arguments = serde_json::json!({"place": "Köln", "unit": null});
+        assert_eq!(render_call(joined, &arguments).unwrap(), "args: {\"place\": \"Köln\", \"unit\": null}");
+        assert!(
+            render_call("{{ raise_exception('no calls') }}", &arguments).unwrap_err().contains("no calls")
+        );
     }
 
     #[test]

@@ -341,3 +341,23 @@ fn an_answer_whose_place_is_not_sure_is_an_error() {
     let error = spans(template, turns).unwrap_err();
     assert!(error.contains("turn 2") && error.contains("generation"), "{error}");
 }
+
+#[test]
+fn what_is_marked_off_is_not_learnt_with_everything_else() {
+    let turns =
+        [(Role::User, "hello"), (Role::Assistant, "one"), (Role::User, "all"), (Role::Assistant, "two")];
+    for template in [Some(TINY), None] {
+        let base = base(byte_level(), template);
+        let options = EncodeOptions { train_on: TrainOn::Everything, ..EncodeOptions::new(4096) };
+        let Content::Chat(mut marked) = chat(&turns) else { panic!() };
+        let whole = base.encode_example(&Content::Chat(marked.clone()), &options).unwrap();
+        let mut message = marked.turns[1].message().into_owned();
+        message.insert("train".to_owned(), json!(false));
+        marked.turns[1].message = Some(Box::new(message));
+        let sample = base.encode_example(&Content::Chat(marked), &options).unwrap();
+        assert_eq!(sample.tokens, whole.tokens);
+        let (all, some) = (learnt(&base, &whole), learnt(&base, &sample));
+        assert!(all.contains("one") && !some.contains("one"), "{all:?} {some:?}");
+        assert!(some.contains("all") && some.contains("two"), "{some:?}");
+    }
+}
