@@ -167,6 +167,8 @@ knobs! {
     method: Method,
     /// Of the base's weights while it trains, and while the adapter answers.
     quantize: Quantize,
+    /// Fields, each with the column that it is.
+    columns: Patterns<String>,
     train_on: TrainOn,
     style: Style,
     /// Longer examples are cut to this many tokens, with a finding.

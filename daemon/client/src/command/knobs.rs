@@ -35,6 +35,9 @@ pub struct KnobArgs {
     /// Keep the base's weights in 8 or 4 bits, in training and for the adapter's answers: less memory, a little less exact
     #[arg(long, value_parser = word!(Quantize), value_name = "WORD")]
     pub quantize: Option<Quantize>,
+    /// What a column (or a field of records) is, as FIELD=NAME, such as prompt=Question; may be given several times
+    #[arg(long, value_name = "FIELD=NAME", value_parser = column)]
+    pub columns: Vec<(String, String)>,
     /// What carries loss: the completions, the last one, all turns, or everything
     #[arg(long, value_parser = word!(TrainOn), value_name = "WORD")]
     pub train_on: Option<TrainOn>,
@@ -143,12 +146,20 @@ fn pair<T: std::str::FromStr>(text: &str) -> Result<(String, T), String> {
     pair.ok_or_else(|| "write a name and a number, as in q_proj=32".to_owned())
 }
 
+fn column(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(field, name)| (field.trim(), name.trim()));
+    let pair = pair.filter(|(field, name)| !field.is_empty() && !name.is_empty());
+    let pair = pair.map(|(field, name)| (field.to_owned(), name.to_owned()));
+    pair.ok_or_else(|| "write a field and the name of a column, as in prompt=Question".to_owned())
+}
+
 impl KnobArgs {
     pub fn to_knobs(&self) -> Knobs {
         let some = |is_there: bool| is_there.then_some(());
         Knobs {
             method: self.method,
             quantize: self.quantize,
+            columns: some(!self.columns.is_empty()).map(|()| Patterns(self.columns.clone())),
             train_on: self.train_on,
             style: self.style,
             max_tokens: self.max_tokens,
@@ -209,6 +220,8 @@ mod tests {
         );
         assert_eq!(targets(r".*\.q_proj").unwrap(), Targets::Pattern(r".*\.q_proj".into()));
         assert_eq!(pair::<usize>("q_proj=8").unwrap(), ("q_proj".into(), 8));
+        assert_eq!(column("prompt = a=b").unwrap(), ("prompt".into(), "a=b".into()));
+        assert!(column("prompt").is_err() && column("=x").is_err() && column("text= ").is_err());
         assert!(pair::<usize>("q_proj").is_err() && pair::<f64>("=8").is_err());
     }
 }

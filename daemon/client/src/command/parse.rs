@@ -271,6 +271,10 @@ mod tests {
 
                       [possible values: q8, q4, none]
 
+                  --columns <FIELD=NAME>
+                      What a column (or a field of records) is, as FIELD=NAME, such as prompt=Question; may be
+                      given several times
+
                   --train-on <WORD>
                       What carries loss: the completions, the last one, all turns, or everything
 

@@ -59,6 +59,22 @@ pub const KEYS: &[Key] = &[
         elsewhere: &["load_in_4bit", "load_in_8bit", "quantization_bit", "quantization"],
     },
     Key {
+        name: "columns",
+        kind: Kind::Columns,
+        example: r#"{ prompt = "Frage", completion = "Antwort" }"#,
+        default: "told by the columns' own names",
+        help: "What your columns (or fields of records) are: prompt, completion, text, messages, conversations, instruction, input, output, \
+               system, history, tools or title. Case and blanks do not count.",
+        elsewhere: &[
+            "column_mapping",
+            "completion_feature",
+            "dataset_text_field",
+            "field_instruction",
+            "field_output",
+            "prompt_feature",
+        ],
+    },
+    Key {
         name: "train_on",
         kind: Kind::Word(&["completions", "last", "all", "everything"]),
         example: r#""completions""#,

@@ -1,9 +1,10 @@
 //! What kind of value a key takes, and what is said when it gets another one. Values are JSON here, so that a value from a command line or
 //! another program is held to the same rules.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::spelling::nearest;
+use crate::columns::NAMEABLE;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -30,6 +31,8 @@ pub enum Kind {
     },
     /// A table from patterns to numbers.
     Numbers(Range),
+    /// A table from fields to the columns that they are.
+    Columns,
 }
 
 /// Finite numbers between two ends.
@@ -105,13 +108,14 @@ impl Kind {
                 "\"all-linear\", a list of names in quotes, or one regular expression in quotes".to_owned()
             }
             Kind::Numbers(range) => format!("a table of names, each with {}", range.words()),
+            Kind::Columns => "a table of fields, each with the name of a column in quotes".to_owned(),
         }
     }
 
     /// The kind of a list's or a table's parts; `None` for what has none.
     pub(super) fn part(self) -> Option<Kind> {
         match self {
-            Kind::Texts { .. } | Kind::Targets => Some(Kind::Name),
+            Kind::Texts { .. } | Kind::Targets | Kind::Columns => Some(Kind::Name),
             Kind::Counts { least, most } => Some(Kind::Count { least, most }),
             Kind::Numbers(range) => Some(Kind::Number(range)),
             _ => None,
@@ -171,9 +175,29 @@ impl Kind {
                     .iter()
                     .try_for_each(|(pattern, value)| part.check(&format!("{pattern} in {name}"), value))
             }
+            (Kind::Columns, Value::Object(table)) => check_columns(name, table),
             _ => wrong(),
         }
     }
+}
+
+fn check_columns(name: &str, table: &Map<String, Value>) -> Result<(), String> {
+    let mut columns = Vec::new();
+    for (field, column) in table {
+        if !NAMEABLE.contains(&field.as_str()) {
+            let meant = nearest(field, NAMEABLE.iter().copied())
+                .map_or_else(|| ".".to_owned(), |near| format!("; did you mean {near}?"));
+            let fields = NAMEABLE.join(", ");
+            let field = crate::findings::shown(field);
+            return Err(format!("{field} in {name} is no field{meant} The fields are {fields}"));
+        }
+        Kind::Name.check(&format!("{field} in {name}"), column)?;
+        if columns.contains(&column) {
+            return Err(format!("{name} has {} as two fields; keep one of them", shown(column)));
+        }
+        columns.push(column);
+    }
+    Ok(())
 }
 
 fn listed(words: &[&str]) -> String {
@@ -223,6 +247,16 @@ mod tests {
             check("rank_pattern", json!({ "q_proj": 0 }))
                 .unwrap_err()
                 .contains("q_proj in rank_pattern is 0")
+        );
+        assert_eq!(check("columns", json!({ "prompt": "Frage", "completion": "Antwort" })), Ok(()));
+        let said = check("columns", json!({ "promt": "Frage" })).unwrap_err();
+        assert!(
+            said.starts_with("\"promt\" in columns is no field; did you mean prompt? The fields are prompt,"),
+            "{said}"
+        );
+        assert!(check("columns", json!({ "prompt": 3 })).unwrap_err().contains("prompt in columns is 3"));
+        assert!(
+            check("columns", json!({ "prompt": "a", "text": "a" })).unwrap_err().contains("as two fields")
         );
         assert!(check("prompts", json!([" "])).unwrap_err().contains("entry 1 of prompts is an empty text"));
     }

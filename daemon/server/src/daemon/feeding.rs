@@ -12,6 +12,7 @@ use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::faults;
 use super::runs::place::real_folder;
+use super::runs::wish::columns_in;
 
 /// Where nobody says how many: what few-shot prompts gain is gained by then, and each token before a prompt is read anew for
 /// every answer.
@@ -21,8 +22,9 @@ const TOKENS: usize = 2048;
 /// A folder that has something to feed.
 fn read_examples(folder: &Path) -> Result<Dataset, RpcError> {
     let folder = real_folder(folder)?;
-    let dataset =
-        hotplate_dataset::read(&folder, &Limits::default()).map_err(|error| faults::of_dataset(&error))?;
+    let columns = columns_in(&folder);
+    let limits = Limits { columns: &columns, ..Limits::default() };
+    let dataset = hotplate_dataset::read(&folder, &limits).map_err(|error| faults::of_dataset(&error))?;
     if dataset.examples.is_empty() { Err(no_examples(&folder, &dataset)) } else { Ok(dataset) }
 }
 

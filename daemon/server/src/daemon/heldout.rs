@@ -50,7 +50,7 @@ pub(crate) fn ask(
     let longest = max_tokens(text, &wish.knobs);
     let options = options(&wish.knobs, longest);
     // As training reads it: a long text is divided alike.
-    let dataset = read(&folder, text, &options)?;
+    let dataset = read(&folder, text, &options, &wish.columns())?;
     let examples = &dataset.examples;
     if examples.is_empty() {
         return Err(no_examples(&folder, &dataset));

@@ -43,7 +43,7 @@ impl AtDesk for Check {
         let wish = Wish::new(&Knobs::default(), recipe)?;
         let text = desk.texts.open(&source(base.as_deref())).map_err(|error| faults::of_base(&error))?;
         let longest = max_tokens(&text, &wish.knobs);
-        let dataset = read(&folder, &text, &options(&wish.knobs, longest))?;
+        let dataset = read(&folder, &text, &options(&wish.knobs, longest), &wish.columns())?;
         let own = row.as_ref().and_then(|row| row.quantise);
         // The sides that were given in earlier runs of this folder stay.
         let manifest = match row {

@@ -18,6 +18,7 @@ use crate::daemon::feeding::no_examples;
 use crate::daemon::heldout::ask;
 use crate::daemon::pick::{pick, pick_base};
 use crate::daemon::runs::read::{max_tokens, measured};
+use crate::daemon::runs::wish::columns_in;
 use crate::daemon::sessions::{Asker, Pace};
 use crate::daemon::state::Daemon;
 use crate::daemon::worker::{AdapterPick, Command, Place, ScoreJob};
@@ -114,7 +115,9 @@ fn read(
         Content::Text(_) => measured(&text, example, &options),
         _ => Ok(Measured { learnt: 1, ..Measured::default() }),
     };
-    let limits = Limits { max_tokens: longest, measure: Some(&measure), ..Limits::default() };
+    let columns = columns_in(if metadata.is_dir() { path } else { path.parent().unwrap_or(path) });
+    let limits =
+        Limits { max_tokens: longest, measure: Some(&measure), columns: &columns, ..Limits::default() };
     let dataset = if metadata.is_dir() {
         hotplate_dataset::read(path, &limits)
     } else {

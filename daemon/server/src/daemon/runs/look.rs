@@ -14,7 +14,7 @@ use super::order::source;
 use super::place::{recipe_adapter, recipe_base};
 use super::prepare::{check_base, options, state_of};
 use super::read::{max_tokens, read, too_few};
-use super::wish::{Wish, recipe_of};
+use super::wish::{Wish, columns_of, recipe_of};
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
 use crate::daemon::store::{WatchRow, lineage};
@@ -50,7 +50,8 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
     }
     let wish = Wish::in_folder(&watch.knobs, &watch.target.folder);
     let knobs = wish.as_ref().map_or(&watch.knobs, |wish| &wish.knobs);
-    let dataset = read(&watch.target.folder, &text, &options(knobs, max_tokens(&text, knobs)))?;
+    let columns = wish.as_ref().map_or_else(|_| columns_of(&watch.knobs, 1), Wish::columns);
+    let dataset = read(&watch.target.folder, &text, &options(knobs, max_tokens(&text, knobs)), &columns)?;
     let manifest = store.manifest(&watch.target)?;
     let new: HashSet<ExampleId> = changes(&manifest.rows, &dataset.examples).added.into_iter().collect();
     let edited: HashSet<ExampleId> = edits(&manifest, &dataset.examples, &new).into_values().collect();

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hotplate_dataset::{self as dataset, Dataset, Example, ExampleId, Side, Sketch, changes, split};
+use hotplate_dataset::{self as dataset, Columns, Dataset, Example, ExampleId, Side, Sketch, changes, split};
 use hotplate_engine::base_text::{BaseError, BaseText, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_engine::guard::NeutralSamples;
 use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings};
-use hotplate_protocol::knobs::{Knobs, Style, TrainOn};
+use hotplate_protocol::knobs::{Knobs, Patterns, Style, TrainOn};
 use hotplate_protocol::run::{Plan, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use super::fit::{Need, Sizes, base_bytes, need};
 use super::order::Order;
 use super::read::{max_tokens, read, too_few};
 use super::settings::{NICE, REPLAY, effective, holding, settings, spec_of};
-use super::wish::Wish;
+use super::wish::{Wish, columns_of};
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
 use crate::daemon::store::{AdapterRow, Manifest, ManifestRow, Store, lineage};
@@ -49,6 +49,8 @@ pub(crate) struct RunJob {
     pub(crate) train_on: Option<TrainOn>,
     #[serde(default)]
     pub(crate) style: Option<Style>,
+    #[serde(default)]
+    pub(crate) columns: Option<Patterns<String>>,
     pub(crate) max_tokens: usize,
     pub(crate) settings: TrainSettings,
     /// Scheduling priority that training gives up.
@@ -62,6 +64,10 @@ impl RunJob {
     pub(crate) fn options(&self) -> EncodeOptions {
         let knobs = Knobs { train_on: self.train_on, style: self.style, ..Knobs::default() };
         options(&knobs, self.max_tokens)
+    }
+
+    pub(crate) fn columns(&self) -> Columns {
+        columns_of(&Knobs { columns: self.columns.clone(), ..Knobs::default() }, 1)
     }
 }
 
@@ -256,7 +262,7 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
     let own = adapter.as_ref().and_then(|row| row.quantise);
     let order = &Order { quantise: wish.quantise(own)?, ..order.clone() };
     let longest = max_tokens(&text, &wish.knobs);
-    let dataset = read(&order.target.folder, &text, &options(&wish.knobs, longest))?;
+    let dataset = read(&order.target.folder, &text, &options(&wish.knobs, longest), &wish.columns())?;
     let manifest = store.manifest(&order.target)?;
     let mut start = None;
     let choice = match order.kind {
@@ -366,6 +372,7 @@ fn build(
         replaces: choice.replaces,
         train_on: wish.knobs.train_on,
         style: wish.knobs.style,
+        columns: wish.knobs.columns.clone(),
         max_tokens,
         settings,
         nice: wish.knobs.nice.unwrap_or(NICE),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hotplate_dataset::{Dataset, Example, Limits, Measured};
+use hotplate_dataset::{Columns, Dataset, Example, Limits, Measured};
 use hotplate_engine::base_text::BaseText;
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_protocol::methods::train::Knobs;
@@ -32,9 +32,15 @@ pub(crate) fn measured(
 }
 
 /// All examples of a folder that these options leave something to learn of.
-pub(crate) fn read(folder: &Path, text: &BaseText, options: &EncodeOptions) -> Result<Dataset, RpcError> {
+pub(crate) fn read(
+    folder: &Path,
+    text: &BaseText,
+    options: &EncodeOptions,
+    columns: &Columns,
+) -> Result<Dataset, RpcError> {
     let measure = |example: &Example| measured(text, example, options);
-    let limits = Limits { max_tokens: options.max_tokens, measure: Some(&measure), ..Limits::default() };
+    let limits =
+        Limits { max_tokens: options.max_tokens, measure: Some(&measure), columns, ..Limits::default() };
     hotplate_dataset::read(folder, &limits).map_err(|error| faults::of_dataset(&error))
 }
 

@@ -28,7 +28,8 @@ pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared
     if text.fingerprint != job.fingerprint {
         return Err("the base has changed".to_owned());
     }
-    let dataset = read(&job.order.target.folder, &text, &job.options()).map_err(|error| error.message)?;
+    let dataset = read(&job.order.target.folder, &text, &job.options(), &job.columns())
+        .map_err(|error| error.message)?;
     let (data, owners) =
         encode(&dataset.examples, &text, &job.train, &job.heldout, job.folds, &job.options())
             .map_err(|error| error.message)?;

@@ -136,6 +136,7 @@ pub(super) fn holding(
     Knobs {
         method: Some(if lora { Method::Lora } else { Method::Full }),
         quantize: Some(word(quantise)),
+        columns: wished.columns.clone(),
         train_on: Some(wished.train_on.unwrap_or(TrainOn::Completions)),
         style: Some(wished.style.unwrap_or(Style::Plain)),
         max_tokens: Some(max_tokens),

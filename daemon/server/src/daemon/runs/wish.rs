@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hotplate_dataset::Columns;
 use hotplate_dataset::recipe::{self, Recipe, Setting};
 use hotplate_engine::quantise::Quantise;
 use hotplate_protocol::knobs::{Effective, Knobs, Method, Source};
@@ -61,6 +62,11 @@ impl Wish {
         }
     }
 
+    /// What columns are called, where anybody says so.
+    pub(crate) fn columns(&self) -> Columns {
+        columns_of(&self.knobs, self.recipe_line("columns").unwrap_or(1))
+    }
+
     /// Where the recipe says something about a key.
     pub(super) fn recipe_line(&self, key: &str) -> Option<usize> {
         self.recipe.get(key).map(|setting| setting.line)
@@ -97,6 +103,16 @@ fn object(knobs: &Knobs) -> Map<String, Value> {
         Ok(Value::Object(members)) => members,
         _ => Map::new(),
     }
+}
+
+/// `line`: of the recipe, where it says so.
+pub(crate) fn columns_of(knobs: &Knobs, line: usize) -> Columns {
+    Columns::new(knobs.columns.as_ref().map(|columns| columns.0.clone()).unwrap_or_default(), line)
+}
+
+/// What the folder's recipe calls columns. A recipe with a mistake in it says nothing: here nothing is trained by it.
+pub(crate) fn columns_in(folder: &Path) -> Columns {
+    Wish::in_folder(&Knobs::default(), folder).map(|wish| wish.columns()).unwrap_or_default()
 }
 
 /// Holds knobs of a command line, or of another program, to the rules of the recipe's keys.
