@@ -60,7 +60,7 @@ def main() -> int:
     params = base | {"prompt": "Bread", "raw": True, "sampling": {"max_tokens": given.tokens, "ignore_eos": True, "seed": 1}}
     idle, beside, took, said = [], [], [], ""
     try:
-        hotplate.run("status")
+        hotplate.run("generate", "--max-tokens", 1, *(["--base", given.base] if given.base else []), "Bread")
         with RawClient(hotplate.socket, timeout=600) as neighbour:
             neighbour.session()
             for _ in range(20):

@@ -16,6 +16,7 @@ use crate::config::{DecoderConfig, Keys, parse_object};
 use crate::detokenize::DetokenizeStream;
 use crate::embedded;
 pub use crate::sample::Sample;
+pub use crate::template::late_templates;
 use crate::template::{self, ChatTemplate};
 use crate::tokenizer::{TextTokenizer, TokenizerConfig};
 use crate::weights::Weights;

@@ -22,6 +22,7 @@ use serde_json::{Map, Value as Json};
 use crate::template_source::{for_minijinja, with_marks};
 pub(crate) use files::{Texts, find, own_paths};
 use limits::Patience;
+pub use limits::late_templates;
 
 const NAME: &str = "chat";
 /// The same with marks around answers, for a template that tells where they are.
@@ -166,6 +167,8 @@ fn environment() -> Result<Environment<'static>, String> {
     let mut environment = Environment::new();
     environment.set_fuel(Some(limits::FUEL));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    // It looks into values without an end, and Jinja has no such function.
+    environment.remove_global("debug");
     python::add_to(&mut environment);
     environment.add_filter("tojson", tojson);
     environment.add_function("raise_exception", raise_exception);

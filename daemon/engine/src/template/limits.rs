@@ -2,11 +2,14 @@
 //!
 //! Owns the limits, the look at a template's source before it is compiled, and the threads on which templates are compiled and rendered: their
 //! stacks are deep, and who waits for them waits only so long. It must not know what a template means.
+//!
+//! Fuel does not pay for looking into lists that hold the same list twice, and so on: comparing two of them may never end, and a thread cannot be
+//! ended from outside. Such a thread is left at the lowest priority and counted ([`late_templates`]), for whoever can end the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -204,6 +207,14 @@ pub(super) fn check_length(text: &str) -> Result<(), Error> {
     Err(Error::new(ErrorKind::InvalidOperation, format!("a text of more than {LARGEST_TEXT} bytes")))
 }
 
+/// Templates that nobody waits for any more and that still run.
+static LATE: AtomicUsize = AtomicUsize::new(0);
+
+/// How many templates have not ended in time and run on.
+pub fn late_templates() -> usize {
+    LATE.load(Ordering::Acquire)
+}
+
 /// What has been learnt of a template: one that has not come to its end in time is not tried again while it runs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Patience {
@@ -236,27 +247,40 @@ impl Patience {
             return Err(too_slow());
         }
         let state = Arc::new(AtomicU8::new(RUNS));
+        let thread = Arc::new(OnceLock::new());
+        let of_work = Arc::clone(&thread);
         let (answer, answered) = mpsc::sync_channel(1);
         let (of_thread, late) = (Arc::clone(&state), Arc::clone(&self.late));
         hand_over(Box::new(move || {
+            if let Some(number) = own_number() {
+                let _ = of_work.set(number);
+            }
             let result = catch_unwind(AssertUnwindSafe(work))
                 .unwrap_or_else(|_| Err("it made the template engine give up".to_owned()));
             // Whoever waited may have gone.
             let _ = answer.send(result);
             if of_thread.compare_exchange(RUNS, ENDED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                LATE.fetch_sub(1, Ordering::AcqRel);
                 late.store(false, Ordering::Release);
+                // Its priority cannot be raised again.
+                return Next::End;
             }
+            Next::Wait
         }))?;
         match answered.recv_timeout(deadline) {
             Ok(result) => result,
             Err(RecvTimeoutError::Disconnected) => Err("its thread has ended".to_owned()),
             Err(RecvTimeoutError::Timeout) => {
                 self.late.store(true, Ordering::Release);
+                LATE.fetch_add(1, Ordering::AcqRel);
                 if state.compare_exchange(RUNS, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                    LATE.fetch_sub(1, Ordering::AcqRel);
                     self.late.store(false, Ordering::Release);
                     if let Ok(result) = answered.try_recv() {
                         return result;
                     }
+                } else if let Some(number) = thread.get() {
+                    stand_back(*number);
                 }
                 Err(too_slow())
             }
@@ -264,7 +288,31 @@ impl Patience {
     }
 }
 
-type Work = Box<dyn FnOnce() + Send>;
+/// The system's number of the calling thread, where each thread has a priority of its own.
+fn own_number() -> Option<i32> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    std::fs::read_link("/proc/thread-self").ok()?.file_name()?.to_str()?.parse().ok()
+}
+
+/// Takes a thread's priority away.
+fn stand_back(number: i32) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(rustix::process::Pid::from_raw(number), 19) {
+        tracing::warn!(%error, "the priority of a template that does not end could not be lowered");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = number;
+}
+
+/// What a thread does after its work.
+enum Next {
+    Wait,
+    End,
+}
+
+type Work = Box<dyn FnOnce() -> Next + Send>;
 
 /// Threads that wait for work.
 static IDLE: Mutex<Vec<Sender<Work>>> = Mutex::new(Vec::new());
@@ -288,11 +336,11 @@ fn hand_over(mut work: Work) -> Result<(), String> {
         .name("template".to_owned())
         .stack_size(STACK)
         .spawn(move || {
-            work();
-            loop {
+            let mut next = work();
+            while matches!(next, Next::Wait) {
                 idle().push(sender.clone());
                 match inbox.recv_timeout(KEPT) {
-                    Ok(work) => work(),
+                    Ok(work) => next = work(),
                     Err(_) => return,
                 }
             }

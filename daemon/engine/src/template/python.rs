@@ -19,6 +19,10 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
         }
     });
     environment.add_filter("string", |value: &Value| shown(value));
+    environment.add_filter("pprint", |value: &Value| {
+        let mut out = String::new();
+        repr(&mut out, value, 0).map(|()| out)
+    });
     environment.add_filter("join", join);
     environment.add_filter("int", |value: &Value, default: Option<Value>| {
         whole(value).map_or_else(|| default.unwrap_or_else(|| Value::from(0)), Value::from)

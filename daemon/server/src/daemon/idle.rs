@@ -42,6 +42,7 @@ impl Daemon {
         let busy = !self.runs.is_empty() || !self.generating.is_empty() || !self.scoring.is_empty();
         let needed = busy || !self.sessions.is_empty() || !self.watches.is_empty();
         self.idle.note(busy, needed, now);
+        self.look_at_late_templates(now, busy);
         match self.stopping {
             Stopping::No => {
                 if self.idle.unneeded_for(now) >= self.settings.idle_exit {

@@ -131,6 +131,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         suspended_runs: HashSet::new(),
         fault: None,
         fault_before: None,
+        late: None,
         models: HashMap::new(),
         generating: HashMap::new(),
         scoring: HashMap::new(),

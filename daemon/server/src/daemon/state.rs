@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::base_text::{BaseSource, BaseText, late_templates};
 use hotplate_protocol::methods::initialize::Initialize;
 use hotplate_protocol::methods::status::Status;
 use hotplate_protocol::notifications::{GenerateDeltaParams, RunEventParams, ScoreExampleParams};
@@ -28,7 +28,7 @@ use super::store::Store;
 use super::watch::Watcher;
 use super::watching::Watched;
 use super::worker::{Command, NAME as WORKER, Report, Worker};
-use super::{faults, log, methods};
+use super::{faults, log, methods, process};
 
 pub(crate) struct Daemon {
     pub(crate) settings: Settings,
@@ -54,6 +54,8 @@ pub(crate) struct Daemon {
     /// Why the daemon ends, and why the one before it did, where it is a fault.
     pub(crate) fault: Option<String>,
     pub(crate) fault_before: Option<(String, String)>,
+    /// Since when chat templates do not end, and the process's memory then.
+    pub(crate) late: Option<(Instant, u64)>,
     pub(crate) stopping: Stopping,
     pub(crate) idle: Idle,
 }
@@ -81,6 +83,9 @@ pub(crate) enum Stopping {
 const TICK: Duration = Duration::from_millis(500);
 /// What the worker may take to finish a layer or a token and to save.
 const SAVE_WITHIN: Duration = Duration::from_secs(20);
+/// A template that does not end may go on that long, and take so many bytes, while nobody is served.
+const LATE_TIME: Duration = Duration::from_mins(1);
+const LATE_MEMORY: u64 = 1 << 30;
 /// What clients may take to read their last messages.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 
@@ -296,7 +301,20 @@ impl Daemon {
             .fault_before
             .as_ref()
             .map(|(at, what)| format!("the daemon before this one ended at {at}: {what}"));
-        self.fault.clone().into_iter().chain(before).chain(self.worker.problem()).chain(suspended).collect()
+        let late = self.late.map(|(since, _)| {
+            format!(
+                "a base's chat template has not ended for {} seconds; hotplate stop ends it",
+                since.elapsed().as_secs()
+            )
+        });
+        self.fault
+            .clone()
+            .into_iter()
+            .chain(late)
+            .chain(before)
+            .chain(self.worker.problem())
+            .chain(suspended)
+            .collect()
     }
 
     /// Tells all sessions that follow the run.
@@ -341,6 +359,24 @@ impl Daemon {
         self.worker.send(Command::Stop);
     }
 
+    /// A chat template that does not end is left alone as long as somebody is served beside it; its thread can only be ended with the process.
+    pub(crate) fn look_at_late_templates(&mut self, now: Instant, busy: bool) {
+        if late_templates() == 0 {
+            self.late = None;
+            return;
+        }
+        let memory = process::memory().now;
+        let (since, before) = *self.late.get_or_insert((now, memory));
+        let grows = memory.saturating_sub(before) > LATE_MEMORY;
+        if !grows && (busy || now.saturating_duration_since(since) < LATE_TIME) {
+            return;
+        }
+        tracing::error!(memory, "a chat template does not end");
+        let message = "a base's chat template did not end (the error before this names it), so the daemon ended; the next command starts a fresh \
+                       one. Use that base with another template, or with --raw";
+        self.fail(message.to_owned(), SAVE_WITHIN);
+    }
+
     /// Nobody gets an answer any more from a thread that is gone: all are told so, and the daemon ends in order. The next command starts a
     /// fresh one.
     fn thread_died(&mut self, thread: &str, why: &str) {
@@ -349,11 +385,19 @@ impl Daemon {
             "the daemon's thread {thread:?} has died ({why}), so the daemon ends; this is a fault of Hotplate, the log has more (hotplate \
              logs). Try again: the next command starts a fresh daemon"
         );
+        self.fail(message, if thread == WORKER { DRAIN_WITHIN } else { SAVE_WITHIN });
+    }
+
+    /// Answers everybody with what is wrong, and ends in order.
+    fn fail(&mut self, message: String, within: Duration) {
+        if self.fault.is_some() {
+            return;
+        }
         if let Err(error) = self.store.note_fault(&message) {
             tracing::warn!(%error, "the fault could not be noted");
         }
         let error = RpcError::new(ErrorCode::Internal, message.clone());
-        self.fault.get_or_insert(message);
+        self.fault = Some(message);
         for session in self.sessions.values_mut() {
             session.refuse_open(&error);
         }
@@ -362,7 +406,6 @@ impl Daemon {
         }
         // Whoever else is left may save what it is at.
         self.worker.send(Command::Stop);
-        let within = if thread == WORKER { DRAIN_WITHIN } else { SAVE_WITHIN };
         let deadline = Instant::now() + within;
         self.stopping = match self.stopping {
             Stopping::Now { deadline: before } => Stopping::Now { deadline: deadline.min(before) },
