@@ -39,7 +39,11 @@ pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, Rpc
     let base = match (&params.base, recipe_base(&recipe, &folder)?) {
         (Some(base), _) => base_folder(base)?,
         (None, Some(base)) => base,
-        (None, None) => known.and_then(|row| row.base_folder),
+        // An adapter keeps its base.
+        (None, None) => match known {
+            Some(row) => row.base_folder,
+            None => params.fallback_base.as_deref().map(base_folder).transpose()?.flatten(),
+        },
     };
     Ok(Order {
         target: Target { folder, adapter },
