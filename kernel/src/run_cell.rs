@@ -48,7 +48,7 @@ impl CellError {
         if done > 0 {
             self.traceback.push(format!(
                 "  {} before it {} done.",
-                hotplate_client::words::count(done, "piece"),
+                words::count(done, "piece"),
                 if done == 1 { "is" } else { "are" }
             ));
         }
