@@ -43,10 +43,9 @@ pub fn table(headers: &[&str], rows: &[Vec<String>], width: usize) -> String {
 
 /// One line, or more where a cell is wider than its column.
 fn lines(row: &[String], widths: &[usize], figures: &[bool]) -> Vec<String> {
-    let cells = row
-        .iter()
-        .zip(widths)
-        .map(|(cell, width)| if cell.width() <= *width { vec![cell.clone()] } else { wrap(cell, *width) });
+    let cells = row.iter().zip(widths).map(|(cell, width)| {
+        if cell.width() <= *width { vec![cell.clone()] } else { wrap(&at_joints(cell, *width), *width) }
+    });
     let cells: Vec<Vec<String>> = cells.collect();
     let tallest = cells.iter().map(Vec::len).max().unwrap_or(0);
     let line = |at: usize| {
@@ -68,6 +67,25 @@ fn lines(row: &[String], widths: &[usize], figures: &[bool]) -> Vec<String> {
         line.trim_end().replace(TOGETHER, " ")
     };
     (0..tallest).map(line).collect()
+}
+
+/// The cell with a space behind joints (`-`, `/`, …) of words that are wider than `width`: they go on below rather there than anywhere.
+fn at_joints(cell: &str, width: usize) -> String {
+    let words = cell.split(' ').map(|word| {
+        let mut parts = String::new();
+        let mut rest = word;
+        while rest.width() > width {
+            let joints = rest.char_indices().filter(|(_, character)| "-/_.".contains(*character));
+            let ends = joints.map(|(at, joint)| at + joint.len_utf8());
+            let fitting = ends.filter(|end| *end < rest.len() && rest[..*end].width() <= width).last();
+            let Some(end) = fitting else { break };
+            parts.push_str(&rest[..end]);
+            parts.push(' ');
+            rest = &rest[end..];
+        }
+        parts + rest
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn is_figure(cell: &str) -> bool {
@@ -109,6 +127,8 @@ mod tests {
                                     are gone
             notes           3 of 4"]]
         .assert_eq(&text);
+        assert_eq!(at_joints("my recipes-of-2026 a", 9), "my recipes- of-2026 a");
+        assert_eq!(at_joints("/home/me/incomprehensible", 9), "/home/me/ incomprehensible");
         for width in [30, 36, 50, 80] {
             let text = table(&["name", "version", "note"], &rows, width);
             assert!(text.lines().all(|line| line.width() <= width), "{width}:\n{text}");
