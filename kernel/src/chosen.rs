@@ -6,6 +6,8 @@ use hotplate_client::command::{BaseArg, Command};
 pub(crate) struct Chosen {
     pub adapter: Option<String>,
     pub base: Option<String>,
+    /// Whether this notebook has been told that the toy answers where nothing is chosen.
+    pub toy_is_known: bool,
 }
 
 impl Chosen {
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_is_named_comes_first() {
-        let chosen = Chosen { adapter: Some("notes".into()), base: None };
+        let chosen = Chosen { adapter: Some("notes".into()), ..Chosen::default() };
         let adapter = |line: &str| {
             let mut command = parse_line(line).unwrap();
             chosen.fill_in(&mut command);

@@ -56,22 +56,26 @@ pub(crate) struct ExamplesArgs {
 /// Choose the adapter or base model for the commands that follow, in this notebook
 ///
 /// generate, compare and score take it where they are given neither -a nor --base; check, train and watch take the base
-/// model. Without anything, says what is chosen.
+/// model. A folder with a whole model, a GGUF file or ORG/NAME is a base; everything else is an adapter. In a shell, hotplate use
+/// chooses a base for all notebooks and shells. Without anything, says what is chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "Examples:
   # From now on, %%generate writes with the adapter notes
   %use notes
   # Its third version
   %use notes@3
+  # A base model
+  %use ~/models/SmolLM2-135M-Instruct
   # The bare base model again
   %use --nothing")]
 pub(crate) struct UseArgs {
-    /// The adapter: a name (name@3 for its third version), or a PEFT folder
+    /// The adapter: a name (name@3 for its third version), or a PEFT folder; or a base model
+    #[arg(value_name = "ADAPTER|BASE")]
     pub adapter: Option<String>,
     #[command(flatten)]
     pub base: command::BaseArg,
     /// Forget what was chosen
-    #[arg(long, conflicts_with_all = ["adapter", "base"])]
+    #[arg(long, alias = "toy", conflicts_with_all = ["adapter", "base"])]
     pub nothing: bool,
 }
 

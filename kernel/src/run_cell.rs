@@ -5,7 +5,7 @@ use std::path::Path;
 use hotplate_client::command::{Command, GrammarError, folder_in};
 use hotplate_client::{
     CallError, Canceller, ConnectError, Connection, PerformError, Shown, perform, perform::logs,
-    perform::pull,
+    perform::pull, words,
 };
 
 use jupyter_protocol::{ClearOutput, ExecutionCount, MediaType, Payload};
@@ -48,7 +48,7 @@ impl CellError {
         if done > 0 {
             self.traceback.push(format!(
                 "  {} before it {} done.",
-                hotplate_client::words::count(done, "piece"),
+                words::count(done, "piece"),
                 if done == 1 { "is" } else { "are" }
             ));
         }
@@ -204,6 +204,12 @@ impl Runner<'_> {
 
     /// What cannot be undone is asked for first, where somebody can be asked.
     fn agreed(&self, command: &Command) -> Result<(), CellError> {
+        if command.needs_a_yes() {
+            // A cell is run again with all the others, by somebody who does not think of this one.
+            let message =
+                "what is deleted cannot be brought back, and a notebook does not ask; say yes with --yes";
+            return Err(CellError::new("NotAgreed", message));
+        }
         let (Some(stdin), Command::Export(args)) = (&self.stdin, command) else { return Ok(()) };
         let out = folder_in(self.folder, &args.out);
         if !args.force || !out.exists() {
@@ -246,8 +252,17 @@ impl Runner<'_> {
 
     fn run(&mut self, command: &Command) -> Result<(), CellError> {
         let mut painter = Painter::new(self.screen, command.json());
-        let outcome = self.run_quietly(command, &mut |shown| painter.show(&shown));
+        let mut toy = None;
+        let outcome = self.run_quietly(command, &mut |shown| match shown {
+            // Once in a notebook is enough.
+            Shown::ToyByDefault => toy = Some(in_notebook(&words::toy_by_default())),
+            shown => painter.show(&shown),
+        });
         painter.finish();
+        if let Some(toy) = toy.filter(|_| !self.chosen.toy_is_known && !command.json()) {
+            self.chosen.toy_is_known = true;
+            painter.sentence(&toy);
+        }
         outcome
     }
 
@@ -354,9 +369,13 @@ pub(crate) fn perform_error_name(error: &PerformError) -> String {
         PerformError::NoRun => "NoRun",
         PerformError::Hub(_) => "Hub",
         PerformError::NotVerified { .. } => "NotVerified",
-        PerformError::NameIsAPath { .. } | PerformError::NothingToCompare | PerformError::NothingToMerge => {
-            "Usage"
-        }
+        PerformError::ChosenBase { .. } => "UnusableBase",
+        PerformError::Choice(_) => "Choice",
+        PerformError::NameIsAPath { .. }
+        | PerformError::NothingToCompare
+        | PerformError::NothingToMerge
+        | PerformError::NotABase { .. }
+        | PerformError::TwoVersions { .. } => "Usage",
         PerformError::NoLog { .. } | PerformError::UnreadableLog { .. } => "NoLog",
         PerformError::StillRunning { .. } => "StillRunning",
     };

@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hotplate_client::command::{CheckArgs, Command, adapter_or_folder, base_or_folder};
+use hotplate_client::command::{
+    CheckArgs, Command, adapter_or_folder, base_or_folder, folder_in, is_gguf_file,
+};
+use hotplate_client::hub::HubName;
 use hotplate_client::protocol::methods::Nothing;
 use hotplate_client::protocol::methods::adapters::Adapters;
 use hotplate_client::protocol::methods::check::CheckResult;
 use hotplate_client::protocol::methods::status::{Status, WatchStatus};
-use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, perform, words};
+use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, TOY, perform, words};
 
 use crate::chosen::Chosen;
 use crate::command::{ExamplesArgs, UseArgs};
@@ -57,18 +60,39 @@ pub(crate) fn choose(
     folder: &Path,
     painter: &mut Painter<'_>,
 ) -> Result<(), TextCellError> {
-    if args.nothing {
+    if args.nothing || args.adapter.as_deref() == Some("none") {
         *chosen = Chosen::default();
+    } else if let (Some(base), None) =
+        (args.adapter.as_deref().filter(|name| is_base(folder, name)), &args.base.base)
+    {
+        *chosen = Chosen { base: Some(base_or_folder(folder, base)), ..Chosen::default() };
     } else if args.adapter.is_some() || args.base.base.is_some() {
         let adapter = args.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter));
         if let Some(adapter) = adapter.as_deref().filter(|adapter| !Path::new(adapter).is_absolute()) {
             must_exist(daemon, adapter)?;
         }
         let base = args.base.base.as_deref().map(|base| base_or_folder(folder, base));
-        *chosen = Chosen { adapter, base };
+        *chosen = Chosen { adapter, base, ..Chosen::default() };
     }
     painter.sentence(&chosen.in_words());
     Ok(())
+}
+
+/// `%use` takes both: a base is a GGUF file, a folder with a whole model, or a name as on the hub that is no path here.
+fn is_base(folder: &Path, name: &str) -> bool {
+    let path = folder_in(folder, Path::new(name));
+    if path.exists() {
+        let holds = |file: &str| path.join(file).is_file();
+        return is_gguf_file(&path)
+            || (holds("config.json") && !holds("adapter_config.json") && name.contains('/'))
+            || (path.is_dir() && name.contains('/') && holds_gguf(&path));
+    }
+    name == TOY || name.parse::<HubName>().is_ok()
+}
+
+fn holds_gguf(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| is_gguf_file(&entry.path()))
 }
 
 /// A name with a slip in it is found now, not three cells later.
@@ -163,4 +187,28 @@ fn in_words(written: &Written, folder: &Path, watched: Option<&Watched>) -> Stri
     };
     let made = if written.made_folder { ", a new folder" } else { "" };
     format!("{texts} written to {file}{made}. {next}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_told_from_an_adapter() {
+        let here = tempfile::tempdir().unwrap();
+        let here = here.path();
+        for (folder, file) in
+            [("base", "config.json"), ("lora", "adapter_config.json"), ("quantised", "a.gguf")]
+        {
+            fs::create_dir(here.join(folder)).unwrap();
+            fs::write(here.join(folder).join(file), "{}").unwrap();
+        }
+        fs::write(here.join("b.gguf"), "GGUF").unwrap();
+        for base in ["base/", "./base", "quantised/", "b.gguf", "hotplate-tiny", "some-org/some-model"] {
+            assert!(is_base(here, base), "{base}");
+        }
+        for adapter in ["notes", "notes@2", "lora/", "./lora", "base", "no-such/folder/here"] {
+            assert!(!is_base(here, adapter), "{adapter}");
+        }
+    }
 }

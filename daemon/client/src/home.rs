@@ -166,6 +166,11 @@ impl Home {
         self.data.join("store.sqlite")
     }
 
+    /// Says which base holds where a command names none (JSON); written by the client.
+    pub fn chosen_base(&self) -> PathBuf {
+        self.data.join("base.json")
+    }
+
     /// PEFT folders, one per adapter and version. May not exist yet.
     pub fn adapters(&self) -> PathBuf {
         self.data.join("adapters")

@@ -5,6 +5,7 @@
 //! is painted, what a tensor is, or how the daemon does its work.
 
 mod canceller;
+mod chosen_base;
 pub mod command;
 mod connection;
 mod home;
@@ -16,6 +17,7 @@ mod weighed;
 pub mod words;
 
 pub use canceller::{Canceller, Thrown};
+pub use chosen_base::{BASE_VARIABLE, ChoiceError, ChosenBase, ChosenBy, TOY, chosen_base};
 pub use connection::{CallError, ConnectError, Connection, Spawn, address};
 pub use home::{HOME_VARIABLE, Home, HomeError, free_bytes};
 pub use hotplate_protocol as protocol;

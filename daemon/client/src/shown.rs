@@ -4,16 +4,21 @@ use std::path::PathBuf;
 
 use hotplate_protocol::methods::adapters::AdapterInfo;
 use hotplate_protocol::methods::check::CheckResult;
+use hotplate_protocol::methods::delete::DeleteResult;
 use hotplate_protocol::methods::export::ExportResult;
 use hotplate_protocol::methods::generate::GenerateResult;
+use hotplate_protocol::methods::look_at_base::BaseInfo;
 use hotplate_protocol::methods::models::ModelInfo;
+use hotplate_protocol::methods::prune::PruneResult;
 use hotplate_protocol::methods::score::{ScoreResult, ScoredExample};
 use hotplate_protocol::methods::status::{StatusResult, WatchStatus};
+use hotplate_protocol::methods::unwatch::Unwatched;
 use hotplate_protocol::methods::verify::VerifyResult;
 use hotplate_protocol::run::{Plan, RunEvent, RunId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::chosen_base::{ChosenBase, ChosenBy, TOY};
 use crate::hub::{Fetched, Progress};
 use crate::weighed::Weighed;
 
@@ -63,12 +68,27 @@ pub enum Shown {
     Pulling(Progress),
     Pulled(Fetched),
     Watching(WatchStatus),
-    Unwatched(PathBuf),
+    Unwatched(Unwatched),
+    /// Which base holds where a command names none; `None`: nobody has chosen one.
+    BaseInUse {
+        chosen: Option<ChosenBase>,
+        /// What it is, where it has just been looked at.
+        info: Option<BaseInfo>,
+    },
+    /// The toy was used because nobody has chosen a base.
+    ToyByDefault,
     /// Somebody ended this run.
     RunCancelled {
         run: RunId,
     },
     RolledBack(AdapterInfo),
+    /// Under its new name.
+    Renamed {
+        from: String,
+        adapter: AdapterInfo,
+    },
+    Deleted(DeleteResult),
+    Pruned(PruneResult),
     Exported(ExportResult),
     Imported(AdapterInfo),
     Verified(VerifyResult),
@@ -153,8 +173,16 @@ impl Shown {
             }),
             Shown::Watching(watch) => with("event", json!("watching"), value(watch)),
             Shown::RunCancelled { run } => json!({ "cancelled": run }),
-            Shown::Unwatched(folder) => json!({ "unwatched": folder }),
-            Shown::RolledBack(adapter) | Shown::Imported(adapter) => value(adapter),
+            Shown::Unwatched(Unwatched { folder, adapter }) => {
+                json!({ "unwatched": folder, "adapter": adapter })
+            }
+            Shown::BaseInUse { chosen, info } => base_in_use(chosen.as_ref(), info.as_ref()),
+            Shown::ToyByDefault => return None,
+            Shown::RolledBack(adapter) | Shown::Imported(adapter) | Shown::Renamed { adapter, .. } => {
+                value(adapter)
+            }
+            Shown::Deleted(result) => value(result),
+            Shown::Pruned(result) => value(result),
             Shown::Exported(result) => value(result),
             Shown::Verified(result) => value(result),
             Shown::Stopped => json!({ "stopped": true }),
@@ -162,6 +190,18 @@ impl Shown {
             Shown::LogLine(line) => json!({ "line": line }),
         })
     }
+}
+
+fn base_in_use(chosen: Option<&ChosenBase>, info: Option<&BaseInfo>) -> Value {
+    json!({
+        "base": chosen.map_or(TOY, |chosen| &chosen.base),
+        "name": chosen.map_or(TOY, |chosen| &chosen.name),
+        "chosen_by": chosen.map(|chosen| match chosen.by {
+            ChosenBy::Environment => "environment",
+            ChosenBy::Command => "use",
+        }),
+        "architecture": info.map(|info| &info.architecture),
+    })
 }
 
 /// Paths that are not UTF-8 are the only thing that JSON cannot hold; such a result is shown as null.
@@ -210,6 +250,7 @@ mod tests {
             guard: None,
             reason: None,
             folds: 0,
+            pruned: Vec::new(),
         };
         let shown = Shown::Run { run: RunId(3), event: RunEvent::Finished { result } };
         let json = shown.to_json().unwrap();

@@ -188,6 +188,9 @@ pub struct RunResult {
     /// Of how many runs the held-out losses are the mean, where few examples were judged in folds; 0: some were held out.
     #[serde(default)]
     pub folds: usize,
+    /// Older versions that made room for this one, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pruned: Vec<u32>,
 }
 
 /// What the base and the adapter make of the same prompt.

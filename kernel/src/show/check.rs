@@ -29,8 +29,8 @@ pub(super) fn check(check: &CheckResult, summary: &str, here: &Here) -> String {
             &rows,
         );
     }
-    html += &html::text_table(&words::examples(&check.listed));
-    let settings = words::settings(&check.settings, check.train_examples);
+    html += &html::text_table(&words::examples(&check.listed, words::UNBOUNDED));
+    let settings = words::settings(&check.settings, check.train_examples, words::UNBOUNDED);
     if !settings.is_empty() {
         html += &html::folded("What a run would be set to", &html::text_table(&settings));
     }

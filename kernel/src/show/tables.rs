@@ -13,6 +13,8 @@ use super::{Bundle, Here};
 
 /// More rows would bury the worst ones; `--json` has all.
 const MOST_SCORES: usize = 40;
+/// Columns of a text's beginning.
+const BEGINNING: usize = 60;
 
 /// A display for everything that is not live. `None`: there is nothing to say. `here` is where its links start.
 pub(super) fn bundle(shown: &Shown, here: &Here) -> Option<Bundle> {
@@ -41,12 +43,12 @@ fn scored(lines: &[ScoredLine], result: &ScoreResult) -> String {
                 line.loss.map_or_else(|| "-".to_owned(), words::loss),
                 words::number(line.supervised_tokens),
                 format!("{}:{}", line.file.display(), line.line),
-                line.preview.clone(),
+                words::beginning(&line.preview, BEGINNING),
             ]
         })
         .collect();
     let table = html::table(&["loss", "tokens", "where", "begins with"], &rows);
-    html::lines(&words::scored(&[], result))
+    html::lines(&words::scored(&[], result, words::UNBOUNDED))
         + &html::folded("Text by text, those that it knows least first", &table)
 }
 
@@ -62,7 +64,7 @@ fn weighed(weighed: &Weighed) -> String {
 fn plan(plan: &Plan) -> String {
     let text = words::plan(plan);
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let settings = words::settings(&plan.settings, plan.train_examples);
+    let settings = words::settings(&plan.settings, plan.train_examples, words::UNBOUNDED);
     let settings = if settings.is_empty() {
         settings
     } else {

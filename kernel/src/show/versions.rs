@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use hotplate_client::protocol::methods::adapters::AdapterInfo;
+use hotplate_client::protocol::methods::adapters::{AdapterInfo, VersionFiles, VersionInfo};
 use hotplate_client::words;
 
 use super::html::{self, ACCENT, SECOND};
@@ -24,16 +24,12 @@ pub(super) fn adapters(list: &[AdapterInfo]) -> String {
             rows.push(vec![
                 adapter.name.clone(),
                 version.version.to_string(),
-                match (current, adapter.stale) {
-                    (true, true) => "answers; stale: train it again".to_owned(),
-                    (true, false) => "answers".to_owned(),
-                    (false, _) => String::new(),
-                },
+                state(version, current, adapter.stale),
                 adapter.base.clone(),
-                format!("{} → {}", words::loss(version.base_heldout_loss), words::loss(version.heldout_loss)),
-                version.guard.as_ref().map_or("", words::guard_word).to_owned(),
-                words::number(version.examples),
-                words::duration(version.seconds),
+                words::losses(version),
+                version.guard.as_ref().map_or("-", words::guard_word).to_owned(),
+                measured(version, &|| words::number(version.examples)),
+                measured(version, &|| words::duration(version.seconds)),
                 words::day_and_minute(&version.created),
             ]);
         }
@@ -44,15 +40,40 @@ pub(super) fn adapters(list: &[AdapterInfo]) -> String {
     html::table(&headers, &rows) + &pictures
 }
 
-/// The held-out loss from version to version, beside the base's. Empty where there is one version only.
+/// A figure of the version's run; there is none for what came from elsewhere.
+fn measured(version: &VersionInfo, figure: &dyn Fn() -> String) -> String {
+    if version.is_imported() { "-".to_owned() } else { figure() }
+}
+
+fn state(version: &VersionInfo, current: bool, stale: bool) -> String {
+    let parts = [
+        current.then_some("answers"),
+        (current && stale).then_some("stale: train it again"),
+        match version.files {
+            VersionFiles::Whole => None,
+            VersionFiles::Gone => Some("its files are gone"),
+            VersionFiles::Damaged => Some("its files are damaged"),
+            VersionFiles::Pruned => Some("pruned"),
+        },
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// The held-out loss from version to version, beside the base's, cut where other texts judged. Empty where there is one version only.
 fn history(adapter: &AdapterInfo) -> String {
     let skipped = adapter.versions.len().saturating_sub(MOST);
     let versions = &adapter.versions[skipped..];
-    let losses: Vec<(u32, f64, f64)> = versions
-        .iter()
-        .filter(|version| version.heldout_loss.is_finite() && version.base_heldout_loss.is_finite())
-        .map(|version| (version.version, version.heldout_loss, version.base_heldout_loss))
-        .collect();
+    // Only losses by the same texts make a line.
+    let mut losses: Vec<(u32, f64, f64)> = Vec::new();
+    let mut parts: Vec<std::ops::Range<usize>> = Vec::new();
+    for part in words::judged_alike(versions) {
+        let start = losses.len();
+        losses.extend(part.into_iter().filter_map(|version| {
+            let (base, own) = (version.base_heldout_loss?, version.heldout_loss?);
+            (base.is_finite() && own.is_finite()).then_some((version.version, own, base))
+        }));
+        parts.push(start..losses.len());
+    }
     if losses.len() < 2 {
         return String::new();
     }
@@ -63,9 +84,8 @@ fn history(adapter: &AdapterInfo) -> String {
     let last = (losses.len() - 1) as f64;
     let x = |index: usize| LEFT + (WIDTH - LEFT - RIGHT) * index as f64 / last;
     let y = |loss: f64| TOP + (HEIGHT - TOP - BOTTOM) * (highest - loss) / range;
-    let line = |of: fn(&(u32, f64, f64)) -> f64| {
-        let points =
-            losses.iter().enumerate().map(|(index, entry)| format!("{:.1},{:.1}", x(index), y(of(entry))));
+    let line = |part: &std::ops::Range<usize>, of: fn(&(u32, f64, f64)) -> f64| {
+        let points = part.clone().map(|index| format!("{:.1},{:.1}", x(index), y(of(&losses[index]))));
         points.collect::<Vec<_>>().join(" ")
     };
     let mut svg = format!(
@@ -84,13 +104,15 @@ fn history(adapter: &AdapterInfo) -> String {
             y = y(loss),
         );
     }
-    let _ = write!(
-        svg,
-        "<polyline points=\"{}\" stroke=\"currentColor\" opacity=\".5\" stroke-dasharray=\"2 3\"/>\
-         <polyline points=\"{}\" style=\"stroke:{ACCENT}\" stroke-width=\"2\"/>",
-        line(|entry| entry.2),
-        line(|entry| entry.1),
-    );
+    for part in parts.iter().filter(|part| part.len() > 1) {
+        let _ = write!(
+            svg,
+            "<polyline points=\"{}\" stroke=\"currentColor\" opacity=\".5\" stroke-dasharray=\"2 3\"/>\
+             <polyline points=\"{}\" style=\"stroke:{ACCENT}\" stroke-width=\"2\"/>",
+            line(part, |entry| entry.2),
+            line(part, |entry| entry.1),
+        );
+    }
     // A label each, as long as they do not run into each other.
     let every = losses.len().div_ceil(16);
     for (index, (version, mine, _)) in losses.iter().enumerate() {
@@ -112,14 +134,16 @@ fn history(adapter: &AdapterInfo) -> String {
     }
     svg.push_str("</svg>");
     let title = format!("{}: held-out loss by version", adapter.name);
-    let legend = "Solid: the adapter; the large point answers. Dotted: its base model on the same texts.";
-    html::heading(&title) + &svg + &html::note(legend)
+    let cut = if parts.len() > 1 { " Where no line leads on, other texts judged." } else { "" };
+    let legend = format!(
+        "Solid: the adapter; the large point answers. Dotted: its base model on the same texts.{cut}"
+    );
+    html::heading(&title) + &svg + &html::note(&legend)
 }
 
 #[cfg(test)]
 mod tests {
     use hotplate_client::protocol::knobs::Method;
-    use hotplate_client::protocol::methods::adapters::VersionInfo;
     use hotplate_client::protocol::run::{RunId, RunKind};
 
     use super::*;
@@ -131,13 +155,15 @@ mod tests {
             created: "2026-01-31T09:15:00Z".into(),
             run: RunId(1),
             kind: RunKind::Full,
-            base_heldout_loss: 5.0,
-            heldout_loss: *loss,
+            base_heldout_loss: Some(5.0),
+            heldout_loss: Some(*loss),
+            judged_by: Some("a".into()),
             examples: 9,
             steps: 3,
             seconds: 2.0,
             guard: None,
             method: Method::Lora,
+            files: VersionFiles::Whole,
         };
         AdapterInfo {
             name: "<notes>".into(),
@@ -156,6 +182,23 @@ mod tests {
         let three = adapters(&[adapter(&[3.0, f64::NAN, 2.5])]);
         assert!(three.contains("<svg") && three.matches("<circle").count() == 2, "{three}");
         assert!(three.contains("&lt;notes&gt;: held-out loss") && !three.contains("NaN\""), "{three}");
+        let mut other = adapter(&[3.0, 2.9, 2.0, 1.9]);
+        other.versions[2].judged_by = Some("b".into());
+        other.versions[3].judged_by = Some("b".into());
+        let cut = adapters(&[other]);
+        assert!(cut.matches("<polyline").count() == 4 && cut.contains("other texts judged"), "{cut}");
+        let mut came = adapter(&[3.0]);
+        came.versions[0] = VersionInfo {
+            run: RunId(0),
+            heldout_loss: None,
+            files: VersionFiles::Gone,
+            ..came.versions[0].clone()
+        };
+        let came = adapters(&[came]);
+        assert!(
+            came.contains("answers; its files are gone") && came.contains(">-<") && !came.contains(">9<"),
+            "{came}"
+        );
         let many = adapters(&[adapter(&vec![3.0; 500])]);
         assert!(many.matches("<circle").count() == MOST && !many.contains("NaN"));
     }

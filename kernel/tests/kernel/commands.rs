@@ -61,6 +61,22 @@ fn a_run_is_cancelled_by_its_own_command() {
 }
 
 #[test]
+fn what_is_deleted_needs_a_yes() {
+    let kernel = Kernel::start();
+    let daemon = FakeDaemon::start(&kernel.home());
+    let mut front_end = kernel.front_end();
+    for line in ["%delete notes", "%prune --keep 1"] {
+        let (_, reply) = failure(&mut front_end, line);
+        assert_eq!(reply["ename"], "NotAgreed", "{line}");
+        assert!(reply["evalue"].as_str().unwrap().contains("--yes"), "{reply}");
+    }
+    assert_eq!(daemon.deleted.load(Ordering::SeqCst), 0);
+    let outputs = front_end.run("%delete notes@1 --yes");
+    assert!(plain(&outputs[0]).contains("Deleted version 1 of notes"), "{}", plain(&outputs[0]));
+    assert_eq!(daemon.deleted.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a_cells_texts_become_a_file() {
     let kernel = Kernel::start();
     let mut front_end = kernel.front_end();

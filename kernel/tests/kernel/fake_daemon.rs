@@ -12,10 +12,11 @@ use std::time::Duration;
 use hotplate_protocol::feed::{Fed, FedExample, FedPlace, FeedEnd};
 use hotplate_protocol::knobs::Method;
 use hotplate_protocol::methods::Nothing;
-use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionInfo};
+use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionFiles, VersionInfo};
 use hotplate_protocol::methods::check::{
     Check, CheckParams, CheckResult, ExampleState, Finding, ListedExample,
 };
+use hotplate_protocol::methods::delete::{Delete, DeleteResult};
 use hotplate_protocol::methods::generate::{FinishReason, Generate, GenerateParams, GenerateResult};
 use hotplate_protocol::methods::initialize::{
     Agreed, Initialize, InitializeResult, Mismatch, PeerInfo, ProtocolRange,
@@ -46,6 +47,7 @@ const STEPS: usize = 150;
 pub(crate) struct FakeDaemon {
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) run_cancelled: Arc<AtomicUsize>,
+    pub(crate) deleted: Arc<AtomicUsize>,
     /// The seeds that texts were asked for with, in order.
     pub(crate) asked: Arc<Mutex<Vec<GenerateParams>>>,
     watched: Arc<Mutex<Option<PathBuf>>>,
@@ -57,6 +59,7 @@ struct Session {
     out: Arc<Mutex<UnixStream>>,
     cancelled: Arc<Mutex<Vec<Id>>>,
     run_cancelled: Arc<AtomicUsize>,
+    deleted: Arc<AtomicUsize>,
     asked: Arc<Mutex<Vec<GenerateParams>>>,
     watched: Arc<Mutex<Option<PathBuf>>>,
     /// What has happened in the run, for those who come later.
@@ -85,16 +88,19 @@ impl FakeDaemon {
         let listener = UnixListener::bind(&socket).unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let run_cancelled = Arc::new(AtomicUsize::new(0));
+        let deleted = Arc::new(AtomicUsize::new(0));
         let asked = Arc::<Mutex<Vec<GenerateParams>>>::default();
         let watched = Arc::<Mutex<Option<PathBuf>>>::default();
         let fresh = {
             let (run_cancelled, asked, watched) =
                 (Arc::clone(&run_cancelled), Arc::clone(&asked), Arc::clone(&watched));
+            let deleted = Arc::clone(&deleted);
             let past = Arc::<Mutex<Vec<RunEvent>>>::default();
             move |stream: &UnixStream| Session {
                 out: Arc::new(Mutex::new(stream.try_clone().unwrap())),
                 cancelled: Arc::default(),
                 run_cancelled: Arc::clone(&run_cancelled),
+                deleted: Arc::clone(&deleted),
                 asked: Arc::clone(&asked),
                 watched: Arc::clone(&watched),
                 past: Arc::clone(&past),
@@ -110,7 +116,7 @@ impl FakeDaemon {
                 thread::spawn(move || session.serve(stream));
             }
         });
-        FakeDaemon { connections, run_cancelled, asked, watched, socket }
+        FakeDaemon { connections, run_cancelled, deleted, asked, watched, socket }
     }
 
     /// From now on this folder counts as watched.
@@ -196,6 +202,20 @@ impl Session {
             CancelRun::METHOD => {
                 self.run_cancelled.fetch_add(1, Ordering::SeqCst);
                 self.reply::<CancelRun>(id, &Nothing {});
+            }
+            Delete::METHOD => {
+                self.deleted.fetch_add(1, Ordering::SeqCst);
+                self.reply::<Delete>(
+                    id,
+                    &DeleteResult {
+                        adapter: "notes".into(),
+                        versions: vec![1],
+                        whole: false,
+                        record_stays: false,
+                        bytes: 1,
+                        deleted: true,
+                    },
+                );
             }
             other => self.refuse(id, ErrorCode::MethodNotFound, &format!("{other} is not faked")),
         }
@@ -409,6 +429,7 @@ fn result() -> RunResult {
         guard: None,
         reason: None,
         folds: 0,
+        pruned: Vec::new(),
     }
 }
 
@@ -480,13 +501,15 @@ fn adapter(name: &str) -> AdapterInfo {
             created: "2026-01-31T09:15:00Z".into(),
             run: RUN,
             kind: RunKind::Full,
-            base_heldout_loss: 5.0,
-            heldout_loss: 3.0,
+            base_heldout_loss: Some(5.0),
+            heldout_loss: Some(3.0),
+            judged_by: Some("a".into()),
             examples: 1,
             steps: 150,
             seconds: 1.5,
             guard: None,
             method: Method::Lora,
+            files: VersionFiles::Whole,
         }],
     }
 }

@@ -73,6 +73,8 @@ impl Kernel {
             .arg(folder.path().join("connection.json"))
             .current_dir(folder.path())
             .env("HOTPLATE_HOME", folder.path().join("home"))
+            // The base is chosen: nobody needs to be told of the toy.
+            .env("HOTPLATE_BASE", "hotplate-tiny")
             .env("HOTPLATE_BIN", folder.path().join("no such program"))
             .env("TMPDIR", folder.path().join("home/temporary"))
             .env_remove("JPY_PARENT_PID")

@@ -11,10 +11,10 @@ use super::{OutputArgs, RunName};
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = example!(
     "The run in progress; where there is none, the last one that made a version", "hotplate attach";
-    "A certain one, also when it is over", "hotplate attach 7"
+    "A certain one, also when it is over: by its number, or by the version that it made", "hotplate attach notes@2"
 ))]
 pub struct AttachArgs {
-    /// A run's number, or the name of the adapter that is being taught [default: the run in progress]
+    /// A run's number, the name of the adapter that is being taught, or a version that a run made [default: the run in progress]
     pub run: Option<RunName>,
     #[command(flatten)]
     pub output: OutputArgs,

@@ -60,7 +60,7 @@ mod tests {
         check("  un", 2, &["unwatch"]);
         check("train notes --ep", 12, &["--epochs"]);
         check("generate 面包 --top", 12, &["--top-p", "--top-k"]);
-        check("status -", 7, &["--json", "--help"]);
+        check("status -", 7, &["--json", "--quiet", "--help"]);
         check("train no", 6, &[]);
         check("nonsense --", 9, &[]);
         check("generate -- --", 12, &[]);

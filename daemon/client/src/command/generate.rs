@@ -14,11 +14,11 @@ use super::{AdapterArg, BaseArg, FeedArgs, OutputArgs, QuantizeArg, SamplingArgs
     "The same text again: the likeliest token each time", "hotplate generate -a notes --temperature 0 \"A rainy day\"";
     "Four texts to choose from", "hotplate generate -a notes --n 4 \"Write a short note about a bakery.\"";
     "With your nearest texts before the prompt, and no training", "hotplate generate --feed notes/ \"Write a short note about a bakery.\"";
-    "Take the prompt from a file", "hotplate generate -a notes - < prompt.txt"
+    "Take the prompt from a file or another program", "hotplate generate -a notes < prompt.txt"
 ))]
 pub struct GenerateArgs {
-    /// What to write about; - reads it from standard input
-    #[arg(required = true, value_name = "PROMPT")]
+    /// What to write about [default, and -: what comes on standard input]
+    #[arg(value_name = "PROMPT")]
     pub prompt: Vec<String>,
     #[command(flatten)]
     pub adapter: AdapterArg,
@@ -49,6 +49,6 @@ impl GenerateArgs {
 
     /// Whether the front end should put standard input in the prompt's place.
     pub fn wants_stdin(&self) -> bool {
-        self.prompt == ["-"]
+        self.prompt.is_empty() || self.prompt == ["-"]
     }
 }

@@ -10,7 +10,7 @@ use super::{BaseArg, OutputArgs};
 /// Take an adapter from elsewhere into the store
 ///
 /// Reads folders of PEFT and of mlx-lm, checks them against their base and keeps a copy. From then on the adapter can answer, be
-/// trained further, rolled back and exported like one that was made here.
+/// trained further (hotplate train FOLDER -a NAME goes on from it), rolled back and exported like one that was made here.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = example!(
     "An adapter that PEFT made", "hotplate import ~/out/checkpoint-120 --name reviews --base ~/models/SmolLM2-135M";

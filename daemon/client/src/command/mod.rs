@@ -8,6 +8,8 @@ mod cancel;
 mod check;
 mod compare;
 mod completion;
+mod delete;
+mod elsewhere;
 mod example;
 mod export;
 mod feed;
@@ -20,7 +22,9 @@ mod numbers;
 mod output;
 mod parse;
 mod place;
+mod prune;
 mod pull;
+mod rename;
 mod rollback;
 mod run_name;
 mod sampling;
@@ -29,6 +33,7 @@ mod status;
 mod stop;
 mod train;
 mod unwatch;
+mod use_base;
 mod verify;
 mod watch;
 
@@ -40,6 +45,8 @@ pub use cancel::CancelArgs;
 pub use check::CheckArgs;
 pub use compare::CompareArgs;
 pub use completion::{Completions, complete, complete_as};
+pub use delete::DeleteArgs;
+pub use elsewhere::lead_on;
 pub use export::{ExportArgs, ExportTo};
 pub use feed::FeedArgs;
 pub use generate::GenerateArgs;
@@ -51,7 +58,9 @@ pub use output::OutputArgs;
 pub use parse::{GrammarError, parse_line, parse_line_as, parse_words, parse_words_as};
 pub(crate) use place::looks_like_a_path;
 pub use place::{AdapterArg, BaseArg, adapter_or_folder, base_or_folder, folder_in, is_gguf_file};
+pub use prune::PruneArgs;
 pub use pull::PullArgs;
+pub use rename::RenameArgs;
 pub use rollback::RollbackArgs;
 pub use run_name::RunName;
 pub use sampling::SamplingArgs;
@@ -60,6 +69,7 @@ pub use status::StatusArgs;
 pub use stop::StopArgs;
 pub use train::TrainArgs;
 pub use unwatch::UnwatchArgs;
+pub use use_base::UseArgs;
 pub use verify::VerifyArgs;
 pub use watch::WatchArgs;
 
@@ -77,6 +87,9 @@ pub enum Command {
     Cancel(CancelArgs),
     Adapters(AdaptersArgs),
     Rollback(RollbackArgs),
+    Rename(RenameArgs),
+    Delete(DeleteArgs),
+    Prune(PruneArgs),
     Export(ExportArgs),
     Import(ImportArgs),
     Verify(VerifyArgs),
@@ -90,26 +103,47 @@ pub enum Command {
 impl Command {
     /// Whether the result is wanted as JSON.
     pub fn json(&self) -> bool {
+        self.output().json
+    }
+
+    /// Whether only the result is wanted.
+    pub fn quiet(&self) -> bool {
+        self.output().quiet
+    }
+
+    fn output(&self) -> &OutputArgs {
         match self {
-            Command::Check(args) => args.output.json,
-            Command::Train(args) => args.output.json,
-            Command::Generate(args) => args.output.json,
-            Command::Compare(args) => args.output.json,
-            Command::Score(args) => args.output.json,
-            Command::Watch(args) => args.output.json,
-            Command::Unwatch(args) => args.output.json,
-            Command::Attach(args) => args.output.json,
-            Command::Cancel(args) => args.output.json,
-            Command::Adapters(args) => args.output.json,
-            Command::Rollback(args) => args.output.json,
-            Command::Export(args) => args.output.json,
-            Command::Import(args) => args.output.json,
-            Command::Verify(args) => args.output.json,
-            Command::Models(args) => args.output.json,
-            Command::Pull(args) => args.output.json,
-            Command::Status(args) => args.output.json,
-            Command::Logs(args) => args.output.json,
-            Command::Stop(args) => args.output.json,
+            Command::Check(args) => &args.output,
+            Command::Train(args) => &args.output,
+            Command::Generate(args) => &args.output,
+            Command::Compare(args) => &args.output,
+            Command::Score(args) => &args.output,
+            Command::Watch(args) => &args.output,
+            Command::Unwatch(args) => &args.output,
+            Command::Attach(args) => &args.output,
+            Command::Cancel(args) => &args.output,
+            Command::Adapters(args) => &args.output,
+            Command::Rollback(args) => &args.output,
+            Command::Rename(args) => &args.output,
+            Command::Delete(args) => &args.output,
+            Command::Prune(args) => &args.output,
+            Command::Export(args) => &args.output,
+            Command::Import(args) => &args.output,
+            Command::Verify(args) => &args.output,
+            Command::Models(args) => &args.output,
+            Command::Pull(args) => &args.output,
+            Command::Status(args) => &args.output,
+            Command::Logs(args) => &args.output,
+            Command::Stop(args) => &args.output,
+        }
+    }
+
+    /// Whether it removes what cannot be brought back, and nobody has said yes to that.
+    pub fn needs_a_yes(&self) -> bool {
+        match self {
+            Command::Delete(args) => !args.yes,
+            Command::Prune(args) => !args.yes && !args.dry_run,
+            _ => false,
         }
     }
 }

@@ -4,6 +4,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::Command;
+use super::elsewhere::lead_on;
 
 #[derive(Parser)]
 #[command(name = "hotplate", version, about = "Keeps base models warm and adapters fresh")]
@@ -65,6 +66,9 @@ fn explain(error: &clap::Error) -> GrammarError {
     match error.kind() {
         ErrorKind::DisplayHelp => GrammarError::Help { text },
         ErrorKind::DisplayVersion => GrammarError::Version { text },
+        ErrorKind::InvalidSubcommand if lead_on(error).is_some() => {
+            GrammarError::Usage { text: lead_on(error).unwrap_or_default() }
+        }
         _ => GrammarError::Usage { text: text.strip_prefix("error: ").unwrap_or(&text).to_owned() },
     }
 }
@@ -205,6 +209,9 @@ mod tests {
               cancel    End a run early; it makes no version, and the version before stays in use
               adapters  List the adapters and their versions
               rollback  Let an older version of an adapter answer again
+              rename    Give an adapter another name
+              delete    Delete a version of an adapter, or all of it
+              prune     Delete the versions that nobody needs any more
               export    Write an adapter for other programs
               import    Take an adapter from elsewhere into the store
               verify    See whether an adapter still answers as it did when it was trained
@@ -245,7 +252,7 @@ mod tests {
 
                   --base <BASE>
                       Base model: hotplate-tiny, a Hugging Face folder, a GGUF file, or ORG/NAME that was pulled
-                      [default: the adapter's, else hotplate-tiny]
+                      [default: the adapter's, else that of hotplate use]
 
                   --dry-run
                       Show the plan (examples, tokens, steps, seconds, memory) and stop there
@@ -255,6 +262,9 @@ mod tests {
 
                   --json
                       Print one JSON object per line and nothing else
+
+              -q, --quiet
+                      Print the result and nothing beside it: no plan, no progress, no remarks
 
               -h, --help
                       Print help (see a summary with '-h')

@@ -14,7 +14,7 @@ const ADAPTER_FILES: [&str; 4] =
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BaseArg {
-    /// Base model: hotplate-tiny, a Hugging Face folder, a GGUF file, or ORG/NAME that was pulled [default: the adapter's, else hotplate-tiny]
+    /// Base model: hotplate-tiny, a Hugging Face folder, a GGUF file, or ORG/NAME that was pulled [default: the adapter's, else that of hotplate use]
     #[arg(long, value_name = "BASE")]
     pub base: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `unwatch FOLDER`
+//! `unwatch FOLDER`, or the adapter that it is watched for
 
 use std::path::PathBuf;
 
@@ -9,9 +9,12 @@ use super::example::example;
 
 /// Stop learning from a folder by itself; its adapter stays
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = example!("Saves in notes/ are no longer learnt", "hotplate unwatch notes/"))]
+#[command(after_help = example!(
+    "Saves in notes/ are no longer learnt", "hotplate unwatch notes/";
+    "The same, from anywhere, by the adapter's name", "hotplate unwatch notes"
+))]
 pub struct UnwatchArgs {
-    /// The watched folder
+    /// The watched folder, or the adapter that it is watched for
     pub folder: PathBuf,
     #[command(flatten)]
     pub output: OutputArgs,

@@ -1,69 +1,72 @@
 //! `export`, `import`, `verify`: adapters on their way out and in, and whether they are still themselves.
 
-use std::path::Path;
-
 use hotplate_protocol::methods::export::{Export, ExportParams};
 use hotplate_protocol::methods::import::{Import, ImportParams};
 use hotplate_protocol::methods::verify::{Verify, VerifyParams};
 
 use super::PerformError;
-use crate::canceller::Canceller;
-use crate::command::{ExportArgs, ImportArgs, VerifyArgs, adapter_or_folder, base_or_folder, folder_in};
-use crate::connection::Connection;
+use super::context::Context;
+use crate::command::{ExportArgs, ImportArgs, VerifyArgs};
 use crate::shown::Shown;
 
 pub(super) fn export(
-    connection: &Connection,
+    context: &Context<'_>,
     args: &ExportArgs,
-    folder: &Path,
-    canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let adapter = adapter_or_folder(folder, &args.adapter);
+    let adapter = context.adapter(&args.adapter)?;
     let Some(form) = args.form() else { return Err(PerformError::NothingToMerge) };
     let params = ExportParams {
         adapter: match args.version {
-            Some(version) => format!("{adapter}@{version}"),
+            Some(version) => at_version(adapter, version)?,
             None => adapter,
         },
-        base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        base: context.base(&args.base),
+        fallback_base: context.fallback(),
         form,
-        out: folder_in(folder, &args.out),
+        out: context.path(&args.out),
         force: args.force,
     };
-    show(Shown::Exported(connection.call_with::<Export>(&params, canceller, &mut |_| {})?));
+    show(Shown::Exported(context.connection.call_with::<Export>(&params, context.canceller, &mut |_| {})?));
     Ok(())
 }
 
+/// `name@2` and `--version 2` may both say it, but not differ.
+fn at_version(adapter: String, version: u32) -> Result<String, PerformError> {
+    match adapter.rsplit_once('@').and_then(|(_, named)| named.trim_start_matches('v').parse::<u32>().ok()) {
+        Some(named) if named == version => Ok(adapter),
+        Some(named) => Err(PerformError::TwoVersions { named, version }),
+        None => Ok(format!("{adapter}@{version}")),
+    }
+}
+
 pub(super) fn import(
-    connection: &Connection,
+    context: &Context<'_>,
     args: &ImportArgs,
-    folder: &Path,
-    canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
     let params = ImportParams {
-        path: folder_in(folder, &args.path),
+        path: context.path(&args.path),
         name: args.name.clone(),
-        base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        base: context.base(&args.base),
+        fallback_base: context.fallback(),
     };
-    show(Shown::Imported(connection.call_with::<Import>(&params, canceller, &mut |_| {})?));
+    show(Shown::Imported(context.connection.call_with::<Import>(&params, context.canceller, &mut |_| {})?));
     Ok(())
 }
 
 pub(super) fn verify(
-    connection: &Connection,
+    context: &Context<'_>,
     args: &VerifyArgs,
-    folder: &Path,
-    canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
     let params = VerifyParams {
-        adapter: adapter_or_folder(folder, &args.adapter),
-        base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
-        merged: args.merged.as_deref().map(|merged| folder_in(folder, merged)),
+        adapter: context.adapter(&args.adapter)?,
+        base: context.base(&args.base),
+        fallback_base: context.fallback(),
+        merged: args.merged.as_deref().map(|merged| context.path(merged)),
     };
-    let result = connection.call_with::<Verify>(&params, canceller, &mut |_| {})?;
+    let result = context.connection.call_with::<Verify>(&params, context.canceller, &mut |_| {})?;
     let (passed, adapter) = (result.passed, result.adapter.clone());
     show(Shown::Verified(result));
     if passed { Ok(()) } else { Err(PerformError::NotVerified { adapter }) }

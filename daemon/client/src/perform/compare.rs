@@ -1,37 +1,35 @@
 //! `compare`: each prompt several times, with the same seed; first the base alone, then behind examples, then the adapter.
 
-use std::path::Path;
-
 use hotplate_protocol::methods::generate::{Generate, GenerateParams};
 
 use super::PerformError;
-use crate::canceller::Canceller;
-use crate::command::{CompareArgs, adapter_or_folder, base_or_folder};
-use crate::connection::Connection;
+use super::context::Context;
+use crate::command::CompareArgs;
 use crate::shown::{Answers, Shown};
 
 pub(super) fn compare(
-    connection: &Connection,
+    context: &Context<'_>,
     args: &CompareArgs,
-    folder: &Path,
-    canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let adapter = args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter));
-    let feed = args.feed.to_feed(folder);
+    let &Context { connection, canceller, .. } = context;
+    let adapter = context.named_adapter(&args.adapter)?;
+    let feed = args.feed.to_feed(context.folder);
     if adapter.is_none() && feed.is_none() {
         return Err(PerformError::NothingToCompare);
     }
     let mut params = GenerateParams {
         prompt: String::new(),
         adapter,
-        base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        base: context.base(&args.base),
+        fallback_base: context.fallback(),
         quantize: args.quantize.quantize,
         base_alone: true,
         raw: args.raw,
         feed: None,
         sampling: args.sampling.to_sampling(),
     };
+    let mut is_toy = false;
     for (index, prompt) in args.prompts.iter().enumerate() {
         params.prompt.clone_from(prompt);
         params.base_alone = true;
@@ -52,8 +50,12 @@ pub(super) fn compare(
         } else {
             None
         };
+        is_toy |= context.is_toy_by_default(&args.base, params.adapter.as_deref(), &base.base);
         let answers = Box::new(Answers { prompt: prompt.clone(), base, fed, mine });
         show(Shown::Compared { number: index + 1, of: args.prompts.len(), answers });
+    }
+    if is_toy {
+        show(Shown::ToyByDefault);
     }
     Ok(())
 }

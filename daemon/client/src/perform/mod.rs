@@ -4,18 +4,22 @@
 
 mod adapter_files;
 mod compare;
+mod context;
 mod logs;
 mod pull;
+mod removal;
 mod run;
 mod runs;
 mod score;
 mod stop;
+mod use_base;
 mod variants;
 mod weigh;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hotplate_protocol::ErrorCode;
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::Adapters;
 use hotplate_protocol::methods::check::{Check, CheckParams};
@@ -28,16 +32,18 @@ use hotplate_protocol::notifications::GenerateDelta;
 use hotplate_protocol::run::RunId;
 
 use crate::canceller::Canceller;
-use crate::command::{
-    CheckArgs, Command, GenerateArgs, RollbackArgs, UnwatchArgs, adapter_or_folder, base_or_folder, folder_in,
-};
+use crate::chosen_base::{BASE_VARIABLE, ChoiceError, ChosenBase, ChosenBy};
+use crate::command::{CheckArgs, Command, GenerateArgs, RollbackArgs, UnwatchArgs, looks_like_a_path};
 use crate::connection::{CallError, Connection};
 use crate::hub::HubError;
 use crate::shown::Shown;
+use context::Context;
 pub use logs::logs;
 pub use pull::pull;
+pub use removal::question;
 pub use run::follow;
 pub use runs::{attach_to_all, follow_save};
+pub use use_base::{show_or_reset, use_base};
 
 /// Why a command did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +70,17 @@ pub enum PerformError {
     NothingToCompare,
     #[error("--merged goes with --to gguf; a whole model as a folder is --to merged")]
     NothingToMerge,
+    #[error(transparent)]
+    Choice(#[from] ChoiceError),
+    /// The base that was chosen for all commands, and not the one that this command named.
+    #[error("{error} ({})", chosen_hint(chosen))]
+    ChosenBase { error: String, chosen: ChosenBase },
+    #[error(
+        "{name} is an adapter, and it brings its base along: name it with -a; hotplate use takes a base model (a folder, a GGUF file, or ORG/NAME)"
+    )]
+    NotABase { name: String },
+    #[error("version {named} and version {version} are two; name one")]
+    TwoVersions { named: u32, version: u32 },
     #[error("{adapter} no longer answers as it did when it was trained")]
     NotVerified { adapter: String },
     #[error("the adapter's name {name:?} looks like a path; give a plain name, for example: -a {suggestion}")]
@@ -98,22 +115,54 @@ pub fn perform(
     canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
+    let context = Context::new(connection, folder, canceller)?;
+    let outcome = perform_in(&context, command, show);
+    match (outcome, context.chosen) {
+        // Whoever named no base is told where it came from.
+        (Err(PerformError::Call(CallError::Refused(error))), Some(chosen))
+            if error.code == ErrorCode::UnusableBase && error.message.contains(&chosen.base) =>
+        {
+            Err(PerformError::ChosenBase { error: error.message, chosen })
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+fn chosen_hint(chosen: &ChosenBase) -> String {
+    match chosen.by {
+        ChosenBy::Environment => format!("{BASE_VARIABLE} names it"),
+        ChosenBy::Command => {
+            "it was chosen with hotplate use; choose another one, or the toy again: hotplate use --toy"
+                .to_owned()
+        }
+    }
+}
+
+fn perform_in(
+    context: &Context<'_>,
+    command: &Command,
+    show: &mut dyn FnMut(Shown),
+) -> Result<(), PerformError> {
+    let &Context { connection, canceller, .. } = context;
     match command {
-        Command::Check(args) => check(connection, args, folder, canceller, show),
-        Command::Train(args) => run::train(connection, args, folder, canceller, show),
-        Command::Generate(args) => generate(connection, args, folder, canceller, show),
-        Command::Compare(args) => compare::compare(connection, args, folder, canceller, show),
-        Command::Score(args) if args.feed => weigh::weigh(connection, args, folder, canceller, show),
-        Command::Score(args) => score::score(connection, args, folder, canceller, show),
-        Command::Watch(args) => run::watch(connection, args, folder, canceller, show),
-        Command::Unwatch(args) => unwatch(connection, args, folder, canceller, show),
+        Command::Check(args) => check(context, args, show),
+        Command::Train(args) => run::train(context, args, show),
+        Command::Generate(args) => generate(context, args, show),
+        Command::Compare(args) => compare::compare(context, args, show),
+        Command::Score(args) if args.feed => weigh::weigh(context, args, show),
+        Command::Score(args) => score::score(context, args, show),
+        Command::Watch(args) => run::watch(context, args, show),
+        Command::Unwatch(args) => unwatch(context, args, show),
         Command::Attach(args) => runs::attach(connection, args, canceller, show),
         Command::Cancel(args) => runs::cancel(connection, args, canceller, show),
         Command::Rollback(args) => rollback(connection, args, canceller, show),
+        Command::Rename(args) => removal::rename(connection, args, canceller, show),
+        Command::Delete(args) => removal::delete(connection, args, canceller, show),
+        Command::Prune(args) => removal::prune(connection, args, canceller, show),
         Command::Pull(args) => pull(args, canceller, show),
-        Command::Export(args) => adapter_files::export(connection, args, folder, canceller, show),
-        Command::Import(args) => adapter_files::import(connection, args, folder, canceller, show),
-        Command::Verify(args) => adapter_files::verify(connection, args, folder, canceller, show),
+        Command::Export(args) => adapter_files::export(context, args, show),
+        Command::Import(args) => adapter_files::import(context, args, show),
+        Command::Verify(args) => adapter_files::verify(context, args, show),
         Command::Logs(args) => logs(connection.home(), args, canceller, show),
         Command::Stop(args) => stop::stop(connection, args, canceller, show),
         Command::Adapters(_) => {
@@ -134,62 +183,70 @@ pub fn perform(
     }
 }
 
-fn check(
-    connection: &Connection,
-    args: &CheckArgs,
-    folder: &Path,
-    canceller: &Canceller,
-    show: &mut dyn FnMut(Shown),
-) -> Result<(), PerformError> {
+fn check(context: &Context<'_>, args: &CheckArgs, show: &mut dyn FnMut(Shown)) -> Result<(), PerformError> {
     let params = CheckParams {
         list: args.examples,
-        folder: folder_in(folder, &args.folder),
-        base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        folder: context.path(&args.folder),
+        base: context.base(&args.base),
+        fallback_base: context.fallback(),
     };
-    show(Shown::Checked(connection.call_with::<Check>(&params, canceller, &mut |_| {})?));
+    let checked = context.connection.call_with::<Check>(&params, context.canceller, &mut |_| {})?;
+    let is_toy = context.is_toy_by_settings(&checked.settings);
+    show(Shown::Checked(checked));
+    if is_toy {
+        show(Shown::ToyByDefault);
+    }
     Ok(())
 }
 
 fn generate(
-    connection: &Connection,
+    context: &Context<'_>,
     args: &GenerateArgs,
-    folder: &Path,
-    canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
+    let &Context { connection, canceller, .. } = context;
     let params = GenerateParams {
         prompt: args.prompt_text(),
-        adapter: args.adapter.adapter.as_deref().map(|adapter| adapter_or_folder(folder, adapter)),
-        base: args.base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        adapter: context.named_adapter(&args.adapter)?,
+        base: context.base(&args.base),
+        fallback_base: context.fallback(),
         quantize: args.quantize.quantize,
         base_alone: false,
         raw: args.raw,
-        feed: args.feed.to_feed(folder),
+        feed: args.feed.to_feed(context.folder),
         sampling: args.sampling.to_sampling(),
     };
-    if args.n > 1 {
-        return variants::variants(connection, &params, args.n, canceller, show);
+    let base = if args.n > 1 {
+        variants::variants(connection, &params, args.n, canceller, show)?
+    } else {
+        let result = connection.call_with::<Generate>(&params, canceller, &mut |notification| {
+            // What cannot be read is not lost: the result holds all of the text.
+            if let Some(Ok(delta)) = notification.parse::<GenerateDelta>() {
+                show(Shown::Delta(delta.text));
+            }
+        })?;
+        let base = result.base.clone();
+        show(Shown::Generated(result));
+        base
+    };
+    if context.is_toy_by_default(&args.base, params.adapter.as_deref(), &base) {
+        show(Shown::ToyByDefault);
     }
-    let result = connection.call_with::<Generate>(&params, canceller, &mut |notification| {
-        // What cannot be read is not lost: the result holds all of the text.
-        if let Some(Ok(delta)) = notification.parse::<GenerateDelta>() {
-            show(Shown::Delta(delta.text));
-        }
-    })?;
-    show(Shown::Generated(result));
     Ok(())
 }
 
+/// The folder, or the adapter that it is watched for: `watch` names both.
 fn unwatch(
-    connection: &Connection,
+    context: &Context<'_>,
     args: &UnwatchArgs,
-    folder: &Path,
-    canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let folder = folder_in(folder, &args.folder);
-    connection.call_with::<Unwatch>(&UnwatchParams { folder: folder.clone() }, canceller, &mut |_| {})?;
-    show(Shown::Unwatched(folder));
+    let params = UnwatchParams {
+        folder: context.path(&args.folder),
+        adapter: args.folder.to_str().filter(|name| !looks_like_a_path(name)).map(str::to_owned),
+    };
+    let unwatched = context.connection.call_with::<Unwatch>(&params, context.canceller, &mut |_| {})?;
+    show(Shown::Unwatched(unwatched));
     Ok(())
 }
 

@@ -9,11 +9,12 @@ use hotplate_protocol::methods::run_cancel::{CancelRun, CancelRunParams};
 use hotplate_protocol::methods::train::{PlanTrain, Train, TrainParams};
 use hotplate_protocol::methods::watch::Watch;
 use hotplate_protocol::notifications::{RunEventNotification, RunEventParams};
-use hotplate_protocol::run::{RunEvent, RunId};
+use hotplate_protocol::run::{Plan, RunEvent, RunId};
 
 use super::PerformError;
+use super::context::Context;
 use crate::canceller::{Canceller, Thrown};
-use crate::command::{BaseArg, KnobArgs, TrainArgs, WatchArgs, base_or_folder, folder_in, looks_like_a_path};
+use crate::command::{BaseArg, KnobArgs, TrainArgs, WatchArgs, looks_like_a_path};
 use crate::connection::{CallError, Connection};
 use crate::shown::Shown;
 
@@ -21,24 +22,31 @@ use crate::shown::Shown;
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn train(
-    connection: &Connection,
+    context: &Context<'_>,
     args: &TrainArgs,
-    folder: &Path,
-    canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let params = train_params(folder, &args.folder, args.adapter.as_deref(), &args.base, &args.knobs)?;
+    let &Context { connection, canceller, .. } = context;
+    let params = train_params(context, &args.folder, args.adapter.as_deref(), &args.base, &args.knobs)?;
     if args.dry_run {
-        show(Shown::Planned(connection.call_with::<PlanTrain>(&params, canceller, &mut |_| {})?));
+        planned(context, connection.call_with::<PlanTrain>(&params, canceller, &mut |_| {})?, show);
         return Ok(());
     }
     let started = connection.call_with::<Train>(&params, canceller, &mut |_| {})?;
-    show(Shown::Planned(started.plan));
+    planned(context, started.plan, show);
     if args.detach {
         show(Shown::Run { run: started.run, event: RunEvent::Queued { position: 0 } });
         return Ok(());
     }
     follow(connection, started.run, canceller, show)
+}
+
+fn planned(context: &Context<'_>, plan: Plan, show: &mut dyn FnMut(Shown)) {
+    let is_toy = context.is_toy_by_settings(&plan.settings);
+    show(Shown::Planned(plan));
+    if is_toy {
+        show(Shown::ToyByDefault);
+    }
 }
 
 /// Shows the events of a run that this session started or attached to, until its last. What throwing the canceller means for
@@ -95,18 +103,22 @@ fn cancel(connection: &Connection, run: RunId, show: &mut dyn FnMut(Shown)) -> R
 }
 
 pub(super) fn watch(
-    connection: &Connection,
+    context: &Context<'_>,
     args: &WatchArgs,
-    folder: &Path,
-    canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let params = train_params(folder, &args.folder, args.adapter.as_deref(), &args.base, &args.knobs)?;
+    let &Context { connection, canceller, .. } = context;
+    let params = train_params(context, &args.folder, args.adapter.as_deref(), &args.base, &args.knobs)?;
     if args.follow {
         // Before the watch begins: files saved since the last run are learnt at once.
         connection.call_with::<AttachRun>(&AttachParams { run: None }, canceller, &mut |_| {})?;
     }
-    show(Shown::Watching(connection.call_with::<Watch>(&params, canceller, &mut |_| {})?));
+    let watching = connection.call_with::<Watch>(&params, canceller, &mut |_| {})?;
+    let is_toy = context.is_toy_by_default(&args.base, None, &watching.base);
+    show(Shown::Watching(watching));
+    if is_toy {
+        show(Shown::ToyByDefault);
+    }
     if !args.follow {
         return Ok(());
     }
@@ -137,7 +149,7 @@ pub(super) fn run_event(notification: &Notification) -> Option<RunEventParams> {
 }
 
 fn train_params(
-    folder: &Path,
+    context: &Context<'_>,
     dataset: &Path,
     adapter: Option<&str>,
     base: &BaseArg,
@@ -149,8 +161,9 @@ fn train_params(
         return Err(PerformError::NameIsAPath { name: name.to_owned(), suggestion });
     }
     Ok(TrainParams {
-        folder: folder_in(folder, dataset),
-        base: base.base.as_deref().map(|base| base_or_folder(folder, base)),
+        folder: context.path(dataset),
+        base: context.base(base),
+        fallback_base: context.fallback(),
         adapter: adapter.map(str::to_owned),
         knobs: knobs.to_knobs(),
     })

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hotplate_protocol::methods::Nothing;
-use hotplate_protocol::methods::adapters::Adapters;
+use hotplate_protocol::methods::adapters::{Adapters, VersionInfo};
 use hotplate_protocol::methods::run_attach::{AttachParams, AttachRun};
 use hotplate_protocol::methods::run_cancel::{CancelRun, CancelRunParams};
 use hotplate_protocol::methods::status::{RunState, Status};
@@ -24,7 +24,12 @@ pub(super) fn attach(
     canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let run = match in_progress(connection, args.run.as_ref(), canceller)? {
+    // The run that made a certain version is over.
+    let in_progress = match args.run.as_ref().and_then(version_of) {
+        Some(_) => None,
+        None => in_progress(connection, args.run.as_ref(), canceller)?,
+    };
+    let run = match in_progress {
         Some(run) => run,
         None => newest(connection, args.run.as_ref(), canceller)?.ok_or(PerformError::NoRun)?,
     };
@@ -126,7 +131,7 @@ fn in_progress(
     }
     let runs = connection.call_with::<Status>(&Nothing {}, canceller, &mut |_| {})?.runs;
     let meant = |adapter: &str| match wanted {
-        Some(RunName::Adapter(name)) => name == adapter,
+        Some(RunName::Adapter(name)) => without_version(name) == adapter,
         _ => true,
     };
     let mut candidates = runs.iter().filter(|run| meant(&run.adapter));
@@ -142,8 +147,24 @@ fn newest(
 ) -> Result<Option<RunId>, PerformError> {
     let adapters = connection.call_with::<Adapters>(&Nothing {}, canceller, &mut |_| {})?;
     let meant = adapters.iter().filter(|adapter| match wanted {
-        Some(RunName::Adapter(name)) => *name == adapter.name,
+        Some(RunName::Adapter(name)) => without_version(name) == adapter.name,
         _ => true,
     });
-    Ok(meant.flat_map(|adapter| &adapter.versions).map(|version| version.run).max())
+    let of_version = |version: &&VersionInfo| match wanted.and_then(version_of) {
+        Some(wanted) => version.version == wanted,
+        None => true,
+    };
+    let versions = meant.flat_map(|adapter| &adapter.versions).filter(of_version);
+    Ok(versions.filter(|version| !version.is_imported()).map(|version| version.run).max())
+}
+
+/// `notes` of `notes@2`.
+fn without_version(name: &str) -> &str {
+    name.rsplit_once('@').map_or(name, |(name, _)| name)
+}
+
+/// 2 of `notes@2`.
+fn version_of(wanted: &RunName) -> Option<u32> {
+    let RunName::Adapter(name) = wanted else { return None };
+    name.rsplit_once('@')?.1.trim_start_matches('v').parse().ok()
 }

@@ -13,14 +13,15 @@ use crate::shown::Shown;
 /// Texts that are asked for at a time: many enough to be quick, few enough to leave room for others.
 const AT_ONCE: usize = 8;
 
-/// They are shown in order, each as soon as it and those before it are there.
+/// They are shown in order, each as soon as it and those before it are there. Says which base wrote them.
 pub(super) fn variants(
     connection: &Connection,
     params: &GenerateParams,
     count: u64,
     canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
-) -> Result<(), PerformError> {
+) -> Result<String, PerformError> {
+    let mut base = String::new();
     let numbers: Vec<u64> = (1..=count).collect();
     for numbers in numbers.chunks(AT_ONCE) {
         thread::scope(|scope| -> Result<(), PerformError> {
@@ -33,10 +34,11 @@ pub(super) fn variants(
             let calls: Vec<_> = calls.collect();
             for (number, call) in numbers.iter().zip(calls) {
                 let result = call.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+                base.clone_from(&result.base);
                 show(Shown::Variant { number: *number as usize, of: count as usize, result });
             }
             Ok(())
         })?;
     }
-    Ok(())
+    Ok(base)
 }

@@ -1,13 +1,12 @@
 //! `score --feed`: held-out examples three times, and what it says of feeding and training.
 
-use std::path::Path;
-
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::Adapters;
 use hotplate_protocol::methods::score::{HeldOut, ScoreParams, ScoreResult, ScoreTexts, ScoredExample};
 use hotplate_protocol::notifications::ScoreExample;
 
 use super::PerformError;
+use super::context::Context;
 use super::score::params;
 use crate::canceller::Canceller;
 use crate::command::ScoreArgs;
@@ -16,13 +15,12 @@ use crate::shown::Shown;
 use crate::weighed::{Mine, Weighed, WeighedRow};
 
 pub(super) fn weigh(
-    connection: &Connection,
+    context: &Context<'_>,
     args: &ScoreArgs,
-    folder: &Path,
-    canceller: &Canceller,
     show: &mut dyn FnMut(Shown),
 ) -> Result<(), PerformError> {
-    let asked = params(args, folder);
+    let &Context { connection, canceller, .. } = context;
+    let asked = params(args, context)?;
     let adapter = asked.adapter.clone();
     let mut params = ScoreParams { base_alone: true, heldout: Some(HeldOut::Alone), ..asked };
     let score = |params: &ScoreParams| -> Result<(Vec<ScoredExample>, ScoreResult), PerformError> {
@@ -66,7 +64,11 @@ pub(super) fn weigh(
         }
     });
     let rows = rows.collect();
+    let is_toy = context.is_toy_by_default(&args.base, params.adapter.as_deref(), &base.base);
     show(Shown::Weighed(Box::new(Weighed { folder: args.path.clone(), rows, base, fed, mine })));
+    if is_toy {
+        show(Shown::ToyByDefault);
+    }
     Ok(())
 }
 
@@ -84,5 +86,5 @@ fn trained(
     let Some(known) = known.into_iter().find(|known| known.name == name) else { return Ok(None) };
     let wanted = version.unwrap_or(known.current);
     let found = known.versions.iter().find(|version| version.version == wanted);
-    Ok(found.map(|version| (version.base_heldout_loss, version.heldout_loss)))
+    Ok(found.and_then(|version| Some((version.base_heldout_loss?, version.heldout_loss?))))
 }

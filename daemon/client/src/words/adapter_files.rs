@@ -38,8 +38,8 @@ pub fn exported(result: &ExportResult) -> String {
 /// After an import.
 pub fn imported(adapter: &AdapterInfo) -> String {
     format!(
-        "{} has come in as version {} for {} and answers now: generate -a {} \"…\"",
-        adapter.name, adapter.current, adapter.base, adapter.name
+        "{0} has come in as version {1} for {2} and answers now: hotplate generate -a {0} \"…\"\nTo train it further: hotplate train FOLDER -a {0} (or watch, for each save)",
+        adapter.name, adapter.current, adapter.base
     )
 }
 

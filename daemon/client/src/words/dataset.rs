@@ -133,7 +133,7 @@ pub fn findings(findings: &[Finding]) -> String {
 }
 
 /// Every knob with its value and where that comes from; `examples`: how many a choice was made for. Empty without any.
-pub fn settings(settings: &[Effective], examples: usize) -> String {
+pub fn settings(settings: &[Effective], examples: usize, width: usize) -> String {
     if settings.is_empty() {
         return String::new();
     }
@@ -154,7 +154,7 @@ pub fn settings(settings: &[Effective], examples: usize) -> String {
         })
         .collect();
     // The value comes last: a list of prompts is long.
-    table(&["setting", "from", "value"], &rows)
+    table(&["setting", "from", "value"], &rows, width)
 }
 
 fn value_text(value: &Value) -> String {
@@ -172,7 +172,7 @@ fn value_text(value: &Value) -> String {
 }
 
 /// Each example with its place, its part in training, and the run that learnt it. Empty without any.
-pub fn examples(listed: &[ListedExample]) -> String {
+pub fn examples(listed: &[ListedExample], width: usize) -> String {
     if listed.is_empty() {
         return String::new();
     }
@@ -195,7 +195,7 @@ pub fn examples(listed: &[ListedExample]) -> String {
             ]
         })
         .collect();
-    table(&["example", "", "by", "in", "loss", "tokens"], &rows)
+    table(&["example", "", "by", "in", "loss", "tokens"], &rows, width)
 }
 
 /// What a run will do, and what it costs.
@@ -334,7 +334,7 @@ mod tests {
             alpha          as version 2 has it        16
             targets        command line               q_proj, v_proj
             rank_pattern   hotplate.toml:4            q_proj = 32"]]
-        .assert_eq(&super::settings(&settings, 53));
+        .assert_eq(&super::settings(&settings, 53, super::super::UNBOUNDED));
         let listed = [ListedExample {
             id: "0".into(),
             file: "a.md".into(),
@@ -348,7 +348,7 @@ mod tests {
         expect![[r"
             example          by     in         loss  tokens
             a.md:3   learnt  run 4  version 2  1.23     120"]]
-        .assert_eq(&examples(&listed));
+        .assert_eq(&examples(&listed, super::super::UNBOUNDED));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use hotplate_protocol::feed::{Fed, FedPlace, FeedEnd};
 use hotplate_protocol::methods::score::{Judges, ScoreResult};
 
 use super::visible::path;
-use super::{count, loss, number, table};
+use super::{UNBOUNDED, count, loss, number, table};
 use crate::weighed::{Difference, Mine, Weighed};
 
 /// More rows would bury what they say; `--json` has all.
@@ -63,14 +63,14 @@ fn place(place: &FedPlace) -> String {
 
 /// The figures, example by example and together, and what they say.
 pub fn weighed(weighed: &Weighed) -> String {
-    format!("{}\n\n{}", weighed_rows(weighed), weighed_summary(weighed))
+    format!("{}\n\n{}", weighed_rows(weighed, UNBOUNDED), weighed_summary(weighed))
 }
 
 /// Each example's losses. Those that feeding helps most stand first.
-pub fn weighed_rows(weighed: &Weighed) -> String {
+pub fn weighed_rows(weighed: &Weighed, width: usize) -> String {
     let (headers, rows) = weighed_table(weighed);
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    let mut text = table(&headers, &rows[..rows.len().min(MOST_ROWS)]);
+    let mut text = table(&headers, &rows[..rows.len().min(MOST_ROWS)], width);
     if rows.len() > MOST_ROWS {
         text.push_str(&format!("\n… and {} (--json lists all)", number(rows.len() - MOST_ROWS)));
     }
@@ -304,6 +304,6 @@ mod tests {
             base   fed  notes@2  where
             3.00     -     1.98  a.md:1
             3.00  2.54     1.96  a.md:2"]]
-        .assert_eq(&weighed_rows(&weighed));
+        .assert_eq(&weighed_rows(&weighed, 80));
     }
 }

@@ -1,12 +1,13 @@
 //! What there is: the daemon's state, adapters, base models, watched folders.
 
-use hotplate_protocol::methods::adapters::AdapterInfo;
+use hotplate_protocol::methods::adapters::{AdapterInfo, VersionFiles, VersionInfo};
 use hotplate_protocol::methods::models::ModelInfo;
 use hotplate_protocol::methods::status::{RunState, StatusResult, WatchMethod, WatchStatus};
 
 use super::figures::{bytes, count, duration, loss, number, sparkline};
+use super::removal::versions_phrase;
 use super::run::{cause, guard, guard_word};
-use super::table::table;
+use super::table::{TOGETHER, table};
 use super::visible::path;
 
 /// The daemon, then what is in memory, what runs, what is watched.
@@ -112,8 +113,8 @@ pub fn watching(watch: &WatchStatus) -> String {
 /// Characters of a curve.
 const HISTORY_WIDTH: usize = 40;
 
-/// A table of the adapters at their current versions, and how each came about.
-pub fn adapters(adapters: &[AdapterInfo]) -> String {
+/// A table of the adapters at their current versions, how each came about, and what is wrong with any.
+pub fn adapters(adapters: &[AdapterInfo], width: usize) -> String {
     if adapters.is_empty() {
         return "No adapters yet. Make one: hotplate train FOLDER".to_owned();
     }
@@ -121,40 +122,128 @@ pub fn adapters(adapters: &[AdapterInfo]) -> String {
         .iter()
         .map(|adapter| {
             let current = adapter.versions.iter().find(|version| version.version == adapter.current);
-            let of = |figure: &dyn Fn(&hotplate_protocol::methods::adapters::VersionInfo) -> String| {
-                current.map_or_else(|| "?".to_owned(), figure)
-            };
+            let of =
+                |figure: &dyn Fn(&VersionInfo) -> String| current.map_or_else(|| UNKNOWN.to_owned(), figure);
             vec![
                 adapter.name.clone(),
-                format!("{} of {}", adapter.current, adapter.versions.len()),
+                format!("{}{TOGETHER}of{TOGETHER}{}", adapter.current, newest(adapter)),
                 adapter.base.clone(),
+                of(&|version| losses(version).replace(' ', &TOGETHER.to_string())),
+                of(&|version| version.guard.as_ref().map_or(UNKNOWN, guard_word).to_owned()),
                 of(&|version| {
-                    format!("{} → {}", loss(version.base_heldout_loss), loss(version.heldout_loss))
+                    if version.is_imported() { UNKNOWN.to_owned() } else { number(version.examples) }
                 }),
-                of(&|version| version.guard.as_ref().map_or("", guard_word).to_owned()),
-                of(&|version| number(version.examples)),
                 of(&|version| day_and_minute(&version.created)),
-                if adapter.stale { "stale".to_owned() } else { String::new() },
             ]
         })
         .collect();
     let mut text = table(
-        &["adapter", "version", "base model", "held-out loss", "guard", "examples", "made (UTC)", ""],
+        &["adapter", "version", "base model", "held-out loss", "guard", "examples", "made (UTC)"],
         &rows,
+        width,
     );
-    for adapter in adapters.iter().filter(|adapter| adapter.versions.len() > 1) {
-        let losses: Vec<f64> = adapter.versions.iter().map(|version| version.heldout_loss).collect();
-        text.push_str(&format!("\n{} by version: {}", adapter.name, sparkline(&losses, HISTORY_WIDTH)));
-        if let [first, .., last] = losses.as_slice() {
-            text.push_str(&format!("  held-out loss {} → {}", loss(*first), loss(*last)));
-        }
+    for line in adapters.iter().flat_map(|adapter| [curve(adapter), flaws(adapter)]).flatten() {
+        text.push('\n');
+        text.push_str(&line);
     }
-    if adapters.iter().any(|adapter| adapter.stale) {
-        text.push_str(
-            "\nstale: some of what it learnt is gone from its folder; train it again to forget it.",
-        );
+    for adapter in adapters.iter().filter(|adapter| adapter.stale) {
+        text.push_str(&format!(
+            "\n{} is stale: some of what it learnt is gone from its folder; train it again to forget it.",
+            adapter.name
+        ));
     }
     text
+}
+
+/// A figure that nobody has measured.
+const UNKNOWN: &str = "-";
+
+fn newest(adapter: &AdapterInfo) -> u32 {
+    adapter.versions.last().map_or(adapter.current, |version| version.version)
+}
+
+/// The base's loss and the version's.
+pub fn losses(version: &VersionInfo) -> String {
+    match (version.base_heldout_loss, version.heldout_loss) {
+        (Some(base), Some(own)) => format!("{} → {}", loss(base), loss(own)),
+        _ => UNKNOWN.to_owned(),
+    }
+}
+
+/// The newest versions that the same texts have judged, as a curve; none where they are not two at least.
+fn curve(adapter: &AdapterInfo) -> Option<String> {
+    let last = judged_alike(&adapter.versions).pop()?;
+    let losses: Vec<f64> = last.iter().filter_map(|version| version.heldout_loss).collect();
+    let [first, .., end] = losses.as_slice() else { return None };
+    // A curve of all of them needs no numbers.
+    let which = if last.len() == adapter.versions.len() {
+        "by version".to_owned()
+    } else {
+        let versions: Vec<u32> = last.iter().map(|version| version.version).collect();
+        format!("{}, which the same texts judged", versions_phrase(&versions))
+    };
+    Some(format!(
+        "{} {which}: {}  held-out loss {} → {}",
+        adapter.name,
+        sparkline(&losses, HISTORY_WIDTH),
+        loss(*first),
+        loss(*end)
+    ))
+}
+
+/// Versions in their order, cut where other texts judged: only losses within a part are comparable.
+pub fn judged_alike(versions: &[VersionInfo]) -> Vec<Vec<&VersionInfo>> {
+    let mut parts: Vec<Vec<&VersionInfo>> = Vec::new();
+    for version in versions.iter().filter(|version| version.heldout_loss.is_some()) {
+        match parts.last_mut() {
+            Some(part)
+                if version.judged_by.is_some()
+                    && part.last().is_some_and(|before| before.judged_by == version.judged_by) =>
+            {
+                part.push(version);
+            }
+            _ => parts.push(vec![version]),
+        }
+    }
+    parts
+}
+
+/// Versions whose files are not as they should be. What was pruned is as it should be.
+fn flaws(adapter: &AdapterInfo) -> Option<String> {
+    let with = |files: VersionFiles| -> Vec<&VersionInfo> {
+        adapter.versions.iter().filter(|version| version.files == files).collect()
+    };
+    let said = |versions: &[&VersionInfo], what: &str| {
+        let numbers: Vec<u32> = versions.iter().map(|version| version.version).collect();
+        let place = versions.first().map_or_else(String::new, |version| path(&version.path));
+        format!("the files of {} are {what} ({place})", versions_phrase(&numbers))
+    };
+    let (gone, damaged) = (with(VersionFiles::Gone), with(VersionFiles::Damaged));
+    let mut parts = Vec::new();
+    if !gone.is_empty() {
+        parts.push(said(&gone, "gone"));
+    }
+    if !damaged.is_empty() {
+        parts.push(said(&damaged, "damaged"));
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    let name = &adapter.name;
+    let bad = |version: &&VersionInfo| !matches!(version.files, VersionFiles::Whole);
+    let current_is_bad =
+        adapter.versions.iter().filter(bad).any(|version| version.version == adapter.current);
+    let whole = adapter.versions.iter().rev().find(|version| version.files == VersionFiles::Whole);
+    let remedy = match (current_is_bad, whole) {
+        (false, _) => {
+            format!("hotplate delete {name}@{} forgets one", gone.iter().chain(&damaged).next()?.version)
+        }
+        (true, Some(whole)) => {
+            format!("hotplate rollback {name} --to {} goes to one that is whole", whole.version)
+        }
+        (true, None) => format!("train it again, or hotplate delete {name} forgets it"),
+    };
+    Some(format!("{name}: {}; {remedy}.", parts.join(", and ")))
 }
 
 /// `2026-01-31T09:15:00Z` as `2026-01-31 09:15`; anything else as it is.
@@ -167,7 +256,8 @@ pub fn day_and_minute(created: &str) -> String {
 
 /// After a rollback.
 pub fn rolled_back(adapter: &AdapterInfo) -> String {
-    let newest = adapter.versions.last().map_or(adapter.current, |version| version.version);
+    let whole = adapter.versions.iter().rev().find(|version| version.files == VersionFiles::Whole);
+    let newest = whole.map_or(adapter.current, |version| version.version);
     let back = if newest == adapter.current {
         String::new()
     } else {
@@ -177,7 +267,7 @@ pub fn rolled_back(adapter: &AdapterInfo) -> String {
 }
 
 /// A table of the base models.
-pub fn models(models: &[ModelInfo]) -> String {
+pub fn models(models: &[ModelInfo], width: usize) -> String {
     let rows: Vec<Vec<String>> = models
         .iter()
         .map(|model| {
@@ -196,7 +286,7 @@ pub fn models(models: &[ModelInfo]) -> String {
             ]
         })
         .collect();
-    table(&["base model", "architecture", "weights", "in memory", "adapters", "place"], &rows)
+    table(&["base model", "architecture", "weights", "in memory", "adapters", "place"], &rows, width)
 }
 
 /// `4.9 M`, `1.2 B`: how the field counts weights.
@@ -212,10 +302,10 @@ fn millions(weights: u64) -> String {
 mod tests {
     use expect_test::expect;
     use hotplate_protocol::knobs::Method;
-    use hotplate_protocol::methods::adapters::VersionInfo;
     use hotplate_protocol::methods::status::{AdapterStatus, RunStatus};
     use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunId, RunKind};
 
+    use super::super::UNBOUNDED;
     use super::*;
 
     fn tiny() -> ModelInfo {
@@ -312,28 +402,50 @@ mod tests {
                     created: "2026-01-31T09:15:00Z".into(),
                     run: RunId(1),
                     kind: RunKind::Full,
-                    base_heldout_loss: 4.0,
-                    heldout_loss: 2.0,
+                    base_heldout_loss: Some(4.0),
+                    heldout_loss: Some(2.0),
+                    judged_by: Some("a".into()),
                     examples: 53,
                     steps: 100,
                     seconds: 20.0,
                     guard: None,
                     method: Method::Lora,
+                    files: VersionFiles::Whole,
                 })
                 .to_vec(),
         };
         expect![[r"
-            adapter  version  base model     held-out loss  guard  examples        made (UTC)
-            notes     1 of 2  hotplate-tiny    4.00 → 2.00               53  2026-01-31 09:15  stale
+            adapter  version  base model     held-out loss  guard  examples  made (UTC)
+            notes     1 of 2  hotplate-tiny    4.00 → 2.00      -        53  2026-01-31
+                                                                             09:15
             notes by version: ▅▅  held-out loss 2.00 → 2.00
-            stale: some of what it learnt is gone from its folder; train it again to forget it."]]
-        .assert_eq(&adapters(std::slice::from_ref(&adapter)));
+            notes is stale: some of what it learnt is gone from its folder; train it again to forget it."]]
+        .assert_eq(&adapters(std::slice::from_ref(&adapter), 80));
+        let mut flawed = adapter.clone();
+        flawed.stale = false;
+        flawed.versions[0].files = VersionFiles::Gone;
+        flawed.versions[1].judged_by = Some("b".into());
+        // Other texts judged the second one, and nobody the third, which came from elsewhere.
+        flawed.versions.push(VersionInfo {
+            version: 3,
+            run: RunId(0),
+            base_heldout_loss: None,
+            heldout_loss: None,
+            files: VersionFiles::Damaged,
+            ..flawed.versions[1].clone()
+        });
+        flawed.current = 3;
+        expect![[r"
+            adapter  version  base model     held-out loss  guard  examples  made (UTC)
+            notes     3 of 3  hotplate-tiny              -      -         -  2026-01-31 09:15
+            notes: the files of version 1 are gone (/p), and the files of version 3 are damaged (/p); hotplate rollback notes --to 2 goes to one that is whole."]]
+        .assert_eq(&adapters(&[flawed], UNBOUNDED));
         expect!["notes answers with version 1 now. Forward again: hotplate rollback notes --to 2"]
             .assert_eq(&rolled_back(&adapter));
         expect![[r"
             base model     architecture      weights  in memory  adapters  place
             hotplate-tiny  LlamaForCausalLM    4.9 M      20 MB         1  built in"]]
-        .assert_eq(&models(&[tiny()]));
+        .assert_eq(&models(&[tiny()], 80));
         assert_eq!(millions(1_235_814_400), "1.2 B");
         assert_eq!(millions(494_000_000), "494 M");
     }

@@ -5,29 +5,37 @@
 
 mod adapter_files;
 mod answers;
+mod base;
 mod dataset;
 mod feeding;
 mod figures;
 mod lists;
 mod noticed;
 mod pull;
+mod removal;
 mod run;
 mod score;
 mod table;
 mod visible;
+mod wrap;
 
 pub use adapter_files::{exported, imported, verified};
 pub use answers::{about, author, compared, length, measures, variant};
+pub use base::{base_in_use, toy_by_default};
 pub use dataset::{check_summary, examples, finding_place, findings, plan, settings, texts_summary};
 pub use feeding::{fed, weighed, weighed_rows, weighed_summary, weighed_table};
 pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
-pub use lists::{adapters, day_and_minute, models, rolled_back, status, watching};
+pub use lists::{adapters, day_and_minute, judged_alike, losses, models, rolled_back, status, watching};
 pub use noticed::noticed;
 pub use pull::{pulled, pulling};
+pub use removal::{delete_question, deleted, prune_question, pruned, renamed, versions_phrase};
 pub use run::{cause, event, gain, generated, guard, guard_word};
 pub use score::scored;
-pub use table::table;
+pub use table::{UNBOUNDED, table};
 pub use visible::{path, visible};
+pub use wrap::{beginning, wrap};
+
+use hotplate_protocol::methods::unwatch::Unwatched;
 
 use crate::shown::Shown;
 
@@ -39,13 +47,13 @@ pub fn shown(shown: &Shown) -> Option<String> {
             let parts = [
                 check_summary(check),
                 findings(&check.findings),
-                examples(&check.listed),
-                settings(&check.settings, check.train_examples),
+                examples(&check.listed, UNBOUNDED),
+                settings(&check.settings, check.train_examples, UNBOUNDED),
             ];
             parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
         }
         Shown::CheckedTexts(check) => {
-            let parts = [texts_summary(check), findings(&check.findings), examples(&check.listed)];
+            let parts = [texts_summary(check), findings(&check.findings), examples(&check.listed, UNBOUNDED)];
             parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
         }
         Shown::Planned(what) => plan(what),
@@ -55,24 +63,29 @@ pub fn shown(shown: &Shown) -> Option<String> {
         Shown::Variant { number, of, result } => variant(*number, *of, result),
         Shown::Compared { number, of, answers } => compared(*number, *of, answers),
         Shown::ScoredExample(_) => return None,
-        Shown::Scored { lines, result } => scored(lines, result),
+        Shown::Scored { lines, result } => scored(lines, result, UNBOUNDED),
         Shown::Weighed(what) => weighed(what),
         Shown::Status(what) => status(what),
         Shown::NotRunning { home } => {
             format!("No daemon is running. Any command that needs one starts it.\nIts home: {}", path(home))
         }
-        Shown::Adapters(list) => adapters(list),
-        Shown::Models(list) => models(list),
+        Shown::Adapters(list) => adapters(list, UNBOUNDED),
+        Shown::Models(list) => models(list, UNBOUNDED),
         Shown::Pulling(what) => pulling(what),
         Shown::Pulled(what) => pulled(what),
         Shown::Watching(what) => watching(what),
-        Shown::Unwatched(folder) => {
-            format!("No longer watching {}. Its adapter stays.", path(folder))
+        Shown::Unwatched(Unwatched { folder, adapter }) => {
+            format!("No longer watching {}. Its adapter {adapter} stays.", path(folder))
         }
+        Shown::BaseInUse { chosen, info } => base_in_use(chosen.as_ref(), info.as_ref()),
+        Shown::ToyByDefault => toy_by_default(),
         Shown::RunCancelled { run } => {
             format!("Run {} was cancelled; it made no version, and the one before stays in use.", run.0)
         }
         Shown::RolledBack(adapter) => rolled_back(adapter),
+        Shown::Renamed { from, adapter } => renamed(from, adapter),
+        Shown::Deleted(result) => deleted(result),
+        Shown::Pruned(result) => pruned(result),
         Shown::Exported(result) => exported(result),
         Shown::Imported(adapter) => imported(adapter),
         Shown::Verified(result) => verified(result),

@@ -7,6 +7,7 @@ use super::answers::author;
 use super::feeding::fed;
 use super::figures::{count, duration, loss, number};
 use super::noticed::noticed;
+use super::removal::versions_phrase;
 use super::visible::path;
 
 /// One event; `None` where a sentence would only be in the way.
@@ -128,10 +129,18 @@ fn finished(result: &RunResult) -> String {
         Some(reason) => reason.clone(),
         None => format!("the best state was that of step {}", number(result.best_step)),
     };
+    let room = if result.pruned.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "\nTo keep the disk bounded, {} of {adapter} made room: saves keep the newest versions only (hotplate prune --help).",
+            versions_phrase(&result.pruned)
+        )
+    };
     format!(
         "{adapter} version {version} is ready{swap}.\n\
          {judged}: loss {} → {}, {}.{before}{new_notes}{signs}\n\
-         {} and {} in {}; {end}.\n\
+         {} and {} in {}; {end}.{room}\n\
          {}",
         loss(*base_heldout_loss),
         loss(*heldout_loss),
@@ -234,6 +243,7 @@ mod tests {
             guard: None,
             reason: None,
             folds: 0,
+            pruned: Vec::new(),
         }
     }
 
@@ -247,6 +257,12 @@ mod tests {
             42 steps and 12,345 tokens in 8.2 s; the best state was that of step 30.
             /home/me/.local/share/hotplate/adapters/notes/2"]]
         .assert_eq(&event(&RunEvent::Finished { result: result() }).unwrap());
+        let roomy =
+            event(&RunEvent::Finished { result: RunResult { pruned: vec![1, 2], ..result() } }).unwrap();
+        assert!(
+            roomy.contains("of step 30.\nTo keep the disk bounded, versions 1 and 2 of notes made room"),
+            "{roomy}"
+        );
         let asked = RunResult {
             heldout_loss_before: 4.0,
             new_heldout_loss_before: None,

@@ -2,17 +2,24 @@
 
 use hotplate_protocol::methods::score::ScoreResult;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::visible::path;
-use super::{count, loss, number, table};
+use super::{beginning, count, loss, number, table};
 use crate::shown::ScoredLine;
 
 /// More rows would bury the worst ones; `--json` has all.
 const MOST_ROWS: usize = 40;
+const HEADERS: [&str; 4] = ["loss", "tokens", "where", "begins with"];
+/// Columns of a text's beginning.
+const SHORTEST: usize = 20;
+const LONGEST: usize = 60;
 
 /// The examples, worst first as they are given, and the sum of them.
-pub fn scored(lines: &[ScoredLine], result: &ScoreResult) -> String {
+pub fn scored(lines: &[ScoredLine], result: &ScoreResult, width: usize) -> String {
     let mut text = String::new();
     if !lines.is_empty() {
+        let room = room(lines, width);
         let rows: Vec<Vec<String>> = lines
             .iter()
             .take(MOST_ROWS)
@@ -21,11 +28,11 @@ pub fn scored(lines: &[ScoredLine], result: &ScoreResult) -> String {
                     line.loss.map_or_else(|| "-".to_owned(), loss),
                     number(line.supervised_tokens),
                     format!("{}:{}", path(&line.file), line.line),
-                    line.preview.clone(),
+                    beginning(&line.preview, room),
                 ]
             })
             .collect();
-        text.push_str(&table(&["loss", "tokens", "where", "begins with"], &rows));
+        text.push_str(&table(&HEADERS, &rows, width));
         if lines.len() > MOST_ROWS {
             text.push_str(&format!(
                 "\n… and {} that it knows better (--json lists all)",
@@ -36,6 +43,14 @@ pub fn scored(lines: &[ScoredLine], result: &ScoreResult) -> String {
     }
     text.push_str(&summary(result));
     text
+}
+
+/// What a line leaves for a text's beginning.
+fn room(lines: &[ScoredLine], width: usize) -> usize {
+    let place = |line: &ScoredLine| format!("{}:{}", path(&line.file), line.line).width();
+    let places = lines.iter().take(MOST_ROWS).map(place).max().unwrap_or(0);
+    let others = "loss".len() + "tokens".len() + 6 + places;
+    width.saturating_sub(others).clamp(SHORTEST, LONGEST)
 }
 
 fn summary(result: &ScoreResult) -> String {
@@ -103,6 +118,6 @@ mod tests {
 
             notes@2 on hotplate-tiny: 2.62 nats a token (perplexity 13.8) over 24 tokens in 3 examples.
             1 record left out (duplicates, empty or unreadable); hotplate check says which."]]
-        .assert_eq(&scored(&lines, &result));
+        .assert_eq(&scored(&lines, &result, 80));
     }
 }

@@ -34,8 +34,13 @@ pub struct VersionInfo {
     pub created: String,
     pub run: RunId,
     pub kind: RunKind,
-    pub base_heldout_loss: f64,
-    pub heldout_loss: f64,
+    /// `None`: not measured, as for an import.
+    pub base_heldout_loss: Option<f64>,
+    /// `None`: not measured, as for an import.
+    pub heldout_loss: Option<f64>,
+    /// A name for the texts that judged it: losses are comparable where it is the same. `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_by: Option<String>,
     pub examples: usize,
     pub steps: usize,
     pub seconds: f64,
@@ -43,6 +48,29 @@ pub struct VersionInfo {
     pub guard: Option<Guard>,
     #[serde(default = "lora")]
     pub method: Method,
+    #[serde(default)]
+    pub files: VersionFiles,
+}
+
+impl VersionInfo {
+    /// Whether it came from elsewhere: no run of this daemon made it, and nothing was measured.
+    pub fn is_imported(&self) -> bool {
+        self.run == RunId(0)
+    }
+}
+
+/// Whether a version's files are there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionFiles {
+    #[default]
+    Whole,
+    /// Somebody else has removed them.
+    Gone,
+    /// They are there, and not whole.
+    Damaged,
+    /// Removed by a prune or a delete; the record stays because other versions were built on this one.
+    Pruned,
 }
 
 /// What all versions were before there was a choice.

@@ -18,6 +18,9 @@ pub struct CheckParams {
     pub folder: PathBuf,
     #[serde(default)]
     pub base: Option<String>,
+    /// As in `train/start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_base: Option<String>,
     /// Whether every example is wanted, with the run that learnt it.
     #[serde(default)]
     pub list: bool,

@@ -30,6 +30,9 @@ pub struct ExportParams {
     pub adapter: String,
     #[serde(default)]
     pub base: Option<String>,
+    /// As in `train/start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_base: Option<String>,
     pub form: ExportForm,
     /// Absolute, and outside of Hotplate's home; must not exist unless `force` is set.
     pub out: PathBuf,

@@ -20,6 +20,9 @@ pub struct GenerateParams {
     /// A Hugging Face folder, absolute; `None`: the adapter's own base, else the embedded one.
     #[serde(default)]
     pub base: Option<String>,
+    /// As in `train/start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_base: Option<String>,
     /// Of the base's weights; `None`: as the adapter learnt with it, else none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantize: Option<Quantize>,

@@ -20,4 +20,7 @@ pub struct ImportParams {
     pub name: Option<String>,
     #[serde(default)]
     pub base: Option<String>,
+    /// As in `train/start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_base: Option<String>,
 }

@@ -2,11 +2,15 @@
 
 pub mod adapters;
 pub mod check;
+pub mod delete;
 pub mod export;
 pub mod generate;
 pub mod import;
 pub mod initialize;
+pub mod look_at_base;
 pub mod models;
+pub mod prune;
+pub mod rename;
 pub mod rollback;
 pub mod run_attach;
 pub mod run_cancel;

@@ -22,6 +22,9 @@ pub struct ScoreParams {
     /// As in `generate/start`.
     #[serde(default)]
     pub base: Option<String>,
+    /// As in `train/start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_base: Option<String>,
     /// As in `generate/start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantize: Option<Quantize>,

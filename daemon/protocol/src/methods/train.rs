@@ -25,6 +25,10 @@ pub struct TrainParams {
     /// A Hugging Face folder, absolute; `None` or `hotplate-tiny`: the embedded base.
     #[serde(default)]
     pub base: Option<String>,
+    /// What holds where nobody names a base: not this request, not the recipe, and no adapter that is there already. `None`: the
+    /// embedded one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_base: Option<String>,
     /// `None`: the folder's name.
     #[serde(default)]
     pub adapter: Option<String>,

@@ -15,6 +15,9 @@ pub struct VerifyParams {
     pub adapter: String,
     #[serde(default)]
     pub base: Option<String>,
+    /// As in `train/start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_base: Option<String>,
     /// A merged model that shall give the adapter's answers; absolute.
     #[serde(default)]
     pub merged: Option<PathBuf>,

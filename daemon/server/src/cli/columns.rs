@@ -1,64 +1,7 @@
-//! Text in columns, by what it takes on the screen: a Chinese character is two columns wide and may be broken
-//! after, a Latin word is not broken.
+//! Text in columns, by what it takes on the screen.
 
-use hotplate_client::words;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-/// Marks that must not begin a line.
-const CLOSING: &str = "，。、！？；：…—”’）》」』,.!?;:)";
-/// Marks that must not end one.
-const OPENING: &str = "“‘（《「『(";
-
-/// Lines of at most `width` columns. Paragraphs stay apart; a word that is wider than a line is cut.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let width = width.max(2);
-    let mut lines = Vec::new();
-    // Whatever is spelled out takes columns.
-    for paragraph in words::visible(text).trim().lines() {
-        let mut line = String::new();
-        let mut line_width = 0;
-        for piece in pieces(paragraph) {
-            let piece_width = piece.trim_end().width();
-            if line_width > 0 && line_width + piece_width > width {
-                lines.push(line.trim_end().to_owned());
-                line.clear();
-                line_width = 0;
-            }
-            for character in piece.chars() {
-                let columns = character.width().unwrap_or(0);
-                if line_width + columns > width && character != ' ' {
-                    lines.push(line.trim_end().to_owned());
-                    line.clear();
-                    line_width = 0;
-                }
-                line.push(character);
-                line_width += columns;
-            }
-        }
-        lines.push(line.trim_end().to_owned());
-    }
-    lines
-}
-
-/// What may not be broken: Latin words with the space behind them, Chinese characters with the marks around them.
-fn pieces(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    let mut characters = text.char_indices().peekable();
-    while let Some((index, character)) = characters.next() {
-        let Some(&(_, next)) = characters.peek() else { break };
-        let wide = |character: char| character.width() == Some(2);
-        let may_break = (character == ' ' && next != ' ') || wide(character) || wide(next);
-        let must_not = CLOSING.contains(next) || OPENING.contains(character) || next == ' ';
-        if may_break && !must_not {
-            let end = index + character.len_utf8();
-            pieces.push(&text[start..end]);
-            start = end;
-        }
-    }
-    pieces.push(&text[start..]);
-    pieces
-}
+use hotplate_client::words::wrap;
+use unicode_width::UnicodeWidthStr;
 
 /// `text` and spaces up to `width` columns.
 pub(crate) fn pad(text: &str, width: usize) -> String {
@@ -99,28 +42,6 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-
-    #[test]
-    fn words_are_kept_and_marks_stay_with_them() {
-        assert_eq!(wrap("Well now -- the tea, warm.", 11), ["Well now --", "the tea,", "warm."]);
-        assert_eq!(wrap("街坊们，半斤来了。好", 6), ["街坊", "们，半", "斤来", "了。好"]);
-        assert_eq!(wrap("喝了（两杯）tea", 6), ["喝了", "（两", "杯）", "tea"]);
-        assert_eq!(wrap("incomprehensible", 6), ["incomp", "rehens", "ible"]);
-        assert_eq!(wrap("one\n\ntwo", 9), ["one", "", "two"]);
-        assert_eq!(wrap("", 9), Vec::<String>::new());
-    }
-
-    #[test]
-    fn no_line_is_too_wide() {
-        let text = "面包 and 茶, “quoted（很）” 嗯，嗯嗯。superlongwordwithoutanyend …… end";
-        for width in 2..40 {
-            for line in wrap(text, width) {
-                assert!(line.width() <= width, "{width}: {line:?}");
-            }
-            let kept: String = wrap(text, width).concat().replace(' ', "");
-            assert_eq!(kept, text.replace(' ', ""));
-        }
-    }
 
     #[test]
     fn beside_each_other() {

@@ -1,8 +1,9 @@
 //! The words behind `hotplate` in a shell: the commands that every front end has, and those that only a shell has.
 
 use clap::{Args, Parser, Subcommand};
-use hotplate_client::command::Command;
+use hotplate_client::command::{Command, UseArgs};
 
+use super::pages::{CompletionsArgs, ManArgs};
 use crate::bench::BenchArgs;
 use crate::demo::DemoArgs;
 use crate::lab::LabArgs;
@@ -25,7 +26,10 @@ pub(crate) enum Action {
     Lab(LabArgs),
     #[command(flatten)]
     Client(Command),
+    Use(UseArgs),
     Bench(BenchArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
     Daemon(DaemonArgs),
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod columns;
 pub(crate) mod grammar;
 pub(crate) mod interrupt;
 mod json;
+pub(crate) mod pages;
 pub(crate) mod progress;
 mod pull;
 pub(crate) mod style;
@@ -17,7 +18,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use hotplate_client::command::{Command, GenerateArgs};
+use hotplate_client::command::{Command, GenerateArgs, UseArgs};
 use hotplate_client::{ConnectError, Connection, Home, PeerInfo, PerformError, Shown, Spawn, perform};
 
 use interrupt::{Patience, on_interrupt};
@@ -27,6 +28,8 @@ use terminal::Terminal;
 /// How a command ended when it did not end well.
 pub(crate) enum Ending {
     Interrupted,
+    /// A mistake in the words.
+    Usage(String),
     Failed(anyhow::Error),
 }
 
@@ -54,10 +57,10 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
     }
     let home = Home::from_env().map_err(anyhow::Error::new)?;
     let canceller = on_interrupt(Patience::SecondEnds).context("cannot listen for Ctrl-C")?;
-    let folder =
-        env::current_dir().context("the current folder is gone; go to another one with cd and try again")?;
+    let folder = current_folder()?;
 
-    let mut terminal = Terminal::new(matches!(&command, Command::Train(args) if args.dry_run));
+    let plan_is_result = matches!(&command, Command::Train(args) if args.dry_run);
+    let mut terminal = Terminal::new(plan_is_result, command.quiet());
     let as_json = command.json();
     let mut show = |shown: Shown| {
         let written = if as_json { json::show(&shown) } else { terminal.show(&shown) };
@@ -82,6 +85,12 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
         }
         connection => connection.map_err(anyhow::Error::new)?,
     };
+    if io::stdin().is_terminal()
+        && let Some(question) = perform::question(&connection, &command, &canceller)?
+        && !agreed(&question)?
+    {
+        return Err(anyhow::anyhow!("nothing was deleted, as you did not say yes").into());
+    }
     let outcome = perform(&connection, &command, &folder, &canceller, &mut show);
     if let Err(goes_on @ PerformError::RunGoesOn { .. }) = &outcome {
         // Not an error: the person has seen enough, and wants to know what becomes of the run.
@@ -89,6 +98,30 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
         return Err(Ending::Interrupted);
     }
     Ok(outcome?)
+}
+
+/// Says or changes which base holds where a command names none.
+pub(crate) fn use_base(args: &UseArgs) -> Result<(), Ending> {
+    let home = Home::from_env().map_err(anyhow::Error::new)?;
+    let folder = current_folder()?;
+    let mut terminal = Terminal::new(false, args.output.quiet);
+    let mut show = |shown: Shown| {
+        let written = if args.output.json { json::show(&shown) } else { terminal.show(&shown) };
+        if let Err(error) = written {
+            output_is_gone(&error);
+        }
+    };
+    if perform::show_or_reset(&home, args, &folder, &mut show)? {
+        return Ok(());
+    }
+    let canceller = on_interrupt(Patience::SecondEnds).context("cannot listen for Ctrl-C")?;
+    let spawn = Spawn::IfNeeded { program: this_program()? };
+    let connection = Connection::open(&home, &spawn, myself()).map_err(anyhow::Error::new)?;
+    Ok(perform::use_base(&connection, args, &folder, &canceller, &mut show)?)
+}
+
+fn current_folder() -> anyhow::Result<PathBuf> {
+    env::current_dir().context("the current folder is gone; go to another one with cd and try again")
 }
 
 /// The program that can be the daemon: this one.
@@ -101,8 +134,25 @@ pub(crate) fn myself() -> PeerInfo {
     PeerInfo { name: "hotplate".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
-fn read_prompt(args: &mut GenerateArgs) -> anyhow::Result<()> {
-    if io::stdin().is_terminal() {
+const NO_PROMPT: &str = "there is no PROMPT; name it (hotplate generate \"A rainy day\"), or send it on standard input (echo A rainy day | hotplate generate)\n\nFor more information, try 'hotplate generate --help'.";
+
+/// Asks whoever sits at the terminal; no answer is a no.
+fn agreed(question: &str) -> anyhow::Result<bool> {
+    let mut err = io::stderr().lock();
+    // Where nobody can be told, nobody says yes.
+    write!(err, "{question} [y/N] ").and_then(|()| err.flush()).context("cannot ask")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).context("cannot read your answer")?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+fn read_prompt(args: &mut GenerateArgs) -> Result<(), Ending> {
+    let is_terminal = io::stdin().is_terminal();
+    let asked_for = !args.prompt.is_empty();
+    if is_terminal && !asked_for {
+        return Err(Ending::Usage(NO_PROMPT.to_owned()));
+    }
+    if is_terminal {
         // Otherwise the program seems to hang. If nobody can be told, nobody needs to know.
         let _ = writeln!(io::stderr(), "Type the prompt, then Ctrl-D:");
     }
@@ -113,6 +163,9 @@ fn read_prompt(args: &mut GenerateArgs) -> anyhow::Result<()> {
     // The newline that ends a file is not part of what it says.
     if text.ends_with('\n') {
         text.pop();
+    }
+    if text.is_empty() && !asked_for {
+        return Err(Ending::Usage(NO_PROMPT.to_owned()));
     }
     args.prompt = vec![text];
     Ok(())

@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal, Write};
 
 use hotplate_client::protocol::methods::check::{CheckResult, Finding};
 use hotplate_client::protocol::run::{RunEvent, SamplePair};
+use hotplate_client::words::wrap;
 use hotplate_client::{Answers, Shown, words};
 
-use super::columns::{side_by_side, wrap};
+use super::columns::side_by_side;
 use super::progress::{BarWords, RunProgress};
 use super::pull::PullProgress;
 use super::style::{FAINT, GOOD, HEADING, PLACE, WARNING, paint, rendered, with_heading};
@@ -21,16 +22,19 @@ pub(crate) struct Terminal {
     pull: PullProgress,
     /// A plan is the result of `--dry-run`, and progress otherwise.
     plan_is_result: bool,
+    /// Results and nothing beside them.
+    quiet: bool,
     /// Whether the text that is being written stands at the start of a line.
     at_line_start: bool,
 }
 
 impl Terminal {
-    pub(crate) fn new(plan_is_result: bool) -> Self {
+    pub(crate) fn new(plan_is_result: bool, quiet: bool) -> Self {
         Self {
             progress: RunProgress::new(BarWords::ENGLISH),
             pull: PullProgress::default(),
             plan_is_result,
+            quiet,
             at_line_start: true,
         }
     }
@@ -39,7 +43,8 @@ impl Terminal {
         match shown {
             Shown::Checked(check) => self.out(&check_report(check)),
             Shown::Planned(plan) if self.plan_is_result => {
-                let settings = with_heading(&words::settings(&plan.settings, plan.train_examples));
+                let settings =
+                    with_heading(&words::settings(&plan.settings, plan.train_examples, stdout_width()));
                 self.out(&format!("{}\n\n{settings}", words::plan(plan)))
             }
             Shown::Planned(plan) => self.aside(&words::plan(plan)),
@@ -54,19 +59,25 @@ impl Terminal {
             }
             Shown::Compared { number, of, answers } => self.out(&compared(*number, *of, answers)),
             Shown::Weighed(weighed) => {
-                let rows = with_heading(&words::weighed_rows(weighed));
+                let rows = with_heading(&words::weighed_rows(weighed, stdout_width()));
                 self.out(&format!("{rows}\n\n{}", words::weighed_summary(weighed)))
             }
             Shown::Pulling(progress) => {
-                self.pull.show(progress);
+                if !self.quiet {
+                    self.pull.show(progress);
+                }
                 Ok(())
             }
             Shown::Pulled(fetched) => {
                 self.pull.clear();
                 self.out(&words::pulled(fetched))
             }
-            Shown::Adapters(list) if !list.is_empty() => self.out(&with_heading(&words::adapters(list))),
-            Shown::Models(list) => self.out(&with_heading(&words::models(list))),
+            Shown::Scored { lines, result } => self.out(&words::scored(lines, result, stdout_width())),
+            Shown::ToyByDefault => self.remark(&words::toy_by_default()),
+            Shown::Adapters(list) if !list.is_empty() => {
+                self.out(&with_heading(&words::adapters(list, stdout_width())))
+            }
+            Shown::Models(list) => self.out(&with_heading(&words::models(list, stdout_width()))),
             // The model's words: whatever they are where a program reads them.
             Shown::Variant { .. } if !io::stdout().is_terminal() => match words::shown(shown) {
                 Some(text) => writeln!(io::stdout(), "{text}"),
@@ -80,8 +91,11 @@ impl Terminal {
     }
 
     fn run(&mut self, event: &RunEvent) -> io::Result<()> {
-        self.progress.event(event);
+        if !self.quiet {
+            self.progress.event(event);
+        }
         match event {
+            RunEvent::Sampled { .. } if self.quiet => Ok(()),
             // The first two are the bar's; the last is said by whoever ends the process with it.
             RunEvent::Step { .. } | RunEvent::Evaluated { .. } | RunEvent::Failed { .. } => Ok(()),
             RunEvent::Finished { .. } => {
@@ -124,18 +138,38 @@ impl Terminal {
         })
     }
 
-    /// Something by the way, for whoever is looking; nothing where nobody is.
-    fn aside(&self, text: &str) -> io::Result<()> {
-        if !RunProgress::is_seen() {
+    /// Something that must be known, beside the result, also where standard error is a file.
+    fn remark(&self, text: &str) -> io::Result<()> {
+        if self.quiet {
             return Ok(());
         }
-        let width =
-            terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
         self.progress.beside(|| {
             let mut err = anstream::stderr().lock();
-            wrap(text, width).iter().try_for_each(|line| writeln!(err, "{}", rendered(&paint(FAINT, line))))
+            wrap(text, stderr_width())
+                .iter()
+                .try_for_each(|line| writeln!(err, "{}", rendered(&paint(FAINT, line))))
         })
     }
+
+    /// Something by the way, for whoever is looking; nothing where nobody is.
+    fn aside(&self, text: &str) -> io::Result<()> {
+        if self.quiet || !RunProgress::is_seen() {
+            return Ok(());
+        }
+        self.progress.beside(|| {
+            let mut err = anstream::stderr().lock();
+            wrap(text, stderr_width()).iter().try_for_each(|line| writeln!(err, "{}", paint(FAINT, line)))
+        })
+    }
+}
+
+/// A table that goes to a file or another program is as wide as it likes.
+fn stdout_width() -> usize {
+    terminal_size::terminal_size_of(io::stdout()).map_or(words::UNBOUNDED, |(width, _)| usize::from(width.0))
+}
+
+fn stderr_width() -> usize {
+    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
 }
 
 /// The answers to one prompt beside each other.
@@ -181,7 +215,10 @@ fn check_report(check: &CheckResult) -> String {
         report.push_str("\n\n");
         report.push_str(&finding_in_colour(finding));
     }
-    for table in [words::examples(&check.listed), words::settings(&check.settings, check.train_examples)] {
+    let width = stdout_width();
+    for table in
+        [words::examples(&check.listed, width), words::settings(&check.settings, check.train_examples, width)]
+    {
         if !table.is_empty() {
             report.push_str("\n\n");
             report.push_str(&with_heading(&table));

@@ -21,7 +21,9 @@ use super::alarm;
 use super::events::Event;
 use super::faults;
 use super::methods::import::take_in;
+use super::methods::rollback::{Candidate, look_at_version};
 use super::private::Umask;
+use super::removal::Removal;
 use super::runs::finish::{Draft, write_version};
 use super::runs::look::{Look, look};
 use super::runs::order::Order;
@@ -117,6 +119,10 @@ pub(crate) enum Errand {
     Resume(RunId, Order),
     WriteVersion(RunId, Box<Draft>),
     Import(Asker, ImportParams),
+    /// Is a version whole, that is to answer again?
+    CheckVersion(Asker, Candidate),
+    /// Folders that nobody uses any more.
+    Discard(Removal),
 }
 
 /// An order that was understood, and the run it makes.
@@ -179,6 +185,14 @@ impl Errand {
                 let result = guarded("reading the adapter", || take_in(desk, &params));
                 Event::Imported { asker, result }
             }
+            Errand::CheckVersion(asker, candidate) => {
+                let result = guarded("looking at the version", || look_at_version(desk, candidate));
+                Event::VersionChecked { asker, result }
+            }
+            Errand::Discard(removal) => {
+                removal.remove_folders();
+                Event::Discarded(removal)
+            }
             Errand::WriteVersion(run, draft) => {
                 let result = guarded("writing the adapter", || write_version(desk, &draft));
                 Event::VersionWritten { run, draft, result }
@@ -227,7 +241,9 @@ impl Errands {
             | Errand::ReadTexts(..)
             | Errand::TakeOrder(..)
             | Errand::TakeWatch(..)
-            | Errand::Import(..) => &self.clients,
+            | Errand::Import(..)
+            | Errand::CheckVersion(..)
+            | Errand::Discard(..) => &self.clients,
             Errand::Look(..) | Errand::Prepare(..) | Errand::Resume(..) | Errand::WriteVersion(..) => {
                 &self.own
             }

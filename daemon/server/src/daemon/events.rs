@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use super::desk::{Purpose, Saves, Taken};
 use super::methods::import::Imported;
+use super::methods::rollback::Checked;
+use super::removal::Removal;
 use super::runs::finish::Draft;
 use super::runs::look::Look;
 use super::runs::prepare::Preparation;
@@ -85,6 +87,13 @@ pub(crate) enum Event {
         thread: String,
         why: String,
     },
+    /// The files of a version that is to answer again were looked at.
+    VersionChecked {
+        asker: Asker,
+        result: Result<Checked, RpcError>,
+    },
+    /// Files of versions that went are removed.
+    Discarded(Removal),
 
     Worker(Report),
     Watch(News),

@@ -23,7 +23,9 @@ mod noticed;
 mod pick;
 mod private;
 mod process;
+mod prune;
 pub(crate) mod quantise;
+mod removal;
 mod runs;
 mod sessions;
 mod settings;
@@ -31,6 +33,7 @@ mod signals;
 mod state;
 mod store;
 mod texts;
+mod version_files;
 mod watch;
 mod watching;
 mod worker;
@@ -144,6 +147,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     resume::clean_up(&daemon.desk, &interrupted, &|name, version| {
         versions.contains(&(name.to_owned(), version))
     });
+    removal::finish(&daemon.desk, &mut daemon.store)?;
     left_over::clean_up(&daemon.desk.home, &|folder| {
         versions.iter().any(|(name, version)| daemon.desk.version_folder(name, *version) == folder)
     });

@@ -12,6 +12,7 @@ use hotplate_protocol::{ErrorCode, RpcError};
 use super::desk::Desk;
 use super::faults;
 use super::methods::known;
+use super::methods::rollback::no_version;
 use super::names::{self, Wanted};
 use super::quantise::asked_or;
 use super::runs::order::source;
@@ -20,24 +21,39 @@ use super::state::Daemon;
 use super::store::{AdapterRow, Store};
 use super::worker::{AdapterPick, BaseChoice};
 
-/// `base`, `quantize` and `adapter` as in `generate/start`.
+/// What a request says of the base, as in `generate/start`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BaseRequest<'a> {
+    pub(crate) named: Option<&'a str>,
+    /// Where neither the request nor an adapter names one.
+    pub(crate) fallback: Option<&'a str>,
+    pub(crate) quantize: Option<Quantize>,
+}
+
+impl BaseRequest<'_> {
+    fn fallback(&self) -> Result<BaseSource, RpcError> {
+        let folder = self.fallback.map(base_folder).transpose()?.flatten();
+        Ok(source(folder.as_deref()))
+    }
+}
+
+/// `adapter` as in `generate/start`.
 pub(crate) fn pick(
     daemon: &Daemon,
-    base: Option<&str>,
-    quantize: Option<Quantize>,
+    base: BaseRequest<'_>,
     adapter: Option<&str>,
 ) -> Result<(BaseChoice, Option<AdapterPick>), RpcError> {
-    pick_from(&daemon.store, &daemon.desk, base, quantize, adapter)
+    pick_from(&daemon.store, &daemon.desk, base, adapter)
 }
 
 /// The same for an adapter that must be named, also away from the main loop.
 pub(crate) fn pick_adapter(
     store: &Store,
     desk: &Desk,
-    base: Option<&str>,
+    base: BaseRequest<'_>,
     adapter: &str,
 ) -> Result<(BaseChoice, AdapterPick), RpcError> {
-    match pick_from(store, desk, base, None, Some(adapter))? {
+    match pick_from(store, desk, base, Some(adapter))? {
         (base, Some(pick)) => Ok((base, pick)),
         (_, None) => Err(RpcError::new(ErrorCode::UnusableAdapter, "name an adapter".to_owned())),
     }
@@ -46,34 +62,36 @@ pub(crate) fn pick_adapter(
 /// The base that would answer for `adapter`, without it: also where its version is a whole model of its own.
 pub(crate) fn pick_base(
     daemon: &Daemon,
-    base: Option<&str>,
-    quantize: Option<Quantize>,
+    base: BaseRequest<'_>,
     adapter: Option<&str>,
 ) -> Result<BaseSource, RpcError> {
-    if let (None, Some(Wanted::Name { name, .. })) = (base, adapter.map(names::parse).transpose()?) {
+    if let (None, Some(Wanted::Name { name, .. })) = (base.named, adapter.map(names::parse).transpose()?) {
         let row = known(&daemon.store, name)?;
-        return Ok(source_of(&row).quantised(asked_or(quantize, row.quantise)));
+        return Ok(source_of(&row).quantised(asked_or(base.quantize, row.quantise)));
     }
-    let (base, adapter) = pick(daemon, base, quantize, adapter)?;
+    let (base, adapter) = pick(daemon, base, adapter)?;
     Ok(base.source(adapter.as_ref()))
 }
 
 fn pick_from(
     store: &Store,
     desk: &Desk,
-    base: Option<&str>,
-    quantize: Option<Quantize>,
+    request: BaseRequest<'_>,
     adapter: Option<&str>,
 ) -> Result<(BaseChoice, Option<AdapterPick>), RpcError> {
-    let given = match base {
+    let quantize = request.quantize;
+    let given = match request.named {
         Some(base) => Some(source(base_folder(base)?.as_deref()).quantised(asked_or(quantize, None))),
         None => None,
     };
     let picked = match adapter.map(names::parse).transpose()? {
-        None => (
-            BaseChoice::Given(given.unwrap_or_else(|| source(None).quantised(asked_or(quantize, None)))),
-            None,
-        ),
+        None => {
+            let base = match given {
+                Some(base) => base,
+                None => request.fallback()?.quantised(asked_or(quantize, None)),
+            };
+            (BaseChoice::Given(base), None)
+        }
         Some(Wanted::Folder(path)) => {
             let folder = peft::folder_of(path).map_err(|error| faults::of_adapter(&error))?;
             let pick = AdapterPick { label: folder.display().to_string(), folder };
@@ -82,7 +100,7 @@ fn pick_from(
             } else {
                 let rows = store.adapters()?;
                 let known = rows.into_iter().map(|row| (row.fingerprint.clone(), source_of(&row)));
-                BaseChoice::OfAdapter { known: known.collect(), quantize }
+                BaseChoice::OfAdapter { known: known.collect(), otherwise: request.fallback()?, quantize }
             };
             (base, Some(pick))
         }
@@ -90,10 +108,8 @@ fn pick_from(
             let row = known(store, name)?;
             let versions = store.versions(&row.name)?;
             let version = version.unwrap_or(row.current);
-            let Some(found) = versions.iter().find(|known| known.version == version) else {
-                let list: Vec<String> = versions.iter().map(|known| known.version.to_string()).collect();
-                let message = format!("{} has no version {version}; it has {}", row.name, list.join(", "));
-                return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
+            let Some(found) = versions.iter().find(|known| known.version == version && !known.pruned) else {
+                return Err(no_version(&row.name, version, &versions));
             };
             let folder = desk.stored(desk.version_folder(&row.name, version))?;
             if found.method == Method::Full {

@@ -3,6 +3,8 @@
 use std::env;
 use std::time::Duration;
 
+use hotplate_protocol::methods::prune::KEEP;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// How long a base stays in memory without use. `HOTPLATE_MODEL_TTL_SECONDS`.
@@ -19,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) hello: Duration,
     /// How often a run in progress is saved. `HOTPLATE_CHECKPOINT_SECONDS`.
     pub(crate) checkpoint: Duration,
+    /// Versions of each adapter that stay when saves make new ones. `HOTPLATE_KEEP_VERSIONS`.
+    pub(crate) keep_versions: usize,
 }
 
 impl Default for Settings {
@@ -31,6 +35,7 @@ impl Default for Settings {
             poll_every: Duration::from_secs(5),
             hello: Duration::from_secs(10),
             checkpoint: Duration::from_secs(20),
+            keep_versions: KEEP,
         }
     }
 }
@@ -60,6 +65,12 @@ impl Settings {
             poll_every: seconds("HOTPLATE_POLL_SECONDS", default.poll_every),
             hello: seconds("HOTPLATE_HELLO_SECONDS", default.hello),
             checkpoint: seconds("HOTPLATE_CHECKPOINT_SECONDS", default.checkpoint),
+            keep_versions: variable("HOTPLATE_KEEP_VERSIONS").map_or(default.keep_versions, |text| {
+                text.trim().parse().unwrap_or_else(|_| {
+                    tracing::warn!("HOTPLATE_KEEP_VERSIONS is {text:?}, which is no number; the default of {KEEP} is used");
+                    KEEP
+                })
+            }),
         }
     }
 }

@@ -139,6 +139,8 @@ impl Daemon {
             Event::VersionWritten { run, draft, result } => self.version_written(run, &draft, result),
             Event::Imported { asker, result } => self.imported(&asker, result),
             Event::ThreadDied { thread, why } => self.thread_died(&thread, &why),
+            Event::VersionChecked { asker, result } => self.version_checked(&asker, result),
+            Event::Discarded(removal) => self.discarded(removal),
             Event::Worker(report) => self.report(report),
             Event::Watch(news) => self.watch_news(news),
             Event::Signal => {
@@ -264,6 +266,7 @@ impl Daemon {
             Report::Unloaded { source } => {
                 self.models.remove(&source);
             }
+            Report::LetGo(removal) => self.let_go(removal),
             Report::Stopped => {}
         }
     }

@@ -15,6 +15,7 @@ use hotplate_client::protocol::methods::train::{Knobs, PlanTrain, Train, TrainPa
 use hotplate_client::protocol::methods::watch::Watch;
 use hotplate_client::protocol::notifications::{RunEventNotification, RunEventParams};
 use hotplate_client::protocol::run::{Plan, RunEvent, RunResult};
+use hotplate_client::words::wrap;
 use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, perform, words};
 
 use super::samples::{LATER, Samples};
@@ -23,7 +24,7 @@ use super::speaker::Speaker;
 use super::stage::Stage;
 use super::tongue::{Part, Tongue};
 use crate::cli::Ending;
-use crate::cli::columns::{ledger, side_by_side, wrap};
+use crate::cli::columns::{ledger, side_by_side};
 use crate::cli::progress::RunProgress;
 use crate::cli::style::{FAINT, PLACE, WARNING, paint};
 
@@ -110,7 +111,8 @@ impl Play<'_> {
             .with_context(|| format!("cannot write the sample notes to {}", folder.display()))?;
         self.speaker.say(self.tongue.taste());
         self.speaker.quote(self.samples.taste);
-        let check = self.ask::<Check>(&CheckParams { folder, base: None, list: false })?;
+        let check =
+            self.ask::<Check>(&CheckParams { folder, base: None, fallback_base: None, list: false })?;
         self.speaker.say(&self.tongue.checked(&check));
         for finding in &check.findings {
             let (message, remedy) = self.tongue.finding(finding);
@@ -306,7 +308,13 @@ impl Play<'_> {
     }
 
     fn params(&self, adapter: &str, knobs: Knobs) -> TrainParams {
-        TrainParams { folder: self.stage.notes(), base: None, adapter: Some(adapter.to_owned()), knobs }
+        TrainParams {
+            folder: self.stage.notes(),
+            base: None,
+            fallback_base: None,
+            adapter: Some(adapter.to_owned()),
+            knobs,
+        }
     }
 
     fn connection(&self) -> &Connection {

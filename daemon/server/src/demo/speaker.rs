@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use hotplate_client::Canceller;
+use hotplate_client::words::wrap;
 use indicatif::ProgressBar;
 
-use crate::cli::columns::wrap;
 use crate::cli::style::{FAINT, GOOD, HEADING, paint, rendered};
 
 /// As wide as two columns of prose want to be, and no wider than the terminal.

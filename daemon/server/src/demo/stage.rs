@@ -65,7 +65,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let stop = Command::Stop(StopArgs { when_idle: false, output: OutputArgs { json: false } });
+        let stop = Command::Stop(StopArgs { when_idle: false, output: OutputArgs::default() });
         let stopped = perform(&self.connection, &stop, &self.root, &Canceller::new(), &mut |_| {});
         if stopped.is_err() {
             self.end_the_process();

@@ -121,6 +121,7 @@ fn a_line_of_fifty_megabytes_is_a_finding() {
     let found = daemon.client().call::<Check>(&CheckParams {
         folder: daemon.notes(),
         base: Some(daemon.base()),
+        fallback_base: None,
         list: false,
     });
     assert_eq!(found.examples, 4);

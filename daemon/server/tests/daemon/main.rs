@@ -6,6 +6,7 @@ mod bad_input;
 mod base;
 mod interruptions;
 mod keeping;
+mod removal;
 mod runs;
 mod sessions;
 mod test_daemon;

@@ -93,6 +93,10 @@ impl TestDaemon {
         eventually("the daemon ends", || child.try_wait().unwrap().is_some());
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
@@ -148,6 +152,7 @@ impl TestDaemon {
         TrainParams {
             folder: self.notes(),
             base: Some(self.base()),
+            fallback_base: None,
             adapter: None,
             knobs: Knobs {
                 max_steps: Some(60),

@@ -1,13 +1,17 @@
 //! `adapter/list`: all adapters with their versions.
 
+use std::path::Path;
+
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::Nothing;
-use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionInfo};
+use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionFiles, VersionInfo};
+use hotplate_protocol::run::RunId;
 
 use super::AtOnce;
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
-use crate::daemon::store::AdapterRow;
+use crate::daemon::store::{AdapterRow, VersionRow};
+use crate::daemon::version_files::{self, Flaw};
 
 impl AtOnce for Adapters {
     fn answer(daemon: &mut Daemon, _asker: &Asker, _params: Nothing) -> Result<Vec<AdapterInfo>, RpcError> {
@@ -20,19 +24,26 @@ pub(super) fn info(daemon: &Daemon, row: AdapterRow) -> Result<AdapterInfo, RpcE
     Ok(AdapterInfo {
         versions: versions
             .into_iter()
-            .map(|version| VersionInfo {
-                version: version.version,
-                path: daemon.desk.version_folder(&row.name, version.version),
-                created: version.created,
-                run: version.run,
-                kind: version.kind,
-                base_heldout_loss: version.base_heldout_loss,
-                heldout_loss: version.heldout_loss,
-                examples: version.examples,
-                steps: version.steps,
-                seconds: version.seconds,
-                guard: version.guard,
-                method: version.method,
+            .map(|version| {
+                let path = daemon.desk.version_folder(&row.name, version.version);
+                // No run made what came from elsewhere, and nothing judged it.
+                let measured = |loss: f64| (version.run != RunId(0)).then_some(loss);
+                VersionInfo {
+                    version: version.version,
+                    files: files(&path, &version),
+                    path,
+                    created: version.created,
+                    run: version.run,
+                    kind: version.kind,
+                    base_heldout_loss: measured(version.base_heldout_loss),
+                    heldout_loss: measured(version.heldout_loss),
+                    judged_by: version.judged_by,
+                    examples: version.examples,
+                    steps: version.steps,
+                    seconds: version.seconds,
+                    guard: version.guard,
+                    method: version.method,
+                }
             })
             .collect(),
         name: row.name,
@@ -41,4 +52,16 @@ pub(super) fn info(daemon: &Daemon, row: AdapterRow) -> Result<AdapterInfo, RpcE
         current: row.current,
         stale: row.stale,
     })
+}
+
+/// What became of a version's files.
+fn files(folder: &Path, version: &VersionRow) -> VersionFiles {
+    if version.pruned {
+        return VersionFiles::Pruned;
+    }
+    match version_files::check(folder, version.method) {
+        Ok(()) => VersionFiles::Whole,
+        Err(Flaw::Gone(_)) => VersionFiles::Gone,
+        Err(Flaw::Damaged { .. }) => VersionFiles::Damaged,
+    }
 }

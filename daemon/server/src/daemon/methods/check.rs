@@ -34,7 +34,10 @@ impl AtDesk for Check {
         let base = match (&params.base, recipe_base(&recipe, &folder)?) {
             (Some(base), _) => base_folder(base)?,
             (None, Some(base)) => base,
-            (None, None) => row.as_ref().and_then(|row| row.base_folder.clone()),
+            (None, None) => match &row {
+                Some(row) => row.base_folder.clone(),
+                None => params.fallback_base.as_deref().map(base_folder).transpose()?.flatten(),
+            },
         };
         let adapter = match recipe_adapter(&recipe)? {
             Some(name) => name,

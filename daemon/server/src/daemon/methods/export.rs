@@ -18,13 +18,18 @@ use super::AtDesk;
 use crate::daemon::desk::Desk;
 use crate::daemon::faults;
 use crate::daemon::names::{self, Wanted};
-use crate::daemon::pick::pick_adapter;
+use crate::daemon::pick::{BaseRequest, pick_adapter};
 pub(crate) use place::clean_up;
 use place::{Place, Taken};
 
 impl AtDesk for Export {
     fn answer(desk: &Desk, params: ExportParams) -> Result<ExportResult, RpcError> {
-        let (base, pick) = pick_adapter(&desk.store()?, desk, params.base.as_deref(), &params.adapter)?;
+        let base = BaseRequest {
+            named: params.base.as_deref(),
+            fallback: params.fallback_base.as_deref(),
+            quantize: None,
+        };
+        let (base, pick) = pick_adapter(&desk.store()?, desk, base, &params.adapter)?;
         let source = base.source(Some(&pick));
         let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
         let folder = pick.folder.clone();

@@ -11,7 +11,7 @@ use super::Later;
 use crate::daemon::desk::{Desk, Errand, Gone};
 use crate::daemon::faults;
 use crate::daemon::feeding::{FedExamples, feed_prompt};
-use crate::daemon::pick::{label_of_whole, pick, pick_base};
+use crate::daemon::pick::{BaseRequest, label_of_whole, pick, pick_base};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
 use crate::daemon::worker::{BaseChoice, Command, GenerateJob, MAX_TOKENS};
@@ -33,11 +33,16 @@ impl Later for Generate {
             let message = format!("{GENERATIONS} answers are being written; try again in a moment");
             return Err(RpcError::new(ErrorCode::Busy, message));
         }
-        let (base, adapter) = (params.base.as_deref(), params.adapter.as_deref());
+        let adapter = params.adapter.as_deref();
+        let base = BaseRequest {
+            named: params.base.as_deref(),
+            fallback: params.fallback_base.as_deref(),
+            quantize: params.quantize,
+        };
         let (base, adapter, label) = if params.base_alone {
-            (BaseChoice::Given(pick_base(daemon, base, params.quantize, adapter)?), None, None)
+            (BaseChoice::Given(pick_base(daemon, base, adapter)?), None, None)
         } else {
-            let (base, picked) = pick(daemon, base, params.quantize, adapter)?;
+            let (base, picked) = pick(daemon, base, adapter)?;
             let label = if picked.is_none() { label_of_whole(daemon, adapter) } else { None };
             (base, picked, label)
         };

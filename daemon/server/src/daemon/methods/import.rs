@@ -63,7 +63,10 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
     let base = match (&params.base, &row) {
         (Some(base), _) => source(base_folder(base)?.as_deref()),
         (None, Some(row)) => source(row.base_folder.as_deref()),
-        (None, None) => named_base(&store.adapters()?, &from),
+        (None, None) => {
+            let otherwise = params.fallback_base.as_deref().map(base_folder).transpose()?.flatten();
+            named_base(&store.adapters()?, &from, source(otherwise.as_deref()))
+        }
     };
     let text = desk.texts.open(&base).map_err(|error| faults::of_base(&error))?;
     if let Some(row) = &row
@@ -81,7 +84,8 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
         None => Snapshot::new(&text, &adapter, Vec::new()),
     });
     let own = own.map_err(|error| faults::of_adapter(&error))?;
-    let mut version = store.versions(&name)?.last().map_or(0, |row| row.version) + 1;
+    let newest = store.versions(&name)?.last().map_or(0, |row| row.version);
+    let mut version = newest.max(row.map_or(0, |row| row.newest_deleted)) + 1;
     while desk.version_folder(&name, version).exists() {
         version += 1;
     }
@@ -103,11 +107,16 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
     })
 }
 
-/// The base that the folder's own files tell of.
-fn named_base(known: &[crate::daemon::store::AdapterRow], folder: &Path) -> BaseSource {
+/// The base that the folder's own files tell of; else another one.
+fn named_base(
+    known: &[crate::daemon::store::AdapterRow],
+    folder: &Path,
+    otherwise: BaseSource,
+) -> BaseSource {
     let known = known.iter().map(|row| (row.fingerprint.clone(), source(row.base_folder.as_deref())));
     let pick = AdapterPick { folder: folder.to_owned(), label: String::new() };
-    BaseChoice::OfAdapter { known: known.collect(), quantize: Some(Quantize::None) }.source(Some(&pick))
+    BaseChoice::OfAdapter { known: known.collect(), otherwise, quantize: Some(Quantize::None) }
+        .source(Some(&pick))
 }
 
 impl Daemon {

@@ -2,12 +2,16 @@
 
 mod adapters;
 mod check;
+mod delete;
 pub(crate) mod export;
 mod generate;
 pub(crate) mod import;
 mod initialize;
+mod look_at_base;
 mod models;
-mod rollback;
+mod prune;
+mod rename;
+pub(crate) mod rollback;
 mod run_attach;
 mod run_cancel;
 mod score;
@@ -22,11 +26,15 @@ use std::time::Instant;
 
 use hotplate_protocol::methods::adapters::Adapters;
 use hotplate_protocol::methods::check::Check;
+use hotplate_protocol::methods::delete::Delete;
 use hotplate_protocol::methods::export::Export;
 use hotplate_protocol::methods::generate::Generate;
 use hotplate_protocol::methods::import::Import;
 use hotplate_protocol::methods::initialize::Initialize;
+use hotplate_protocol::methods::look_at_base::LookAtBase;
 use hotplate_protocol::methods::models::Models;
+use hotplate_protocol::methods::prune::Prune;
+use hotplate_protocol::methods::rename::Rename;
 use hotplate_protocol::methods::rollback::Rollback;
 use hotplate_protocol::methods::run_attach::AttachRun;
 use hotplate_protocol::methods::run_cancel::CancelRun;
@@ -81,12 +89,16 @@ pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: Request, arr
         Status::METHOD => at_once::<Status>(daemon, asker, request),
         Adapters::METHOD => at_once::<Adapters>(daemon, asker, request),
         Models::METHOD => at_once::<Models>(daemon, asker, request),
-        Rollback::METHOD => at_once::<Rollback>(daemon, asker, request),
         Unwatch::METHOD => at_once::<Unwatch>(daemon, asker, request),
         AttachRun::METHOD => at_once::<AttachRun>(daemon, asker, request),
         CancelRun::METHOD => at_once::<CancelRun>(daemon, asker, request),
         Check::METHOD => at_desk::<Check>(daemon, asker, request),
+        LookAtBase::METHOD => at_desk::<LookAtBase>(daemon, asker, request),
         Export::METHOD => at_desk::<Export>(daemon, asker, request),
+        Rollback::METHOD => later::<Rollback>(daemon, asker, request, arrived),
+        Delete::METHOD => later::<Delete>(daemon, asker, request, arrived),
+        Prune::METHOD => later::<Prune>(daemon, asker, request, arrived),
+        Rename::METHOD => at_once::<Rename>(daemon, asker, request),
         Import::METHOD => later::<Import>(daemon, asker, request, arrived),
         Verify::METHOD => later::<Verify>(daemon, asker, request, arrived),
         Generate::METHOD => later::<Generate>(daemon, asker, request, arrived),

@@ -16,7 +16,7 @@ use crate::daemon::desk::{Desk, Errand, Gone};
 use crate::daemon::faults;
 use crate::daemon::feeding::no_examples;
 use crate::daemon::heldout::ask;
-use crate::daemon::pick::{pick, pick_base};
+use crate::daemon::pick::{BaseRequest, pick, pick_base};
 use crate::daemon::runs::read::{max_tokens, measured};
 use crate::daemon::runs::wish::columns_in;
 use crate::daemon::sessions::{Asker, Pace};
@@ -37,11 +37,16 @@ impl Later for ScoreTexts {
             let message = format!("{SCORINGS} files are being scored; try again in a moment");
             return Err(RpcError::new(ErrorCode::Busy, message));
         }
-        let (base, adapter) = (params.base.as_deref(), params.adapter.as_deref());
+        let adapter = params.adapter.as_deref();
+        let base = BaseRequest {
+            named: params.base.as_deref(),
+            fallback: params.fallback_base.as_deref(),
+            quantize: params.quantize,
+        };
         let (source, adapter) = if params.base_alone {
-            (pick_base(daemon, base, params.quantize, adapter)?, None)
+            (pick_base(daemon, base, adapter)?, None)
         } else {
-            let (base, adapter) = pick(daemon, base, params.quantize, adapter)?;
+            let (base, adapter) = pick(daemon, base, adapter)?;
             (base.source(adapter.as_ref()), adapter)
         };
         let gone = Gone::default();

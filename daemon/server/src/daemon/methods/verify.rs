@@ -11,7 +11,7 @@ use hotplate_protocol::{ErrorCode, RpcError};
 use super::Later;
 use crate::daemon::desk::{Desk, Errand, Gone};
 use crate::daemon::faults;
-use crate::daemon::pick::pick_adapter;
+use crate::daemon::pick::{BaseRequest, pick_adapter};
 use crate::daemon::runs::place::real_folder;
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
@@ -24,8 +24,12 @@ impl Later for Verify {
         params: VerifyParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {
-        let (base, pick) =
-            pick_adapter(&daemon.store, &daemon.desk, params.base.as_deref(), &params.adapter)?;
+        let base = BaseRequest {
+            named: params.base.as_deref(),
+            fallback: params.fallback_base.as_deref(),
+            quantize: None,
+        };
+        let (base, pick) = pick_adapter(&daemon.store, &daemon.desk, base, &params.adapter)?;
         let merged = params.merged.as_deref().map(real_folder).transpose()?;
         daemon.generating.insert(asker.clone(), Gone::default());
         let asking = asker.clone();

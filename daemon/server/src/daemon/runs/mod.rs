@@ -29,6 +29,7 @@ use queue::{Entry, Placement, RunQueue};
 use resume::ATTEMPTS;
 
 use super::desk::{Errand, Purpose, Taken};
+use super::removal::TrainsFrom;
 use super::sessions::{Asker, SessionId};
 use super::state::{Daemon, Stopping, shutting_down};
 use super::store::{ReadFor, RunRow, Store};
@@ -108,6 +109,15 @@ impl Runs {
     pub(crate) fn look_again_after(&mut self, target: &Target) {
         if let Some(active) = self.active.as_mut().filter(|active| active.order.target == *target) {
             active.look_again = true;
+        }
+    }
+
+    /// Which version of this adapter the run in progress needs.
+    pub(crate) fn trains_from(&self, adapter: &str) -> TrainsFrom {
+        match self.active.as_ref().filter(|active| active.order.target.adapter == adapter) {
+            None => TrainsFrom::Nothing,
+            Some(Active { job: None, .. }) => TrainsFrom::Unknown,
+            Some(Active { job: Some(job), .. }) => job.start.map_or(TrainsFrom::Nothing, TrainsFrom::Version),
         }
     }
 

@@ -8,19 +8,19 @@ use hotplate_client::hub::{HubCache, HubName};
 use hotplate_dataset::recipe::{Recipe, Setting};
 use hotplate_engine::base_text::BaseSource;
 use hotplate_protocol::methods::train::TrainParams;
-use hotplate_protocol::run::{Cause, RunKind};
+use hotplate_protocol::run::{Cause, RunId, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::order::{Named, Order, Target};
 use super::wish::{at_setting, check_knobs, recipe_of};
 use crate::daemon::desk::Desk;
 use crate::daemon::names;
-use crate::daemon::store::{AdapterRow, Store};
+use crate::daemon::store::{AdapterRow, Store, lineage};
 
 /// The embedded base's name on the command line.
 const EMBEDDED: &str = "hotplate-tiny";
 
-/// A full run of what the client asked for; nothing is read but names and the recipe. The command line goes before the recipe, and that
+/// A full run of what the client asked for, or of an import a further one; nothing is read but names and the recipe. The command line goes before the recipe, and that
 /// before what the adapter had so far.
 pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, RpcError> {
     let store = desk.store()?;
@@ -36,21 +36,36 @@ pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, Rpc
         (None, None) => adapter_of(&store, &folder)?,
     };
     let known = store.adapter(&adapter)?;
+    let goes_on = match &known {
+        Some(row) => came_from_elsewhere(&store, row)?,
+        None => false,
+    };
     let base = match (&params.base, recipe_base(&recipe, &folder)?) {
         (Some(base), _) => base_folder(base)?,
         (None, Some(base)) => base,
-        (None, None) => known.and_then(|row| row.base_folder),
+        // An adapter keeps its base.
+        (None, None) => match known {
+            Some(row) => row.base_folder,
+            None => params.fallback_base.as_deref().map(base_folder).transpose()?.flatten(),
+        },
     };
     Ok(Order {
         target: Target { folder, adapter },
         base,
         quantise: None,
         knobs: params.knobs.clone(),
-        kind: RunKind::Full,
+        kind: if goes_on { RunKind::Incremental } else { RunKind::Full },
         cause: Cause::Asked,
         saved_at: None,
         named: Named { base: params.base.is_some(), adapter: params.adapter.is_some() },
     })
+}
+
+/// Whether what answers is an import, or was built on one: it is trained further and never anew, for what it learnt lies elsewhere.
+fn came_from_elsewhere(store: &Store, row: &AdapterRow) -> Result<bool, RpcError> {
+    let versions = store.versions(&row.name)?;
+    let chain = lineage(&versions, row.current);
+    Ok(versions.iter().any(|version| version.run == RunId(0) && chain.contains(&version.version)))
 }
 
 /// The adapter that a recipe names.

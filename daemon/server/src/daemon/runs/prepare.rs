@@ -61,6 +61,20 @@ pub(crate) struct RunJob {
 }
 
 impl RunJob {
+    /// A name for the texts that judge it: losses by others are not comparable.
+    pub(crate) fn judged_by(&self) -> String {
+        let mut judges: Vec<ExampleId> = match self.folds {
+            Some(_) => self.train.clone(),
+            None => self.heldout.iter().map(|(id, _)| *id).collect(),
+        };
+        judges.sort_unstable();
+        let mut hasher = blake3::Hasher::new();
+        for id in judges {
+            hasher.update(id.as_bytes());
+        }
+        hasher.finalize().to_hex()[..16].to_owned()
+    }
+
     pub(crate) fn options(&self) -> EncodeOptions {
         let knobs = Knobs { train_on: self.train_on, style: self.style, ..Knobs::default() };
         options(&knobs, self.max_tokens)

@@ -177,7 +177,8 @@ impl Daemon {
     /// Above everything that the store or the disk knows: a number is never used twice.
     fn next_version(&self, adapter: &str) -> Result<u32, RpcError> {
         let newest = self.store.versions(adapter)?.last().map_or(0, |row| row.version);
-        let mut free = newest + 1;
+        let deleted = self.store.adapter(adapter)?.map_or(0, |row| row.newest_deleted);
+        let mut free = newest.max(deleted) + 1;
         while self.desk.version_folder(adapter, free).exists() {
             free += 1;
         }
@@ -207,6 +208,26 @@ impl Daemon {
         let seconds = began.elapsed().as_secs_f64();
         let Ending { job, base_loss, start_loss, best_loss, .. } = &*ending;
         let target = &job.order.target;
+        let row = VersionRow {
+            version: draft.version,
+            parent: job.start,
+            run,
+            kind: job.order.kind,
+            created: created_now(),
+            base_heldout_loss: base_loss.all,
+            heldout_loss: best_loss.all,
+            examples: job.learns.len(),
+            steps: ending.steps,
+            seconds,
+            guard: Some(ending.guard.clone()),
+            method: match draft.learnt {
+                Learnt::Adapter(_) => Method::Lora,
+                Learnt::Base(_) => Method::Full,
+            },
+            pruned: false,
+            judged_by: Some(job.judged_by()),
+        };
+        let superseded = self.superseded(&target.adapter, &row);
         let result = RunResult {
             run,
             kind: job.order.kind,
@@ -230,23 +251,7 @@ impl Daemon {
             guard: Some(ending.guard.clone()),
             reason: Some(ending.reason.clone()),
             folds: ending.folds,
-        };
-        let row = VersionRow {
-            version: draft.version,
-            parent: job.start,
-            run,
-            kind: job.order.kind,
-            created: created_now(),
-            base_heldout_loss: base_loss.all,
-            heldout_loss: best_loss.all,
-            examples: job.learns.len(),
-            steps: ending.steps,
-            seconds,
-            guard: Some(ending.guard.clone()),
-            method: match draft.learnt {
-                Learnt::Adapter(_) => Method::Lora,
-                Learnt::Base(_) => Method::Full,
-            },
+            pruned: superseded.all(),
         };
         let last = RunEvent::Finished { result };
         let swapped = self.store.swap_in(&NewVersion {
@@ -262,7 +267,10 @@ impl Daemon {
             last: &last,
         });
         match swapped {
-            Ok(()) => self.ended(run, last),
+            Ok(()) => {
+                self.make_room(run, &target.adapter, &superseded);
+                self.ended(run, last);
+            }
             Err(error) => {
                 // Nobody knows this version; but a commit whose answer was lost may have happened all the same.
                 let unknown = self

@@ -91,6 +91,13 @@ CREATE TABLE preparations (                                     -- folders that 
     PRIMARY KEY (folder, adapter, what)
 ) WITHOUT ROWID;
 CREATE TABLE last_fault (at TEXT NOT NULL, what TEXT NOT NULL); -- of the daemon before; one row at most
+", "
+ALTER TABLE versions ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0; -- its files are gone; the row stays for those that were built on it
+ALTER TABLE versions ADD COLUMN judged_by TEXT;                 -- a name for the texts that judged it; NULL: not known
+ALTER TABLE adapters ADD COLUMN newest INTEGER NOT NULL DEFAULT 0; -- the highest number of a version that was deleted
+CREATE TABLE doomed (
+    folder TEXT PRIMARY KEY                                     -- below the adapters' folder, of a version without a row: to be removed
+) WITHOUT ROWID;
 "];
 
 /// As the first release made it.

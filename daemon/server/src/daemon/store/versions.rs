@@ -32,6 +32,8 @@ pub(crate) struct AdapterRow {
     pub(crate) stale: bool,
     /// The state of the folder for which a full retrain was not better.
     pub(crate) stale_tried: Option<String>,
+    /// The highest number of a version that was deleted: none is used twice.
+    pub(crate) newest_deleted: u32,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +51,10 @@ pub(crate) struct VersionRow {
     pub(crate) seconds: f64,
     pub(crate) guard: Option<Guard>,
     pub(crate) method: Method,
+    /// Its files are gone; the row stays for those that were built on it.
+    pub(crate) pruned: bool,
+    /// A name for the texts that judged it.
+    pub(crate) judged_by: Option<String>,
 }
 
 /// A version whose folder is in place, with everything that becomes true together with it.
@@ -80,7 +86,7 @@ pub(crate) fn lineage(versions: &[VersionRow], current: u32) -> HashSet<u32> {
     chain
 }
 
-const ADAPTER: &str = "SELECT name, base_name, base_folder, fingerprint, folder, current, stale, stale_tried, quantise FROM adapters";
+const ADAPTER: &str = "SELECT name, base_name, base_folder, fingerprint, folder, current, stale, stale_tried, quantise, newest FROM adapters";
 
 fn adapter_row(row: &Row<'_>) -> rusqlite::Result<AdapterRow> {
     Ok(AdapterRow {
@@ -93,6 +99,7 @@ fn adapter_row(row: &Row<'_>) -> rusqlite::Result<AdapterRow> {
         stale: row.get(6)?,
         stale_tried: row.get(7)?,
         quantise: quantise::stored(row.get::<_, Option<String>>(8)?.as_deref()),
+        newest_deleted: row.get(9)?,
     })
 }
 
@@ -123,7 +130,7 @@ impl Store {
     pub(crate) fn versions(&self, adapter: &str) -> Result<Vec<VersionRow>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT version, parent, run, kind, created, base_heldout_loss, heldout_loss, examples, steps, seconds, guard, method
+                "SELECT version, parent, run, kind, created, base_heldout_loss, heldout_loss, examples, steps, seconds, guard, method, pruned, judged_by
                  FROM versions WHERE adapter = ?1 ORDER BY version",
             )?;
             let rows = statement.query_map([adapter], |row| {
@@ -143,6 +150,8 @@ impl Store {
                         .map(|_| json_column(row, 10))
                         .transpose()?,
                     method: Method::of_word(&row.get::<_, String>(11)?).unwrap_or(Method::Lora),
+                    pruned: row.get(12)?,
+                    judged_by: row.get(13)?,
                 })
             })?;
             rows.collect()
@@ -170,8 +179,8 @@ impl Store {
                 ],
             )?;
             transaction.execute(
-                "INSERT INTO versions (adapter, version, parent, run, kind, created, base_heldout_loss, heldout_loss, examples, steps, seconds, guard, method)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                "INSERT INTO versions (adapter, version, parent, run, kind, created, base_heldout_loss, heldout_loss, examples, steps, seconds, guard, method, judged_by)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
                 params![
                     target.adapter,
                     row.version,
@@ -188,7 +197,8 @@ impl Store {
                     match row.method {
                         Method::Lora => "lora",
                         Method::Full => "full",
-                    }
+                    },
+                    row.judged_by
                 ],
             )?;
             if full {
@@ -281,6 +291,8 @@ mod tests {
             seconds: 1.5,
             guard: None,
             method: Method::Lora,
+            pruned: false,
+            judged_by: None,
         }
     }
 

@@ -162,6 +162,11 @@ impl Bases {
         Ok(adapter)
     }
 
+    /// Adapters whose folders go; who uses them keeps them.
+    pub(super) fn forget(&mut self, folders: &[PathBuf]) {
+        self.adapters.retain(|folder, _| !folders.contains(folder));
+    }
+
     /// Unloads what nobody has used for `longer_than`, and nobody uses now.
     pub(super) fn unload_unused(&mut self, longer_than: Duration, report: &dyn Fn(Report)) {
         let mut gone = Vec::new();

@@ -53,10 +53,11 @@ pub(crate) struct GenerateJob {
 #[derive(Debug, Clone)]
 pub(crate) enum BaseChoice {
     Given(BaseSource),
-    /// The base that the adapter's folder names: one that is known by its fingerprint, or one that lies where its settings say; else the
-    /// embedded one, which the adapter may fit.
+    /// The base that the adapter's folder names: one that is known by its fingerprint, or one that lies where its settings say; else
+    /// another one, which the adapter may fit.
     OfAdapter {
         known: Vec<(String, BaseSource)>,
+        otherwise: BaseSource,
         /// How it is to be quantised; `None`: as the adapter learnt.
         quantize: Option<Quantize>,
     },
@@ -66,7 +67,9 @@ impl BaseChoice {
     pub(crate) fn source(self, adapter: Option<&AdapterPick>) -> BaseSource {
         match self {
             BaseChoice::Given(source) => source,
-            BaseChoice::OfAdapter { known, quantize } => base_of(adapter, &known, quantize),
+            BaseChoice::OfAdapter { known, otherwise, quantize } => {
+                base_of(adapter, &known, otherwise, quantize)
+            }
         }
     }
 }
@@ -307,12 +310,13 @@ impl Active {
 fn base_of(
     pick: Option<&AdapterPick>,
     known: &[(String, BaseSource)],
+    otherwise: BaseSource,
     quantize: Option<Quantize>,
 ) -> BaseSource {
     let own = pick.and_then(|pick| Snapshot::read(&pick.folder).ok().flatten());
     let found = known.iter().find(|(known, _)| own.as_ref().is_some_and(|own| own.fingerprint == *known));
     let named = || pick.and_then(|pick| named_by(&pick.folder));
-    let base = found.map(|(_, source)| source.clone()).or_else(named).unwrap_or(BaseSource::Embedded);
+    let base = found.map(|(_, source)| source.clone()).or_else(named).unwrap_or(otherwise);
     base.quantised(asked_or(quantize, own.and_then(|own| own.quantise)))
 }
 

@@ -42,6 +42,7 @@ use super::alarm::{self, Doing, Pulse};
 use super::desk::Desk;
 use super::events::Event;
 use super::faults;
+use super::removal::Removal;
 use super::runs::prepare::{Prepared, RunJob};
 use super::sessions::{Asker, SessionId};
 use super::settings::Settings;
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     CancelTrain(RunId),
     /// How fast would this run be?
     Measure(Asker, Box<Prepared>),
+    /// Versions that went: everything that came before this has what it needs of their files.
+    LetGo(Removal),
     /// Save the run in progress, and end.
     Stop,
 }
@@ -74,6 +77,7 @@ pub(crate) enum Report {
     Loaded { source: BaseSource, text: Arc<BaseText>, bytes: u64, parameters: u64 },
     Used { source: BaseSource },
     Unloaded { source: BaseSource },
+    LetGo(Removal),
     Stopped,
 }
 
@@ -279,6 +283,10 @@ impl Work {
                     })
                     .ok();
                 report(Report::Measured { asker, prepared, speed });
+            }
+            Command::LetGo(removal) => {
+                self.bases.forget(&removal.folders);
+                report(Report::LetGo(removal));
             }
             Command::Stop => {
                 if let Some(training) = &mut self.training {
