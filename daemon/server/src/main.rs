@@ -35,7 +35,10 @@ fn main() -> ExitCode {
         Action::Use(args) => cli::use_base(&args),
         Action::Demo(args) => demo::run(&args),
         Action::Lab(args) => lab::run(&args),
-        Action::Completions(args) => cli::pages::completions(&args),
+        Action::Completions(args) => {
+            cli::pages::completions(&args);
+            Ok(())
+        }
         Action::Man(args) => cli::pages::man(&args),
         Action::Bench(args) => bench::run(&args),
         Action::Daemon(_) => daemon::run().map_err(Ending::Failed),

@@ -76,8 +76,8 @@ fn at_joints(cell: &str, width: usize) -> String {
         let mut rest = word;
         while rest.width() > width {
             let joints = rest.char_indices().filter(|(_, character)| "-/_.".contains(*character));
-            let ends = joints.map(|(at, joint)| at + joint.len_utf8());
-            let fitting = ends.filter(|end| *end < rest.len() && rest[..*end].width() <= width).last();
+            let mut ends = joints.map(|(at, joint)| at + joint.len_utf8());
+            let fitting = ends.rfind(|end| *end < rest.len() && rest[..*end].width() <= width);
             let Some(end) = fitting else { break };
             parts.push_str(&rest[..end]);
             parts.push(' ');

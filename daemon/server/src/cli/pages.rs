@@ -41,11 +41,10 @@ pub(crate) struct ManArgs {
     folder: Option<PathBuf>,
 }
 
-pub(crate) fn completions(args: &CompletionsArgs) -> Result<(), Ending> {
+pub(crate) fn completions(args: &CompletionsArgs) {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Line::command(), "hotplate", &mut text);
     write_out(&text);
-    Ok(())
 }
 
 pub(crate) fn man(args: &ManArgs) -> Result<(), Ending> {

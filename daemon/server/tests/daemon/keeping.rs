@@ -22,7 +22,7 @@ fn trained(daemon: &TestDaemon) {
 }
 
 fn export_params(out: PathBuf, form: ExportForm, force: bool) -> ExportParams {
-    ExportParams { adapter: "notes".to_owned(), base: None, form, out, force }
+    ExportParams { adapter: "notes".to_owned(), base: None, fallback_base: None, form, out, force }
 }
 
 fn one_token(daemon: &TestDaemon) -> GenerateParams {
@@ -75,6 +75,7 @@ fn an_export_takes_nobodys_place() {
         path: at("new/out.earlier-1"),
         name: Some("again".to_owned()),
         base: Some(daemon.base()),
+        fallback_base: None,
     });
     assert_eq!(info.current, 1);
 }

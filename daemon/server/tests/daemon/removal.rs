@@ -195,8 +195,8 @@ fn saves_keep_the_disk_bounded_and_say_so() {
     let adapter = client.adapters().remove(0);
     let files: Vec<(u32, VersionFiles)> =
         adapter.versions.iter().map(|version| (version.version, version.files)).collect();
-    use VersionFiles::{Pruned, Whole};
-    assert_eq!(files, [(1, Whole), (2, Pruned), (3, Pruned), (4, Pruned), (5, Whole), (6, Whole)]);
+    let (pruned, whole) = (VersionFiles::Pruned, VersionFiles::Whole);
+    assert_eq!(files, [(1, whole), (2, pruned), (3, pruned), (4, pruned), (5, whole), (6, whole)]);
     eventually("the files go", || !folder(&daemon, "notes", 4).exists());
     let refused = client.refusal::<Rollback>(&RollbackParams { adapter: "notes".to_owned(), to: Some(3) });
     assert!(refused.message.contains("removed to make room; there are 1, 5, 6"), "{refused}");

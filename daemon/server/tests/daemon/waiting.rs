@@ -95,7 +95,8 @@ fn a_pipe_in_place_of_a_file_is_refused() {
     // In a dataset it is a finding, and the rest is read.
     daemon.write_notes(0..3);
     pipe_in_place_of(&daemon.notes().join("b.txt"));
-    let check = CheckParams { folder: daemon.notes(), base: Some(daemon.base()), list: false };
+    let check =
+        CheckParams { folder: daemon.notes(), base: Some(daemon.base()), fallback_base: None, list: false };
     let found = daemon.client().call::<Check>(&check);
     assert_eq!(found.examples, 3);
     assert!(found.findings.iter().any(|finding| finding.message.contains("a pipe")), "{:?}", found.findings);

@@ -197,14 +197,14 @@ fn a_watched_link_may_be_swapped() {
     fs::remove_dir_all(&first).unwrap();
     let (cause, _) = next_run(&client);
     assert_eq!(cause, saved(&["20.txt"]));
-    client.call::<Unwatch>(&UnwatchParams { folder: second });
+    client.call::<Unwatch>(&UnwatchParams { folder: second, adapter: None });
     assert!(client.status().watches.is_empty(), "either name will do");
 }
 
 #[test]
 fn unwatched_is_left_alone() {
     let (daemon, client) = watching(&[]);
-    let params = UnwatchParams { folder: daemon.notes() };
+    let params = UnwatchParams { folder: daemon.notes(), adapter: None };
     client.call::<Unwatch>(&params);
     daemon.write_notes(20..32);
     std::thread::sleep(std::time::Duration::from_millis(900));
