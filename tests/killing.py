@@ -24,7 +24,7 @@ from notes import notes, save_as_editor, write_notes
 
 EMBEDDED = REPOSITORY / "daemon" / "engine" / "embedded"
 MODEL = "nobody/tiny"
-GREEDY = ["--temperature", 0, "--max-tokens", 6, "--json", "Write a short note."]
+GREEDY = ["--temperature", 0, "--max-tokens", 6, "Write a short note."]
 WEIGHTS = "adapter_model.safetensors"
 MARK = "hotplate-export.json"
 

@@ -39,8 +39,17 @@ pub fn open_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
         ));
     }
     let file = opened?;
-    if !file.metadata()?.is_file() {
+    let found = file.metadata()?;
+    if !found.is_file() {
         return Err(io::Error::other("it is no file"));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Made by an older version, or with a umask that takes even the owner's rights; where it cannot be changed, it stays.
+        if found.permissions().mode() & 0o777 != 0o600 {
+            let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
+        }
     }
     Ok(file)
 }
@@ -118,7 +127,9 @@ mod tests {
             assert!(opened.unwrap_err().to_string().contains("it is a link"));
         }
         assert!(open(folder.path()).unwrap_err().to_string().contains("no file"));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(open(&file).is_ok());
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::Sender;
 use hotplate_client::{Home, own_file};
 use hotplate_protocol::methods::import::ImportParams;
 use hotplate_protocol::methods::train::TrainParams;
@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::alarm;
 use super::events::Event;
+use super::fair_queue::FairQueue;
 use super::faults;
 use super::methods::import::take_in;
 use super::methods::rollback::{Candidate, look_at_version};
@@ -30,7 +31,7 @@ use super::runs::order::Order;
 use super::runs::place::take_order;
 use super::runs::prepare::{Preparation, Prepared, prepare};
 use super::runs::resume;
-use super::sessions::Asker;
+use super::sessions::{Asker, SessionId};
 use super::store::{Store, WatchRow};
 use super::texts::Texts;
 use super::worker::Command;
@@ -207,49 +208,50 @@ fn guarded<T>(what: &str, work: impl FnOnce() -> Result<T, RpcError>) -> Result<
 
 /// The threads' inboxes.
 pub(crate) struct Errands {
-    prompts: Sender<Errand>,
-    clients: Sender<Errand>,
-    own: Sender<Errand>,
+    prompts: Inbox,
+    clients: Inbox,
+    own: Inbox,
 }
+
+type Inbox = Arc<FairQueue<Errand>>;
+
+/// The daemon's own errands are those of nobody.
+const OWN: SessionId = SessionId(0);
 
 impl Errands {
     pub(crate) fn start(desk: &Arc<Desk>, events: &Sender<Event>) -> std::io::Result<Errands> {
-        let (prompts, for_prompts) = unbounded();
-        let (clients, for_clients) = unbounded();
-        let (own, for_own) = unbounded();
-        for (name, inbox) in [("prompts", for_prompts), ("desk", for_clients), ("own desk", for_own)] {
+        let inbox = || Inbox::new(FairQueue::new());
+        let errands = Errands { prompts: inbox(), clients: inbox(), own: inbox() };
+        let each = [("prompts", &errands.prompts), ("desk", &errands.clients), ("own desk", &errands.own)];
+        for (name, inbox) in each {
             for number in 1..=THREADS {
                 let (desk, events): (_, Sender<Event>) = (Arc::clone(desk), events.clone());
-                let inbox: Receiver<Errand> = inbox.clone();
+                let inbox = Arc::clone(inbox);
                 let alarm = events.clone();
                 alarm::spawn(format!("{name} {number}"), &alarm, move || {
-                    for errand in inbox {
-                        if events.send(errand.run(&desk)).is_err() {
-                            return;
-                        }
-                    }
+                    // Until the process ends.
+                    while events.send(inbox.pop().run(&desk)).is_ok() {}
                 })?;
             }
         }
-        Ok(Errands { prompts, clients, own })
+        Ok(errands)
     }
 
     pub(crate) fn send(&self, errand: Errand) {
-        let inbox = match errand {
-            Errand::ReadPrompt(..) => &self.prompts,
-            Errand::Answer(..)
-            | Errand::ReadTexts(..)
-            | Errand::TakeOrder(..)
-            | Errand::TakeWatch(..)
-            | Errand::Import(..)
-            | Errand::CheckVersion(..)
-            | Errand::Discard(..) => &self.clients,
+        let (inbox, session) = match &errand {
+            Errand::ReadPrompt(asker, _) => (&self.prompts, asker.session),
+            Errand::Answer(asker, _)
+            | Errand::ReadTexts(asker, _)
+            | Errand::TakeOrder(asker, ..)
+            | Errand::TakeWatch(asker, _)
+            | Errand::Import(asker, _)
+            | Errand::CheckVersion(asker, ..) => (&self.clients, asker.session),
+            Errand::Discard(..) => (&self.clients, OWN),
             Errand::Look(..) | Errand::Prepare(..) | Errand::Resume(..) | Errand::WriteVersion(..) => {
-                &self.own
+                (&self.own, OWN)
             }
         };
-        // The threads live as long as the main loop.
-        let _ = inbox.send(errand);
+        inbox.push(session, errand);
     }
 }
 

@@ -66,7 +66,11 @@ fn named(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
 }
 
+/// What lies in a folder; nothing behind a link, where it would be somebody else's.
 fn entries(folder: &Path) -> Vec<PathBuf> {
+    if folder.is_symlink() {
+        return Vec::new();
+    }
     fs::read_dir(folder).map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 
@@ -103,6 +107,11 @@ mod tests {
         }
         fs::create_dir(home.exports()).unwrap();
         fs::write(at("exports/1.new"), "").unwrap();
+        #[cfg(unix)]
+        {
+            let link = |path: &str| std::os::unix::fs::symlink(at("adapters/notes"), at(path)).unwrap();
+            link("adapters/link");
+        }
         clean_up(&home, &|folder| folder.ends_with("v0003"));
         let left = |path: &str| {
             let mut names: Vec<String> =

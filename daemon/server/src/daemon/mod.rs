@@ -8,6 +8,7 @@ mod alarm;
 mod desk;
 mod durable;
 mod events;
+mod fair_queue;
 mod faults;
 mod feeding;
 mod heldout;
@@ -81,7 +82,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    private::close_home(&home);
+    private::close_home(&home)?;
     let settings = Settings::from_env();
     let aborted = last_words::listen(&home).unwrap_or_else(|error| {
         tracing::warn!(%error, "an abort would leave no word");

@@ -44,10 +44,17 @@ impl Umask {
 }
 
 /// What older versions have made in the home is closed, too.
-pub(crate) fn close_home(home: &Home) {
-    for folder in [home.adapters(), home.runs(), home.exports(), home.packed_place()] {
+///
+/// # Errors
+/// One of its folders is a link.
+pub(crate) fn close_home(home: &Home) -> io::Result<()> {
+    for folder in [home.adapters(), home.runs(), home.exports()] {
+        if folder.is_symlink() {
+            own_file::without_links(home.root(), &folder)?;
+        }
         own_file::close_to_others(&folder);
     }
+    own_file::close_to_others(&home.packed_place());
     for folder in home.folders() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_file()) {
@@ -55,6 +62,7 @@ pub(crate) fn close_home(home: &Home) {
             }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -216,6 +216,40 @@ fn without_file_descriptors_there_are_words_and_no_noise() {
     eventually("there is room again", || is_served(&daemon));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn when_descriptors_run_out_meanwhile_a_newcomer_is_told() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+    let daemon = TestDaemon::start();
+    let client = daemon.client();
+    let pid = client.status().pid;
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
+    let limit = |current| {
+        let pid = Pid::from_raw(pid as i32);
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(current), maximum }).unwrap()
+    };
+    let before = limit(open + 2);
+    let mut clients: Vec<_> = (0..40).map(|_| daemon.raw()).collect();
+    let error = clients.last_mut().unwrap().response().outcome.unwrap_err();
+    assert!(error.code == ErrorCode::Busy && error.message.contains("file descriptor"), "{error}");
+    let used = process_seconds(pid);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(process_seconds(pid) - used < 0.5, "it waits, and does not spin");
+    assert!(client.status().sessions >= 1, "and answers those that it has");
+    assert!(daemon.log().lines().count() < 20, "{}", daemon.log());
+    limit(before.current.unwrap());
+    eventually("there is room again", || is_served(&daemon));
+}
+
+#[cfg(target_os = "linux")]
+fn process_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
 #[test]
 fn a_client_that_floods_and_reads_late_is_heard_to_its_end() {
     let daemon = TestDaemon::start();

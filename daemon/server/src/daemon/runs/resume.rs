@@ -69,7 +69,11 @@ pub(crate) fn clean_up(desk: &Desk, interrupted: &[RunRow], known: &dyn Fn(&str,
     }
 }
 
+/// What lies in a folder; nothing behind a link, where it would be somebody else's.
 fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
+    if folder.is_symlink() {
+        return Vec::new();
+    }
     fs::read_dir(folder).map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 

@@ -13,6 +13,7 @@ use hotplate_protocol::{ErrorCode, Message, Response, RpcError, write_frame};
 use interprocess::local_socket::traits::{Listener as _, StreamCommon as _};
 use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Stream, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::reader::read_until_end;
 use super::writer::write_until_end;
@@ -45,20 +46,22 @@ pub(crate) fn bind(home: &Home, _held: &Lock) -> io::Result<Listener> {
 
 /// Starts the thread that takes clients in. It ends with the process.
 pub(crate) fn start_accepting(listener: Listener, events: Sender<Event>) -> io::Result<()> {
+    raise_descriptors();
     let most = most_sessions(descriptors());
     let alarm = events.clone();
     alarm::spawn("accept".to_owned(), &alarm, move || accept(&listener, most, &events))
 }
 
-/// File descriptors that this process may have; as many as the system lets it take.
+/// File descriptors that this process may have.
 fn descriptors() -> Option<u64> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    getrlimit(Resource::Nofile).current
+}
 
+/// Takes as many as the system gives.
+fn raise_descriptors() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: maximum, maximum };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => maximum,
-        Err(_) => current,
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, ?current, "no more file descriptors");
     }
 }
 

@@ -33,7 +33,8 @@ pub(super) fn put(folder: &Path, form: ExportForm, adapter: &str) -> io::Result<
     files.sort_unstable();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let mark = Mark { hotplate: version, form, adapter: adapter.to_owned(), files };
-    durable::write(&folder.join(MARK), &serde_json::to_vec_pretty(&mark)?)?;
+    let json = format!("{}\n", serde_json::to_string_pretty(&mark)?);
+    durable::write(&folder.join(MARK), json.as_bytes())?;
     durable::sync_folder(folder)
 }
 
