@@ -136,6 +136,74 @@ class TestJson:
             json.loads(out)
 
 
+class TestWords:
+    @pytest.mark.parametrize(
+        ("word", "ours"),
+        [("run", "generate"), ("chat", "generate"), ("list", "adapters"), ("ps", "status"), ("rm", "delete"), ("serve", "every command starts it")],
+    )  # fmt: skip
+    def test_words_of_other_tools_lead_on(self, hotplate, word, ours):
+        result = hotplate.fails(word, "x", naming=[word, ours])
+        assert result.code == 2 and hotplate.daemons() == []
+
+    def test_a_prompt_comes_through_a_pipe(self, trained):
+        hotplate, _ = trained
+        ask = ["generate", "-a", "notes", "--temperature", 0, "--max-tokens", 6, "--json"]
+        assert hotplate.run(*ask, stdin="A rainy day\n").last["text"] == hotplate.run(*ask, "A rainy day").last["text"]
+        hotplate.fails("generate", "-a", "notes", naming=["PROMPT"], stdin="")
+
+    def test_completions_and_man_pages(self, hotplate, tmp_path):
+        for shell in ("bash", "zsh", "fish"):
+            assert "rollback" in hotplate.run("completions", shell).out
+        hotplate.run("man", tmp_path / "man1")
+        assert {"hotplate.1", "hotplate-train.1", "hotplate-delete.1"} <= {page.name for page in (tmp_path / "man1").iterdir()}
+        assert hotplate.daemons() == []
+
+    def test_a_name_goes_before_a_folder_of_that_name(self, trained, tmp_path):
+        hotplate, _ = trained
+        hotplate.run("export", "notes@1", "--out", tmp_path / "notes")
+        ask = ["generate", "--max-tokens", 2, "--json", "Write."]
+        assert hotplate.run(*ask, "-a", "notes", cwd=tmp_path).last["adapter"].startswith("notes@")
+        assert hotplate.run(*ask, "-a", "./notes", cwd=tmp_path).last["adapter"] == str(tmp_path / "notes")
+        (tmp_path / "notes").rename(tmp_path / "elsewhere")
+        assert hotplate.run(*ask, "-a", "elsewhere", cwd=tmp_path).last["adapter"] == str(tmp_path / "elsewhere")
+
+    def test_an_import_goes_on(self, trained, tmp_path):
+        hotplate, folder = trained
+        hotplate.run("export", "notes", "--out", tmp_path / "lora")
+        came = hotplate.run("import", tmp_path / "lora", "--name", "came").out
+        assert "hotplate train FOLDER -a came" in came
+        listed = next(line for line in hotplate.run("adapters").out.splitlines() if line.startswith("came"))
+        assert "0.00" not in listed and " - " in listed
+        plan = hotplate.json("train", folder, "-a", "came", "--dry-run")
+        assert plan["kind"] == "incremental"
+        hotplate.run("delete", "came", "--yes")
+        assert [adapter["name"] for adapter in hotplate.json("adapters")["adapters"]] == ["notes"]
+
+
+class TestChosenBase:
+    def test_it_holds_until_it_is_reset(self, hotplate, folder, tmp_path):
+        from checkpoints import write_checkpoint
+
+        base = write_checkpoint(tmp_path / "own-base")
+        said = hotplate.run("generate", "--max-tokens", 2, "Hi")
+        assert "hotplate-tiny" in said.err and "hotplate use" in said.err
+        assert hotplate.run("generate", "--max-tokens", 2, "-q", "Hi").err == ""
+        hotplate.run("use", base.name, cwd=tmp_path)
+        assert hotplate.json("use")["base"] == str(base)
+        said = hotplate.run("generate", "--max-tokens", 2, "--json", "Hi")
+        assert said.last["base"] == "own-base" and said.err == ""
+        settings = hotplate.json("check", folder)["settings"]
+        assert next(entry for entry in settings if entry["key"] == "base")["value"] == "own-base"
+        toy = hotplate.environment(HOTPLATE_BASE="hotplate-tiny")
+        assert hotplate.run("generate", "--max-tokens", 2, "--json", "Hi", env=toy).last["base"] == "hotplate-tiny"
+        hotplate.run("train", folder, "--max-steps", 1)
+        hotplate.run("use", "--toy")
+        assert hotplate.run("generate", "-a", folder.name, "--max-tokens", 2, "--json", "Hi").last["base"] == "own-base"
+        assert hotplate.json("use")["chosen_by"] is None
+        hotplate.fails("use", folder.name, naming=["adapter", "-a"])
+        hotplate.fails("use", tmp_path / "none", naming=["none"])
+
+
 class TestStop:
     def test_status_starts_nothing(self, hotplate):
         assert hotplate.json("status")["running"] is False
