@@ -152,8 +152,8 @@ fn wanted(earlier: &[&str]) -> Wanted {
     match (*name, *last) {
         (_, "-a" | "--adapter")
         | (
-            "rollback" | "export" | "verify" | "use" | "attach" | "cancel",
-            "rollback" | "export" | "verify" | "use" | "attach" | "cancel",
+            "rollback" | "export" | "verify" | "use" | "attach" | "finish" | "cancel",
+            "rollback" | "export" | "verify" | "use" | "attach" | "finish" | "cancel",
         ) => Wanted::Adapter,
         (_, "--base") => Wanted::Base,
         ("help", "help") => Wanted::Command,

@@ -366,7 +366,7 @@ pub(crate) fn perform_error_name(error: &PerformError) -> String {
         PerformError::Call(CallError::Cancelled) | PerformError::Cancelled => "Cancelled",
         PerformError::RunFailed { .. } => "RunFailed",
         PerformError::RunGoesOn { .. } => "Interrupted",
-        PerformError::NoRun => "NoRun",
+        PerformError::NoRun | PerformError::NothingToFinish => "NoRun",
         PerformError::Hub(_) => "Hub",
         PerformError::NotVerified { .. } => "NotVerified",
         PerformError::ChosenBase { .. } => "UnusableBase",

@@ -14,7 +14,8 @@ pub enum Thrown {
     EndsTheShowing,
 }
 
-/// Clones are the same switch. Once thrown it stays thrown: use a new one for each command.
+/// Clones are the same switch. Once thrown it stays thrown: use a new one for each command. Only a wish for the best so far is taken back by whoever has
+/// heard of it.
 #[derive(Clone, Default)]
 pub struct Canceller {
     thrown: Thrown,
@@ -24,6 +25,8 @@ pub struct Canceller {
 #[derive(Default)]
 struct State {
     cancelled: bool,
+    /// What was thrown asks a run for the best it has, and cancels nothing.
+    finish: bool,
     next: u64,
     actions: Vec<(u64, Action)>,
 }
@@ -52,9 +55,31 @@ impl Canceller {
 
     /// Asks whatever is in flight under this canceller to end. Returns at once.
     pub fn cancel(&self) {
+        self.throw(false);
+    }
+
+    /// Asks a run that is being shown to end in order and keep the best so far. Whatever is not that is cancelled.
+    pub fn finish(&self) {
+        self.throw(true);
+    }
+
+    pub(crate) fn wants_the_best(&self) -> bool {
+        let state = self.lock();
+        state.cancelled && state.finish
+    }
+
+    /// The wish for the best so far was heard, and the showing goes on.
+    pub(crate) fn go_on(&self) {
+        let mut state = self.lock();
+        if state.finish {
+            (state.cancelled, state.finish) = (false, false);
+        }
+    }
+
+    fn throw(&self, finish: bool) {
         let actions: Vec<Action> = {
             let mut state = self.lock();
-            state.cancelled = true;
+            (state.cancelled, state.finish) = (true, finish);
             state.actions.iter().map(|(_, action)| Arc::clone(action)).collect()
         };
         // Outside the lock: an action may write to a socket, or look at this canceller.
@@ -99,6 +124,18 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[test]
+    fn a_wish_for_the_best_is_taken_back_and_a_cancel_is_not() {
+        let canceller = Canceller::new();
+        canceller.finish();
+        assert!(canceller.is_cancelled() && canceller.wants_the_best());
+        canceller.go_on();
+        assert!(!canceller.is_cancelled() && !canceller.wants_the_best());
+        canceller.cancel();
+        canceller.go_on();
+        assert!(canceller.is_cancelled() && !canceller.wants_the_best());
+    }
 
     #[test]
     fn actions_run_once_each_even_when_they_come_late() {

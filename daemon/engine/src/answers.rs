@@ -44,6 +44,19 @@ impl Answers {
         Answers { adapter, questions, written: Vec::new(), live: Vec::new() }
     }
 
+    /// Tokens that are written, and how many there will be at most.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let written = |number: usize| self.written.get(number).map_or(0, |answer| answer.tokens.len());
+        let live = |number: usize| self.live.iter().any(|(known, _)| *known == number);
+        let of = self.questions.iter().map(|question| question.options.max_tokens).sum();
+        // One that ended by itself is done, however short it is.
+        let done = self.questions.iter().enumerate().map(|(number, question)| {
+            let over = number < self.written.len() && !live(number);
+            if over { question.options.max_tokens } else { written(number) }
+        });
+        (done.sum(), of)
+    }
+
     /// At most one forward pass; all answers, in the order of their questions, after the last.
     ///
     /// # Errors

@@ -16,9 +16,9 @@ use crate::lora::Adapter;
 use crate::sample::Sample;
 
 /// Golden prompts of an adapter.
-const PROMPTS: usize = 3;
+pub(crate) const PROMPTS: usize = 3;
 /// Tokens of each answer.
-const TOKENS: usize = 24;
+pub(crate) const TOKENS: usize = 24;
 /// Longest prompt in tokens: enough to tell, short enough to be quick.
 const PROMPT_TOKENS: usize = 96;
 
@@ -100,6 +100,18 @@ impl GoldenWriter {
         let prompts = questions.iter().map(|question| question.prompt.clone()).collect();
         let stage = Stage::Writing(Box::new(Answers::new(adapter.clone(), questions)));
         GoldenWriter { adapter, prompts, stage, done: Vec::new() }
+    }
+
+    /// Tokens that are written and scored, and how many there will be at most.
+    pub fn progress(&self) -> (usize, usize) {
+        let (scored, of) = (self.done.len(), self.prompts.len());
+        match &self.stage {
+            Stage::Writing(answers) => {
+                let (done, tokens) = answers.progress();
+                (done, tokens + of)
+            }
+            Stage::Scoring { .. } => (of * TOKENS + scored, of * (TOKENS + 1)),
+        }
     }
 
     /// One forward pass or one layer; the goldens after the last.

@@ -176,6 +176,8 @@ knobs! {
     epochs: usize,
     /// Optimiser steps at most.
     max_steps: usize,
+    /// Of the whole run, what comes at its end included.
+    minutes: f64,
     learning_rate: f64,
     schedule: Schedule,
     warmup_steps: usize,

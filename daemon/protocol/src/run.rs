@@ -57,8 +57,15 @@ pub struct Plan {
     pub rank: usize,
     pub alpha: f64,
     pub trainable_parameters: usize,
-    /// From the last measured speed on this machine; `None` before the first run on this base.
+    /// The step at which it probably stops by itself; what is left out by older daemons is 0.
+    #[serde(default)]
+    pub likely_steps: usize,
+    /// What all of it takes on this machine if it stops at `likely_steps`: learning, looks at held-out examples, and what comes at the end. From what
+    /// was measured on this base; `None` where it could not be.
     pub seconds: Option<f64>,
+    /// The same if it does all `steps`.
+    #[serde(default)]
+    pub seconds_at_most: Option<f64>,
     /// Peak bytes that training adds to the resident base.
     pub memory_bytes: u64,
     pub findings: usize,
@@ -95,8 +102,17 @@ pub enum RunEvent {
         learning_rate: f64,
         tokens_per_second: f64,
         seconds: f64,
-        /// Seconds that remain at the speed seen so far.
+        /// Seconds until the run's probable end, with everything that comes by then. Before anything is known of it, until its last step.
         seconds_left: f64,
+    },
+    /// What the run is at, between its other events: at least once a second while nothing else is said. Is not kept, and may be left out like a step.
+    Working {
+        work: RunWork,
+        /// How much of it is done: held-out examples looked at, tokens written, and so on.
+        done: usize,
+        of: usize,
+        #[serde(default)]
+        seconds_left: Option<f64>,
     },
     /// Loss on the held-out examples. Step 0 is the start: the base model, or the version an incremental run
     /// starts from.
@@ -141,7 +157,49 @@ pub enum RunEvent {
     Cancelled,
 }
 
+/// A piece of a run's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunWork {
+    /// The base comes into memory.
+    Loading,
+    /// An optimiser step.
+    Learning,
+    /// The held-out examples are looked at.
+    HeldOut,
+    /// The recipe's prompts are answered.
+    Samples,
+    /// What is kept is measured on what it has learnt.
+    Gap,
+    /// What is kept writes, to see whether it copies.
+    Copies,
+    /// The base writes texts of its own, once for each base.
+    Neutral,
+    /// How far what is kept has moved from the base.
+    Drift,
+    /// Each example's own loss is taken.
+    OwnLosses,
+    /// The golden answers are written.
+    Goldens,
+    /// The version is being written to the disk.
+    Saving,
+}
+
 impl RunEvent {
+    /// Whether it may be left out once something later is known of the run.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, RunEvent::Step { .. } | RunEvent::Working { .. })
+    }
+
+    /// Whether `later`, of the same run, says all that this one does.
+    pub fn is_replaced_by(&self, later: &RunEvent) -> bool {
+        match self {
+            RunEvent::Step { .. } => matches!(later, RunEvent::Step { .. }),
+            RunEvent::Working { .. } => later.is_passing(),
+            _ => false,
+        }
+    }
+
     /// Whether nothing follows this event.
     pub fn is_last(&self) -> bool {
         matches!(

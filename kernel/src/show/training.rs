@@ -1,6 +1,6 @@
 //! One run as one live display: what has happened so far, as text and as HTML. Owns no clock and sends nothing.
 
-use hotplate_client::protocol::run::{RunEvent, SamplePair};
+use hotplate_client::protocol::run::{RunEvent, RunWork, SamplePair};
 use hotplate_client::words;
 
 use super::Bundle;
@@ -54,6 +54,9 @@ impl Training {
                 self.now = sentence;
                 self.curve.add_train(*step, *loss);
             }
+            // Between two steps, the last one says more.
+            RunEvent::Working { work: RunWork::Learning, .. } if self.step > 0 => {}
+            RunEvent::Working { .. } => self.now = sentence,
             RunEvent::Evaluated { step, heldout_loss, .. } => self.curve.add_heldout(*step, *heldout_loss),
             RunEvent::Note { text } => self.notes.push(text.clone()),
             RunEvent::FoldsDone { .. } => self.notes.push(sentence),
@@ -183,7 +186,9 @@ mod tests {
             rank: 16,
             alpha: 16.0,
             trainable_parameters: 294_912,
+            likely_steps: 0,
             seconds: Some(24.6),
+            seconds_at_most: None,
             memory_bytes: 181_000_000,
             findings: 0,
             settings: Vec::new(),

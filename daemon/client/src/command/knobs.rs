@@ -53,6 +53,9 @@ pub struct KnobArgs {
     /// Optimiser steps at most
     #[arg(long, value_name = "N", value_parser = one_or_more, allow_negative_numbers = true)]
     pub max_steps: Option<usize>,
+    /// Minutes that the run may take: it ends in order by then, with the best it has reached
+    #[arg(long, value_name = "X", value_parser = above_zero, allow_negative_numbers = true)]
+    pub minutes: Option<f64>,
     /// How far each step goes, at its highest
     #[arg(long = "learning-rate", visible_alias = "lr", value_name = "X", value_parser = above_zero, allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
@@ -165,6 +168,7 @@ impl KnobArgs {
             max_tokens: self.max_tokens,
             epochs: self.epochs,
             max_steps: self.max_steps,
+            minutes: self.minutes,
             learning_rate: self.learning_rate,
             schedule: self.schedule,
             warmup_steps: self.warmup_steps,

@@ -13,6 +13,7 @@ mod elsewhere;
 mod example;
 mod export;
 mod feed;
+mod finish;
 mod generate;
 mod import;
 mod knobs;
@@ -49,6 +50,7 @@ pub use delete::DeleteArgs;
 pub use elsewhere::lead_on;
 pub use export::{ExportArgs, ExportTo};
 pub use feed::FeedArgs;
+pub use finish::FinishArgs;
 pub use generate::GenerateArgs;
 pub use import::ImportArgs;
 pub use knobs::{KnobArgs, QuantizeArg};
@@ -84,6 +86,7 @@ pub enum Command {
     Watch(WatchArgs),
     Unwatch(UnwatchArgs),
     Attach(AttachArgs),
+    Finish(FinishArgs),
     Cancel(CancelArgs),
     Adapters(AdaptersArgs),
     Rollback(RollbackArgs),
@@ -121,6 +124,7 @@ impl Command {
             Command::Watch(args) => &args.output,
             Command::Unwatch(args) => &args.output,
             Command::Attach(args) => &args.output,
+            Command::Finish(args) => &args.output,
             Command::Cancel(args) => &args.output,
             Command::Adapters(args) => &args.output,
             Command::Rollback(args) => &args.output,

@@ -206,6 +206,7 @@ mod tests {
               watch     Learn from a folder again whenever a file in it is saved
               unwatch   Stop learning from a folder by itself; its adapter stays
               attach    Show a run again, from its beginning: the whole curve, then what happens
+              finish    End a run early and keep the best it has reached so far
               cancel    End a run early; it makes no version, and the version before stays in use
               adapters  List the adapters and their versions
               rollback  Let an older version of an adapter answer again
@@ -303,6 +304,10 @@ mod tests {
 
                   --max-steps <N>
                       Optimiser steps at most
+
+                  --minutes <X>
+                      Minutes that the run may take: it ends in order by then, with the best it has
+                      reached
 
                   --learning-rate <X>
                       How far each step goes, at its highest

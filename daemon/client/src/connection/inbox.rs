@@ -9,8 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hotplate_protocol::notifications::{GenerateDelta, RunEventNotification, ScoreExample};
-use hotplate_protocol::run::RunEvent;
+use hotplate_protocol::notifications::{GenerateDelta, RunEventNotification, RunEventParams, ScoreExample};
 use hotplate_protocol::{
     ErrorCode, Id, Message, Notification, NotificationKind, Response, RpcError, read_frame,
 };
@@ -209,8 +208,9 @@ impl State {
         }
         if self.notifications.len() >= UNREAD_BEFORE_MERGING
             && let (Some(last), Some(new)) =
-                (self.notifications.back().and_then(step_of), step_of(&notification))
-            && last == new
+                (self.notifications.back().and_then(passing), passing(&notification))
+            && last.run == new.run
+            && last.event.is_replaced_by(&new.event)
         {
             self.notifications.pop_back();
         }
@@ -226,10 +226,10 @@ fn addressee(notification: &Notification) -> Option<Id> {
     serde_json::from_value(notification.params.get("id")?.clone()).ok()
 }
 
-/// The run whose step this is, if it is one.
-fn step_of(notification: &Notification) -> Option<hotplate_protocol::run::RunId> {
+/// A run's event that a later one may replace, if it is one.
+fn passing(notification: &Notification) -> Option<RunEventParams> {
     let params = notification.parse::<RunEventNotification>()?.ok()?;
-    matches!(params.event, RunEvent::Step { .. }).then_some(params.run)
+    params.event.is_passing().then_some(params)
 }
 
 impl Mailbox<'_> {

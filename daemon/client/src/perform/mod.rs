@@ -64,6 +64,8 @@ pub enum PerformError {
     RunGoesOn { run: RunId },
     #[error("no run is in progress; hotplate attach RUN shows one that is over, by its number")]
     NoRun,
+    #[error("no run is in progress, so there is none to finish; hotplate adapters lists what runs have made")]
+    NothingToFinish,
     #[error(
         "name what is compared with the base: -a NAME (hotplate adapters lists them), --feed FOLDER, or both"
     )]
@@ -154,6 +156,7 @@ fn perform_in(
         Command::Watch(args) => run::watch(context, args, show),
         Command::Unwatch(args) => unwatch(context, args, show),
         Command::Attach(args) => runs::attach(connection, args, canceller, show),
+        Command::Finish(args) => runs::finish(connection, args, canceller, show),
         Command::Cancel(args) => runs::cancel(connection, args, canceller, show),
         Command::Rollback(args) => rollback(connection, args, canceller, show),
         Command::Rename(args) => removal::rename(connection, args, canceller, show),

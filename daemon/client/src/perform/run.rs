@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hotplate_protocol::Notification;
 use hotplate_protocol::methods::run_attach::{AttachParams, AttachRun};
 use hotplate_protocol::methods::run_cancel::{CancelRun, CancelRunParams};
+use hotplate_protocol::methods::run_finish::{FinishRun, FinishRunParams};
 use hotplate_protocol::methods::train::{PlanTrain, Train, TrainParams};
 use hotplate_protocol::methods::watch::Watch;
 use hotplate_protocol::notifications::{RunEventNotification, RunEventParams};
@@ -59,6 +60,11 @@ pub fn follow(
 ) -> Result<(), PerformError> {
     loop {
         let event = match next_event(connection, canceller) {
+            Err(CallError::Cancelled) if canceller.wants_the_best() => {
+                canceller.go_on();
+                finish(connection, run, show)?;
+                continue;
+            }
             Err(CallError::Cancelled) => {
                 return match canceller.thrown() {
                     Thrown::EndsTheRun => cancel(connection, run, show),
@@ -79,6 +85,18 @@ pub fn follow(
         if last {
             return failure.map_or(Ok(()), Err);
         }
+    }
+}
+
+/// Asks the daemon to end the run in order. What comes of it is among its next events; where it cannot be done, that is said, and the run goes on.
+fn finish(connection: &Connection, run: RunId, show: &mut dyn FnMut(Shown)) -> Result<(), PerformError> {
+    match connection.call::<FinishRun>(&FinishRunParams { run }) {
+        Ok(_) => Ok(()),
+        Err(CallError::Refused(error)) => {
+            show(Shown::Run { run, event: RunEvent::Note { text: error.message } });
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `attach` and `cancel`: runs that somebody else began, or this person earlier.
+//! `attach`, `finish` and `cancel`: runs that somebody else began, or this person earlier.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +6,7 @@ use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::{Adapters, VersionInfo};
 use hotplate_protocol::methods::run_attach::{AttachParams, AttachRun};
 use hotplate_protocol::methods::run_cancel::{CancelRun, CancelRunParams};
+use hotplate_protocol::methods::run_finish::{FinishRun, FinishRunParams};
 use hotplate_protocol::methods::status::{RunState, Status};
 use hotplate_protocol::notifications::RunEventParams;
 use hotplate_protocol::run::{RunEvent, RunId};
@@ -13,7 +14,7 @@ use hotplate_protocol::run::{RunEvent, RunId};
 use super::PerformError;
 use super::run::{follow, next_event, run_event};
 use crate::canceller::Canceller;
-use crate::command::{AttachArgs, CancelArgs, RunName};
+use crate::command::{AttachArgs, CancelArgs, FinishArgs, RunName};
 use crate::connection::{CallError, Connection};
 use crate::shown::Shown;
 
@@ -51,6 +52,19 @@ pub(super) fn attach(
             return failure.map_or(Ok(()), Err);
         }
     }
+}
+
+/// Asks for the run's end, and shows what comes of it.
+pub(super) fn finish(
+    connection: &Connection,
+    args: &FinishArgs,
+    canceller: &Canceller,
+    show: &mut dyn FnMut(Shown),
+) -> Result<(), PerformError> {
+    let run = in_progress(connection, args.run.as_ref(), canceller)?.ok_or(PerformError::NothingToFinish)?;
+    connection.call_with::<FinishRun>(&FinishRunParams { run }, canceller, &mut |_| {})?;
+    let attach = AttachArgs { run: Some(RunName::Number(run)), output: args.output.clone() };
+    self::attach(connection, &attach, canceller, show)
 }
 
 pub(super) fn cancel(

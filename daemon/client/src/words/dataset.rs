@@ -209,9 +209,18 @@ pub fn plan(plan: &Plan) -> String {
         RunKind::Full => format!("Teaches {} from the start", plan.adapter),
         RunKind::Incremental => format!("Goes on teaching {}", plan.adapter),
     };
-    let time = match plan.seconds {
-        Some(seconds) => format!("About {}", duration(seconds)),
-        None => "How long: unknown before the first run on this base model".to_owned(),
+    let sooner = (1..plan.steps).contains(&plan.likely_steps);
+    let time = match (plan.seconds, plan.seconds_at_most) {
+        (Some(seconds), Some(most)) if sooner && most > 1.1 * seconds => {
+            format!("About {} (at most {})", duration(seconds), duration(most))
+        }
+        (Some(seconds), _) => format!("About {}", duration(seconds)),
+        (None, _) => "How long: said after its first steps".to_owned(),
+    };
+    let stops = if sooner {
+        format!("it will probably stop after {}", number(plan.likely_steps))
+    } else {
+        "stops earlier when it gets no better".to_owned()
     };
     let judges = match plan.folds {
         0 => format!("judges by {} held out", number(plan.heldout_examples)),
@@ -231,7 +240,7 @@ pub fn plan(plan: &Plan) -> String {
     format!(
         "{start}, on the base model {}.\n\
          Learns from {}{replay}, {judges}.\n\
-         At most {}, {} through {}; stops earlier when it gets no better.\n\
+         At most {}, {} through {}; {stops}.\n\
          {time}; {} of memory beside the base model.\n\
          Learning rate {}, rank {}, alpha {}: {} to train.{findings}",
         plan.base,
@@ -369,7 +378,9 @@ mod tests {
             rank: 16,
             alpha: 16.0,
             trainable_parameters: 294_912,
+            likely_steps: 60,
             seconds: Some(24.6),
+            seconds_at_most: Some(41.0),
             memory_bytes: 181_000_000,
             findings: 3,
             settings: Vec::new(),
@@ -379,8 +390,8 @@ mod tests {
         expect![[r"
             Teaches notes from the start, on the base model hotplate-tiny.
             Learns from 53 examples, judges by 6 held out.
-            At most 112 steps, 8 passes through 3,412 tokens; stops earlier when it gets no better.
-            About 25 s; 181 MB of memory beside the base model.
+            At most 112 steps, 8 passes through 3,412 tokens; it will probably stop after 60.
+            About 25 s (at most 41 s); 181 MB of memory beside the base model.
             Learning rate 0.001, rank 16, alpha 16: 294,912 weights to train.
             3 findings on the way: see them with hotplate check."]]
         .assert_eq(&plan(&what));
@@ -388,12 +399,13 @@ mod tests {
         what.replay_examples = 40;
         what.epochs = 1;
         what.seconds = None;
+        what.likely_steps = 112;
         what.findings = 0;
         expect![[r"
             Goes on teaching notes, on the base model hotplate-tiny.
             Learns from 53 examples (40 of them again, lest they be forgotten), judges by 6 held out.
             At most 112 steps, one pass through 3,412 tokens; stops earlier when it gets no better.
-            How long: unknown before the first run on this base model; 181 MB of memory beside the base model.
+            How long: said after its first steps; 181 MB of memory beside the base model.
             Learning rate 0.001, rank 16, alpha 16: 294,912 weights to train."]]
         .assert_eq(&plan(&what));
     }

@@ -29,7 +29,7 @@ pub use lists::{adapters, day_and_minute, judged_alike, losses, models, rolled_b
 pub use noticed::noticed;
 pub use pull::{pulled, pulling};
 pub use removal::{delete_question, deleted, prune_question, pruned, renamed, versions_phrase};
-pub use run::{cause, event, gain, generated, guard, guard_word};
+pub use run::{cause, event, gain, generated, guard, guard_word, working};
 pub use score::scored;
 pub use table::{UNBOUNDED, table};
 pub use visible::{path, visible};

@@ -1,7 +1,7 @@
 //! What happens in a run, and how a generated text came about.
 
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult};
-use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunResult, SamplePair};
+use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunResult, RunWork, SamplePair};
 
 use super::answers::author;
 use super::feeding::fed;
@@ -28,6 +28,13 @@ pub fn event(event: &RunEvent) -> Option<String> {
             number(tokens_per_second.max(0.0).round() as usize),
             duration(*seconds_left)
         ),
+        RunEvent::Working { work, done, of, seconds_left } => {
+            let what = working(*work, *done, *of);
+            match seconds_left {
+                Some(left) => format!("{what}, {} left", duration(*left)),
+                None => what,
+            }
+        }
         RunEvent::Evaluated { step: 0, heldout_loss, .. } => {
             format!("before training: held-out loss {}", loss(*heldout_loss))
         }
@@ -58,6 +65,24 @@ pub fn event(event: &RunEvent) -> Option<String> {
         RunEvent::Failed { error } => format!("The run failed: {error}"),
         RunEvent::Cancelled => "The run was cancelled; it made no version.".to_owned(),
     })
+}
+
+/// What a run is at, with how much of it is done: `looking at held-out texts 3/12`.
+pub fn working(work: RunWork, done: usize, of: usize) -> String {
+    let what = match work {
+        RunWork::Loading => return "loading the base model".to_owned(),
+        RunWork::Saving => return "writing the version".to_owned(),
+        RunWork::Learning => return "learning".to_owned(),
+        RunWork::HeldOut => "looking at held-out texts",
+        RunWork::Samples => "answering the prompts",
+        RunWork::Gap => "looking again at texts it has learnt",
+        RunWork::Copies => "writing, to see whether it copies",
+        RunWork::Neutral => "letting the base model write, once for all runs",
+        RunWork::Drift => "comparing it with the base model",
+        RunWork::OwnLosses => "looking at what each text has left to teach",
+        RunWork::Goldens => "writing answers to verify it by later",
+    };
+    format!("{what} {}/{}", number(done), number(of))
 }
 
 /// Why a run exists, as the end of a sentence.
@@ -318,6 +343,14 @@ mod tests {
               base: One two
               mine: Three"]]
         .assert_eq(&event(&RunEvent::Sampled { step: 12, samples }).unwrap());
+    }
+
+    #[test]
+    fn what_a_run_is_at() {
+        let event =
+            |work, seconds_left| event(&RunEvent::Working { work, done: 3, of: 12, seconds_left }).unwrap();
+        assert_eq!(event(RunWork::HeldOut, Some(75.0)), "looking at held-out texts 3/12, 1 min 15 s left");
+        assert_eq!(event(RunWork::Loading, None), "loading the base model");
     }
 
     #[test]

@@ -129,6 +129,14 @@ pub const KEYS: &[Key] = &[
         elsewhere: &["steps", "iters", "num_steps"],
     },
     Key {
+        name: "minutes",
+        kind: Kind::Number(Range::above_to(0.0, 100_000.0)),
+        example: "10",
+        default: "no limit",
+        help: "Minutes that a run may take: it ends in order by then, with the best it has reached.",
+        elsewhere: &["max_minutes", "time_limit", "max_time"],
+    },
+    Key {
         name: "learning_rate",
         kind: Kind::Number(Range::above_to(0.0, 100.0)),
         example: "2e-4",

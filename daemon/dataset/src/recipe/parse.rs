@@ -239,9 +239,9 @@ mod tests {
             &expect![[r#"
                 hotplate.toml:2: there is no key lr; here it is called learning_rate, for example learning_rate = 2e-4
                 hotplate.toml:3: there is no key num_train_epochs; here it is called epochs, for example epochs = 3
-                hotplate.toml:4: there is no key temperature; the keys are base, adapter, method, quantize, columns, train_on, style, max_tokens, epochs, max_steps, learning_rate, schedule, warmup_steps, weight_decay, clip, dropout, rank, alpha, rslora, targets, rank_pattern, alpha_pattern, lora_plus, batch, accumulate, seed, recompute, patience, evaluations, prompts, replay, margin, nice
+                hotplate.toml:4: there is no key temperature; the keys are base, adapter, method, quantize, columns, train_on, style, max_tokens, epochs, max_steps, minutes, learning_rate, schedule, warmup_steps, weight_decay, clip, dropout, rank, alpha, rslora, targets, rank_pattern, alpha_pattern, lora_plus, batch, accumulate, seed, recompute, patience, evaluations, prompts, replay, margin, nice
                 hotplate.toml:5: there is no table training; keys stand at the top of the file, without [training] above them
-                hotplate.toml:7: there is no table "odd   name"; the keys are base, adapter, method, quantize, columns, train_on, style, max_tokens, epochs, max_steps, learning_rate, schedule, warmup_steps, weight_decay, clip, dropout, rank, alpha, rslora, targets, rank_pattern, alpha_pattern, lora_plus, batch, accumulate, seed, recompute, patience, evaluations, prompts, replay, margin, nice"#]],
+                hotplate.toml:7: there is no table "odd   name"; the keys are base, adapter, method, quantize, columns, train_on, style, max_tokens, epochs, max_steps, minutes, learning_rate, schedule, warmup_steps, weight_decay, clip, dropout, rank, alpha, rslora, targets, rank_pattern, alpha_pattern, lora_plus, batch, accumulate, seed, recompute, patience, evaluations, prompts, replay, margin, nice"#]],
         );
     }
 

@@ -73,6 +73,11 @@ impl Drift {
         Drift { rows, next: 0, stage: Stage::Begin, sum: 0.0, tokens: 0 }
     }
 
+    /// Rows that are compared, and how many there are.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.next, self.rows.len())
+    }
+
     /// One layer, or one chunk of logits; the mean after the last, `None` inside where there is nothing to compare on. `adapted_decoder` is the
     /// base itself, or the base with other weights.
     pub fn step(

@@ -13,6 +13,8 @@ use crate::sampling::SamplingOptions;
 
 /// Tokens of each sample behind its opening, at most.
 pub const SAMPLE_TOKENS: usize = 32;
+/// Samples of a base that has a chat template.
+pub const SAMPLES: usize = OPENINGS.len() + QUESTIONS.len();
 
 /// How the samples begin. An empty text is the bare beginning of a text where the base has a token for that.
 const OPENINGS: [&str; 8] =
@@ -82,6 +84,11 @@ impl NeutralDrawing {
             .enumerate()
             .map(|(number, prompt)| Question { prompt: prompt.clone(), options: options(number) });
         Ok(NeutralDrawing { answers: Answers::new(None, questions.collect()), prompts })
+    }
+
+    /// Tokens that are written, and how many there will be at most.
+    pub fn progress(&self) -> (usize, usize) {
+        self.answers.progress()
     }
 
     /// One forward pass; all samples after the last.

@@ -9,12 +9,13 @@ use super::data::TrainData;
 use super::evaluation::Evaluation;
 use super::learnt::Learnt;
 use super::samples::{Prompts, SampleAnswers};
+use super::work::{Work, WorkKind};
 use crate::base::Base;
 use crate::guard::{CopyCheck, Drift, GuardFigures, NeutralDrawing, NeutralSamples, copying::copying};
 use crate::sample::Sample;
 
 /// Openings that are continued where the recipe names no prompts.
-const OPENINGS: usize = 4;
+pub(super) const OPENINGS: usize = 4;
 /// Tokens of a text without a prompt that serve as its opening.
 const OPENING_TOKENS: usize = 4;
 /// Held-out examples whose own copying is measured, at most.
@@ -53,6 +54,17 @@ impl Closing {
         };
         let figures = GuardFigures { heldout_copy_rate: common(data), ..GuardFigures::default() };
         Closing { stage: Stage::Gap(Box::new(known)), prompts, figures, heldout_loss }
+    }
+
+    pub(crate) fn work(&self) -> Work {
+        let of = |kind, (done, of)| Work { kind, done, of };
+        match &self.stage {
+            Stage::Gap(evaluation) => evaluation.work(WorkKind::Gap),
+            Stage::Copies(answers) => answers.work(WorkKind::Copies),
+            Stage::Neutral(drawing) => of(WorkKind::Neutral, drawing.progress()),
+            Stage::Drift(drift) => of(WorkKind::Drift, drift.progress()),
+            Stage::Done => of(WorkKind::Drift, (1, 1)),
+        }
     }
 
     /// About one layer, or one forward pass of an answer; the figures after the last. `neutral` are the base's own samples; where there are

@@ -5,6 +5,7 @@ use candle_core::Result;
 use super::data::Losses;
 use super::learnt::Learnt;
 use super::pass::{Goal, Pass, pack};
+use super::work::{Work, WorkKind};
 use crate::decoder::Decoder;
 use crate::sample::Sample;
 
@@ -79,6 +80,12 @@ impl Evaluation {
         self.pass = None;
         self.next += 1;
         Ok(None)
+    }
+
+    /// Examples that have been looked at.
+    pub(crate) fn work(&self, kind: WorkKind) -> Work {
+        let count = |rows: &[(usize, Vec<usize>)]| rows.iter().map(|(_, row)| row.len()).sum();
+        Work { kind, done: count(&self.rows[..self.next.min(self.rows.len())]), of: count(&self.rows) }
     }
 
     fn result(&self) -> Evaluated {

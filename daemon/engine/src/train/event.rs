@@ -86,6 +86,16 @@ pub enum StopReason {
         best_step: usize,
         stopped_at: usize,
     },
+    /// Somebody asked for the end.
+    Asked {
+        step: usize,
+        best_step: usize,
+    },
+    /// The same, while all examples were being learnt for as many steps as did best in cross-validation.
+    AskedAfterFolds {
+        step: usize,
+        best_step: usize,
+    },
 }
 
 impl fmt::Display for StopReason {
@@ -141,6 +151,22 @@ impl fmt::Display for StopReason {
                 f,
                 "{folds} folds of the examples did best at step {best_step} (of {stopped_at} tried); trained on all examples for as many \
                  steps"
+            ),
+            StopReason::Asked { step, best_step: 0 } => {
+                write!(
+                    f,
+                    "ended early at step {step}, before anything did better on the held-out examples than the start"
+                )
+            }
+            StopReason::Asked { step, best_step } if step == best_step => {
+                write!(f, "ended early at step {step}, which is the best so far")
+            }
+            StopReason::Asked { step, best_step } => {
+                write!(f, "ended early at step {step}; kept step {best_step}, the best so far")
+            }
+            StopReason::AskedAfterFolds { step, best_step } => write!(
+                f,
+                "ended early: trained on all examples for {step} of the {best_step} steps that did best in cross-validation"
             ),
         }
     }

@@ -108,6 +108,12 @@ impl StepWork {
         }
     }
 
+    /// Layers that are done, forwards and back, and how many there are; about.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let (done, of) = self.pass.as_ref().map_or((0, 1), Pass::progress);
+        (self.next * of + done, self.rows.len().max(1) * of)
+    }
+
     /// Before the step's update, nats per supervised token.
     pub(crate) fn mean_loss(&self) -> f64 {
         self.loss / self.supervised.max(1) as f64

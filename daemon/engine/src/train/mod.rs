@@ -6,6 +6,7 @@
 mod adamw;
 mod closing;
 mod data;
+pub mod effort;
 mod evaluation;
 mod event;
 pub mod full;
@@ -20,6 +21,7 @@ mod settings;
 mod start;
 mod state;
 mod trainer;
+mod work;
 
 pub use data::{HeldOut, HeldOutPlan, Losses, TrainData};
 pub use event::{FoldFigures, Memory, SamplePair, StopReason, TrainEvent};
@@ -30,6 +32,7 @@ pub use progress::Outcome;
 pub use schedule::Schedule;
 pub use settings::{MARGIN, Method, Recompute, TrainSettings};
 pub use trainer::Trainer;
+pub use work::{Pace, Work, WorkKind};
 
 use std::path::PathBuf;
 

@@ -21,6 +21,12 @@ impl OwnLosses {
         OwnLosses { rows, next: 0, pass: None, losses: vec![None; samples.len()] }
     }
 
+    /// Examples that have been looked at, and all.
+    pub fn progress(&self) -> (usize, usize) {
+        let count = |rows: &[Vec<usize>]| rows.iter().map(Vec::len).sum();
+        (count(&self.rows[..self.next.min(self.rows.len())]), count(&self.rows))
+    }
+
     /// The losses, nats per supervised token, after the last row; `None` of a sample where nothing is supervised. `samples` are those that
     /// [`new`](Self::new) was given.
     ///

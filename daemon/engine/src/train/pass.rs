@@ -73,6 +73,7 @@ pub(crate) struct Pass {
     owners: Vec<usize>,
     sequences: usize,
     goal: Goal,
+    layers: usize,
     layers_kept: usize,
     memory: Vec<Memory>,
     x: Tensor,
@@ -116,6 +117,7 @@ impl Pass {
             owners,
             sequences: samples.len(),
             goal,
+            layers: decoder.config().layers,
             layers_kept,
             memory: Vec::new(),
             direction: Direction::Up,
@@ -127,6 +129,15 @@ impl Pass {
     pub(crate) fn with_dropout(mut self, dropout: Option<Dropout>) -> Pass {
         self.context.dropout = dropout;
         self
+    }
+
+    /// Layers that are done, and all; the way back takes about twice as long as the way up.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let of = if matches!(self.goal, Goal::Loss) { self.layers } else { 3 * self.layers };
+        match self.direction {
+            Direction::Up => (self.memory.len(), of),
+            Direction::Down(_) => (of.saturating_sub(2 * self.memory.len()), of),
+        }
     }
 
     /// One layer of work; the result after the last one.

@@ -95,6 +95,9 @@ pub(super) struct Counts {
     /// Whether the evaluation that belongs to `step` is done, and the answers that go with it.
     pub(super) evaluated: bool,
     pub(super) sampled: bool,
+    /// Somebody has asked for the end of this phase.
+    #[serde(default)]
+    pub(super) asked: bool,
 }
 
 impl Progress {
@@ -114,6 +117,14 @@ impl Progress {
     pub(super) fn is_far(&self, loss: f64) -> bool {
         let Some(first) = self.start.or(self.base) else { return false };
         loss > (FAR_TIMES * first.all).min(first.all + FAR_ABOVE)
+    }
+
+    /// A run that was ended before anything was better than its start has nothing whose figures anybody would want.
+    pub(super) fn nothing_kept(&mut self, reason: StopReason) {
+        if matches!(reason, StopReason::Asked { best_step: 0, .. }) {
+            self.guard = Some(GuardFigures::default());
+            self.counts.sampled = true;
+        }
     }
 
     pub(super) fn best_step(&self) -> usize {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::TrainError;
 use super::event::SamplePair;
 use super::learnt::Learnt;
+use super::work::{Work, WorkKind};
 use crate::answers::{Answer, Answers, Question};
 use crate::base::Base;
 
@@ -75,6 +76,12 @@ impl SampleAnswers {
         let questions =
             prompts.tokens.iter().map(|tokens| Question::greedy(tokens.clone(), prompts.most_tokens));
         SampleAnswers { moved, answers: Answers::new(adapter, questions.collect()) }
+    }
+
+    /// Tokens that are written.
+    pub(crate) fn work(&self, kind: WorkKind) -> Work {
+        let (done, of) = self.answers.progress();
+        Work { kind, done, of }
     }
 
     /// At most one forward pass; all answers after the last.

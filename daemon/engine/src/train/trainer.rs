@@ -15,6 +15,7 @@ use super::learnt::Learnt;
 use super::progress::{Best, Counts, Outcome, Phase, Progress};
 use super::samples::{Prompts, SampleAnswers};
 use super::start::{check_data, divide, initial};
+use super::work::{Pace, Work, WorkKind};
 use super::{TrainError, TrainSettings, closing};
 use crate::answers::Answer;
 use crate::base::Base;
@@ -32,7 +33,7 @@ const MEMORY_RATIO: f64 = 0.5;
 /// ...and the held-out loss has risen by this part over its best.
 const MEMORY_RISE: f64 = 0.02;
 /// Training examples that the gap is measured on, at least.
-const GAP_EXAMPLES: usize = 8;
+pub(super) const GAP_EXAMPLES: usize = 8;
 
 enum Activity {
     Between,
@@ -151,6 +152,55 @@ impl Trainer {
         &self.progress.learners[0].learnt
     }
 
+    /// Has the run end in order as soon as that is possible: what was learnt since the last look at the held-out examples is judged, and the best is
+    /// kept. Cross-validation ends likewise, and what follows it is another phase, which ends when it is asked again.
+    pub fn ask_to_finish(&mut self) {
+        self.progress.counts.asked = true;
+        // A step that is not done is worth less than the time until it is. But folds stay side by side, and after them something must be learnt.
+        let alone = match self.progress.phase {
+            Phase::Split => true,
+            Phase::Folds => false,
+            Phase::All { .. } => self.progress.counts.step > 0,
+        };
+        if alone && matches!(self.activity, Activity::Training(_)) {
+            self.activity = Activity::Between;
+        }
+    }
+
+    /// What it is at.
+    pub fn work(&self) -> Work {
+        match &self.activity {
+            Activity::Between => Work { kind: WorkKind::Learning, done: 0, of: 1 },
+            Activity::Evaluating(_, evaluation) => evaluation.work(WorkKind::HeldOut),
+            Activity::Training(work) => {
+                let (done, of) = work.progress();
+                let learners = self.progress.learners.len().max(1);
+                let ahead = self.progress.counts.ahead.min(learners - 1);
+                Work { kind: WorkKind::Learning, done: ahead * of + done, of: learners * of }
+            }
+            Activity::Sampling(_, answers) => answers.work(WorkKind::Samples),
+            Activity::Closing(closing) => closing.work(),
+        }
+    }
+
+    /// How far the run has come, for whoever reckons how long it will go on.
+    pub fn pace(&self) -> Pace {
+        let Progress { phase, counts, best, .. } = &self.progress;
+        Pace {
+            step: counts.step,
+            best_step: best.as_ref().map(|best| best.step),
+            without_gain: counts.without_gain,
+            steps: match phase {
+                Phase::All { steps } => *steps,
+                Phase::Split | Phase::Folds => self.settings.steps(self.data.train.len()),
+            },
+            learners: self.progress.learners.len(),
+            after_folds: matches!(phase, Phase::All { .. }),
+            unjudged: counts.window.1 > 0,
+            stopped: self.progress.stopped.is_some(),
+        }
+    }
+
     /// About one layer of work. After `Finished` it answers `Finished` again.
     ///
     /// # Errors
@@ -162,7 +212,7 @@ impl Trainer {
 
     fn advance(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
         match &mut self.activity {
-            Activity::Between => Ok(self.begin(base)),
+            Activity::Between => self.begin(base),
             Activity::Training(_) => self.train(base),
             Activity::Sampling(..) => self.sample(base),
             Activity::Closing(_) => self.close(base),
@@ -182,14 +232,17 @@ impl Trainer {
     }
 
     /// Chooses what comes next.
-    fn begin(&mut self, base: &Base) -> TrainEvent {
+    fn begin(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
         if let Some(event) = self.announced.take() {
-            return event;
+            return Ok(event);
+        }
+        if self.progress.counts.asked && self.progress.stopped.is_none() && self.wind_up(base)? {
+            return Ok(TrainEvent::Working);
         }
         let progress = &self.progress;
         self.activity = if let Some(reason) = progress.stopped.filter(|_| progress.counts.sampled) {
             if progress.guard.is_some() {
-                return TrainEvent::Finished { reason };
+                return Ok(TrainEvent::Finished { reason });
             }
             Activity::Closing(Box::new(self.closing(base)))
         } else if progress.base.is_none() {
@@ -208,7 +261,32 @@ impl Trainer {
         } else {
             Activity::Training(Box::new(self.next_step()))
         };
-        TrainEvent::Working
+        Ok(TrainEvent::Working)
+    }
+
+    /// Ends the phase as somebody asked, or sees to it that what is still missing for that comes next; whether it has ended.
+    fn wind_up(&mut self, base: &Base) -> Result<bool, TrainError> {
+        let progress = &mut self.progress;
+        let counts = &mut progress.counts;
+        match progress.phase {
+            Phase::All { steps } if counts.step > 0 => {
+                counts.sampled = self.prompts.is_empty();
+                progress.stopped = Some(StopReason::AskedAfterFolds { step: counts.step, best_step: steps });
+                Ok(true)
+            }
+            Phase::All { .. } => Ok(false),
+            // All folds come to the same step first, and the start is judged before anything else.
+            Phase::Split | Phase::Folds if counts.ahead > 0 || progress.best.is_none() => Ok(false),
+            Phase::Split | Phase::Folds if counts.window.1 > 0 => {
+                counts.evaluated = false;
+                Ok(false)
+            }
+            Phase::Split | Phase::Folds => {
+                let (step, best_step) = (counts.step, progress.best_step());
+                self.end_phase(base, StopReason::Asked { step, best_step })?;
+                Ok(true)
+            }
+        }
     }
 
     fn evaluation(&self, subject: Subject) -> Activity {
@@ -293,6 +371,8 @@ impl Trainer {
             Some(StopReason::Memorising { step, best_step, sign: Memory::Gap })
         } else if !patient && step >= best_step + per_epoch {
             Some(StopReason::NoGain { step, best_step })
+        } else if progress.counts.asked {
+            Some(StopReason::Asked { step, best_step })
         } else {
             None
         };
@@ -333,6 +413,7 @@ impl Trainer {
             // What is broken need not be asked.
             progress.counts.sampled |=
                 matches!(reason, StopReason::NotFinite { .. } | StopReason::Diverged { .. });
+            progress.nothing_kept(reason);
             return Ok(());
         };
         let folds = progress.learners.len();
@@ -355,7 +436,10 @@ impl Trainer {
         };
         self.orders = vec![None];
         if best_step == 0 {
-            progress.stopped = Some(StopReason::Folds { folds, best_step, stopped_at });
+            let asked = matches!(reason, StopReason::Asked { .. });
+            let folds = StopReason::Folds { folds, best_step, stopped_at };
+            progress.stopped = Some(if asked { reason } else { folds });
+            progress.nothing_kept(reason);
         }
         Ok(())
     }
@@ -534,6 +618,11 @@ impl Trainer {
     /// What a finished run keeps.
     pub fn kept(&self) -> Option<&Learnt> {
         self.progress.kept()
+    }
+
+    /// What judges it.
+    pub fn judges(&self) -> impl Iterator<Item = &Sample> {
+        self.data.judges().map(|(sample, _)| sample)
     }
 
     /// What the run was given to learn, in its order.

@@ -14,6 +14,7 @@ pub mod rename;
 pub mod rollback;
 pub mod run_attach;
 pub mod run_cancel;
+pub mod run_finish;
 pub mod score;
 pub mod status;
 pub mod stop;

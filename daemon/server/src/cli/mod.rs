@@ -13,6 +13,7 @@ mod pull;
 pub(crate) mod style;
 pub(crate) mod terminal;
 
+use std::cell::RefCell;
 use std::env;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -56,14 +57,18 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
         read_prompt(args)?;
     }
     let home = Home::from_env().map_err(anyhow::Error::new)?;
-    let canceller = on_interrupt(Patience::SecondEnds).context("cannot listen for Ctrl-C")?;
+    let patience = match &command {
+        Command::Train(args) if !args.dry_run && !args.detach => Patience::for_a_run(),
+        _ => Patience::SecondEnds,
+    };
+    let canceller = on_interrupt(patience).context("cannot listen for Ctrl-C")?;
     let folder = current_folder()?;
 
     let plan_is_result = matches!(&command, Command::Train(args) if args.dry_run);
-    let mut terminal = Terminal::new(plan_is_result, command.quiet());
+    let terminal = RefCell::new(Terminal::new(plan_is_result, command.quiet()));
     let as_json = command.json();
     let mut show = |shown: Shown| {
-        let written = if as_json { json::show(&shown) } else { terminal.show(&shown) };
+        let written = if as_json { json::show(&shown) } else { terminal.borrow_mut().show(&shown) };
         if let Err(error) = written {
             output_is_gone(&error);
         }
@@ -91,7 +96,11 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
     {
         return Err(anyhow::anyhow!("nothing was deleted, as you did not say yes").into());
     }
+    if matches!(&command, Command::Train(_)) && !as_json && !command.quiet() {
+        terminal.borrow_mut().waits();
+    }
     let outcome = perform(&connection, &command, &folder, &canceller, &mut show);
+    terminal.borrow_mut().done();
     if let Err(goes_on @ PerformError::RunGoesOn { .. }) = &outcome {
         // Not an error: the person has seen enough, and wants to know what becomes of the run.
         let _ = writeln!(io::stderr(), "{goes_on}");

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hotplate_client::protocol::run::RunEvent;
+use hotplate_client::protocol::run::{RunEvent, RunWork};
 use hotplate_client::words;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -15,6 +15,8 @@ pub(crate) struct BarWords {
     pub(crate) preparing: &'static str,
     pub(crate) loss: &'static str,
     pub(crate) heldout: &'static str,
+    /// What a run is at, and how much of that is done.
+    pub(crate) working: fn(RunWork, usize, usize) -> String,
     /// Seconds that are left, as text.
     pub(crate) left: fn(f64) -> String,
 }
@@ -24,6 +26,7 @@ impl BarWords {
         preparing: "reading the examples",
         loss: "loss",
         heldout: "held out",
+        working: words::working,
         left: |seconds| format!("{} left", words::duration(seconds)),
     };
 }
@@ -38,6 +41,14 @@ pub(crate) struct RunProgress {
 impl RunProgress {
     pub(crate) fn new(words: BarWords) -> Self {
         Self { words, bar: None, losses: Vec::new(), heldout: Vec::new() }
+    }
+
+    /// The daemon reads the examples, and perhaps times two steps, before it can say anything.
+    pub(crate) fn waits(&mut self) {
+        let bar = ProgressBar::new_spinner().with_style(style("{spinner:.cyan} {msg:.dim}"));
+        bar.set_message(self.words.preparing);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        self.bar = Some(bar);
     }
 
     /// Follows the run; its last event takes the bar away.
@@ -62,6 +73,11 @@ impl RunProgress {
                     bar.set_message(self.figures(*loss, *seconds_left));
                 }
             }
+            RunEvent::Working { work, done, of, seconds_left } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(self.doing(*work, *done, *of, *seconds_left));
+                }
+            }
             RunEvent::Evaluated { heldout_loss, .. } => self.heldout.push(*heldout_loss),
             RunEvent::Queued { .. }
             | RunEvent::Note { .. }
@@ -71,6 +87,17 @@ impl RunProgress {
             | RunEvent::Kept { .. }
             | RunEvent::Failed { .. }
             | RunEvent::Cancelled => self.clear(),
+        }
+    }
+
+    /// Between two steps of learning, its figures stay.
+    fn doing(&self, work: RunWork, done: usize, of: usize, left: Option<f64>) -> String {
+        match (work, self.losses.last(), left) {
+            (RunWork::Learning, Some(loss), Some(left)) => self.figures(*loss, left),
+            (_, _, Some(left)) => {
+                format!("{}, {}", (self.words.working)(work, done, of), (self.words.left)(left))
+            }
+            _ => (self.words.working)(work, done, of),
         }
     }
 

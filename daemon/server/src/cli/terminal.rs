@@ -39,7 +39,20 @@ impl Terminal {
         }
     }
 
+    /// Nothing more is shown.
+    pub(crate) fn done(&mut self) {
+        self.progress.clear();
+    }
+
+    /// Until something is shown.
+    pub(crate) fn waits(&mut self) {
+        self.progress.waits();
+    }
+
     pub(crate) fn show(&mut self, shown: &Shown) -> io::Result<()> {
+        if matches!(shown, Shown::Planned(_)) {
+            self.progress.clear();
+        }
         match shown {
             Shown::Checked(check) => self.out(&check_report(check)),
             Shown::Planned(plan) if self.plan_is_result => {
@@ -96,8 +109,11 @@ impl Terminal {
         }
         match event {
             RunEvent::Sampled { .. } if self.quiet => Ok(()),
-            // The first two are the bar's; the last is said by whoever ends the process with it.
-            RunEvent::Step { .. } | RunEvent::Evaluated { .. } | RunEvent::Failed { .. } => Ok(()),
+            // The first three are the bar's; the last is said by whoever ends the process with it.
+            RunEvent::Step { .. }
+            | RunEvent::Working { .. }
+            | RunEvent::Evaluated { .. }
+            | RunEvent::Failed { .. } => Ok(()),
             RunEvent::Finished { .. } => {
                 for curve in self.progress.curves(CURVE_WIDTH) {
                     self.aside(&curve)?;

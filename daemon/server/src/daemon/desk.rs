@@ -126,6 +126,14 @@ pub(crate) enum Errand {
     Discard(Removal),
 }
 
+/// A plan or a run that waits until it is known how long it takes.
+pub(crate) struct Wanted {
+    pub(crate) asker: Asker,
+    pub(crate) purpose: Purpose,
+    pub(crate) order: Order,
+    pub(crate) prepared: Box<Prepared>,
+}
+
 /// An order that was understood, and the run it makes.
 pub(crate) struct Taken {
     pub(crate) order: Order,

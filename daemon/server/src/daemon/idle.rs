@@ -43,13 +43,16 @@ impl Daemon {
         let needed = busy || !self.sessions.is_empty() || !self.watches.is_empty();
         self.idle.note(busy, needed, now);
         self.look_at_late_templates(now, busy);
+        if self.stopping == Stopping::No {
+            self.say_what_is_stale(now);
+        }
         match self.stopping {
             Stopping::No => {
                 if self.idle.unneeded_for(now) >= self.settings.idle_exit {
                     tracing::info!("nobody has needed the daemon for {:?}", self.settings.idle_exit);
                     self.stop_now();
                 } else if self.idle.idle_for(now) >= self.settings.stale_retrain {
-                    self.retrain_a_stale_adapter();
+                    self.retrain_a_stale_adapter(now);
                 }
             }
             Stopping::WhenIdle if self.runs.is_empty() => self.stop_now(),

@@ -139,6 +139,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         models: HashMap::new(),
         generating: HashMap::new(),
         scoring: HashMap::new(),
+        measuring: HashSet::new(),
         cancelled: HashSet::new(),
         stopping: Stopping::No,
         idle: Idle::new(started),

@@ -46,6 +46,8 @@ pub(crate) struct Daemon {
     /// From the request until its reply.
     pub(crate) generating: HashMap<Asker, Gone>,
     pub(crate) scoring: HashMap<Asker, Gone>,
+    /// Plans whose steps are being timed.
+    pub(crate) measuring: HashSet<Asker>,
     /// Requests that were cancelled while the desk had them.
     pub(crate) cancelled: HashSet<Asker>,
     pub(crate) worker: Worker,
@@ -206,6 +208,8 @@ impl Daemon {
         if let Some(gone) = generating.or(scoring) {
             gone.set();
             self.worker.send(Command::CancelGenerate(asker.clone()));
+        } else if self.measuring.remove(&asker) {
+            self.worker.send(Command::CancelMeasure(asker.clone()));
         } else {
             self.cancelled.insert(asker.clone());
         }
@@ -225,6 +229,7 @@ impl Daemon {
                 stays
             });
         }
+        self.measuring.retain(|asker| asker.session != session);
         self.cancelled.retain(|asker| asker.session != session);
         self.worker.send(Command::SessionLeft(session));
     }
@@ -254,7 +259,7 @@ impl Daemon {
                 self.reply(&asker, result.and_then(|result| methods::to_value(&result)));
             }
             Report::Training { run, news } => self.training_news(run, news),
-            Report::Measured { asker, prepared, speed } => self.measured(&asker, &prepared, speed),
+            Report::Measured { wanted, prices } => self.measured(*wanted, prices),
             Report::Loaded { source, text, bytes, parameters } => {
                 self.models.insert(source, Model { text, bytes, parameters, used: Instant::now() });
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Instant;
 
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::status::{WatchMethod, WatchStatus};
@@ -24,6 +25,9 @@ pub(crate) struct Watched {
     /// Why the last look could not be taken.
     unreadable: Option<String>,
     look: Option<Look>,
+    /// Since when nothing was saved here.
+    rested: Instant,
+    said_stale: bool,
     looking: bool,
     /// Why its folder is left alone until somebody asks for it again.
     suspended: Option<String>,
@@ -39,10 +43,25 @@ impl Watched {
             health: None,
             unreadable: None,
             look: None,
+            rested: Instant::now(),
+            said_stale: false,
             looking: false,
             suspended: None,
             again: None,
         }
+    }
+
+    /// Something that was learnt is gone, as far as anybody can tell.
+    fn misses(&self) -> bool {
+        let look = self
+            .look
+            .as_ref()
+            .filter(|look| look.stale && look.problem.is_none() && look.recipe_problem.is_none());
+        look.is_some()
+            && !self.looking
+            && self.suspended.is_none()
+            && self.health.is_none()
+            && self.unreadable.is_none()
     }
 
     pub(crate) fn status(&self) -> WatchStatus {
@@ -80,6 +99,11 @@ fn suspension((target, what): &(Target, ReadFor)) -> String {
          in the base last, then go on with: hotplate watch {folder}"
     )
 }
+
+/// A folder must have rested for so many times the machine's own idle time before an adapter is trained anew for what is gone from it...
+const REST_TIMES: u32 = 10;
+/// ...and for this part of it before that is said.
+const SAID_PART: u32 = 3;
 
 impl Daemon {
     /// Goes on with the watches that the store knows; files that were saved meanwhile are found. What has taken the daemon down is left
@@ -127,6 +151,9 @@ impl Daemon {
         match news {
             News::Saved { folder, files, saved_at } => {
                 tracing::debug!(folder = %folder.display(), ?files, "saved");
+                if let Some(watched) = self.watches.get_mut(&folder) {
+                    watched.rested = Instant::now();
+                }
                 self.look_at(&folder, Some(Saves { saved_at }));
             }
             News::Health { folder, method, problem } => {
@@ -191,11 +218,16 @@ impl Daemon {
     /// Starts what a look calls for.
     fn learn(&mut self, row: &WatchRow, saves: Option<Saves>, look: Look) {
         let target = &row.target;
-        if look.has_version
-            && let Err(error) = self.store.set_stale(&target.adapter, look.stale)
-        {
-            tracing::warn!(%error, "the adapter's state could not be noted");
+        // What is gone may be back in a moment: that is said when the folder has rested.
+        if look.has_version && !look.stale {
+            self.note_stale(target, false);
         }
+        if !look.back.is_empty()
+            && let Err(error) = self.store.mark_back(target, &look.back)
+        {
+            tracing::warn!(%error, "what is back could not be noted");
+        }
+        self.end_retrains_of_another_folder(target, &look);
         // What the run in progress is learning is as good as learnt.
         let in_progress = self.runs.learning(target);
         let added: Vec<_> =
@@ -213,6 +245,7 @@ impl Daemon {
         let folder = target.folder.clone();
         if let Some(watched) = self.watches.get_mut(&folder) {
             watched.unreadable = None;
+            watched.said_stale &= look.stale;
             watched.look = Some(look);
         }
         if !wanted || self.stopping != Stopping::No {
@@ -260,21 +293,54 @@ impl Daemon {
         }
     }
 
-    /// Nothing else is to do: forget, in one adapter, what was deleted.
-    pub(crate) fn retrain_a_stale_adapter(&mut self) {
-        let stale = self.watches.values().filter_map(|watched| {
-            let look = watched
-                .look
-                .as_ref()
-                .filter(|look| look.stale && look.problem.is_none() && look.recipe_problem.is_none())?;
-            if watched.looking
-                || watched.suspended.is_some()
-                || watched.health.is_some()
-                || watched.unreadable.is_some()
-            {
-                return None;
+    fn note_stale(&mut self, target: &Target, stale: bool) {
+        if let Err(error) = self.store.set_stale(&target.adapter, stale) {
+            tracing::warn!(%error, "the adapter's state could not be noted");
+        }
+    }
+
+    /// A run that forgets what was gone has lost its reason when that is back, or when the folder is no longer the one it reads.
+    fn end_retrains_of_another_folder(&mut self, target: &Target, look: &Look) {
+        let Some(run) = self.runs.forgetting(target, &look.state, look.stale) else { return };
+        let text = if look.stale {
+            "the folder has changed again; it is tried anew when the folder has come to rest"
+        } else {
+            "what was gone is back: there is nothing to forget"
+        };
+        self.say_and_cancel(run, text);
+    }
+
+    /// Says of adapters that some of what they learnt is gone, once their folders have rested for a moment.
+    pub(crate) fn say_what_is_stale(&mut self, now: Instant) {
+        let rest = self.settings.stale_retrain / SAID_PART;
+        let stale: Vec<Target> = self
+            .watches
+            .values()
+            .filter(|watched| {
+                let rested = now.saturating_duration_since(watched.rested) >= rest;
+                rested && watched.misses() && !watched.said_stale
+            })
+            .map(|watched| watched.row.target.clone())
+            .collect();
+        for target in stale {
+            // The run in progress may be learning what stands in its place.
+            if self.runs.learning(&target).is_some() || self.runs.is_preparing(&target) {
+                continue;
             }
-            Some((watched.row.clone(), look.state.clone()))
+            self.note_stale(&target, true);
+            if let Some(watched) = self.watches.get_mut(&target.folder) {
+                watched.said_stale = true;
+            }
+        }
+    }
+
+    /// Nothing else is to do: forget, in one adapter, what was deleted, where the folder has rested for long.
+    pub(crate) fn retrain_a_stale_adapter(&mut self, now: Instant) {
+        let rest = self.settings.stale_retrain * REST_TIMES;
+        let stale = self.watches.values().filter_map(|watched| {
+            let look = watched.look.as_ref().filter(|_| watched.misses())?;
+            (now.saturating_duration_since(watched.rested) >= rest)
+                .then(|| (watched.row.clone(), look.state.clone()))
         });
         let stale: Vec<_> = stale.collect();
         for (row, state) in stale {

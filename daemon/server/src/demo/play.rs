@@ -230,6 +230,7 @@ impl Play<'_> {
                 }
                 RunEvent::Queued { .. }
                 | RunEvent::Step { .. }
+                | RunEvent::Working { .. }
                 | RunEvent::Evaluated { .. }
                 | RunEvent::FoldsDone { .. }
                 | RunEvent::Sampled { .. }
@@ -324,7 +325,7 @@ impl Play<'_> {
 
 /// How many steps of `plan` fit into the demo; `None` if all do.
 fn affordable_steps(plan: &Plan) -> Option<usize> {
-    let seconds = plan.seconds.filter(|seconds| *seconds > LONGEST_TRAINING)?;
+    let seconds = plan.seconds_at_most.or(plan.seconds).filter(|seconds| *seconds > LONGEST_TRAINING)?;
     Some(((plan.steps as f64 * LONGEST_TRAINING / seconds) as usize).max(1))
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use hotplate_client::protocol::methods::check::{CheckResult, Finding};
-use hotplate_client::protocol::run::Plan;
+use hotplate_client::protocol::run::{Plan, RunWork};
 use hotplate_client::words;
 
 use crate::cli::progress::BarWords;
@@ -34,6 +34,22 @@ const CHINESE_BAR: BarWords = BarWords {
     preparing: "正在读样例",
     loss: "损失",
     heldout: "留出",
+    working: |work, done, of| {
+        let what = match work {
+            RunWork::Loading => return "正在载入基座模型".to_owned(),
+            RunWork::Saving => return "正在写入新版本".to_owned(),
+            RunWork::Learning => return "正在学习".to_owned(),
+            RunWork::HeldOut => "正在看留出的文本",
+            RunWork::Samples => "正在回答提示",
+            RunWork::Gap => "正在重看学过的文本",
+            RunWork::Copies => "正在试写，看有没有照抄",
+            RunWork::Neutral => "正在让基座模型自己写，只此一次",
+            RunWork::Drift => "正在和基座模型比较",
+            RunWork::OwnLosses => "正在看每条文本还剩多少可学",
+            RunWork::Goldens => "正在写留待核对的回答",
+        };
+        format!("{what} {done}/{of}")
+    },
     left: |seconds| format!("还要 {}", Chinese.duration(seconds)),
 };
 

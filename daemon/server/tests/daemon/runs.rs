@@ -6,6 +6,7 @@ use hotplate_protocol::ErrorCode;
 use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::methods::rollback::{Rollback, RollbackParams};
 use hotplate_protocol::methods::run_cancel::{CancelRun, CancelRunParams};
+use hotplate_protocol::methods::run_finish::{FinishRun, FinishRunParams};
 use hotplate_protocol::methods::status::RunState;
 use hotplate_protocol::methods::train::{PlanTrain, Train, TrainParams};
 use hotplate_protocol::run::{Cause, RunEvent, RunId, RunKind};
@@ -39,7 +40,11 @@ fn a_run_makes_a_version_that_answers() {
     let plan = client.call::<PlanTrain>(&daemon.train_params());
     assert_eq!((plan.kind, plan.adapter.as_str(), plan.steps), (RunKind::Full, "notes", 60));
     assert_eq!(plan.train_examples + plan.heldout_examples, 30);
-    assert_eq!(plan.seconds, None, "nothing was measured yet");
+    let (seconds, most) = (plan.seconds.unwrap(), plan.seconds_at_most.unwrap());
+    assert!(
+        seconds > 0.0 && most >= seconds && plan.likely_steps <= plan.steps,
+        "two steps on trial tell: {plan:?}"
+    );
     assert!(plan.memory_bytes > 0 && plan.supervised_tokens < plan.tokens);
 
     let events = client.train(&daemon.train_params());
@@ -100,6 +105,89 @@ fn versions_are_kept_and_rolled_back() {
     let unknown = client.refusal::<Generate>(&greedy("poems"));
     assert_eq!(unknown.code, ErrorCode::UnusableAdapter);
     assert!(unknown.message.contains("notes"), "it lists those that there are: {unknown}");
+}
+
+/// A run that would go on for ever, and learns.
+fn endless(daemon: &TestDaemon) -> TrainParams {
+    let mut params = daemon.train_params();
+    params.knobs.max_steps = None;
+    params.knobs.epochs = Some(10_000);
+    params.knobs.patience = Some(100_000);
+    params
+}
+
+#[test]
+fn a_run_that_is_finished_early_keeps_its_best() {
+    let daemon = TestDaemon::start();
+    daemon.write_notes(0..40);
+    let client = daemon.client();
+    let run = client.call::<Train>(&endless(&daemon)).run;
+    let finish = FinishRunParams { run };
+    loop {
+        if matches!(client.next_event().1, RunEvent::Step { step, .. } if step >= 3) {
+            break;
+        }
+    }
+    client.call::<FinishRun>(&finish);
+    let events = client.follow(run);
+    let Some(RunEvent::Finished { result }) = events.last() else { panic!("{:?}", events.last()) };
+    assert!(result.steps < 1000 && result.best_step > 0, "{result:?}");
+    assert!(result.reason.as_ref().unwrap().contains("ended early"), "{result:?}");
+    assert!(result.guard.is_some() && result.heldout_loss < result.base_heldout_loss, "{result:?}");
+    assert!(folders_in(&result.path).contains(&"hotplate.json".to_owned()));
+    // What has ended has its best already.
+    client.call::<FinishRun>(&finish);
+    let unknown = client.refusal::<FinishRun>(&FinishRunParams { run: RunId(99) });
+    assert!(unknown.message.contains("no run 99"), "{unknown}");
+    // One that waits has nothing.
+    let first = client.call::<Train>(&endless(&daemon)).run;
+    let mut other = endless(&daemon);
+    other.adapter = Some("other".to_owned());
+    let second = client.call::<Train>(&other).run;
+    let waits = client.refusal::<FinishRun>(&FinishRunParams { run: second });
+    assert!(waits.message.contains("has not begun"), "{waits}");
+    for run in [second, first] {
+        client.call::<CancelRun>(&CancelRunParams { run });
+    }
+}
+
+#[test]
+fn a_run_of_few_examples_that_is_finished_early_learns_them_all() {
+    let daemon = TestDaemon::start();
+    daemon.write_notes(0..12);
+    let client = daemon.client();
+    let run = client.call::<Train>(&endless(&daemon)).run;
+    while !matches!(client.next_event().1, RunEvent::Step { step, .. } if step >= 8) {}
+    client.call::<FinishRun>(&FinishRunParams { run });
+    let events = client.follow(run);
+    assert!(events.iter().any(|event| matches!(event, RunEvent::FoldsDone { .. })));
+    let Some(RunEvent::Finished { result }) = events.last() else { panic!("{:?}", events.last()) };
+    assert_eq!((result.folds, result.train_examples), (5, 12));
+}
+
+#[test]
+fn minutes_bound_a_run_with_all_that_comes_at_its_end() {
+    let daemon = TestDaemon::start();
+    daemon.write_notes(0..40);
+    let client = daemon.client();
+    let mut params = endless(&daemon);
+    params.knobs.minutes = Some(0.1);
+    let plan = client.call::<PlanTrain>(&params);
+    assert!(plan.seconds.unwrap() <= 6.0 && plan.seconds_at_most.unwrap() <= 6.0, "{plan:?}");
+    let began = std::time::Instant::now();
+    let events = client.train(&params);
+    let took = began.elapsed().as_secs_f64();
+    let Some(RunEvent::Finished { result }) = events.last() else { panic!("{:?}", events.last()) };
+    assert!(result.steps > 3 && result.reason.as_ref().unwrap().contains("ended early"), "{result:?}");
+    // A second for a machine that is busy with other tests.
+    assert!(took < 7.0 && took > 3.0, "{took}");
+    // The recipe says it as well; nothing can be learnt in no time.
+    std::fs::write(daemon.notes().join("hotplate.toml"), "minutes = 0.00001\n").unwrap();
+    params.knobs.minutes = None;
+    let events = client.train(&params);
+    let Some(RunEvent::Failed { error }) = events.last() else { panic!("{:?}", events.last()) };
+    assert!(error.contains("nothing to keep") && error.contains("more time"), "{error}");
+    assert_eq!(client.adapters()[0].current, 1);
 }
 
 #[test]

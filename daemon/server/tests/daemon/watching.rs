@@ -125,6 +125,106 @@ fn what_was_deleted_is_forgotten_when_there_is_time() {
     assert_eq!(client.adapters()[0].versions[1].examples, 14);
 }
 
+/// Every kind of edit, and a file that is away or unreadable for a moment: no withdrawn text among them.
+#[test]
+fn an_edit_is_no_removal_whatever_its_kind() {
+    // What is gone is said after a second, and forgotten after thirty.
+    let (daemon, client) = watching(&[("HOTPLATE_STALE_RETRAIN_SECONDS", "3")]);
+    let notes = daemon.notes();
+    let quiet = |what: &str| {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        eventually(what, || client.status().runs.is_empty());
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        assert!(!client.adapters()[0].stale, "{what}");
+    };
+    fs::write(notes.join("1.txt"), "Smoked trout wants horseradish, bread and nothing else at all.").unwrap();
+    quiet("a note that is written anew");
+    fs::rename(notes.join("2.txt"), notes.join("2 again.txt")).unwrap();
+    fs::write(notes.join("2 again.txt"), note(2).replace("Hat off", "Hats off")).unwrap();
+    quiet("a note that is renamed and edited");
+    let half = note(3).replace("mind the step", "mind both of the steps");
+    fs::write(notes.join("3.txt"), &half).unwrap();
+    quiet("the first half of an edit");
+    fs::write(notes.join("3.txt"), half.replace("Well now", "Listen, all of you")).unwrap();
+    quiet("its second half");
+    fs::rename(notes.join("4.txt"), daemon.root.path().join("away")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    fs::rename(daemon.root.path().join("away"), notes.join("4.txt")).unwrap();
+    quiet("a file that was away for a moment");
+    let records: Vec<String> = (70..76).map(|number| format!("{{\"text\": \"{}\"}}", note(number))).collect();
+    fs::write(notes.join("records.jsonl"), records.join("\n")).unwrap();
+    quiet("some records");
+    let mut edited = records.clone();
+    edited[2] = "{\"text\": \"Lentils, an onion, and an hour on the back of the stove.\"}".to_owned();
+    fs::write(notes.join("records.jsonl"), edited.join("\n")).unwrap();
+    quiet("a record that is written anew");
+    fs::write(notes.join("records.jsonl"), "{").unwrap();
+    quiet("a file with a mistake in it");
+    fs::write(notes.join("records.jsonl"), edited.join("\n")).unwrap();
+    quiet("and its mending");
+    let kinds: Vec<RunKind> = client.adapters()[0].versions.iter().map(|version| version.kind).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == RunKind::Full).count(), 1, "{kinds:?}");
+}
+
+#[test]
+fn a_full_retrain_waits_and_ends_when_what_was_gone_is_back() {
+    let (daemon, client) = watching(&[("HOTPLATE_STALE_RETRAIN_SECONDS", "0.3")]);
+    // From now on a run would take for ever.
+    fs::write(
+        daemon.notes().join("hotplate.toml"),
+        "max_steps = 1000000\nepochs = 10000\nlearning_rate = 1e-6\n",
+    )
+    .unwrap();
+    let mut params = daemon.train_params();
+    params.knobs = hotplate_protocol::knobs::Knobs { rank: Some(8), ..Default::default() };
+    client.call::<Watch>(&params);
+    let away = daemon.root.path().join("away");
+    fs::create_dir(&away).unwrap();
+    let began = std::time::Instant::now();
+    for number in 0..6 {
+        let name = format!("{number}.txt");
+        fs::rename(daemon.notes().join(&name), away.join(&name)).unwrap();
+    }
+    let started = loop {
+        if let (run, RunEvent::Started { cause: Cause::Stale, .. }) = client.next_event() {
+            break run;
+        }
+    };
+    assert!(began.elapsed().as_secs_f64() > 3.0, "the folder has to rest: {:?}", began.elapsed());
+    assert!(client.adapters()[0].stale);
+    for number in 0..6 {
+        let name = format!("{number}.txt");
+        fs::rename(away.join(&name), daemon.notes().join(&name)).unwrap();
+    }
+    let events = client.follow(started);
+    assert!(matches!(events.last(), Some(RunEvent::Cancelled)), "{:?}", events.last());
+    assert!(events.iter().any(|event| matches!(event, RunEvent::Note { text } if text.contains("is back"))));
+    eventually("nothing is missing", || !client.adapters()[0].stale);
+    assert_eq!(client.adapters()[0].versions.len(), 1);
+}
+
+#[test]
+fn a_better_version_is_not_replaced_by_one_that_nobody_asked_for() {
+    let daemon = TestDaemon::with(&[("HOTPLATE_STALE_RETRAIN_SECONDS", "0.2")]);
+    daemon.write_notes(0..40);
+    let client = daemon.client();
+    client.attach(None);
+    client.call::<Watch>(&daemon.train_params());
+    assert!(matches!(client.next_end().1, RunEvent::Finished { .. }));
+    let mut worse = daemon.train_params();
+    (worse.knobs.max_steps, worse.knobs.learning_rate) = (Some(4), Some(1e-5));
+    client.call::<Watch>(&worse);
+    for number in 0..6 {
+        fs::remove_file(daemon.notes().join(format!("{number}.txt"))).unwrap();
+    }
+    let (cause, end) = next_run(&client);
+    assert_eq!(cause, Cause::Stale);
+    let RunEvent::Kept { reason, .. } = &end else { panic!("{end:?}") };
+    assert!(reason.contains("the better one stays") && reason.contains("hotplate train"), "{reason}");
+    let adapter = client.adapters().remove(0);
+    assert!(adapter.stale && adapter.versions.len() == 1 && adapter.current == 1, "{adapter:?}");
+}
+
 #[test]
 fn a_folder_without_enough_is_watched_until_it_has() {
     let daemon = TestDaemon::start();

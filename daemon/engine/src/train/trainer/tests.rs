@@ -77,6 +77,95 @@ fn a_run_of_the_whole_base_leaves_the_base_itself_alone() {
     assert!(matches!(mixed, Err(TrainError::Misfit(_))));
 }
 
+/// Steps until the run ends, and asks for the end after its step `at` (0: at once) in the middle of the next step.
+fn asked_after(base: &Base, trainer: &mut Trainer, at: usize) -> Vec<TrainEvent> {
+    let mut events = Vec::new();
+    let mut asked = at == 0;
+    if asked {
+        trainer.ask_to_finish();
+    }
+    loop {
+        let event = trainer.step(base).unwrap();
+        if let TrainEvent::Finished { .. } = event {
+            return events;
+        }
+        if matches!(event, TrainEvent::Step { step, .. } if step == at) && !asked {
+            // Into the next step.
+            trainer.step(base).unwrap();
+            trainer.step(base).unwrap();
+            trainer.ask_to_finish();
+            asked = true;
+        }
+        if event != TrainEvent::Working {
+            events.push(event);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_asked_to_finish_judges_what_it_has_and_keeps_the_best() {
+    let base = test_base::base(1);
+    let settings = TrainSettings { epochs: 12, warmup_steps: Some(0), ..test_base::settings() };
+    let interval = settings.evaluation_interval(test_base::data(12).train.len());
+    for at in [2, interval, interval + 1] {
+        let mut trainer = Trainer::new(&base, None, test_base::data(12), settings.clone()).unwrap();
+        let events = asked_after(&base, &mut trainer, at);
+        let steps = events.iter().filter(|event| matches!(event, TrainEvent::Step { .. })).count();
+        assert_eq!(steps, at, "the step in progress is given up");
+        assert_eq!(evaluations(&events).last().unwrap().0, at, "what was not judged yet is judged");
+        let outcome = trainer.finish().unwrap();
+        assert!(
+            matches!(outcome.reason, StopReason::Asked { step, best_step } if step == at && best_step == outcome.best_step),
+            "{}",
+            outcome.reason
+        );
+        assert!(outcome.best_step > 0 && outcome.guard.gap.is_some(), "{outcome:?}");
+    }
+    // Before its first step there is nothing to keep, and no figures of it.
+    let mut trainer = Trainer::new(&base, None, test_base::data(12), settings).unwrap();
+    let events = asked_after(&base, &mut trainer, 0);
+    assert_eq!(evaluations(&events).len(), 1);
+    let outcome = trainer.finish().unwrap();
+    assert_eq!((outcome.steps, outcome.guard.gap), (0, None));
+    assert!(matches!(outcome.reason, StopReason::Asked { step: 0, best_step: 0 }), "{}", outcome.reason);
+}
+
+#[test]
+fn cross_validation_that_is_asked_to_finish_still_learns_all_examples() {
+    let base = test_base::base(1);
+    let settings = TrainSettings { epochs: 12, ..test_base::settings() };
+    let mut trainer = Trainer::new(&base, None, folds(11, 5), settings).unwrap();
+    let events = asked_after(&base, &mut trainer, 3);
+    let done = events.iter().find_map(|event| match event {
+        TrainEvent::FoldsDone { best_step, .. } => Some(*best_step),
+        _ => None,
+    });
+    // The folds stay side by side: the step in progress is done by all of them.
+    let best = done.expect("folds come to an end");
+    assert!((1..=4).contains(&best), "{best}");
+    let outcome = trainer.finish().unwrap();
+    assert!(matches!(outcome.reason, StopReason::Folds { .. }), "{}", outcome.reason);
+    assert!(outcome.steps <= 4 + best);
+}
+
+#[test]
+fn what_a_run_is_at_is_known_all_the_way() {
+    use WorkKind::{Copies, Drift, Gap, HeldOut, Learning, Neutral};
+
+    let base = test_base::base(1);
+    let mut trainer = Trainer::new(&base, None, test_base::data(12), test_base::settings()).unwrap();
+    let mut kinds = Vec::new();
+    while !matches!(trainer.step(&base).unwrap(), TrainEvent::Finished { .. }) {
+        let Work { kind, done, of } = trainer.work();
+        assert!(done <= of, "{kind:?} {done} of {of}");
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    assert_eq!(kinds, [HeldOut, Learning, Gap, Copies, Neutral, Drift]);
+    assert!(trainer.pace().stopped);
+}
+
 #[test]
 fn cross_validation_judges_every_example_and_then_learns_them_all() {
     let base = test_base::base(1);

@@ -14,6 +14,7 @@ mod rename;
 pub(crate) mod rollback;
 mod run_attach;
 mod run_cancel;
+mod run_finish;
 mod score;
 mod status;
 mod stop;
@@ -38,6 +39,7 @@ use hotplate_protocol::methods::rename::Rename;
 use hotplate_protocol::methods::rollback::Rollback;
 use hotplate_protocol::methods::run_attach::AttachRun;
 use hotplate_protocol::methods::run_cancel::CancelRun;
+use hotplate_protocol::methods::run_finish::FinishRun;
 use hotplate_protocol::methods::score::ScoreTexts;
 use hotplate_protocol::methods::status::Status;
 use hotplate_protocol::methods::stop::Stop;
@@ -92,6 +94,7 @@ pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: Request, arr
         Unwatch::METHOD => at_once::<Unwatch>(daemon, asker, request),
         AttachRun::METHOD => at_once::<AttachRun>(daemon, asker, request),
         CancelRun::METHOD => at_once::<CancelRun>(daemon, asker, request),
+        FinishRun::METHOD => at_once::<FinishRun>(daemon, asker, request),
         Check::METHOD => at_desk::<Check>(daemon, asker, request),
         LookAtBase::METHOD => at_desk::<LookAtBase>(daemon, asker, request),
         Export::METHOD => at_desk::<Export>(daemon, asker, request),

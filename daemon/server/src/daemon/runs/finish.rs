@@ -31,7 +31,19 @@ pub(crate) enum Verdict {
     Keep(String),
 }
 
-pub(crate) fn verdict(kind: RunKind, cause: &Cause, figures: &Figures, margin: f64) -> Verdict {
+/// How much worse than the version that stands a run that nobody asked for may be where the two could not be judged by the same examples: cross-validation
+/// of other examples says so much and no more.
+const OTHER_EXAMPLES: f64 = 0.25;
+
+/// `rival`: the loss of the version that a full run nobody asked for would replace; `folds`: it was measured on other examples.
+pub(crate) fn verdict(
+    kind: RunKind,
+    cause: &Cause,
+    figures: &Figures,
+    margin: f64,
+    rival: Option<f64>,
+    folds: bool,
+) -> Verdict {
     let Figures { base, start, best, best_step } = figures;
     match kind {
         RunKind::Incremental if *best_step == 0 => Verdict::Keep(format!(
@@ -49,6 +61,18 @@ pub(crate) fn verdict(kind: RunKind, cause: &Cause, figures: &Figures, margin: f
             "trained anew, the loss on the held-out examples was {:.3}, no better than the base's {:.3}; the old version stays",
             best.all, base.all
         )),
+        RunKind::Full
+            if rival.is_some_and(|rival| {
+                best.all > rival * (1.0 + if folds { margin.max(OTHER_EXAMPLES) } else { margin })
+            }) =>
+        {
+            Verdict::Keep(format!(
+                "trained anew without what is gone, the loss on the held-out examples was {:.3}, and the old version's is {:.3}; the better one stays, \
+                 and still holds what is gone; to forget that all the same, call hotplate train",
+                best.all,
+                rival.unwrap_or_default()
+            ))
+        }
         _ => Verdict::Swap,
     }
 }
@@ -126,7 +150,7 @@ mod tests {
     }
 
     fn kept(kind: RunKind, cause: &Cause, figures: &Figures) -> bool {
-        matches!(verdict(kind, cause, figures, MARGIN), Verdict::Keep(_))
+        matches!(verdict(kind, cause, figures, MARGIN, None, false), Verdict::Keep(_))
     }
 
     #[test]
@@ -136,6 +160,17 @@ mod tests {
         assert!(!kept(RunKind::Incremental, &cause, &figures(3.0, 3.05, 5)));
         assert!(kept(RunKind::Incremental, &cause, &figures(3.0, 3.07, 5)));
         assert!(kept(RunKind::Incremental, &cause, &figures(3.0, 3.0, 0)));
+    }
+
+    #[test]
+    fn a_better_version_is_not_replaced_unasked() {
+        let kept = |cause: &Cause, best: f64, folds| {
+            let verdict = verdict(RunKind::Full, cause, &figures(4.0, best, 5), MARGIN, Some(2.0), folds);
+            matches!(verdict, Verdict::Keep(_))
+        };
+        assert!(!kept(&Cause::Stale, 2.03, false) && kept(&Cause::Stale, 2.05, false));
+        assert!(!kept(&Cause::Stale, 2.4, true) && kept(&Cause::Stale, 2.6, true));
+        assert!(!kept(&Cause::Asked, 3.9, false), "a person asked");
     }
 
     #[test]

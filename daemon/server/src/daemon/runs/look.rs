@@ -9,7 +9,7 @@ use hotplate_dataset::{ExampleId, changes};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::knobs::Method;
 
-use super::edits::edits;
+use super::edits::{Unread, edits, may_be_edits};
 use super::order::source;
 use super::place::{recipe_adapter, recipe_base};
 use super::prepare::{check_base, options, state_of};
@@ -30,8 +30,10 @@ pub(crate) struct Look {
     pub(crate) whole: bool,
     /// Whether the adapter has a version to go on from.
     pub(crate) has_version: bool,
-    /// Examples that the current version learnt are gone.
+    /// Examples that the current version learnt are gone, and nothing stands in their place.
     pub(crate) stale: bool,
+    /// Examples that an edited text had replaced, and that are there again.
+    pub(crate) back: Vec<ExampleId>,
     pub(crate) state: String,
     /// When the newest of the files with added examples was changed, in seconds since 1970.
     pub(crate) newest: Option<f64>,
@@ -54,7 +56,14 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
     let dataset = read(&watch.target.folder, &text, &options(knobs, max_tokens(&text, knobs)), &columns)?;
     let manifest = store.manifest(&watch.target)?;
     let new: HashSet<ExampleId> = changes(&manifest.rows, &dataset.examples).added.into_iter().collect();
-    let edited: HashSet<ExampleId> = edits(&manifest, &dataset.examples, &new).into_values().collect();
+    let edited: HashSet<ExampleId> =
+        edits(&manifest, &dataset.examples, &may_be_edits(&manifest, &dataset.examples))
+            .into_values()
+            .collect();
+    let unread = Unread::of(&dataset);
+    let back = dataset.examples.iter().map(|example| example.id);
+    let back =
+        back.filter(|id| manifest.rows.get(id).is_some_and(|known| known.replaced.is_some())).collect();
     let mut whole = false;
     let stale = match &adapter {
         None => false,
@@ -65,7 +74,8 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
                 .any(|version| version.version == row.current && version.method == Method::Full);
             let chain = lineage(&versions, row.current);
             let present: HashSet<ExampleId> = dataset.examples.iter().map(|example| example.id).collect();
-            manifest.learnt(&chain).any(|id| !present.contains(&id) && !edited.contains(&id))
+            let held = |id: &ExampleId| manifest.rows.get(id).is_some_and(|known| unread.holds(&known.file));
+            manifest.learnt(&chain).any(|id| !present.contains(&id) && !edited.contains(&id) && !held(&id))
         }
     };
     let added: Vec<_> = dataset
@@ -90,6 +100,7 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
         whole,
         has_version: adapter.is_some(),
         stale,
+        back,
         state: state_of(&dataset.examples),
         newest,
         recipe_problem: wish.err().map(|error| error.message).or_else(|| renamed(watch)),

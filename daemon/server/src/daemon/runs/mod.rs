@@ -11,6 +11,7 @@ pub(crate) mod prepare;
 mod progress;
 mod queue;
 pub(crate) mod read;
+pub(crate) mod reckon;
 pub(crate) mod resume;
 pub(crate) mod settings;
 pub(crate) mod wish;
@@ -19,21 +20,23 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use hotplate_dataset::ExampleId;
-use hotplate_protocol::RpcError;
+use hotplate_protocol::knobs::Method;
 use hotplate_protocol::methods::status::{RunState, RunStatus};
 use hotplate_protocol::notifications::RunEventParams;
 use hotplate_protocol::run::{Cause, RunEvent, RunId, RunKind};
+use hotplate_protocol::{ErrorCode, RpcError};
 use order::{Order, Target};
 use prepare::{Preparation, Prepared, RunJob};
 use queue::{Entry, Placement, RunQueue};
+use reckon::Prices;
 use resume::ATTEMPTS;
 
-use super::desk::{Errand, Purpose, Taken};
+use super::desk::{Errand, Purpose, Taken, Wanted};
 use super::removal::TrainsFrom;
 use super::sessions::{Asker, SessionId};
 use super::state::{Daemon, Stopping, shutting_down};
 use super::store::{ReadFor, RunRow, Store};
-use super::worker::{Command, TrainJob};
+use super::worker::{Command, Rival, TrainJob};
 use super::{memory, methods};
 
 #[derive(Default)]
@@ -98,6 +101,23 @@ impl Runs {
     pub(crate) fn learning(&self, target: &Target) -> Option<&HashSet<ExampleId>> {
         let active = self.active.as_ref().filter(|active| active.order.target == *target)?;
         active.job.is_some().then_some(&active.examples)
+    }
+
+    /// The run that trains this target anew for what was gone, if what it reads is no longer what the folder holds (`state`), or nothing is gone.
+    pub(crate) fn forgetting(&self, target: &Target, state: &str, gone: bool) -> Option<RunId> {
+        let active = self.active.as_ref().filter(|active| {
+            active.order.target == *target
+                && active.order.cause == Cause::Stale
+                && !matches!(active.phase, Phase::Saving(_))
+        });
+        let outdated =
+            active.filter(|active| !gone || active.job.as_ref().is_some_and(|job| job.state != state));
+        let waiting = || {
+            let waits =
+                |entry: &&Entry| entry.order.target == *target && entry.order.cause == Cause::Stale && !gone;
+            self.queue.waiting().find(waits).map(|entry| entry.run)
+        };
+        outdated.map(|active| active.run).or_else(waiting)
     }
 
     pub(crate) fn is_preparing(&self, target: &Target) -> bool {
@@ -184,39 +204,59 @@ impl Daemon {
         self.start_next();
     }
 
-    /// The desk has understood a `train/start` or `train/plan`.
+    /// The desk has understood a `train/start` or `train/plan`. A plan says how long it takes: where nobody knows yet, two steps are timed first.
     pub(crate) fn order_taken(&mut self, asker: Asker, purpose: Purpose, result: Result<Taken, RpcError>) {
         if self.cancelled.remove(&asker) {
             return;
         }
-        let Taken { order, prepared } = match result {
+        let Taken { order, mut prepared } = match result {
             Ok(taken) => taken,
             Err(error) => return self.reply(&asker, Err(error)),
         };
-        match purpose {
-            Purpose::Plan => {
-                let mut prepared = prepared;
-                prepared.job.plan.problem = self.check_memory(&prepared).err().map(|error| error.message);
-                self.answer_plan(asker, prepared);
-            }
-            Purpose::Train => {
-                if let Err(error) = self.check_memory(&prepared) {
-                    return self.reply(&asker, Err(error));
-                }
-                if self.suspended_runs.contains(&order.target) {
-                    self.end_preparing(&order.target, ReadFor::Run);
-                }
-                let plan = prepared.job.plan.clone();
-                if self.runs.is_empty() {
-                    self.runs.ready = Some((RunId(0), prepared));
-                }
-                let outcome = self.enqueue(order, Some(asker.session)).and_then(|run| {
-                    methods::to_value(&hotplate_protocol::methods::train::TrainResult { run, plan })
-                });
-                self.runs.ready = None;
-                self.reply(&asker, outcome);
-            }
+        let problem = self.check_memory(&prepared).err();
+        if let (Purpose::Train, Some(error)) = (purpose, &problem) {
+            return self.reply(&asker, Err(error.clone()));
         }
+        prepared.job.plan.problem = problem.map(|error| error.message);
+        let unknown = prepared.prices.is_none() && prepared.job.plan.problem.is_none();
+        if unknown && self.runs.is_empty() && self.stopping == Stopping::No {
+            self.measuring.insert(asker.clone());
+            self.worker.send(Command::Measure(Box::new(Wanted { asker, purpose, order, prepared })));
+        } else {
+            self.go_on(Wanted { asker, purpose, order, prepared });
+        }
+    }
+
+    pub(crate) fn measured(&mut self, mut wanted: Wanted, prices: Option<Prices>) {
+        if let Some(prices) = prices {
+            self.note_prices(&wanted.prepared.job.fingerprint, prices);
+            wanted.prepared.prices = Some(prices);
+            wanted.prepared.reckon();
+        }
+        // Whoever cancelled or left meanwhile wants nothing any more.
+        if self.measuring.remove(&wanted.asker) {
+            self.go_on(wanted);
+        }
+    }
+
+    /// The plan is as good as it gets: it is the answer, or its run is queued.
+    fn go_on(&mut self, wanted: Wanted) {
+        let Wanted { asker, purpose, order, prepared } = wanted;
+        if purpose == Purpose::Plan {
+            return self.reply(&asker, methods::to_value(&prepared.job.plan));
+        }
+        if self.suspended_runs.contains(&order.target) {
+            self.end_preparing(&order.target, ReadFor::Run);
+        }
+        let plan = prepared.job.plan.clone();
+        if self.runs.is_empty() {
+            self.runs.ready = Some((RunId(0), prepared));
+        }
+        let outcome = self
+            .enqueue(order, Some(asker.session))
+            .and_then(|run| methods::to_value(&hotplate_protocol::methods::train::TrainResult { run, plan }));
+        self.runs.ready = None;
+        self.reply(&asker, outcome);
     }
 
     /// What would not fit into memory is refused before it starts.
@@ -228,32 +268,46 @@ impl Daemon {
         need.check(memory::free(), resident, &command)
     }
 
-    /// A plan says how long it takes; where nobody knows yet, the small embedded base is timed for a moment.
-    fn answer_plan(&mut self, asker: Asker, prepared: Box<Prepared>) {
-        let unknown = prepared.job.plan.seconds.is_none() && prepared.job.plan.problem.is_none();
-        if unknown
-            && prepared.job.order.base.is_none()
-            && self.runs.is_empty()
-            && self.stopping == Stopping::No
-        {
-            self.worker.send(Command::Measure(asker, prepared));
-        } else {
-            self.reply(&asker, methods::to_value(&prepared.job.plan));
+    fn note_prices(&mut self, fingerprint: &str, prices: Prices) {
+        if let Err(error) = self.store.set_prices(fingerprint, self.desk.device, prices) {
+            tracing::warn!(%error, "the measured prices could not be stored");
         }
     }
 
-    pub(crate) fn measured(&mut self, asker: &Asker, prepared: &Prepared, speed: Option<f64>) {
-        let mut plan = prepared.job.plan.clone();
-        if let Some(speed) = speed {
-            plan.seconds = prepare::seconds(plan.steps, plan.tokens_per_step, Some(speed));
-            self.note_speed(&prepared.job.fingerprint, speed);
+    /// What a run that nobody asked for is measured against: the version that answers.
+    fn rival(&self, job: &RunJob) -> Option<Rival> {
+        if job.order.cause != Cause::Stale {
+            return None;
         }
-        self.reply(asker, methods::to_value(&plan));
+        let name = &job.order.target.adapter;
+        let current = self.store.adapter(name).ok()??.current;
+        let row = self.store.versions(name).ok()?.into_iter().find(|row| row.version == current)?;
+        // A whole base of its own, or examples that it has learnt: what it was judged by then has to do.
+        let measured = row.method == Method::Lora && job.folds.is_none();
+        Some(Rival {
+            folder: measured.then(|| self.desk.version_folder(name, current)),
+            loss: row.heldout_loss,
+        })
     }
 
-    fn note_speed(&mut self, fingerprint: &str, speed: f64) {
-        if let Err(error) = self.store.set_speed(fingerprint, self.desk.device, speed) {
-            tracing::warn!(%error, "the measured speed could not be stored");
+    /// Has a run end early and keep its best, if it has come so far.
+    pub(crate) fn finish_run(&mut self, run: RunId) -> Result<bool, RpcError> {
+        if !self.runs.histories.contains_key(&run) {
+            return Ok(false);
+        }
+        match self.runs.active.as_ref().filter(|active| active.run == run).map(|active| &active.phase) {
+            Some(Phase::Training) => {
+                self.worker.send(Command::FinishTrain(run));
+                Ok(true)
+            }
+            Some(Phase::Saving(_)) => Ok(true),
+            Some(Phase::Preparing) | None => Err(RpcError::new(
+                ErrorCode::InvalidParams,
+                format!(
+                    "run {} has not begun to learn, so it has nothing to keep; hotplate cancel {} takes it away",
+                    run.0, run.0
+                ),
+            )),
         }
     }
 
@@ -376,6 +430,7 @@ impl Daemon {
         if let Err(error) = self.check_memory(&prepared) {
             return self.end_without_version(run, &RunEvent::Failed { error: error.message });
         }
+        let rival = self.rival(&prepared.job);
         let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) else { return };
         let job = prepared.job.clone();
         active.phase = Phase::Training;
@@ -388,7 +443,13 @@ impl Daemon {
         active.said = Some(cause.clone());
         self.emit(run, RunEvent::Started { plan, cause });
         let folder = self.desk.run_folder(run);
-        self.worker.send(Command::Train(Box::new(TrainJob { run, prepared, start, folder })));
+        self.worker.send(Command::Train(Box::new(TrainJob { run, prepared, start, rival, folder })));
+    }
+
+    /// Ends a run that has lost its reason.
+    pub(crate) fn say_and_cancel(&mut self, run: RunId, text: &str) {
+        self.emit(run, RunEvent::Note { text: text.to_owned() });
+        self.cancel_run(run);
     }
 
     /// Ends a run early, wherever it is; false if it has ended already.
@@ -405,6 +466,9 @@ impl Daemon {
     fn emit(&mut self, run: RunId, event: RunEvent) {
         self.tell_sessions(&RunEventParams { run, event: event.clone() });
         let history = self.runs.histories.entry(run).or_default();
+        if matches!(event, RunEvent::Working { .. }) {
+            return;
+        }
         let at_once = !matches!(event, RunEvent::Step { .. });
         history.unstored.push(event);
         if at_once || history.unstored.len() >= UNSTORED {

@@ -9,16 +9,18 @@ use hotplate_dataset::{self as dataset, Columns, Dataset, Example, ExampleId, Si
 use hotplate_engine::base_text::{BaseError, BaseText, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_engine::guard::NeutralSamples;
+use hotplate_engine::train::effort::Parts;
 use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings};
 use hotplate_protocol::knobs::{Knobs, Patterns, Style, TrainOn};
 use hotplate_protocol::run::{Plan, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 
-use super::edits::edits;
+use super::edits::{edits, may_be_edits};
 use super::fit::{Need, Sizes, base_bytes, need};
 use super::order::Order;
 use super::read::{max_tokens, read, too_few};
+use super::reckon::{Prices, Reckoning};
 use super::settings::{NICE, REPLAY, effective, holding, settings, spec_of};
 use super::wish::{Wish, columns_of};
 use crate::daemon::desk::Desk;
@@ -53,6 +55,11 @@ pub(crate) struct RunJob {
     pub(crate) columns: Option<Patterns<String>>,
     pub(crate) max_tokens: usize,
     pub(crate) settings: TrainSettings,
+    /// That the run may take, and seconds that it has taken before an interruption.
+    #[serde(default)]
+    pub(crate) minutes: Option<f64>,
+    #[serde(default)]
+    pub(crate) spent: f64,
     /// Scheduling priority that training gives up.
     #[serde(default)]
     pub(crate) nice: u32,
@@ -92,12 +99,33 @@ pub(crate) struct Prepared {
     pub(crate) data: TrainData,
     /// The learnt example, by its place in the job, that each item of `data.train` belongs to.
     pub(crate) owners: Vec<usize>,
+    /// What work on the base takes here, if it was ever measured.
+    pub(crate) prices: Option<Prices>,
     /// The base's own texts, if it was ever asked for them.
     pub(crate) neutral: Option<NeutralSamples>,
     /// Of memory; `None`: it fitted before.
     pub(crate) need: Option<Need>,
     /// Where to go on from: a run that was interrupted.
     pub(crate) state: Option<PathBuf>,
+}
+
+impl Prepared {
+    pub(crate) fn reckoning(&self) -> Reckoning {
+        let settings = self.job.settings.clone();
+        Reckoning {
+            parts: Parts::of(&self.data, &settings, self.neutral.is_some()),
+            examples: self.data.train.len(),
+            folds: self.data.folds(),
+            incremental: self.job.start.is_some(),
+            settings,
+        }
+    }
+
+    /// What the plan says of time, with the prices that are known.
+    pub(crate) fn reckon(&mut self) {
+        let (reckoning, prices, minutes) = (self.reckoning(), self.prices, self.job.minutes);
+        reckoning.fill(&mut self.job.plan, prices, minutes);
+    }
 }
 
 pub(crate) enum Preparation {
@@ -182,7 +210,7 @@ pub(crate) fn choose_incremental(
         return None;
     }
     let mut known = manifest.sides();
-    let edits = edits(manifest, examples, &new);
+    let edits = edits(manifest, examples, &may_be_edits(manifest, examples));
     // What judges must not be learnt because it was edited.
     for (new, old) in &edits {
         if let Some(side) = known.get(old).copied() {
@@ -192,7 +220,9 @@ pub(crate) fn choose_incremental(
     let judged = known.values().any(|side| *side == Side::HeldOut);
     let sides = if judged { split(examples, &known) } else { spared(&new) };
     let learnt: HashSet<ExampleId> = manifest.learnt(lineage).collect();
-    let mut choice = Choice { replaces: edits.into_values().collect(), ..Choice::default() };
+    // What was tried before, or is back, is no news of this run.
+    let replaces = edits.into_iter().filter(|(edit, _)| new.contains(edit)).map(|(_, old)| old);
+    let mut choice = Choice { replaces: replaces.collect(), ..Choice::default() };
     choice.replaces.sort_unstable();
     let mut old = Vec::new();
     let mut new_tokens = 0;
@@ -350,8 +380,7 @@ fn build(
     let start_spec = start_folder.transpose()?.and_then(|folder| spec_of(&folder));
     let settings = settings(text, &wish.knobs, data.train.len(), order.kind, start_spec);
     settings.validate_for(&text.config).map_err(|error| faults::of_training(&error))?;
-    let speed = store.speed(&text.fingerprint, desk.device)?;
-    let mut plan = plan(order, dataset, text, &choice, &data, &settings, speed);
+    let mut plan = plan(order, dataset, text, &choice, &data, &settings);
     plan.settings = effective(
         order,
         wish,
@@ -389,11 +418,25 @@ fn build(
         columns: wish.knobs.columns.clone(),
         max_tokens,
         settings,
+        minutes: wish.knobs.minutes,
+        spent: 0.0,
         nice: wish.knobs.nice.unwrap_or(NICE),
         state: state_of(&dataset.examples),
     };
     let neutral = store.neutral_samples(&text.fingerprint)?;
-    Ok(Prepared { job, text: Arc::clone(text), data, state: None, owners, neutral, need: Some(need) })
+    let prices = store.prices(&text.fingerprint, desk.device)?;
+    let mut prepared = Prepared {
+        job,
+        text: Arc::clone(text),
+        data,
+        state: None,
+        owners,
+        prices,
+        neutral,
+        need: Some(need),
+    };
+    prepared.reckon();
+    Ok(prepared)
 }
 
 /// What a run makes known of its examples.
@@ -402,7 +445,13 @@ fn rows(examples: &[Example], learns: &[(ExampleId, Side)]) -> Vec<ManifestRow> 
     let row = |(id, side): &(ExampleId, Side)| {
         let example = known.get(id)?;
         let sketch = Some(Sketch::of(&example.content));
-        Some(ManifestRow { example: *id, side: *side, file: example.file.clone(), sketch })
+        Some(ManifestRow {
+            example: *id,
+            side: *side,
+            file: example.file.clone(),
+            sketch,
+            line: example.lines.0,
+        })
     };
     learns.iter().filter_map(row).collect()
 }
@@ -471,7 +520,6 @@ fn plan(
     choice: &Choice,
     data: &TrainData,
     settings: &TrainSettings,
-    speed: Option<f64>,
 ) -> Plan {
     let tokens: usize = data.train.iter().map(|sample| sample.tokens.len()).sum();
     let steps = settings.steps(data.train.len());
@@ -494,20 +542,15 @@ fn plan(
         rank: settings.lora.rank,
         alpha: settings.lora.alpha,
         trainable_parameters: settings.trainable_parameters(config),
-        // Cross-validation trains on each example once less than it has folds, and then all of them once more.
-        seconds: seconds(steps * data.folds().unwrap_or(1), tokens_per_step, speed),
+        likely_steps: steps,
+        seconds: None,
+        seconds_at_most: None,
         memory_bytes: 0,
         findings: dataset.findings.len(),
         settings: Vec::new(),
         folds: data.folds().unwrap_or(0),
         problem: None,
     }
-}
-
-/// What a plan takes at a measured speed.
-pub(crate) fn seconds(steps: usize, tokens_per_step: usize, tokens_per_second: Option<f64>) -> Option<f64> {
-    let speed = tokens_per_second.filter(|speed| *speed > 0.0)?;
-    Some((steps * tokens_per_step) as f64 / speed)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use hotplate_dataset::ExampleId;
 use hotplate_engine::guard::{self, GuardFigures};
 use hotplate_engine::train::{Learnt, Losses, Outcome, StopReason};
 use hotplate_protocol::knobs::Method;
-use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunId, RunKind, RunResult};
+use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunId, RunKind, RunResult, RunWork};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Phase;
@@ -100,22 +100,46 @@ impl Daemon {
     }
 
     fn trained(&mut self, run: RunId, trained: Trained) {
-        let Trained { outcome, job, text, tokens_per_second, speed, seconds, losses, neutral, goldens } =
-            trained;
+        let Trained {
+            outcome,
+            job,
+            text,
+            tokens_per_second,
+            prices,
+            seconds,
+            losses,
+            rival_loss,
+            neutral,
+            goldens,
+        } = trained;
         if let Some(samples) = neutral
             && let Err(error) = self.store.set_neutral_samples(&job.fingerprint, &samples)
         {
             tracing::warn!(%error, "the base's own samples could not be stored");
         }
-        if let Some(speed) = speed {
-            self.note_speed(&job.fingerprint, speed);
+        if let Some(prices) = prices {
+            self.note_prices(&job.fingerprint, prices);
         }
         if !matches!(outcome.reason, StopReason::AllSteps { .. }) {
             self.emit(run, RunEvent::Note { text: outcome.reason.to_string() });
         }
         let figures = figures(&outcome);
         let signs = guard_of(&outcome.guard);
-        match verdict(job.order.kind, &job.order.cause, &figures, job.settings.margin) {
+        let verdict = match outcome.reason {
+            // It had no chance: nothing was made worse.
+            StopReason::Asked { best_step: 0, .. } => {
+                Verdict::Keep(format!("{}; the old version stays", outcome.reason))
+            }
+            _ => verdict(
+                job.order.kind,
+                &job.order.cause,
+                &figures,
+                job.settings.margin,
+                rival_loss,
+                job.folds.is_some(),
+            ),
+        };
+        match verdict {
             Verdict::Keep(reason) => {
                 self.note_tried(run);
                 let last = RunEvent::Kept {
@@ -168,6 +192,10 @@ impl Daemon {
                 if let Some(active) = self.runs.active.as_mut().filter(|active| active.run == run) {
                     active.phase = Phase::Saving(Box::new(ending));
                 }
+                self.emit(
+                    run,
+                    RunEvent::Working { work: RunWork::Saving, done: 0, of: 1, seconds_left: None },
+                );
                 let draft = Draft { adapter_name: name, version, learnt, text, quantise, goldens };
                 self.errands.send(Errand::WriteVersion(run, Box::new(draft)));
             }

@@ -33,8 +33,12 @@ pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared
     let (data, owners) =
         encode(&dataset.examples, &text, &job.train, &job.heldout, job.folds, &job.options())
             .map_err(|error| error.message)?;
-    let neutral = desk.store().ok().and_then(|store| store.neutral_samples(&job.fingerprint).ok().flatten());
-    Ok(Some(Prepared { job, text, data, state: Some(state), owners, neutral, need: None }))
+    let store = desk.store().ok();
+    let neutral = store.as_ref().and_then(|store| store.neutral_samples(&job.fingerprint).ok().flatten());
+    let prices = store.and_then(|store| store.prices(&job.fingerprint, desk.device).ok().flatten());
+    let mut prepared = Prepared { job, text, data, state: Some(state), owners, prices, neutral, need: None };
+    prepared.reckon();
+    Ok(Some(prepared))
 }
 
 /// The answer to a wish that finds nothing to do.

@@ -142,6 +142,7 @@ pub(super) fn holding(
         max_tokens: Some(max_tokens),
         epochs: Some(settings.epochs),
         max_steps: settings.max_steps,
+        minutes: wished.minutes,
         learning_rate: Some(settings.learning_rate),
         schedule: Some(match settings.schedule {
             train::Schedule::Linear => Schedule::Linear,

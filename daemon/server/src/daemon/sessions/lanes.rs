@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use hotplate_protocol::notifications::{
     GenerateDelta, GenerateDeltaParams, RunEventNotification, RunEventParams,
 };
-use hotplate_protocol::run::{RunEvent, RunId};
 use hotplate_protocol::{Message, Notification};
 
 /// Must-deliver messages that may wait where the client reads nothing.
@@ -55,7 +54,8 @@ enum Waiting {
     Message(Message),
     /// A run's past, for somebody who joins late: one place, however long.
     Batch(Vec<Message>),
-    Step(RunId, Message),
+    /// An event that a later one of its run may replace.
+    Passing(Box<RunEventParams>, Message),
     Delta(GenerateDeltaParams),
 }
 
@@ -68,16 +68,21 @@ impl Lanes {
         self.push_must(Waiting::Batch(messages))
     }
 
-    /// A step replaces the step of the same run that still waits; every other event must be delivered.
+    /// A step replaces the step of the same run that still waits, and so does what a run is at; every other event must be delivered.
     pub(crate) fn push_run_event(&self, params: &RunEventParams) -> Result<(), TooSlow> {
         let message = Message::Notification(Notification::new::<RunEventNotification>(params));
-        if !matches!(params.event, RunEvent::Step { .. }) {
+        if !params.event.is_passing() {
             return self.push(message);
         }
         let mut state = self.lock();
         if state.phase == Phase::Open {
-            state.queue.retain(|waiting| !matches!(waiting, Waiting::Step(run, _) if *run == params.run));
-            state.queue.push_back(Waiting::Step(params.run, message));
+            let replaced = |earlier: &RunEventParams| {
+                earlier.run == params.run && earlier.event.is_replaced_by(&params.event)
+            };
+            state
+                .queue
+                .retain(|waiting| !matches!(waiting, Waiting::Passing(earlier, _) if replaced(earlier)));
+            state.queue.push_back(Waiting::Passing(Box::new(params.clone()), message));
             self.changed.notify_all();
         }
         Ok(())
@@ -154,7 +159,7 @@ impl Lanes {
                         state.must_deliver -= 1;
                         messages
                     }
-                    Waiting::Step(_, message) => vec![message],
+                    Waiting::Passing(_, message) => vec![message],
                     Waiting::Delta(delta) => {
                         vec![Message::Notification(Notification::new::<GenerateDelta>(&delta))]
                     }
@@ -216,6 +221,8 @@ impl State {
 #[cfg(test)]
 mod tests {
     use hotplate_protocol::{Id, Response};
+
+    use hotplate_protocol::run::{RunEvent, RunId};
 
     use super::*;
 

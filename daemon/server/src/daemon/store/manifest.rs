@@ -22,6 +22,9 @@ pub(crate) struct ManifestRow {
     /// What its text is known again by after an edit.
     #[serde(default)]
     pub(crate) sketch: Option<Sketch>,
+    /// Its first line, which tells its place among the others of its file.
+    #[serde(default)]
+    pub(crate) line: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +36,8 @@ pub(crate) struct Known {
     /// Its own loss after the last run that used it, nats per supervised token.
     pub(crate) loss: Option<f64>,
     pub(crate) sketch: Option<Sketch>,
+    /// Its first line when it was learnt; 0: not noted then.
+    pub(crate) line: usize,
     /// The version that learnt an edited text in its place.
     pub(crate) replaced: Option<u32>,
     /// The version that holds it; `None`: a run tried it and was not better.
@@ -65,7 +70,7 @@ impl Store {
     pub(crate) fn manifest(&self, target: &Target) -> Result<Manifest> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT example, side, version, file, run, loss, sketch, replaced FROM manifest WHERE folder = ?1 AND adapter = ?2",
+                "SELECT example, side, version, file, run, loss, sketch, replaced, line FROM manifest WHERE folder = ?1 AND adapter = ?2",
             )?;
             let rows = statement.query_map(params![path_text(&target.folder), target.adapter], |row| {
                 let side = if row.get::<_, String>(1)? == "held_out" { Side::HeldOut } else { Side::Train };
@@ -77,6 +82,7 @@ impl Store {
                     loss: row.get(5)?,
                     sketch: row.get::<_, Option<Vec<u8>>>(6)?.and_then(|bytes| Sketch::from_bytes(&bytes)),
                     replaced: row.get(7)?,
+                    line: row.get::<_, Option<i64>>(8)?.and_then(|line| usize::try_from(line).ok()).unwrap_or(0),
                 };
                 Ok((row.get::<_, String>(0)?, known))
             })?;
@@ -88,6 +94,19 @@ impl Store {
                 }
             }
             Ok(manifest)
+        })
+    }
+
+    /// Notes that these stand in the folder again, though an edited text had taken their place.
+    pub(crate) fn mark_back(&mut self, target: &Target, examples: &[ExampleId]) -> Result<()> {
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached(
+                "UPDATE manifest SET replaced = NULL WHERE folder = ?1 AND adapter = ?2 AND example = ?3",
+            )?;
+            for example in examples {
+                statement.execute(params![path_text(&target.folder), target.adapter, example.to_string()])?;
+            }
+            Ok(())
         })
     }
 
@@ -111,7 +130,7 @@ pub(super) fn add_rows(
     rows: &[ManifestRow],
 ) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO manifest (folder, adapter, example, side, file, run, version, sketch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO manifest (folder, adapter, example, side, file, run, version, sketch, line) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     for row in rows {
         let side = match row.side {
@@ -127,7 +146,8 @@ pub(super) fn add_rows(
             file,
             run.0,
             version,
-            row.sketch.as_ref().map(Sketch::to_bytes)
+            row.sketch.as_ref().map(Sketch::to_bytes),
+            row.line as i64
         ])?;
     }
     Ok(())

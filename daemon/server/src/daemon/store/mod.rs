@@ -1,4 +1,4 @@
-//! What must survive the daemon: runs, versions, manifests, watches, measured speeds. One SQLite file.
+//! What must survive the daemon: runs, versions, manifests, watches, measured prices. One SQLite file.
 //!
 //! Owns the file, its schema, and what is written together. It must not know tensors, sockets or files of adapters. The main
 //! loop holds the one store that writes; others open a [`reader`](Store::reader).
@@ -7,10 +7,10 @@ mod last_fault;
 mod manifest;
 mod neutral;
 mod preparations;
+mod prices;
 mod removal;
 mod runs;
 mod schema;
-mod speeds;
 mod versions;
 mod watches;
 
@@ -19,9 +19,7 @@ use std::time::Duration;
 
 use hotplate_client::free_bytes;
 use hotplate_protocol::{ErrorCode, RpcError};
-#[cfg(test)]
-pub(crate) use manifest::Known;
-pub(crate) use manifest::{Manifest, ManifestRow};
+pub(crate) use manifest::{Known, Manifest, ManifestRow};
 pub(crate) use preparations::ReadFor;
 pub(crate) use removal::Going;
 pub(crate) use runs::RunRow;
@@ -179,6 +177,7 @@ fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::runs::reckon::Prices;
 
     #[test]
     fn a_damaged_store_is_refused_and_left_alone() {
@@ -254,10 +253,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("store.sqlite");
         let mut store = Store::open(&file).unwrap();
-        store.set_speed("f", "cpu", 12.5).unwrap();
+        let prices = Prices { learnt: 0.01, read: 0.002, written: 0.05 };
+        store.set_prices("f", "cpu", prices).unwrap();
         let reader = Store::reader(&file).unwrap();
-        assert_eq!(reader.speed("f", "cpu").unwrap(), Some(12.5));
+        assert_eq!(reader.prices("f", "cpu").unwrap(), Some(prices));
         drop(store);
-        assert_eq!(Store::open(&file).unwrap().speed("f", "cpu").unwrap(), Some(12.5));
+        assert_eq!(Store::open(&file).unwrap().prices("f", "cpu").unwrap(), Some(prices));
     }
 }

@@ -98,6 +98,17 @@ ALTER TABLE adapters ADD COLUMN newest INTEGER NOT NULL DEFAULT 0; -- the highes
 CREATE TABLE doomed (
     folder TEXT PRIMARY KEY                                     -- below the adapters' folder, of a version without a row: to be removed
 ) WITHOUT ROWID;
+", "
+DROP TABLE speeds;                                              -- what a machine takes, measured again at the next run
+CREATE TABLE prices (
+    fingerprint TEXT NOT NULL,
+    device      TEXT NOT NULL,
+    learnt      REAL NOT NULL,                                  -- seconds for a token that is learnt, read, written
+    read        REAL NOT NULL,
+    written     REAL NOT NULL,
+    PRIMARY KEY (fingerprint, device)
+) WITHOUT ROWID;
+ALTER TABLE manifest ADD COLUMN line INTEGER;                   -- the example's first line when it was learnt
 "];
 
 /// As the first release made it.

@@ -302,6 +302,7 @@ mod tests {
             side: Side::Train,
             file: "a.txt".into(),
             sketch: None,
+            line: 1,
         }
     }
 

@@ -56,6 +56,11 @@ impl Bases {
         Self { device, desk: Arc::clone(desk), resident: HashMap::new(), adapters: HashMap::new() }
     }
 
+    /// Whether nothing has to be loaded for it.
+    pub(super) fn holds(&self, source: &BaseSource) -> bool {
+        self.resident.contains_key(source)
+    }
+
     /// The base with this text side, loaded if need be.
     pub(super) fn get(
         &mut self,

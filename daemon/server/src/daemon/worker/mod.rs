@@ -6,10 +6,12 @@ mod bases;
 mod generations;
 mod packing;
 mod priority;
+mod probing;
 mod scorings;
 mod training;
 mod verifications;
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,21 +31,23 @@ use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::generate::GenerateResult;
 use hotplate_protocol::methods::score::{ScoreResult, ScoredExample};
 use hotplate_protocol::methods::verify::VerifyResult;
-use hotplate_protocol::run::{RunEvent, RunId};
+use hotplate_protocol::run::{RunEvent, RunId, RunWork};
 use priority::Pools;
+use probing::Probing;
 use scorings::Scorings;
 pub(crate) use scorings::{Place, ScoreJob};
-pub(crate) use training::{TrainJob, figures};
-use training::{Training, measure};
+pub(crate) use training::{Rival, TrainJob, figures};
+use training::{Training, WORD_EVERY, working};
 use verifications::Verifications;
 pub(crate) use verifications::VerifyJob;
 
 use super::alarm::{self, Doing, Pulse};
-use super::desk::Desk;
+use super::desk::{Desk, Wanted};
 use super::events::Event;
 use super::faults;
 use super::removal::Removal;
-use super::runs::prepare::{Prepared, RunJob};
+use super::runs::prepare::RunJob;
+use super::runs::reckon::Prices;
 use super::sessions::{Asker, SessionId};
 use super::settings::Settings;
 
@@ -58,8 +62,11 @@ pub(crate) enum Command {
     Score(Asker, Box<ScoreJob>),
     Train(Box<TrainJob>),
     CancelTrain(RunId),
-    /// How fast would this run be?
-    Measure(Asker, Box<Prepared>),
+    /// Ends a run in order, with the best so far.
+    FinishTrain(RunId),
+    /// What does work on this run's base take?
+    Measure(Box<Wanted>),
+    CancelMeasure(Asker),
     /// Versions that went: everything that came before this has what it needs of their files.
     LetGo(Removal),
     /// Save the run in progress, and end.
@@ -73,7 +80,7 @@ pub(crate) enum Report {
     Scored { asker: Asker, result: Result<ScoreResult, RpcError> },
     Verified { asker: Asker, result: Result<VerifyResult, RpcError> },
     Training { run: RunId, news: News },
-    Measured { asker: Asker, prepared: Box<Prepared>, speed: Option<f64> },
+    Measured { wanted: Box<Wanted>, prices: Option<Prices> },
     Loaded { source: BaseSource, text: Arc<BaseText>, bytes: u64, parameters: u64 },
     Used { source: BaseSource },
     Unloaded { source: BaseSource },
@@ -101,12 +108,14 @@ pub(crate) struct Trained {
     pub(crate) job: RunJob,
     pub(crate) text: Arc<BaseText>,
     pub(crate) tokens_per_second: f64,
-    /// The same with the time of evaluations: what the next plan reckons with.
-    pub(crate) speed: Option<f64>,
+    /// What the next plan reckons with.
+    pub(crate) prices: Option<Prices>,
     pub(crate) seconds: f64,
     pub(crate) goldens: Vec<Golden>,
     /// Of every example that was learnt or replayed: its own loss with what is kept.
     pub(crate) losses: Vec<(ExampleId, f64)>,
+    /// Of the version that a run nobody asked for must not make worse.
+    pub(crate) rival_loss: Option<f64>,
     /// Drawn in this run; `None`: they were known.
     pub(crate) neutral: Option<Arc<NeutralSamples>>,
 }
@@ -139,6 +148,7 @@ impl Worker {
             goldens: None,
             scorings: Scorings::default(),
             training: None,
+            probing: VecDeque::new(),
             pools: Pools::default(),
             model_ttl: settings.model_ttl,
             checkpoint: settings.checkpoint,
@@ -173,6 +183,8 @@ struct Work {
     goldens: Option<WritingGoldens>,
     scorings: Scorings,
     training: Option<Training>,
+    /// One after the other.
+    probing: VecDeque<Probing>,
     pools: Pools,
     model_ttl: Duration,
     checkpoint: Duration,
@@ -214,7 +226,8 @@ impl Work {
             let scored = self.scorings.step(&mut self.bases, &*self.report);
             let verified = self.verifications.step(&mut self.bases, &*self.report);
             self.pulse.beat(Doing::Training);
-            if self.write_goldens() || self.train() || scored || verified {
+            let probed = self.probe();
+            if self.write_goldens() || self.train() || scored || verified || probed {
                 continue;
             }
             self.pulse.beat(Doing::Nothing);
@@ -273,17 +286,30 @@ impl Work {
                     self.goldens = None;
                 }
             }
-            Command::Measure(asker, prepared) => {
-                let speed = self
-                    .bases
-                    .get(&prepared.job.order.source(), &prepared.text, report)
-                    .and_then(|base| measure(&base, &prepared))
-                    .inspect_err(|error| {
-                        tracing::warn!(error = error.message, "the speed could not be measured");
-                    })
-                    .ok();
-                report(Report::Measured { asker, prepared, speed });
+            Command::FinishTrain(run) => {
+                // One that is being measured or written ends anyway.
+                if let Some(training) = self.training.as_mut().filter(|training| training.run == run) {
+                    training.ask_to_finish();
+                    let text = "it ends early, as asked: what it has learnt is judged, and the best is kept"
+                        .to_owned();
+                    report(Report::Training { run, news: News::Event(RunEvent::Note { text }) });
+                }
             }
+            Command::Measure(wanted) => {
+                let source = wanted.prepared.job.order.source();
+                let started = match self.bases.get(&source, &wanted.prepared.text, report) {
+                    Ok(base) => Probing::start(wanted, base, &mut self.pools),
+                    Err(error) => Err((wanted, error)),
+                };
+                match started {
+                    Ok(probing) => self.probing.push_back(probing),
+                    Err((wanted, error)) => {
+                        tracing::warn!(error = error.message, "the speed could not be measured");
+                        report(Report::Measured { wanted, prices: None });
+                    }
+                }
+            }
+            Command::CancelMeasure(asker) => self.probing.retain(|probing| probing.wanted.asker != asker),
             Command::LetGo(removal) => {
                 self.bases.forget(&removal.folders);
                 report(Report::LetGo(removal));
@@ -297,6 +323,19 @@ impl Work {
             }
         }
         Flow::GoOn
+    }
+
+    /// A layer of what is being timed; false if nothing is.
+    fn probe(&mut self) -> bool {
+        let Some(probing) = self.probing.front_mut() else { return false };
+        let Some(measured) = probing.step() else { return true };
+        if let Some(Probing { wanted, .. }) = self.probing.pop_front() {
+            let prices = measured
+                .inspect_err(|error| tracing::warn!(error = error.message, "the speed could not be measured"))
+                .ok();
+            (self.report)(Report::Measured { wanted, prices });
+        }
+        true
     }
 
     /// A layer of the run in progress; false if there is none.
@@ -319,7 +358,8 @@ impl Work {
                         // A whole base of its own is no adapter: it has nobody to be compared with.
                         let prompts = if adapter.is_some() { prompts } else { Vec::new() };
                         let writer = GoldenWriter::new(adapter, prompts);
-                        self.goldens = Some(WritingGoldens { run, base, writer, trained });
+                        let said = Instant::now();
+                        self.goldens = Some(WritingGoldens { run, base, writer, trained, said });
                     }
                     news => (self.report)(Report::Training { run, news }),
                 }
@@ -333,7 +373,15 @@ impl Work {
         let Some(writing) = &mut self.goldens else { return false };
         let stepped = catch_unwind(AssertUnwindSafe(|| writing.writer.step(&writing.base)));
         let goldens = match stepped {
-            Ok(Ok(None)) => return true,
+            Ok(Ok(None)) => {
+                if writing.said.elapsed() >= WORD_EVERY {
+                    writing.said = Instant::now();
+                    let (done, of) = writing.writer.progress();
+                    let news = working(RunWork::Goldens, done, of, None);
+                    (self.report)(Report::Training { run: writing.run, news });
+                }
+                return true;
+            }
             Ok(Ok(Some(goldens))) => goldens,
             // The version is worth more than its goldens.
             Ok(Err(error)) => {
@@ -360,4 +408,6 @@ struct WritingGoldens {
     base: Arc<Base>,
     writer: GoldenWriter,
     trained: Box<Trained>,
+    /// When that was last said.
+    said: Instant,
 }

@@ -43,6 +43,14 @@ impl Pools {
     }
 }
 
+/// Runs the work in the pool, if there is one.
+pub(super) fn at<T: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> T + Send) -> T {
+    match pool {
+        Some(pool) => pool.install(work),
+        None => work(),
+    }
+}
+
 /// Of the calling thread alone: on Linux each has its own.
 #[cfg(target_os = "linux")]
 fn stand_back(nice: u32) {

@@ -7,26 +7,33 @@ use std::time::{Duration, Instant};
 
 use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
-use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::base_text::{BaseSource, Sample};
+use hotplate_engine::lora::Adapter;
 use hotplate_engine::train::{
-    self, HeldOut, HeldOutPlan, Learnt, Outcome, OwnLosses, TrainData, TrainError, TrainEvent, TrainSettings,
-    Trainer,
+    self, Learnt, Outcome, OwnLosses, StopReason, TrainError, TrainEvent, Trainer, Work, WorkKind,
 };
-use hotplate_protocol::RpcError;
 use hotplate_protocol::knobs::Style;
-use hotplate_protocol::run::{RunEvent, RunId, SamplePair};
+use hotplate_protocol::run::{RunEvent, RunId, RunWork, SamplePair};
+use hotplate_protocol::{ErrorCode, RpcError};
 use rayon::ThreadPool;
 
 use super::bases::Bases;
-use super::priority::Pools;
+use super::priority::{Pools, at};
 use super::{News, Report, Trained};
 use crate::daemon::faults;
 use crate::daemon::runs::checkpoint;
 use crate::daemon::runs::finish::Figures;
 use crate::daemon::runs::prepare::{Prepared, RunJob};
+use crate::daemon::runs::reckon::{Meter, Reckoning};
 
 /// A run is saved after this many steps, or after the time that the settings name.
 const CHECKPOINT_STEPS: usize = 50;
+
+/// While nothing else is said of a run, what it is at is said so often.
+pub(super) const WORD_EVERY: Duration = Duration::from_millis(900);
+/// What an end in order may take beyond what is reckoned: a part of it, and seconds for the disk.
+const SLACK: f64 = 1.15;
+const SLACK_SECONDS: f64 = 1.0;
 
 /// A run that is to start or to go on.
 pub(crate) struct TrainJob {
@@ -34,8 +41,25 @@ pub(crate) struct TrainJob {
     pub(crate) prepared: Box<Prepared>,
     /// The version that an incremental run starts from.
     pub(crate) start: Option<PathBuf>,
+    /// The version that must not be replaced by a worse one.
+    pub(crate) rival: Option<Rival>,
     /// Where the run is saved.
     pub(crate) folder: PathBuf,
+}
+
+/// A version that a run nobody asked for is measured against.
+pub(crate) struct Rival {
+    /// Where it lies, if it can be judged by what judges the run.
+    pub(crate) folder: Option<PathBuf>,
+    /// Of its own run, nats per supervised token.
+    pub(crate) loss: f64,
+}
+
+/// A rival that is being looked at.
+enum Judging {
+    Waits(Arc<Adapter>),
+    Now(Arc<Adapter>, Vec<Sample>, Box<OwnLosses>),
+    Done,
 }
 
 pub(super) struct Training {
@@ -49,11 +73,24 @@ pub(super) struct Training {
     /// Work since the last step or evaluation was done.
     pending: Duration,
     stepping: Duration,
-    evaluating: Duration,
+    reckoning: Reckoning,
+    meter: Meter,
+    /// What the work of the present stage of the end has taken.
+    ending: Option<(WorkKind, Duration)>,
+    /// When the run is to be over.
+    deadline: Option<Instant>,
+    /// Its end was asked for, and cross-validation has not passed since.
+    asked: bool,
+    /// When anything was last said of it.
+    said: Instant,
     /// Done here, not before an interruption.
     steps: usize,
     tokens: usize,
     saved_at: Instant,
+    /// Until when the job knows what was spent.
+    spent_at: Instant,
+    /// How often the recipe's prompts were answered.
+    samplings: usize,
     unsaved_steps: usize,
     /// A disk that is full is said once, not every 50 steps.
     save_failed: bool,
@@ -62,6 +99,8 @@ pub(super) struct Training {
     /// The run has ended, and its examples' own losses are being taken.
     scoring: Option<OwnLosses>,
     losses: Vec<Option<f64>>,
+    rival: Judging,
+    rival_loss: Option<f64>,
     /// The example of each item, by its place in the job.
     owners: Vec<usize>,
     /// The base's own samples were known before.
@@ -87,13 +126,23 @@ impl Training {
         pool: Option<Arc<ThreadPool>>,
         report: &dyn Fn(Report),
     ) -> Result<Training, RpcError> {
-        let TrainJob { run, prepared, start, folder } = job;
-        let Prepared { job, text, data, owners, state, neutral, .. } = *prepared;
+        let began = Instant::now();
+        let TrainJob { run, prepared, start, rival, folder } = job;
+        let reckoning = prepared.reckoning();
+        let Prepared { job, text, data, owners, state, prices, neutral, .. } = *prepared;
         let source = job.order.source();
+        if !bases.holds(&source) {
+            report(Report::Training { run, news: working(RunWork::Loading, 0, 1, None) });
+        }
         let base = bases.get(&source, &text, report)?;
         let start = match &start {
             Some(folder) => Some(Learnt::Adapter((*bases.adapter(folder, &base.text)?).clone())),
             None => None,
+        };
+        let rival_loss = rival.as_ref().map(|rival| rival.loss);
+        let rival = match rival.and_then(|rival| rival.folder) {
+            Some(folder) => Judging::Waits(bases.adapter(&folder, &base.text)?),
+            None => Judging::Done,
         };
         let fresh = |data| Trainer::new(&base, start.as_ref(), data, job.settings.clone());
         let trainer = match &state {
@@ -125,6 +174,8 @@ impl Training {
             let text = format!("goes on at step {} of {}", trainer.step_number(), trainer.steps());
             report(Report::Training { run, news: note(text) });
         }
+        let left = |minutes: f64| Duration::try_from_secs_f64((60.0 * minutes - job.spent).max(0.0)).ok();
+        let deadline = job.minutes.and_then(left).and_then(|left| began.checked_add(left));
         Ok(Training {
             run,
             source,
@@ -132,18 +183,27 @@ impl Training {
             trainer,
             job,
             folder,
-            began: Instant::now(),
+            began,
             pending: Duration::ZERO,
             stepping: Duration::ZERO,
-            evaluating: Duration::ZERO,
+            meter: Meter::new(prices, &reckoning.parts),
+            reckoning,
+            ending: None,
+            deadline,
+            asked: false,
+            said: Instant::now(),
             steps: 0,
             tokens: 0,
             saved_at: Instant::now(),
+            spent_at: began,
+            samplings: 0,
             unsaved_steps: 0,
             save_failed: false,
             pool,
             scoring: None,
             losses: Vec::new(),
+            rival,
+            rival_loss,
             owners,
             neutral_known,
         })
@@ -151,13 +211,27 @@ impl Training {
 
     /// About one layer of work. Answers the news, and whether the run is over.
     pub(super) fn step(&mut self, checkpoint_every: Duration) -> (Vec<News>, bool) {
-        if self.scoring.is_some() {
-            return self.score();
+        let (mut news, over) =
+            if self.scoring.is_some() { self.score() } else { self.advance(checkpoint_every) };
+        if over {
+            return (news, over);
         }
+        if news.is_empty() {
+            news.extend(self.word());
+        } else {
+            self.said = Instant::now();
+        }
+        news.extend(self.mind_the_time());
+        (news, over)
+    }
+
+    fn advance(&mut self, checkpoint_every: Duration) -> (Vec<News>, bool) {
         let began = Instant::now();
+        let before = self.trainer.work().kind;
         let (trainer, base) = (&mut self.trainer, &*self.base);
         let stepped = catch_unwind(AssertUnwindSafe(|| at(self.pool.as_deref(), || trainer.step(base))));
-        self.pending += began.elapsed();
+        let took = began.elapsed();
+        self.pending += took;
         let event = match stepped {
             Ok(Ok(event)) => event,
             Ok(Err(error)) => return (vec![News::Failed(faults::of_training(&error))], true),
@@ -166,14 +240,17 @@ impl Training {
                 return (vec![News::Failed(error)], true);
             }
         };
+        self.time_the_end(before, took);
+        let parts = self.reckoning.parts;
         match event {
             TrainEvent::Working => (Vec::new(), false),
             TrainEvent::Step { step, steps, epoch, loss, learning_rate, tokens } => {
-                self.stepping += std::mem::take(&mut self.pending);
+                let took = std::mem::take(&mut self.pending);
+                self.stepping += took;
+                self.meter.learnt(took.as_secs_f64(), tokens);
                 self.steps += 1;
                 self.unsaved_steps += 1;
                 self.tokens += tokens;
-                let per_step = (self.stepping + self.evaluating).as_secs_f64() / self.steps as f64;
                 let mut news = vec![News::Event(RunEvent::Step {
                     step,
                     steps,
@@ -182,7 +259,7 @@ impl Training {
                     learning_rate,
                     tokens_per_second: self.tokens_per_second(),
                     seconds: self.began.elapsed().as_secs_f64(),
-                    seconds_left: per_step * steps.saturating_sub(step) as f64,
+                    seconds_left: self.seconds_left().unwrap_or(0.0),
                 })];
                 if self.unsaved_steps >= CHECKPOINT_STEPS || self.saved_at.elapsed() >= checkpoint_every {
                     news.extend(self.save());
@@ -190,19 +267,33 @@ impl Training {
                 (news, false)
             }
             TrainEvent::Evaluated { step, losses, best } => {
-                self.evaluating += std::mem::take(&mut self.pending);
+                let took = std::mem::take(&mut self.pending).as_secs_f64();
+                self.meter.read(took, parts.heldout, self.steps == 0);
                 (vec![News::Evaluated { step, losses, best }], false)
             }
             TrainEvent::Sampled { step, samples } => {
-                self.evaluating += std::mem::take(&mut self.pending);
+                let took = std::mem::take(&mut self.pending).as_secs_f64();
+                // The base's own answers came before the first ones.
+                let times = if self.samplings == 0 { 2.0 } else { 1.0 };
+                self.samplings += 1;
+                self.meter.written(took, parts.samples * times);
                 let pair = |train::SamplePair { prompt, base, mine }| SamplePair { prompt, base, mine };
                 let samples = samples.into_iter().map(pair).collect();
                 (vec![News::Event(RunEvent::Sampled { step, samples })], false)
             }
             TrainEvent::FoldsDone { folds, best_step, losses } => {
+                // Whoever asked for the end has ended cross-validation; what comes now has to be asked again.
+                self.asked = false;
                 (vec![News::Event(RunEvent::FoldsDone { folds, best_step, heldout_loss: losses.all })], false)
             }
-            TrainEvent::Finished { .. } => {
+            TrainEvent::Finished { reason } => {
+                if let StopReason::Asked { step, best_step: 0 } = reason {
+                    // An incremental run has the version before to keep, and says so like any other.
+                    return match self.job.start {
+                        None => (vec![News::Failed(nothing_to_keep(step))], true),
+                        Some(_) => (Vec::new(), true),
+                    };
+                }
                 let row_tokens = self.job.settings.row_tokens;
                 self.scoring = Some(OwnLosses::new(self.trainer.samples(), row_tokens));
                 (Vec::new(), false)
@@ -210,13 +301,126 @@ impl Training {
         }
     }
 
+    /// The stages of the end are one-off work: what writing takes is measured there, and none of it is part of the rate of learning.
+    fn time_the_end(&mut self, kind: WorkKind, took: Duration) {
+        let so_far = match self.ending {
+            Some((known, so_far)) if known == kind => so_far,
+            _ => Duration::ZERO,
+        };
+        self.ending = Some((kind, so_far + took));
+        if kind == WorkKind::Copies && self.trainer.work().kind != kind {
+            self.meter.written((so_far + took).as_secs_f64(), self.reckoning.parts.copies);
+        }
+    }
+
+    /// What the run is at, if nothing was said for a moment.
+    fn word(&mut self) -> Option<News> {
+        let (work, done, of) = if let Some(scoring) = &self.scoring {
+            let (done, of) = scoring.progress();
+            (RunWork::OwnLosses, done, of)
+        } else {
+            let Work { kind, done, of } = self.trainer.work();
+            (work_of(kind), done, of)
+        };
+        if self.said.elapsed() < WORD_EVERY {
+            return None;
+        }
+        self.said = Instant::now();
+        Some(working(work, done, of, self.seconds_left()))
+    }
+
+    /// Until the run's probable end.
+    fn seconds_left(&self) -> Option<f64> {
+        let prices = self.meter.prices()?;
+        let left = match &self.scoring {
+            Some(scoring) => {
+                let (done, of) = scoring.progress();
+                self.reckoning.last(1.0 - done as f64 / of.max(1) as f64)
+            }
+            None if self.asked => self.reckoning.tail(&self.trainer.pace(), &self.trainer.work()),
+            None => self.reckoning.left(&self.trainer.pace(), &self.trainer.work()),
+        };
+        let left = prices.of(left).max(0.0);
+        let until = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        Some(until.map_or(left, |until| left.min(until.as_secs_f64())))
+    }
+
+    /// Ends the run in order when its minutes are just enough for that.
+    fn mind_the_time(&mut self) -> Option<News> {
+        let deadline = self.deadline.filter(|_| !self.asked && self.scoring.is_none())?;
+        let pace = self.trainer.pace();
+        if pace.stopped {
+            return None;
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
+        let tail = match self.meter.prices() {
+            Some(prices) => {
+                SLACK * prices.of(self.reckoning.tail(&pace, &self.trainer.work())) + SLACK_SECONDS
+            }
+            // Not one step is done: what the end takes is anybody's guess.
+            None => 12.0 * self.job.minutes.unwrap_or(0.0),
+        };
+        if left > tail {
+            return None;
+        }
+        self.ask_to_finish();
+        Some(note(
+            "its minutes are nearly over: it ends in order, with the best that it has reached".to_owned(),
+        ))
+    }
+
+    /// Ends the run in order as soon as that is possible.
+    pub(super) fn ask_to_finish(&mut self) {
+        self.asked = true;
+        self.pending = Duration::ZERO;
+        self.trainer.ask_to_finish();
+    }
+
     /// The base that it trained on, and prompts for its golden answers.
     pub(super) fn golden_prompts(&self) -> (Arc<Base>, Vec<Vec<u32>>) {
         (Arc::clone(&self.base), self.trainer.golden_prompts())
     }
 
+    /// A layer of the rival's look at what judges this run; true when there is nothing (more) to look at. A fault there leaves what is known of it.
+    fn judge_the_rival(&mut self) -> bool {
+        let row_tokens = self.job.settings.row_tokens;
+        match std::mem::replace(&mut self.rival, Judging::Done) {
+            Judging::Done => true,
+            Judging::Waits(adapter) => {
+                let judges: Vec<Sample> = self.trainer.judges().cloned().collect();
+                let looks = Box::new(OwnLosses::new(&judges, row_tokens));
+                self.rival = Judging::Now(adapter, judges, looks);
+                false
+            }
+            Judging::Now(adapter, judges, mut looks) => {
+                let learnt = Learnt::Adapter((*adapter).clone());
+                let base = &*self.base;
+                let stepped = catch_unwind(AssertUnwindSafe(|| {
+                    at(self.pool.as_deref(), || looks.step(base, &learnt, &judges))
+                }));
+                match stepped {
+                    Ok(Ok(None)) => {
+                        self.rival = Judging::Now(adapter, judges, looks);
+                        return false;
+                    }
+                    Ok(Ok(Some(losses))) => self.rival_loss = mean(&losses, &judges).or(self.rival_loss),
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, run = self.run.0, "the version before could not be judged");
+                    }
+                    Err(panic) => {
+                        faults::of_panic(&format!("run {}", self.run.0), &*panic);
+                    }
+                }
+                true
+            }
+        }
+    }
+
     /// A layer of the examples' own losses. A fault there costs the losses, not the run.
     fn score(&mut self) -> (Vec<News>, bool) {
+        if !self.judge_the_rival() {
+            return (Vec::new(), false);
+        }
         let (trainer, base) = (&self.trainer, &*self.base);
         let (Some(scoring), Some(kept)) = (&mut self.scoring, trainer.kept()) else {
             return (Vec::new(), true);
@@ -252,10 +456,9 @@ impl Training {
     /// What a run that is over has brought.
     pub(super) fn finish(self) -> News {
         let tokens_per_second = self.tokens_per_second();
-        let busy = (self.stepping + self.evaluating).as_secs_f64();
-        let speed = (self.steps > 0 && busy > 0.0).then(|| self.tokens as f64 / busy);
+        let prices = self.meter.prices().filter(|_| self.steps > 1);
         let seconds = self.began.elapsed().as_secs_f64();
-        let losses = self.losses_of_examples();
+        let (losses, rival_loss) = (self.losses_of_examples(), self.rival_loss);
         let neutral = self.trainer.neutral().filter(|_| !self.neutral_known).cloned();
         match self.trainer.finish() {
             Ok(outcome) => News::Finished(Box::new(Trained {
@@ -263,9 +466,10 @@ impl Training {
                 job: self.job,
                 text: Arc::clone(&self.base.text),
                 tokens_per_second,
-                speed,
+                prices,
                 seconds,
                 losses,
+                rival_loss,
                 neutral,
                 goldens: Vec::new(),
             })),
@@ -275,7 +479,10 @@ impl Training {
 
     /// Saves the run as it is; a note if that fails, once.
     pub(super) fn save(&mut self) -> Option<News> {
-        self.saved_at = Instant::now();
+        let now = Instant::now();
+        self.job.spent += now.saturating_duration_since(self.spent_at).as_secs_f64();
+        self.spent_at = now;
+        self.saved_at = now;
         self.unsaved_steps = 0;
         let saved = checkpoint::save(&self.folder, &self.job, &self.trainer, &self.base);
         let failed_before = std::mem::replace(&mut self.save_failed, saved.is_err());
@@ -295,59 +502,44 @@ impl Training {
     }
 }
 
-/// Runs the work in the pool, if there is one.
-fn at<T: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> T + Send) -> T {
-    match pool {
-        Some(pool) => pool.install(work),
-        None => work(),
+fn nothing_to_keep(step: usize) -> RpcError {
+    let message = if step == 0 {
+        "the run was ended before its first step was done, so there is nothing to keep; give it more time"
+            .to_owned()
+    } else {
+        format!(
+            "the run was ended at step {step}, and nothing that it had learnt by then did better on the held-out examples than the base model, so there is \
+             nothing to keep; give it more time"
+        )
+    };
+    RpcError::new(ErrorCode::InvalidParams, message)
+}
+
+fn work_of(kind: WorkKind) -> RunWork {
+    match kind {
+        WorkKind::Learning => RunWork::Learning,
+        WorkKind::HeldOut => RunWork::HeldOut,
+        WorkKind::Samples => RunWork::Samples,
+        WorkKind::Gap => RunWork::Gap,
+        WorkKind::Copies => RunWork::Copies,
+        WorkKind::Neutral => RunWork::Neutral,
+        WorkKind::Drift => RunWork::Drift,
     }
 }
 
-/// Trains two steps and throws them away: tokens per second of this machine on this base, evaluations included.
-pub(super) fn measure(base: &Base, prepared: &Prepared) -> Result<f64, RpcError> {
-    let job = &prepared.job;
-    let batch = job.settings.batch.min(prepared.data.train.len());
-    let carries = prepared.data.judges().filter(|(sample, _)| sample.supervised_tokens() > 0);
-    let shortest = carries.min_by_key(|(sample, _)| sample.tokens.len());
-    let shortest = shortest.map(|(sample, is_new)| HeldOut { sample: sample.clone(), is_new });
-    let data = TrainData {
-        train: prepared.data.train.iter().take(2 * batch).cloned().collect(),
-        heldout: HeldOutPlan::Split(shortest.into_iter().collect()),
-    };
-    let settings = TrainSettings {
-        epochs: 2,
-        max_steps: Some(2),
-        accumulate: 1,
-        sample_prompts: Vec::new(),
-        ..job.settings.clone()
-    };
-    let measured = catch_unwind(AssertUnwindSafe(|| -> Result<f64, TrainError> {
-        let mut trainer = Trainer::new(base, None, data, settings)?;
-        let mut began = Instant::now();
-        loop {
-            match trainer.step(base)? {
-                // The first step warms the caches; the second one counts.
-                TrainEvent::Step { step: 2, tokens, .. } => {
-                    return Ok(tokens as f64 / began.elapsed().as_secs_f64());
-                }
-                TrainEvent::Step { .. } | TrainEvent::Evaluated { .. } => began = Instant::now(),
-                TrainEvent::Working | TrainEvent::Sampled { .. } | TrainEvent::FoldsDone { .. } => {}
-                TrainEvent::Finished { .. } => return Err(TrainError::NoExamples),
-            }
-        }
-    }));
-    let training = measured
-        .unwrap_or_else(|panic| {
-            faults::of_panic("measuring the speed", &*panic);
-            Err(TrainError::NoExamples)
-        })
-        .map_err(|error| faults::of_training(&error))?;
-    // Evaluations have no backward pass: about a third of the work for each token.
-    let heldout: usize = prepared.data.judges().map(|(sample, _)| sample.tokens.len()).sum();
-    let interval = job.settings.evaluation_interval(prepared.data.train.len()).max(1);
-    let per_step = heldout as f64 / interval as f64 / 3.0;
-    let tokens = job.plan.tokens_per_step.max(1) as f64;
-    Ok(training * tokens / (tokens + per_step))
+pub(super) fn working(work: RunWork, done: usize, of: usize, seconds_left: Option<f64>) -> News {
+    News::Event(RunEvent::Working { work, done, of, seconds_left })
+}
+
+/// Over all supervised tokens of the samples.
+fn mean(losses: &[Option<f64>], samples: &[Sample]) -> Option<f64> {
+    let each = losses.iter().zip(samples).filter_map(|(loss, sample)| {
+        let tokens = sample.supervised_tokens() as f64;
+        loss.map(|loss| (loss * tokens, tokens))
+    });
+    let (sum, tokens) = each.fold((0.0, 0.0), |(sum, all), (loss, tokens)| (sum + loss, all + tokens));
+    let mean = sum / tokens;
+    (tokens > 0.0 && mean.is_finite()).then_some(mean)
 }
 
 fn note(text: String) -> News {

@@ -40,6 +40,7 @@ fn known(side: Side) -> Known {
         version: Some(1),
         loss: None,
         sketch: None,
+        line: 0,
         replaced: None,
     }
 }

@@ -1,0 +1,222 @@
+//! How much work each part of a run is, in units whose price a machine can be asked for. Counts only: no clock here.
+
+use std::iter::Sum;
+use std::ops::{Add, Mul};
+
+use super::closing::OPENINGS;
+use super::data::TrainData;
+use super::settings::TrainSettings;
+use super::trainer::GAP_EXAMPLES;
+use crate::golden;
+use crate::guard::neutral;
+use crate::sample::Sample;
+
+/// Tokens of a neutral sample's opening, about; a chat template's words make it longer.
+const NEUTRAL_OPENING: usize = 16;
+
+/// Work of three kinds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Effort {
+    /// Tokens that are learnt: forwards and back.
+    pub learnt: f64,
+    /// Tokens that are read: forwards.
+    pub read: f64,
+    /// Tokens that are written, one forward pass each for a few texts together.
+    pub written: f64,
+}
+
+impl Effort {
+    fn reading(tokens: usize) -> Effort {
+        Effort { read: tokens as f64, ..Effort::default() }
+    }
+
+    fn writing(tokens: usize) -> Effort {
+        Effort { written: tokens as f64, ..Effort::default() }
+    }
+}
+
+impl Add for Effort {
+    type Output = Effort;
+
+    fn add(self, other: Effort) -> Effort {
+        Effort {
+            learnt: self.learnt + other.learnt,
+            read: self.read + other.read,
+            written: self.written + other.written,
+        }
+    }
+}
+
+impl Mul<f64> for Effort {
+    type Output = Effort;
+
+    fn mul(self, times: f64) -> Effort {
+        Effort { learnt: self.learnt * times, read: self.read * times, written: self.written * times }
+    }
+}
+
+impl Sum for Effort {
+    fn sum<I: Iterator<Item = Effort>>(all: I) -> Effort {
+        all.fold(Effort::default(), Add::add)
+    }
+}
+
+/// The parts of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Parts {
+    /// One optimiser step of one learner.
+    pub step: Effort,
+    /// One look at the held-out examples; in cross-validation, by all folds.
+    pub heldout: Effort,
+    /// Answers to the recipe's prompts, once; the base's are written in addition, once.
+    pub samples: Effort,
+    /// The end, in its order: what is kept is measured on what it learnt, ...
+    pub gap: Effort,
+    /// ... writes, to see whether it copies, ...
+    pub copies: Effort,
+    /// ... the base writes texts of its own, unless they are known, ...
+    pub neutral: Effort,
+    /// ... on which the two are compared, ...
+    pub drift: Effort,
+    /// ... every example's own loss is taken, ...
+    pub own_losses: Effort,
+    /// ... and the golden answers are written.
+    pub goldens: Effort,
+    /// Steps between two looks at the held-out examples, and of an epoch.
+    pub interval: usize,
+    pub per_epoch: usize,
+}
+
+impl Parts {
+    /// `neutral_known`: the base has written its own texts before.
+    pub fn of(data: &TrainData, settings: &TrainSettings, neutral_known: bool) -> Parts {
+        let tokens = |samples: &mut dyn Iterator<Item = &Sample>| -> usize {
+            samples.map(|sample| sample.tokens.len()).sum()
+        };
+        let train = data.train.len().max(1);
+        let all = tokens(&mut data.train.iter());
+        let mean = all as f64 / train as f64;
+        let judges = data.judges().count();
+        let neutral_tokens = neutral::SAMPLES * (neutral::SAMPLE_TOKENS + NEUTRAL_OPENING);
+        // A learner of cross-validation does without its own fold.
+        let members = data.folds().map_or(train, |folds| train - train / folds);
+        let prompted = !settings.sample_prompts.is_empty();
+        Parts {
+            step: Effort {
+                learnt: mean * settings.examples_per_step().min(members) as f64,
+                ..Effort::default()
+            },
+            heldout: Effort::reading(tokens(&mut data.judges().map(|(sample, _)| sample))),
+            samples: if prompted { Effort::writing(settings.sample_tokens) } else { Effort::default() },
+            gap: Effort::reading((mean * judges.max(GAP_EXAMPLES).min(train) as f64) as usize),
+            copies: Effort::writing(settings.sample_tokens)
+                + Effort::reading(
+                    if prompted { settings.sample_prompts.len() } else { OPENINGS } * NEUTRAL_OPENING,
+                ),
+            neutral: if neutral_known {
+                Effort::default()
+            } else {
+                Effort::writing(neutral::SAMPLE_TOKENS) + Effort::reading(neutral::SAMPLES * NEUTRAL_OPENING)
+            },
+            drift: Effort::reading(2 * neutral_tokens),
+            own_losses: Effort::reading(all),
+            goldens: Effort::writing(golden::TOKENS)
+                + Effort::reading(golden::PROMPTS * (golden::TOKENS + NEUTRAL_OPENING)),
+            interval: settings.evaluation_interval(data.train.len()),
+            per_epoch: settings.steps_per_epoch(members),
+        }
+    }
+
+    /// Everything that comes when nothing more is learnt.
+    pub fn end(&self) -> Effort {
+        self.gap + self.copies + self.neutral + self.drift + self.own_losses + self.goldens
+    }
+
+    /// All learners' work from `step` of a phase to its step `until`, with the looks at held-out examples and the answers that go with them.
+    /// `judged`: held-out examples are looked at in this phase.
+    pub fn steps(&self, step: usize, until: usize, learners: usize, judged: bool) -> Effort {
+        let steps = until.saturating_sub(step);
+        let learning = self.step * (steps * learners) as f64;
+        if !judged || steps == 0 {
+            return learning;
+        }
+        let interval = self.interval.max(1);
+        // The last step is always judged.
+        let looks =
+            (until / interval).saturating_sub(step / interval) + usize::from(!until.is_multiple_of(interval));
+        learning + (self.heldout + self.samples) * looks as f64
+    }
+}
+
+/// Passes over the data after which a run from a bare base was at its best: SmolLM2-135M on 120 notes, at the default rate, after 1.1 (prose from
+/// many hands) and 3.1 (notes of one voice). With fewer steps an epoch it takes more of them.
+const BEST_EPOCHS: f64 = 2.1;
+const BEST_AT_STEPS_PER_EPOCH: f64 = 27.0;
+
+impl TrainSettings {
+    /// The step at which a run probably stops by itself: one epoch, and patience, after its best. A guess until there is a curve.
+    pub fn likely_steps(&self, examples: usize, incremental: bool) -> usize {
+        let most = self.steps(examples);
+        // So short a run comes to its end before patience does.
+        if incremental || most == 0 {
+            return most;
+        }
+        let per_epoch = self.steps_per_epoch(examples);
+        let epochs = BEST_EPOCHS * (BEST_AT_STEPS_PER_EPOCH / per_epoch as f64).sqrt().clamp(0.6, 2.5);
+        let best = (epochs * per_epoch as f64).round() as usize;
+        (best + self.steps_after_best(examples)).min(most)
+    }
+
+    /// Steps that a run goes on after its best one.
+    pub fn steps_after_best(&self, examples: usize) -> usize {
+        let (interval, per_epoch) =
+            (self.evaluation_interval(examples).max(1), self.steps_per_epoch(examples).max(1));
+        per_epoch.div_ceil(interval).max(self.patience.min(1 << 20)) * interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_base;
+    use crate::train::HeldOutPlan;
+
+    #[test]
+    fn the_parts_of_a_run_are_counted() {
+        let data = test_base::data(12);
+        let settings = TrainSettings { batch: 4, ..test_base::settings() };
+        let tokens: usize = data.train.iter().map(|sample| sample.tokens.len()).sum();
+        let parts = Parts::of(&data, &settings, true);
+        assert_eq!(parts.own_losses, Effort::reading(tokens));
+        assert!((parts.step.learnt - 4.0 * tokens as f64 / data.train.len() as f64).abs() < 1e-9);
+        assert_eq!(parts.neutral, Effort::default());
+        assert!(Parts::of(&data, &settings, false).neutral.written > 0.0);
+        // Ten steps with a look after every fourth one and after the last.
+        let parts = Parts { interval: 4, ..parts };
+        let ten = parts.steps(0, 10, 1, true);
+        assert_eq!(ten, parts.step * 10.0 + parts.heldout * 3.0);
+        assert_eq!(parts.steps(10, 10, 1, true), Effort::default());
+        assert_eq!(parts.steps(0, 10, 5, false), parts.step * 50.0);
+        // Folds judge all of what is learnt.
+        let folds = TrainData { heldout: HeldOutPlan::Folds(5), ..data };
+        assert_eq!(Parts::of(&folds, &settings, true).heldout, Effort::reading(tokens));
+    }
+
+    #[test]
+    fn a_run_probably_stops_between_its_first_epochs_and_its_last() {
+        let config = test_base::config();
+        for examples in [10, 40, 108, 400, 4000] {
+            let settings = TrainSettings::for_data(&config, examples, false);
+            let (likely, most) = (settings.likely_steps(examples, false), settings.steps(examples));
+            assert!(
+                likely <= most && likely >= 2 * settings.steps_per_epoch(examples).min(most / 2),
+                "{examples}"
+            );
+            assert_eq!(settings.likely_steps(examples, true), most);
+        }
+        let few = TrainSettings { max_steps: Some(2), ..TrainSettings::for_data(&config, 100, false) };
+        assert_eq!(few.likely_steps(100, false), 2);
+        let patient = TrainSettings { patience: usize::MAX, ..TrainSettings::for_data(&config, 100, false) };
+        assert_eq!(patient.likely_steps(100, false), patient.steps(100));
+    }
+}

@@ -1,0 +1,332 @@
+//! How long a run takes: the engine counts its work, a machine's prices make seconds of it. Pure; what was measured is given.
+
+use hotplate_engine::train::effort::{Effort, Parts};
+use hotplate_engine::train::{Pace, TrainSettings, Work, WorkKind};
+use hotplate_protocol::run::Plan;
+
+/// Reading against learning, and writing against reading, where only one was measured.
+const READ_PER_LEARNT: f64 = 1.0 / 3.0;
+const WRITTEN_PER_READ: f64 = 12.0;
+/// How much of the last measurements each new one leaves: the machine is not always as busy.
+const KEPT: f64 = 0.85;
+
+/// Seconds for a unit of each kind of [`Effort`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Prices {
+    pub(crate) learnt: f64,
+    pub(crate) read: f64,
+    pub(crate) written: f64,
+}
+
+impl Prices {
+    pub(crate) fn of(&self, effort: Effort) -> f64 {
+        self.learnt * effort.learnt + self.read * effort.read + self.written * effort.written
+    }
+}
+
+/// A price that is measured again and again, the newest counting most.
+#[derive(Debug, Clone, Copy, Default)]
+struct Measured {
+    seconds: f64,
+    units: f64,
+}
+
+impl Measured {
+    fn of(price: f64, units: f64) -> Measured {
+        Measured { seconds: price * units, units }
+    }
+
+    fn add(&mut self, seconds: f64, units: f64) {
+        if units > 0.0 {
+            (self.seconds, self.units) = (KEPT * self.seconds + seconds, KEPT * self.units + units);
+        }
+    }
+
+    fn price(&self) -> Option<f64> {
+        (self.units > 0.0).then(|| self.seconds / self.units)
+    }
+}
+
+/// The prices of a run in progress.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter {
+    learnt: Measured,
+    read: Measured,
+    written: Measured,
+    /// Steps that were measured here.
+    steps: usize,
+    known: bool,
+    /// The price of reading is that of the first look, which may have met a cold base.
+    cold: bool,
+}
+
+impl Meter {
+    /// `known`: what was measured before counts as one step of `parts`.
+    pub(crate) fn new(known: Option<Prices>, parts: &Parts) -> Meter {
+        let Some(prices) = known else { return Meter::default() };
+        Meter {
+            learnt: Measured::of(prices.learnt, parts.step.learnt),
+            read: Measured::of(prices.read, parts.heldout.read),
+            written: Measured::of(prices.written, parts.copies.written),
+            steps: 0,
+            known: true,
+            cold: false,
+        }
+    }
+
+    /// An optimiser step.
+    pub(crate) fn learnt(&mut self, seconds: f64, tokens: usize) {
+        // The first one also warms up what the later ones find warm.
+        if self.steps == 1 && !self.known {
+            self.learnt = Measured::default();
+        }
+        self.steps += 1;
+        if self.known && self.steps == 1 {
+            return;
+        }
+        self.learnt.add(seconds, tokens as f64);
+    }
+
+    /// Some texts; `cold`: the first time that the base is used, perhaps.
+    pub(crate) fn read(&mut self, seconds: f64, effort: Effort, cold: bool) {
+        if cold && self.known {
+            return;
+        }
+        if std::mem::replace(&mut self.cold, cold) {
+            self.read = Measured::default();
+        }
+        self.read.add(seconds, effort.read);
+    }
+
+    pub(crate) fn written(&mut self, seconds: f64, effort: Effort) {
+        // What was read on the way is no part of it.
+        let reading = self.read.price().unwrap_or(0.0) * effort.read;
+        self.written.add((seconds - reading).max(0.1 * seconds), effort.written);
+    }
+
+    /// `None`: nothing has been learnt yet, and nobody knew before.
+    pub(crate) fn prices(&self) -> Option<Prices> {
+        let learnt = self.learnt.price()?;
+        let read = self.read.price().unwrap_or(READ_PER_LEARNT * learnt);
+        let written = self.written.price().unwrap_or(WRITTEN_PER_READ * read);
+        Some(Prices { learnt, read, written })
+    }
+}
+
+/// What a run is reckoned by, besides its prices.
+#[derive(Debug, Clone)]
+pub(crate) struct Reckoning {
+    pub(crate) parts: Parts,
+    pub(crate) settings: TrainSettings,
+    /// Training examples, as the engine counts them.
+    pub(crate) examples: usize,
+    /// Parts of cross-validation; `None`: some examples are held out.
+    pub(crate) folds: Option<usize>,
+    /// The run goes on from a version.
+    pub(crate) incremental: bool,
+}
+
+impl Reckoning {
+    fn likely(&self) -> usize {
+        self.settings.likely_steps(self.examples, self.incremental)
+    }
+
+    /// The whole run, if it stops at `steps`.
+    fn whole(&self, steps: usize) -> Effort {
+        let Parts { step, heldout, samples, .. } = self.parts;
+        // The base, the version to start from, and the base's answers to the prompts.
+        let looks = if self.incremental { 2.0 } else { 1.0 };
+        let before = heldout * looks + samples;
+        let learners = self.folds.unwrap_or(1);
+        let after = self.folds.map_or(Effort::default(), |_| step * self.best_of(steps) as f64);
+        before + self.parts.steps(0, steps, learners, true) + after + self.parts.end()
+    }
+
+    /// The best step of a run that stops at `steps`, probably.
+    fn best_of(&self, steps: usize) -> usize {
+        steps.saturating_sub(self.settings.steps_after_best(self.examples)).max(steps.div_ceil(2))
+    }
+
+    /// Fills in what a plan says about time.
+    pub(crate) fn fill(&self, plan: &mut Plan, prices: Option<Prices>, minutes: Option<f64>) {
+        plan.likely_steps = self.likely();
+        let within = |seconds: f64| minutes.map_or(seconds, |most| seconds.min(60.0 * most));
+        let seconds = |steps| prices.map(|prices| within(prices.of(self.whole(steps))));
+        plan.seconds = seconds(plan.likely_steps);
+        plan.seconds_at_most = seconds(plan.steps);
+    }
+
+    /// The step of its phase at which the run will stop, as far as its curve tells by now.
+    fn until(&self, pace: &Pace) -> usize {
+        if pace.after_folds || self.incremental {
+            return pace.steps;
+        }
+        let best = pace.best_step.unwrap_or(0);
+        // Not before this, as things are.
+        let soonest = best + self.settings.steps_after_best(self.examples);
+        let likely = self.likely();
+        let until = match pace.without_gain {
+            // Still getting better: it will go on for what comes after a best, at least.
+            0 => likely.max(soonest),
+            1 if likely > soonest => soonest.midpoint(likely),
+            _ => soonest,
+        };
+        until.clamp((pace.step + 1).min(pace.steps), pace.steps)
+    }
+
+    /// What is left of the run; `work` is what it is at.
+    pub(crate) fn left(&self, pace: &Pace, work: &Work) -> Effort {
+        let Parts { step, heldout, samples, gap, copies, neutral, drift, own_losses, goldens, .. } =
+            self.parts;
+        let open = if work.of == 0 { 0.0 } else { 1.0 - work.done as f64 / work.of as f64 };
+        let end = [gap, copies, neutral, drift, own_losses + goldens];
+        // The stages of the end that are still to come, the present one in part.
+        let ending = |at: usize| -> Effort {
+            end.get(at).map_or(Effort::default(), |now| *now * open)
+                + end.get(at + 1..).unwrap_or_default().iter().copied().sum::<Effort>()
+        };
+        match work.kind {
+            WorkKind::Gap => return ending(0),
+            WorkKind::Copies => return ending(1),
+            WorkKind::Neutral => return ending(2),
+            WorkKind::Drift => return ending(3),
+            WorkKind::Learning | WorkKind::HeldOut | WorkKind::Samples => {}
+        }
+        let until = if pace.stopped { pace.step } else { self.until(pace) };
+        let mut left =
+            self.parts.steps(pace.step, until, pace.learners, !pace.after_folds) + self.parts.end();
+        if self.folds.is_some() && !pace.after_folds {
+            left = left + step * self.best_of(until) as f64;
+        }
+        match work.kind {
+            WorkKind::HeldOut => left + heldout * open + samples,
+            WorkKind::Samples => left + samples * open,
+            // The step in progress is among those that are left.
+            _ if until > pace.step => left + step * (-(1.0 - open) * pace.learners as f64),
+            _ => left,
+        }
+    }
+
+    /// What it takes to end the run in order from here on.
+    pub(crate) fn tail(&self, pace: &Pace, work: &Work) -> Effort {
+        if pace.stopped {
+            return self.left(pace, work);
+        }
+        let Parts { step, heldout, samples, .. } = self.parts;
+        // All folds come to the same step first, and then as many steps are done again as did best.
+        let after = match self.folds {
+            Some(_) if !pace.after_folds => {
+                step * (pace.learners
+                    + pace.best_step.unwrap_or(0).max(if pace.unjudged { pace.step } else { 0 }))
+                    as f64
+            }
+            _ => Effort::default(),
+        };
+        let judging = if pace.after_folds { Effort::default() } else { heldout };
+        judging + samples + after + self.parts.end()
+    }
+
+    /// What is left once nothing more than the examples' own losses and the golden answers is to come.
+    pub(crate) fn last(&self, own_losses_open: f64) -> Effort {
+        self.parts.own_losses * own_losses_open + self.parts.goldens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reckoning(folds: Option<usize>) -> Reckoning {
+        let tokens = |read: f64| Effort { read, ..Effort::default() };
+        let parts = Parts {
+            step: Effort { learnt: 100.0, ..Effort::default() },
+            heldout: tokens(300.0),
+            gap: tokens(300.0),
+            copies: Effort { written: 60.0, ..Effort::default() },
+            own_losses: tokens(2700.0),
+            interval: 7,
+            per_epoch: 27,
+            ..Parts::default()
+        };
+        let settings = TrainSettings { epochs: 12, batch: 4, ..TrainSettings::default() };
+        Reckoning { parts, settings, examples: 108, folds, incremental: false }
+    }
+
+    fn pace(step: usize, best_step: usize, without_gain: usize) -> Pace {
+        Pace {
+            step,
+            best_step: Some(best_step),
+            without_gain,
+            steps: 324,
+            learners: 1,
+            after_folds: false,
+            unjudged: false,
+            stopped: false,
+        }
+    }
+
+    const LEARNING: Work = Work { kind: WorkKind::Learning, done: 0, of: 1 };
+
+    #[test]
+    fn what_is_left_shrinks_from_the_plan_to_nothing() {
+        let reckoning = reckoning(None);
+        let prices = Prices { learnt: 0.01, read: 0.003, written: 0.02 };
+        let left = |pace: &Pace, work: &Work| prices.of(reckoning.left(pace, work));
+        let likely = reckoning.likely();
+        assert!((60..150).contains(&likely), "{likely}");
+        // From the first step on as the plan says, less the look at the base.
+        let whole = prices.of(reckoning.whole(likely));
+        let first = left(&pace(0, 0, 0), &LEARNING);
+        assert!((whole - first - 0.9).abs() < 1e-9, "{whole} {first}");
+        assert!(left(&pace(40, 35, 0), &LEARNING) < first);
+        // No gain: it will stop an epoch after its best.
+        assert_eq!(reckoning.until(&pace(49, 35, 2)), 35 + 28);
+        assert_eq!(reckoning.until(&pace(likely + 20, likely + 14, 0)), likely + 14 + 28);
+        assert_eq!(reckoning.until(&pace(323, 320, 0)), 324);
+        // Half of a step, half of a look.
+        let half = Work { kind: WorkKind::Learning, done: 1, of: 2 };
+        assert!((left(&pace(40, 35, 0), &LEARNING) - left(&pace(40, 35, 0), &half) - 0.5).abs() < 1e-9);
+        let stopped = Pace { stopped: true, ..pace(112, 84, 4) };
+        let end = prices.of(reckoning.parts.end());
+        assert!((left(&stopped, &LEARNING) - end).abs() < 1e-9);
+        let copying = Work { kind: WorkKind::Copies, done: 30, of: 60 };
+        assert!((left(&stopped, &copying) - (0.6 + 8.1)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_first_step_and_one_off_work_are_no_part_of_the_rate() {
+        let parts = reckoning(None).parts;
+        let mut meter = Meter::new(None, &parts);
+        assert_eq!(meter.prices(), None);
+        meter.read(9.0, parts.heldout, true);
+        meter.learnt(5.0, 100);
+        meter.learnt(1.0, 100);
+        let close = |one: f64, other: f64| (one - other).abs() < 1e-9;
+        assert!(close(meter.prices().unwrap().learnt, 0.01), "{meter:?}");
+        meter.read(0.9, parts.heldout, false);
+        assert!(close(meter.prices().unwrap().read, 0.003), "{meter:?}");
+        meter.learnt(2.0, 100);
+        let slower = meter.prices().unwrap().learnt;
+        assert!(slower > 0.015 && slower < 0.02, "{slower}");
+        // What is known counts until something is measured.
+        let known = Prices { learnt: 0.02, read: 0.004, written: 0.1 };
+        let mut meter = Meter::new(Some(known), &parts);
+        assert_eq!(meter.prices(), Some(known));
+        meter.learnt(50.0, 100);
+        assert_eq!(meter.prices(), Some(known), "{meter:?}");
+        meter.learnt(1.0, 100);
+        assert!(meter.prices().unwrap().learnt < 0.02);
+    }
+
+    #[test]
+    fn an_end_in_order_takes_its_time_and_after_folds_all_is_learnt() {
+        let prices = Prices { learnt: 0.01, read: 0.003, written: 0.02 };
+        let tail = |folds, pace: &Pace| prices.of(reckoning(folds).tail(pace, &LEARNING));
+        let end = prices.of(reckoning(None).parts.end());
+        assert!((tail(None, &pace(10, 7, 0)) - end - 0.9).abs() < 1e-9);
+        let folds = Pace { learners: 5, ..pace(10, 7, 0) };
+        assert!((tail(Some(5), &folds) - end - 0.9 - 12.0).abs() < 1e-9);
+        let all = Pace { after_folds: true, ..pace(3, 7, 0) };
+        assert!((tail(Some(5), &all) - end).abs() < 1e-9);
+    }
+}
