@@ -72,7 +72,11 @@ impl Tally {
         matches!(self.state, State::Start)
             && !self.malformed
             && self.frequent > 0
-            && self.other * 10 <= written
-            && (agreed || (!contradicted && (written >= 4 || (written >= 2 && !western))))
+            && if agreed {
+                // Traditional characters lie outside of that block, half of a text at most.
+                self.other <= written * 2
+            } else {
+                !contradicted && self.other * 10 <= written && (written >= 4 || (written >= 2 && !western))
+            }
     }
 }
