@@ -12,7 +12,8 @@ use hotplate_engine::base_text::{BaseSource, BaseText};
 use serde_json::{Value, json};
 
 /// Reads a list of `{"messages": [...], "tools": [...] or null, "add_generation_prompt": bool}` and prints a list of
-/// `{"text", "tokens"}` or `{"error"}`, and before it the tokens that end an answer.
+/// `{"text", "tokens"}` or `{"error"}`, and before it the tokens that end an answer. With a `"template"`, that is taken in place of the base's,
+/// and there are no tokens.
 #[derive(Parser)]
 struct Arguments {
     /// A Hugging Face folder.
@@ -27,6 +28,12 @@ fn main() -> Result<()> {
         let messages = conversation["messages"].as_array().cloned().unwrap_or_default();
         let tools = Some(&conversation["tools"]).filter(|tools| !tools.is_null());
         let open = conversation["add_generation_prompt"].as_bool().unwrap_or(false);
+        if let Some(template) = conversation["template"].as_str() {
+            return match text.chat_through(template, &messages, tools, open) {
+                Ok(text) => json!({"text": text}),
+                Err(error) => json!({"error": error.to_string()}),
+            };
+        }
         match text.chat(&messages, tools, open) {
             Ok((text, tokens)) => json!({"text": text, "tokens": tokens}),
             Err(error) => json!({"error": error.to_string()}),

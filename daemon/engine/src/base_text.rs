@@ -3,6 +3,7 @@
 //! Cheap to open (milliseconds: of the weights only the headers are read) and usable on any thread, so that data can be
 //! checked and counted without the device. How examples become tokens lies in [`crate::encode_example`].
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -158,6 +159,27 @@ impl BaseText {
         let text = rendered.map_err(|why| self.bad_template(&why))?;
         let tokens = self.tokenizer.encode(&text, false)?;
         Ok((text, tokens))
+    }
+
+    /// The same conversation's text through another template, with this base's special tokens.
+    ///
+    /// # Errors
+    /// The template's syntax is wrong, or it refuses these messages.
+    pub fn chat_through(
+        &self,
+        text: &str,
+        messages: &[Value],
+        tools: Option<&Value>,
+        add_generation_prompt: bool,
+    ) -> Result<String, BaseError> {
+        let special_tokens = match &self.template {
+            Some(Ok(own)) => own.special_tokens().clone(),
+            _ => BTreeMap::new(),
+        };
+        let texts = template::Texts { default: text.to_owned(), tool_use: None };
+        ChatTemplate::compile_all(texts, special_tokens)
+            .and_then(|template| template.render_messages(messages, tools, add_generation_prompt))
+            .map_err(|why| self.bad_template(&why))
     }
 
     /// Text for tokens as they come.

@@ -4,8 +4,14 @@
 //! there). It must not know tokens.
 
 mod calls;
+mod checks;
+mod environment;
 mod files;
+mod filters;
+mod globals;
+mod json;
 mod limits;
+mod operators;
 mod python;
 mod whole_number;
 
@@ -14,9 +20,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use hotplate_dataset::Turn;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind};
+use minijinja::value::Value;
+use minijinja::{Environment, Error, ErrorKind};
 use serde_json::{Map, Value as Json};
 
 use crate::template_source::{for_minijinja, with_marks};
@@ -65,7 +70,8 @@ impl ChatTemplate {
         let (text, tool_use) = (texts.default.clone(), texts.tool_use.is_some());
         let patience = Patience::default();
         let environment = patience.run(move || {
-            let mut environment = environment()?;
+            let mut environment = environment::new().map_err(|error| words(&error))?;
+            environment.set_fuel(Some(limits::FUEL));
             add(&mut environment, NAME, MARKED, &texts.default)?;
             if let Some(text) = &texts.tool_use {
                 add(&mut environment, TOOL_USE, MARKED_TOOL_USE, text)?;
@@ -75,6 +81,10 @@ impl ChatTemplate {
         let special_tokens =
             special_tokens.into_iter().filter(|(key, _)| SPECIAL_TOKENS.contains(&key.as_str())).collect();
         Ok(Self { environment, special_tokens, text, tool_use, patience })
+    }
+
+    pub(crate) fn special_tokens(&self) -> &BTreeMap<String, String> {
+        &self.special_tokens
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -162,22 +172,6 @@ impl ChatTemplate {
     }
 }
 
-/// What transformers gives to templates, without any.
-fn environment() -> Result<Environment<'static>, String> {
-    let mut environment = Environment::new();
-    environment.set_fuel(Some(limits::FUEL));
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    // It looks into values without an end, and Jinja has no such function.
-    environment.remove_global("debug");
-    python::add_to(&mut environment);
-    environment.add_filter("tojson", tojson);
-    environment.add_function("raise_exception", raise_exception);
-    environment.add_function("strftime_now", strftime_now);
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    environment.set_syntax(syntax.map_err(|error| error.to_string())?);
-    Ok(environment)
-}
-
 fn add(
     environment: &mut Environment<'static>,
     name: &'static str,
@@ -185,7 +179,7 @@ fn add(
     text: &str,
 ) -> Result<(), String> {
     limits::check_source(text)?;
-    environment.add_template_owned(name, for_minijinja(text)).map_err(|error| words(&error))?;
+    environment.add_template_owned(name, for_minijinja(text)?).map_err(|error| words(&error))?;
     if let Some(marked) = with_marks(text) {
         environment.add_template_owned(marked_name, marked).map_err(|error| words(&error))?;
     }
@@ -251,152 +245,6 @@ fn words(error: &Error) -> String {
     match words.char_indices().nth(limits::LONGEST_ERROR) {
         Some((end, _)) => format!("{}…", &words[..end]),
         None => words,
-    }
-}
-
-fn raise_exception(message: &str) -> Result<Value, Error> {
-    Err(Error::new(ErrorKind::InvalidOperation, message.to_owned()))
-}
-
-/// The one place where this crate reads the calendar: templates of Llama 3 put today's date into the prompt.
-fn strftime_now(format: &str) -> Result<String, Error> {
-    let mut text = String::new();
-    // Formatting, not `to_string`, which would panic on an unknown directive.
-    match write!(text, "{}", chrono::Local::now().format(format)) {
-        Ok(()) => Ok(text),
-        Err(_) => {
-            Err(Error::new(ErrorKind::InvalidOperation, format!("strftime_now knows no format {format:?}")))
-        }
-    }
-}
-
-/// Python's `json.dumps`, with the options and defaults that transformers gives to templates.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that minijinja asks for")]
-fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    limits::check_width(indent.unwrap_or_default())?;
-    let separators: Option<Vec<String>> = options.get("separators")?;
-    let (item, key) = match separators.as_deref() {
-        Some([item, key]) => (item.clone(), key.clone()),
-        Some(_) => {
-            return Err(Error::new(ErrorKind::InvalidOperation, "tojson: separators must be two texts"));
-        }
-        // Python puts no space before a line break.
-        None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
-    };
-    let writer = JsonWriter {
-        item,
-        key,
-        indent,
-        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
-        sorted: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
-    };
-    options.assert_all_used()?;
-    let mut out = String::new();
-    writer.write(&mut out, value, 0)?;
-    Ok(out)
-}
-
-struct JsonWriter {
-    item: String,
-    key: String,
-    indent: Option<usize>,
-    ascii: bool,
-    sorted: bool,
-}
-
-/// Deeper values are nobody's chat; the stack is finite.
-const DEEPEST_JSON: usize = 100;
-
-impl JsonWriter {
-    fn write(&self, out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
-        if depth > DEEPEST_JSON {
-            return Err(Error::new(ErrorKind::InvalidOperation, "tojson: nested too deeply"));
-        }
-        limits::check_length(out)?;
-        match value.kind() {
-            ValueKind::None => out.push_str("null"),
-            ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-            // A float that is whole keeps its ".0" in both languages.
-            ValueKind::Number => out.push_str(&python::number(value)),
-            ValueKind::String => self.text(out, value.as_str().unwrap_or_default()),
-            ValueKind::Plain if whole_number::is_long(value) => out.push_str(&value.to_string()),
-            ValueKind::Seq | ValueKind::Iterable => {
-                let items: Vec<Value> = value.try_iter()?.collect();
-                self.list(out, ('[', ']'), depth, &items, |writer, out, item| {
-                    writer.write(out, item, depth + 1)
-                })?;
-            }
-            ValueKind::Map => {
-                let mut keys: Vec<Value> = value.try_iter()?.collect();
-                if self.sorted {
-                    keys.sort();
-                }
-                self.list(out, ('{', '}'), depth, &keys, |writer, out, key| {
-                    writer.text(out, &key.to_string());
-                    out.push_str(&writer.key);
-                    writer.write(out, &value.get_item(key)?, depth + 1)
-                })?;
-            }
-            other => {
-                return Err(Error::new(ErrorKind::InvalidOperation, format!("tojson: {other} has no JSON")));
-            }
-        }
-        Ok(())
-    }
-
-    fn list(
-        &self,
-        out: &mut String,
-        (open, close): (char, char),
-        depth: usize,
-        items: &[Value],
-        mut one: impl FnMut(&Self, &mut String, &Value) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        out.push(open);
-        for (at, item) in items.iter().enumerate() {
-            if at > 0 {
-                out.push_str(&self.item);
-            }
-            self.line(out, depth + 1);
-            one(self, out, item)?;
-        }
-        if !items.is_empty() {
-            self.line(out, depth);
-        }
-        out.push(close);
-        Ok(())
-    }
-
-    fn line(&self, out: &mut String, depth: usize) {
-        if let Some(indent) = self.indent {
-            out.push('\n');
-            // A width from a template: bounded, so that it cannot fill the memory.
-            out.extend(std::iter::repeat_n(' ', indent.min(64) * depth));
-        }
-    }
-
-    fn text(&self, out: &mut String, text: &str) {
-        out.push('"');
-        for char in text.chars() {
-            match char {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                '\u{8}' => out.push_str("\\b"),
-                '\u{c}' => out.push_str("\\f"),
-                char if char < ' ' || (self.ascii && !char.is_ascii()) => {
-                    for unit in char.encode_utf16(&mut [0; 2]) {
-                        let _ = write!(out, "\\u{unit:04x}");
-                    }
-                }
-                // Python escapes DEL only in ASCII mode, where it counts as printable too.
-                char => out.push(char),
-            }
-        }
-        out.push('"');
     }
 }
 

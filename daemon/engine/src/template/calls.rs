@@ -1,9 +1,9 @@
 //! Calls of tools whose arguments are text, as OpenAI's interface has them.
 
-use minijinja::value::Kwargs;
 use serde_json::Value as Json;
 
-use super::{tojson, value_of};
+use super::json::plain;
+use super::value_of;
 
 /// The messages with the arguments of their calls as JSON in a text; `None` where no call has an object.
 pub(super) fn with_text_arguments(messages: &[Json]) -> Option<Vec<Json>> {
@@ -20,8 +20,7 @@ pub(super) fn with_text_arguments(messages: &[Json]) -> Option<Vec<Json>> {
         let call = if call.get("function").is_some() { call.get_mut("function") } else { Some(call) };
         if let Some(arguments) =
             call.and_then(|call| call.get_mut("arguments")).filter(|each| each.is_object())
-            && let Ok(text) =
-                tojson(&value_of(arguments), Kwargs::from_iter(Vec::<(String, minijinja::Value)>::new()))
+            && let Ok(text) = plain(&value_of(arguments))
         {
             *arguments = Json::String(text);
         }
