@@ -70,6 +70,27 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_connection_file() {
+        let words = [
+            "\"ip\": ",
+            "\"transport\": ",
+            "\"ipc\"",
+            "\"::1\"",
+            "65536",
+            "-1",
+            "null",
+            "{",
+            "}",
+            "\"key\": ",
+        ];
+        hotplate_fuzz::fuzz("connection-file", &[file("127.0.0.1", "tcp").as_bytes()], &words, |bytes| {
+            if let Ok(info) = parse(bytes) {
+                let _ = endpoint(&info, info.shell_port);
+            }
+        });
+    }
+
+    #[test]
     fn what_is_no_connection_file_is_named() {
         for bad in ["", "{}", "[]", r#"{"ip":"x"}"#, &file("", "tcp"), &file("h", "carrier-pigeon")] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");

@@ -10,6 +10,8 @@ mod complete;
 mod connection;
 mod control;
 mod daemon;
+#[cfg(test)]
+mod fuzz;
 mod history;
 mod inspect;
 mod install;

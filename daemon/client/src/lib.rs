@@ -8,6 +8,8 @@ mod canceller;
 mod chosen_base;
 pub mod command;
 mod connection;
+#[cfg(test)]
+mod fuzz;
 mod home;
 pub mod hub;
 pub mod own_file;

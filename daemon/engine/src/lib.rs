@@ -18,6 +18,8 @@ pub mod embedded;
 pub mod encode_example;
 pub mod export;
 pub mod feed;
+#[cfg(test)]
+mod fuzz;
 pub mod generate;
 mod gguf;
 pub mod golden;

@@ -205,6 +205,28 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_mlx_config() {
+        let folder = folder(&config(), &tensors());
+        let whole = config().to_string();
+        let words = [
+            "\"fine_tune_type\": ",
+            "\"lora_parameters\": {",
+            "\"scale\": ",
+            "\"rank\": ",
+            "\"num_layers\": ",
+        ];
+        hotplate_fuzz::fuzz(
+            "mlx-config",
+            &[whole.as_bytes()],
+            &[crate::fuzz::JSON, &words].concat(),
+            |bytes| {
+                std::fs::write(folder.path().join(CONFIG_FILE), bytes).unwrap();
+                let _ = loaded(&folder);
+            },
+        );
+    }
+
+    #[test]
     fn factors_are_turned_and_the_scale_is_kept() {
         let adapter = loaded(&folder(&config(), &tensors())).unwrap();
         assert_eq!(adapter.pairs().count(), 2);

@@ -323,6 +323,30 @@ mod tests {
         assert_eq!(shelf.ask(Quantise::Q8), (wanted, false));
     }
 
+    #[test]
+    fn fuzz_packed() {
+        let shelf = Shelf::new();
+        shelf.ask(Quantise::Q8);
+        let name = name_of(&shelf);
+        let whole = fs::read(shelf.file()).unwrap();
+        let text = BaseText::open(&BaseSource::Folder(shelf.base.path().to_owned())).unwrap();
+        let origin = Origin::of(&text, Quantise::Q8).unwrap();
+        let folder = crate::fuzz::folder();
+        // The header alone is long; what lies behind it is a checksum's work.
+        let (length, header) = SafeTensors::read_metadata(&whole).unwrap();
+        let names: Vec<String> = header.offset_keys();
+        let start = &whole[..HEADER_LENGTH + length];
+        let words = ["\"dtype\": \"U8\"", "\"shape\": [", "\"data_offsets\": [0, 0]", "blake3", "quantise"];
+        hotplate_fuzz::fuzz("packed", &[start], &[crate::fuzz::JSON, &words].concat(), |bytes| {
+            fs::write(folder.path().join(&name), bytes).unwrap();
+            if let Some(packed) = Packed::open(folder.path(), &origin) {
+                for name in &names {
+                    let _ = packed.weight(name, [32, 32], BlockKind::Q8_0);
+                }
+            }
+        });
+    }
+
     fn name_of(shelf: &Shelf) -> String {
         let text = BaseText::open(&BaseSource::Folder(shelf.base.path().to_owned())).unwrap();
         format!("{}-q8.{EXTENSION}", text.fingerprint)

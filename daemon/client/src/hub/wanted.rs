@@ -137,6 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_hub_index() {
+        let all = listed(&["config.json", "model-1.safetensors", "model-2.safetensors", INDEX]);
+        let index = br#"{"metadata": {"total_size": 1}, "weight_map": {"a": "model-2.safetensors", "b": "model-1.safetensors"}}"#;
+        let words =
+            ["\"weight_map\": {", "model-1.safetensors", "../", "{", "}", "[", "null", "\"", "\\u0000"];
+        hotplate_fuzz::fuzz("hub-index", &[index], &words, |bytes| {
+            if let Ok(files) = weight_files("a/b", &all, Some(bytes)) {
+                assert!(files.iter().all(|file| all.contains(file)));
+            }
+        });
+    }
+
+    #[test]
     fn what_is_no_base_is_told_why() {
         let why = |names: &[&str]| text_files("a/b", &listed(names)).unwrap_err().to_string();
         assert!(why(&["README.md"]).contains("config.json"));

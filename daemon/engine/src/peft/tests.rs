@@ -46,6 +46,59 @@ fn loaded(folder: &TempDir) -> Result<Adapter, AdapterError> {
     load(folder.path(), &base(), &Device::Cpu)
 }
 
+fn fuzz_file(name: &str, file: &str, words: &[&str]) {
+    let own = saved(&adapter());
+    let folder = crate::fuzz::folder();
+    for name in [CONFIG_FILE, WEIGHTS_FILE, OWN_FILE] {
+        fs::copy(own.path().join(name), folder.path().join(name)).unwrap();
+    }
+    let base = base();
+    load(folder.path(), &base, &Device::Cpu).unwrap();
+    let whole = fs::read(own.path().join(file)).unwrap();
+    let words = [crate::fuzz::JSON, words].concat();
+    hotplate_fuzz::fuzz(name, &[&whole], &words, |bytes| {
+        fs::write(folder.path().join(file), bytes).unwrap();
+        let _ = load(folder.path(), &base, &Device::Cpu);
+        let _ = Snapshot::read(folder.path());
+    });
+}
+
+#[test]
+fn fuzz_adapter_config() {
+    let words = [
+        "\"target_modules\": \"all-linear\"",
+        "\"target_modules\": \".*q_proj\"",
+        "\"rank_pattern\": {\"^a\": 2}",
+        "\"alpha_pattern\": {",
+        "\"layers_to_transform\": [0]",
+        "\"layers_pattern\": \"layers\"",
+        "\"exclude_modules\": ",
+        "\"use_dora\": true",
+        "\"use_rslora\": true",
+        "\"modules_to_save\": ",
+        "\"init_lora_weights\": \"pissa\"",
+        "\"bias\": \"all\"",
+        "\"peft_type\": \"LOHA\"",
+        "(?<=a)",
+        "(a|b)*",
+    ];
+    fuzz_file("adapter-config", CONFIG_FILE, &words);
+}
+
+#[test]
+fn fuzz_adapter_weights() {
+    fuzz_file(
+        "adapter-weights",
+        WEIGHTS_FILE,
+        &["\"dtype\": \"F16\"", "\"shape\": [", "lora_A", "lora_magnitude_vector"],
+    );
+}
+
+#[test]
+fn fuzz_own_file() {
+    fuzz_file("own-file", OWN_FILE, &["\"goldens\": [", "\"prompt\": [", "\"eos\": "]);
+}
+
 fn values(tensor: &Tensor) -> Vec<u32> {
     tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
 }

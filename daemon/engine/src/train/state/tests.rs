@@ -113,3 +113,29 @@ fn other_data_and_broken_files_are_refused() {
     std::fs::write(folder.path().join(TENSORS), b"garbage").unwrap();
     assert!(matches!(resume(test_base::data(12)), Err(TrainError::BadState { .. })));
 }
+
+#[test]
+fn fuzz_state() {
+    let base = test_base::base(1);
+    let data = || test_base::data(12);
+    let mut trainer = Trainer::new(&base, None, data(), short()).unwrap();
+    while trainer.progress.best.is_none() {
+        trainer.step(&base).unwrap();
+    }
+    let folder = crate::fuzz::folder();
+    trainer.save_state(folder.path(), &base).unwrap();
+    Trainer::resume(&base, folder.path(), data()).unwrap();
+    for file in [NUMBERS, TENSORS] {
+        let path = folder.path().join(file);
+        let whole = std::fs::read(&path).unwrap();
+        let words =
+            ["\"counts\": {", "\"phase\": ", "\"Folds\"", "\"shape\": ", "\"dtype\": \"F16\"", "value.0.0"];
+        hotplate_fuzz::fuzz(file, &[&whole], &[crate::fuzz::JSON, &words].concat(), |bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            if let Ok(mut trainer) = Trainer::resume(&base, folder.path(), data()) {
+                let _ = trainer.step(&base);
+            }
+        });
+        std::fs::write(&path, &whole).unwrap();
+    }
+}
