@@ -70,6 +70,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "run by tests/fuzz/run"]
     fn fuzz_connection_file() {
         let words = [
             "\"ip\": ",

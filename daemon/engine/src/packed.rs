@@ -324,6 +324,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "run by tests/fuzz/run"]
     fn fuzz_packed() {
         let shelf = Shelf::new();
         shelf.ask(Quantise::Q8);
