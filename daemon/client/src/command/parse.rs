@@ -306,8 +306,7 @@ mod tests {
                       Optimiser steps at most
 
                   --minutes <X>
-                      Minutes that the run may take: it ends in order by then, with the best it has
-                      reached
+                      Minutes that the run may take: it ends in order by then, with the best it has reached
 
                   --learning-rate <X>
                       How far each step goes, at its highest
