@@ -73,7 +73,8 @@ fn most_sessions(descriptors: Option<u64>) -> usize {
 
 fn accept(listener: &Listener, most: usize, events: &Sender<Event>) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let open = Arc::new(());
+    // Who sits on a kept place takes nobody else's.
+    let (own, kept) = (Arc::new(()), Arc::new(()));
     // Kept for the moment when there is no other file descriptor.
     let mut spare = spare_descriptor();
     loop {
@@ -105,9 +106,9 @@ fn accept(listener: &Listener, most: usize, events: &Sender<Event>) {
             continue;
         }
         // One of the counts is ours.
-        let seat = match Arc::strong_count(&open) - 1 {
-            taken if taken < most => Seat::Own,
-            taken if taken < most + KEPT => Seat::Kept,
+        let (seat, place) = match (Arc::strong_count(&own) - 1, Arc::strong_count(&kept) - 1) {
+            (taken, _) if taken < most => (Seat::Own, &own),
+            (_, taken) if taken < KEPT => (Seat::Kept, &kept),
             _ => {
                 tracing::warn!("{most} clients are connected; one more was refused");
                 refuse(&stream, &crowded(most));
@@ -115,7 +116,7 @@ fn accept(listener: &Listener, most: usize, events: &Sender<Event>) {
             }
         };
         let session = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
-        if let Err(error) = start_session(session, stream, seat, events, &open) {
+        if let Err(error) = start_session(session, stream, seat, events, place) {
             tracing::warn!(%error, "no thread for a client");
         }
     }
