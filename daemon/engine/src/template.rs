@@ -138,7 +138,7 @@ impl ChatTemplate {
         let rendered = self.render_values(name, messages, tools, add_generation_prompt);
         match (rendered, calls::with_text_arguments(messages)) {
             // Some families' templates join a call's arguments to a text, and are served with arguments as text.
-            (Err(why), Some(messages)) if why.contains("unsupported types") => {
+            (Err(why), Some(messages)) if operators::is_text_with_dict(&why) => {
                 self.render_values(name, &messages, tools, add_generation_prompt).map_err(|_| why)
             }
             (rendered, _) => rendered,

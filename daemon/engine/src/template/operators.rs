@@ -60,6 +60,11 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     });
 }
 
+/// Whether an error says that a text and a dict were joined.
+pub(super) fn is_text_with_dict(why: &str) -> bool {
+    ["between str and dict", "between dict and str"].into_iter().any(|kinds| why.contains(kinds))
+}
+
 fn unsupported(operator: &str, a: &Value, b: &Value) -> Error {
     fault(operator, &format!("not between {} and {}", kinds::name(a), kinds::name(b)))
 }
