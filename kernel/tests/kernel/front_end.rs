@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -66,7 +67,9 @@ impl Kernel {
         let folder = tempfile::Builder::new().prefix("hp").tempdir_in("/tmp").unwrap();
         let mut file = std::fs::File::create(folder.path().join("connection.json")).unwrap();
         file.write_all(connection(folder.path()).to_string().as_bytes()).unwrap();
-        std::fs::create_dir_all(folder.path().join("home/temporary")).unwrap();
+        // Closed, or the front end refuses it for what else lies in it.
+        let mut closed = std::fs::DirBuilder::new();
+        closed.mode(0o700).recursive(true).create(folder.path().join("home/temporary")).unwrap();
         std::fs::create_dir(folder.path().join("notes")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_hotplate-kernel"))
             .arg("run")

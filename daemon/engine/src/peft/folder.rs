@@ -18,7 +18,8 @@ fn stands_for_its_folder(name: &str) -> bool {
 fn is_adapter(folder: &Path) -> bool {
     [CONFIG_FILE, WEIGHTS_FILE, PYTORCH_WEIGHTS, mlx::WEIGHTS_FILE]
         .iter()
-        .any(|name| folder.join(name).is_file())
+        // A pipe in such a place, too: whoever opens it says so.
+        .any(|name| fs::metadata(folder.join(name)).is_ok_and(|found| !found.is_dir()))
 }
 
 /// The adapter's folder that a path means.
