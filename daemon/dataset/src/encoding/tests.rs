@@ -54,8 +54,8 @@ fn what_spreadsheets_save_is_told() {
         assert_eq!(told(&in_encoding(WINDOWS_1252, text)), Encoding::Windows1252, "{text}");
     }
     assert_eq!(told(b"text\ncaf\xe9\nfine\n"), Encoding::Windows1252);
-    const TRADITIONAL: &str = "今天下雨，我們去麵館吃麵。湯很濃，老闆娘很親切。";
-    for text in [CHINESE, TRADITIONAL, "问,答\n好,不好\n", "{\"text\": \"雨天的面馆\"}"] {
+    let traditional = "今天下雨，我們去麵館吃麵。湯很濃，老闆娘很親切。";
+    for text in [CHINESE, traditional, "问,答\n好,不好\n", "{\"text\": \"雨天的面馆\"}"] {
         assert_eq!(told(&in_encoding(GBK, text)), Encoding::Gb18030, "{text}");
     }
     let rare = encoding_rs::GB18030.encode("面馆🍜今天休息，明天再来吃面。").0.into_owned();
