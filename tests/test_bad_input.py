@@ -80,10 +80,10 @@ class TestFolder:
     def test_with_every_kind_of_finding(self, serving, tmp_path):
         (tmp_path / "a.txt").write_text("A fine note.\n---\nA fine note.\n---\n\n---\nAnother.\n")
         (tmp_path / "b.jsonl").write_bytes(
-            b'{"text": "fine"}\n{"text" "no colon"}\n{"words": 1}\n{"text": "caf\xe9"}\n{"text": 5}\n'
+            b'{"text": "fine"}\n{"text" "no colon"}\n{"words": 1}\n{"text": "caf\xff\x81"}\n{"text": 5}\n'
             b'{"messages": [{"role": "narrator", "content": "x"}]}\n{"messages": [{"role": "user", "content": "x"}]}\n'
         )
-        (tmp_path / "c.txt").write_text("word " * 5000)
+        (tmp_path / "c.txt").write_text(" ".join(f"word {number}" for number in range(2500)))
         (tmp_path / "d.docx").write_bytes(b"PK")
         (tmp_path / "e.txt").symlink_to(tmp_path / "nowhere")
         checked = serving.json("check", tmp_path)

@@ -103,7 +103,7 @@ def test_what_cannot_be_fed_is_said(shared_hotplate, pairs, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     shared_hotplate.fails(*ask, empty, naming=["no examples", "hotplate check"])
-    (empty / "a.txt").write_bytes(b"\xff\xfe\x00bad")
+    (empty / "a.txt").write_bytes(b"\xff\x81bad")
     shared_hotplate.fails(*ask, empty, naming=["no examples", "a.txt"])
     (empty / "a.txt").write_text("Hello")
     shared_hotplate.fails(*ask, empty, naming=["this very prompt"])

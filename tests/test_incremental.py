@@ -221,11 +221,17 @@ def test_a_store_of_the_first_release_opens_and_loses_nothing(hotplate, folder):
     with sqlite3.connect(path) as store:
         if store.execute("PRAGMA user_version").fetchone()[0] < 3:
             pytest.fail("the schema has not moved")
-        added = {"versions": ["guard", "method"], "manifest": ["loss", "sketch", "replaced"], "adapters": ["quantise"]}
+        added = {
+            "versions": ["guard", "method", "pruned", "judged_by"],
+            "manifest": ["loss", "sketch", "replaced", "line"],
+            "adapters": ["quantise", "newest"],
+        }
         for table, columns in added.items():
             for column in columns:
                 store.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        store.execute("DROP TABLE neutral_samples")
+        for table in ["neutral_samples", "preparations", "last_fault", "doomed", "prices"]:
+            store.execute(f"DROP TABLE {table}")
+        store.execute("CREATE TABLE speeds (fingerprint TEXT, device TEXT, tokens_per_second REAL)")
         store.execute("PRAGMA user_version = 1")
     adapter = hotplate.json("adapters")["adapters"][0]
     assert adapter["versions"][0]["guard"] is None and adapter["versions"][0]["method"] == "lora"
