@@ -262,4 +262,4 @@ def test_the_grammar_refuses_words_and_ranges_itself(shared_hotplate, folder):
 def test_a_fifo_is_no_recipe(shared_hotplate, folder):
     """Reading one would wait for ever."""
     subprocess.run(["mkfifo", folder / "hotplate.toml"], check=True)
-    shared_hotplate.fails("train", folder, naming=["hotplate.toml:1", "not a file"], timeout=20)
+    shared_hotplate.fails("train", folder, naming=["hotplate.toml:1", "a pipe"], timeout=20)

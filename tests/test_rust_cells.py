@@ -41,10 +41,10 @@ def test_cells_use_the_models(run):
     )
     assert reply["status"] == "ok", reply
     kinds = [message["msg_type"] for message in shown if message["msg_type"] != "update_display_data"]
-    assert kinds[:3] == ["display_data"] * 3 and kinds[-1] == "execute_result", kinds
-    assert set(kinds[3:-1]) == {"stream"}, kinds
+    assert kinds[:4] == ["display_data"] * 4 and kinds[-1] == "execute_result", kinds
+    assert set(kinds[4:-1]) == {"stream"}, kinds
     displays = [message["content"]["data"]["text/plain"] for message in shown if message["msg_type"] == "display_data"]
-    assert "from-rust version 1 is ready" in displays[2]
+    assert "from-rust version 1 is ready" in displays[2] and "No base is chosen" in displays[3]
     written = "".join(message["content"]["text"] for message in shown if message["msg_type"] == "stream")
     assert "from-rust" in written and "24 examples" in written
     assert shown[-1]["content"]["data"]["text/plain"] == "true"

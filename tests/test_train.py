@@ -120,11 +120,13 @@ def test_two_examples_are_enough(hotplate, tmp_path):
     assert (result["train_examples"], result["heldout_examples"]) == (2, 0)
 
 
-def test_a_long_example_is_cut_and_said(hotplate, folder):
+def test_a_long_text_is_divided_and_said(hotplate, folder):
     (folder / "long.txt").write_text(" ".join(notes(40, 100)))
-    result = hotplate.run("train", folder, "--max-steps", 2, "--max-tokens", 64, "--json")
-    assert result.lines[0]["findings"] >= 1
-    assert result.last["train_examples"] + result.last["heldout_examples"] == 25
+    (finding,) = [found for found in hotplate.json("check", folder)["findings"] if found["file"] == "long.txt"]
+    pieces = int(finding["message"].split(" as ")[1].split()[0])
+    result = hotplate.run("train", folder, "--max-steps", 2, "--json")
+    assert result.lines[0]["findings"] == 1 and pieces > 1
+    assert result.last["train_examples"] + result.last["heldout_examples"] == 24 + pieces
 
 
 def test_interrupting_the_command_cancels_the_run(hotplate, folder):
