@@ -42,7 +42,7 @@ def main() -> int:
                     left = planned
                 else:
                     left = said.get("seconds_left")
-                    result = said.get("result", result) if said.get("event") == "finished" else result
+                    result = said.get("result") or said if said.get("event") == "finished" else result
                 if left is not None:
                     shown.append((now - begun, left))
     finally:
