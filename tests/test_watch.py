@@ -204,7 +204,7 @@ def test_a_folder_that_goes_away_and_comes_back(watched):
     away.rename(watched.folder)
     (watched.folder / "new.md").write_text("\n---\n".join(notes(4, 90)))
     watched.wait_examples(28)
-    assert watched.hotplate.status()["watches"][0]["problem"] is None
+    wait_until(lambda: watched.hotplate.status()["watches"][0]["problem"] is None, "the problem to be gone", seconds=90)
 
 
 def test_unwatch(watched):
