@@ -33,6 +33,7 @@ pub mod ops;
 mod packed;
 pub mod peft;
 mod prompt_length;
+mod python_methods;
 pub mod quantise;
 pub mod repeating;
 pub mod rope_config;

@@ -12,6 +12,8 @@ pub(super) mod text;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 
+use crate::python_methods::{OF_DICT, OF_LIST, OF_SEQUENCE, OF_TEXT};
+
 /// An error that names what it is about.
 pub(super) fn fault(construct: &str, why: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("{construct}: {why}"))
@@ -48,10 +50,10 @@ fn number_method(value: &Value, method: &str, args: &[Value]) -> Result<Value, E
 /// Whether Python's value of this kind has the method.
 pub(super) fn has_method(value: &Value, method: &str) -> bool {
     match value.kind() {
-        ValueKind::String => text::METHODS.contains(&method),
-        ValueKind::Map => dict::METHODS.contains(&method),
+        ValueKind::String => OF_TEXT.contains(&method),
+        ValueKind::Map => OF_DICT.contains(&method),
         ValueKind::Seq => {
-            list::SHARED.contains(&method) || (kinds::is_list(value) && list::METHODS.contains(&method))
+            OF_SEQUENCE.contains(&method) || (kinds::is_list(value) && OF_LIST.contains(&method))
         }
         _ => false,
     }

@@ -6,82 +6,18 @@ use std::vec::IntoIter;
 
 use super::escapes::quoted;
 use super::tokens::Token;
+use crate::python_methods::is_method;
 
 /// Deeper nesting is nobody's template; the stack is finite.
 const DEEPEST: usize = 200;
 const COMPARISONS: [&str; 6] = ["==", "!=", "<", "<=", ">", ">="];
-/// Methods of Python's str, list, tuple and dict, and what a macro knows of itself: attributes that a key of the same name does not
-/// replace.
-const METHODS: [&str; 68] = [
-    "append",
-    "arguments",
-    "capitalize",
-    "caller",
-    "casefold",
-    "catch_kwargs",
-    "catch_varargs",
-    "center",
-    "clear",
-    "copy",
-    "count",
-    "encode",
-    "endswith",
-    "expandtabs",
-    "extend",
-    "find",
-    "format",
-    "format_map",
-    "fromkeys",
-    "get",
-    "index",
-    "insert",
-    "isalnum",
-    "isalpha",
-    "isascii",
-    "isdecimal",
-    "isdigit",
-    "isidentifier",
-    "islower",
-    "isnumeric",
-    "isprintable",
-    "isspace",
-    "istitle",
-    "isupper",
-    "items",
-    "join",
-    "keys",
-    "ljust",
-    "lower",
-    "lstrip",
-    "maketrans",
-    "partition",
-    "pop",
-    "popitem",
-    "remove",
-    "removeprefix",
-    "removesuffix",
-    "replace",
-    "reverse",
-    "rfind",
-    "rindex",
-    "rjust",
-    "rpartition",
-    "rsplit",
-    "rstrip",
-    "setdefault",
-    "sort",
-    "split",
-    "splitlines",
-    "startswith",
-    "strip",
-    "swapcase",
-    "title",
-    "translate",
-    "update",
-    "upper",
-    "values",
-    "zfill",
-];
+/// What a macro knows of itself.
+const OF_MACRO: [&str; 4] = ["arguments", "caller", "catch_kwargs", "catch_varargs"];
+
+/// What a value has whether or not a key is called so.
+fn is_attribute(name: &str) -> bool {
+    is_method(name) || OF_MACRO.contains(&name)
+}
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -422,7 +358,7 @@ impl Parser {
     fn attribute(&mut self, code: &str) -> Result<String> {
         match self.tokens.next() {
             Some(Token::Integer(index)) => Ok(format!("{code}[{index}]")),
-            Some(Token::Name(name)) => Ok(if METHODS.contains(&name.as_str()) && !self.is_at("(") {
+            Some(Token::Name(name)) => Ok(if is_attribute(name.as_str()) && !self.is_at("(") {
                 format!("__attribute({code}, {})", quoted(&name))
             } else {
                 // A number's point would be read as a fraction's.
@@ -466,7 +402,7 @@ impl Parser {
         let index = start.ok_or("an empty subscript")?;
         let digits = index.strip_prefix('-').unwrap_or(&index);
         let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit())
-            || (index.starts_with('"') && !METHODS.contains(&index.trim_matches('"')));
+            || (index.starts_with('"') && !is_attribute(index.trim_matches('"')));
         Ok(if is_plain { format!("{code}[{index}]") } else { format!("__item({code}, {index})") })
     }
 

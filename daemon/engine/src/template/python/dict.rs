@@ -6,10 +6,7 @@ use minijinja::{Error, ErrorKind};
 use super::arguments::{bind, split};
 use super::kinds::{self, View};
 use super::{fault, order};
-
-/// Jinja's sandbox hides the ones that change a dict.
-pub(in crate::template) const METHODS: [&str; 6] = ["copy", "fromkeys", "get", "items", "keys", "values"];
-const CHANGING: [&str; 5] = ["clear", "pop", "popitem", "setdefault", "update"];
+use crate::python_methods::CHANGING_DICT;
 
 pub(in crate::template) fn call(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     if kinds::is_namespace(value) {
@@ -36,7 +33,7 @@ pub(in crate::template) fn call(value: &Value, method: &str, args: &[Value]) -> 
             view(value, method)
         }
         "fromkeys" => fromkeys(args),
-        _ if CHANGING.contains(&method) => Err(fault(method, "a template may not change a dict")),
+        _ if CHANGING_DICT.contains(&method) => Err(fault(method, "a template may not change a dict")),
         _ => Err(Error::from(ErrorKind::UnknownMethod)),
     }
 }

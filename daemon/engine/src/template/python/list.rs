@@ -6,12 +6,7 @@ use minijinja::{Error, ErrorKind};
 use super::arguments::{bind, whole};
 use super::order::equal;
 use super::{fault, kinds};
-
-/// Those that tuples and ranges have as well.
-pub(in crate::template) const SHARED: [&str; 2] = ["count", "index"];
-/// Those that only lists have. Jinja's sandbox hides the ones that change a list.
-pub(in crate::template) const METHODS: [&str; 1] = ["copy"];
-const CHANGING: [&str; 8] = ["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
+use crate::python_methods::CHANGING_LIST;
 
 pub(in crate::template) fn call(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     let items = || kinds::items(method, value);
@@ -38,7 +33,7 @@ pub(in crate::template) fn call(value: &Value, method: &str, args: &[Value]) -> 
             let _: [Option<Value>; 0] = bind(method, args, [], 0)?;
             Ok(value.clone())
         }
-        _ if CHANGING.contains(&method) && kinds::is_list(value) => {
+        _ if CHANGING_LIST.contains(&method) && kinds::is_list(value) => {
             Err(fault(method, "a template may not change a list"))
         }
         _ => Err(Error::from(ErrorKind::UnknownMethod)),
