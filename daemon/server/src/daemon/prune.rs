@@ -46,28 +46,16 @@ pub(crate) fn is_built_on(versions: &[VersionRow], version: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hotplate_protocol::knobs::Method;
     use hotplate_protocol::run::{RunId, RunKind};
 
     use super::*;
+    use crate::daemon::store::test_version;
 
     /// Versions from 1 on, by what each was built on.
     fn versions(parents: &[Option<u32>]) -> Vec<VersionRow> {
-        let row = |(index, parent): (usize, &Option<u32>)| VersionRow {
-            version: index as u32 + 1,
-            parent: *parent,
-            run: RunId(index as i64 + 1),
-            kind: if parent.is_some() { RunKind::Incremental } else { RunKind::Full },
-            created: String::new(),
-            base_heldout_loss: 3.0,
-            heldout_loss: 2.0,
-            examples: 2,
-            steps: 10,
-            seconds: 1.5,
-            guard: None,
-            method: Method::Lora,
-            pruned: false,
-            judged_by: None,
+        let row = |(index, parent): (usize, &Option<u32>)| {
+            let kind = if parent.is_some() { RunKind::Incremental } else { RunKind::Full };
+            test_version(index as u32 + 1, *parent, RunId(index as i64 + 1), kind)
         };
         parents.iter().enumerate().map(row).collect()
     }

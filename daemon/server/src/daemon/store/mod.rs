@@ -24,6 +24,8 @@ pub(crate) use preparations::ReadFor;
 pub(crate) use removal::Going;
 pub(crate) use runs::RunRow;
 use rusqlite::{Connection, ErrorCode as SqlCode, OpenFlags, Transaction};
+#[cfg(test)]
+pub(crate) use versions::test_version;
 pub(crate) use versions::{AdapterRow, NewVersion, VersionRow, created_now, lineage};
 pub(crate) use watches::WatchRow;
 

@@ -269,6 +269,27 @@ pub(crate) fn created_now() -> String {
     now()
 }
 
+/// A version that nobody trained.
+#[cfg(test)]
+pub(crate) fn test_version(version: u32, parent: Option<u32>, run: RunId, kind: RunKind) -> VersionRow {
+    VersionRow {
+        version,
+        parent,
+        run,
+        kind,
+        created: now(),
+        base_heldout_loss: 3.0,
+        heldout_loss: 2.0,
+        examples: 2,
+        steps: 10,
+        seconds: 1.5,
+        guard: None,
+        method: Method::Lora,
+        pruned: false,
+        judged_by: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use hotplate_dataset::{ContentHash, Side};
@@ -276,25 +297,6 @@ mod tests {
 
     use super::*;
     use crate::daemon::runs::order::test_order;
-
-    fn row(version: u32, parent: Option<u32>, run: RunId, kind: RunKind) -> VersionRow {
-        VersionRow {
-            version,
-            parent,
-            run,
-            kind,
-            created: now(),
-            base_heldout_loss: 3.0,
-            heldout_loss: 2.0,
-            examples: 2,
-            steps: 10,
-            seconds: 1.5,
-            guard: None,
-            method: Method::Lora,
-            pruned: false,
-            judged_by: None,
-        }
-    }
 
     fn learnt(text: &str) -> ManifestRow {
         ManifestRow {
@@ -316,7 +318,7 @@ mod tests {
                 base_folder: None,
                 quantise: None,
                 fingerprint: "f",
-                row: row(version, parent, run, kind),
+                row: test_version(version, parent, run, kind),
                 learnt: rows,
                 losses: &[],
                 replaced: &[],
@@ -349,7 +351,7 @@ mod tests {
             base_folder: None,
             quantise: None,
             fingerprint: "g",
-            row: row(3, None, run, RunKind::Full),
+            row: test_version(3, None, run, RunKind::Full),
             learnt: &[],
             losses: &[],
             replaced: &[],
@@ -383,7 +385,10 @@ mod tests {
                 base_folder: None,
                 quantise: None,
                 fingerprint: "f",
-                row: VersionRow { guard: Some(guard.clone()), ..row(2, Some(1), run, RunKind::Incremental) },
+                row: VersionRow {
+                    guard: Some(guard.clone()),
+                    ..test_version(2, Some(1), run, RunKind::Incremental)
+                },
                 learnt: std::slice::from_ref(&new),
                 losses: &[(new.example, 1.5)],
                 replaced: &[old.example],
@@ -407,10 +412,10 @@ mod tests {
     fn what_was_rolled_back_is_not_in_the_lineage() {
         let kind = RunKind::Incremental;
         let rows = [
-            row(1, None, RunId(1), RunKind::Full),
-            row(2, Some(1), RunId(2), kind),
-            row(3, Some(2), RunId(3), kind),
-            row(4, Some(2), RunId(4), kind),
+            test_version(1, None, RunId(1), RunKind::Full),
+            test_version(2, Some(1), RunId(2), kind),
+            test_version(3, Some(2), RunId(3), kind),
+            test_version(4, Some(2), RunId(4), kind),
         ];
         assert_eq!(lineage(&rows, 4), HashSet::from([4, 2, 1]));
         assert_eq!(lineage(&rows, 1), HashSet::from([1]));
