@@ -70,7 +70,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "run by tests/fuzz/run"]
     fn fuzz_connection_file() {
         let words = [
             "\"ip\": ",

@@ -8,7 +8,6 @@ use crate::task;
 use crate::wire::{Request, Signer};
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_wire() {
     let seeds: &[&[u8]] = &[
         b"id\n<IDS|MSG>\nsig\n{\"msg_id\": \"1\", \"msg_type\": \"execute_request\", \"username\": \"\", \"session\": \"s\", \"date\": \"2026-03-01T00:00:00Z\", \"version\": \"5.3\"}\n{}\n{}\n{\"code\": \"%status\", \"silent\": false}",
@@ -44,7 +43,6 @@ fn fuzz_wire() {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_cells() {
     let seeds: &[&[u8]] = &[
         b"%train notes/ --epochs 3 \\\n  --rank 8\n%status\n",

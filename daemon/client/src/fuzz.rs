@@ -6,7 +6,6 @@ use crate::command::{complete, parse_line};
 use crate::hub::HubName;
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_command_lines() {
     let seeds: &[&[u8]] = &[
         b"train notes/ --epochs 3 --learning-rate 1e-4 -a mine",
@@ -54,7 +53,6 @@ fn fuzz_command_lines() {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_hub_names() {
     let seeds: &[&[u8]] = &[b"HuggingFaceTB/SmolLM2-135M-Instruct@main", b"a/b@refs/pr/1", b"./a/b"];
     fuzz("hub-names", seeds, &["/", "@", "..", "--", ".", "refs/", "\\", "%2f"], |bytes| {

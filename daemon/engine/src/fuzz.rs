@@ -28,7 +28,6 @@ pub(crate) fn folder() -> TempDir {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_config() {
     let seeds: &[&[u8]] = &[
         test_base::CONFIG.as_bytes(),
@@ -172,7 +171,6 @@ fn fuzz_gguf_file(name: &str, look: impl Fn(&Path)) {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_gguf() {
     fuzz_gguf_file("gguf", |file| {
         for name in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
@@ -182,7 +180,6 @@ fn fuzz_gguf() {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_gguf_weights() {
     fuzz_gguf_file("gguf-weights", |file| {
         if let Ok(weights) = Weights::open(&BaseSource::Gguf(file.to_owned())) {
@@ -192,7 +189,6 @@ fn fuzz_gguf_weights() {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_safetensors() {
     let folder = folder();
     let file = folder.path().join("model.safetensors");
@@ -235,7 +231,6 @@ const TOKENIZER: &[u8] = br#"{"version": "1.0", "truncation": null, "padding": n
     "vocab": {"<s>": 0, "a": 1, "b": 2, "ab": 3, "c": 4}, "merges": [["a", "b"]]}}"#;
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_tokenizer() {
     let (_folder, path) = text_folder();
     let source = BaseSource::Folder(path.clone());
@@ -270,7 +265,6 @@ fn fuzz_tokenizer() {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_tokenizer_config() {
     let (_folder, path) = text_folder();
     let source = BaseSource::Folder(path.clone());
@@ -289,7 +283,6 @@ fn fuzz_tokenizer_config() {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_template() {
     let seeds: &[&[u8]] = &[
         b"{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content | trim }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",

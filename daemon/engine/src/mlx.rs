@@ -205,7 +205,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "run by tests/fuzz/run"]
     fn fuzz_mlx_config() {
         let folder = folder(&config(), &tensors());
         let whole = config().to_string();

@@ -324,7 +324,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "run by tests/fuzz/run"]
     fn fuzz_packed() {
         let shelf = Shelf::new();
         shelf.ask(Quantise::Q8);

@@ -137,7 +137,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "run by tests/fuzz/run"]
     fn fuzz_hub_index() {
         let all = listed(&["config.json", "model-1.safetensors", "model-2.safetensors", INDEX]);
         let index = br#"{"metadata": {"total_size": 1}, "weight_map": {"a": "model-2.safetensors", "b": "model-1.safetensors"}}"#;

@@ -64,7 +64,6 @@ fn fuzz_file(name: &str, file: &str, words: &[&str]) {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_adapter_config() {
     let words = [
         "\"target_modules\": \"all-linear\"",
@@ -87,7 +86,6 @@ fn fuzz_adapter_config() {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_adapter_weights() {
     fuzz_file(
         "adapter-weights",
@@ -97,7 +95,6 @@ fn fuzz_adapter_weights() {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_own_file() {
     fuzz_file("own-file", OWN_FILE, &["\"goldens\": [", "\"prompt\": [", "\"eos\": "]);
 }

@@ -115,7 +115,6 @@ fn other_data_and_broken_files_are_refused() {
 }
 
 #[test]
-#[ignore = "run by tests/fuzz/run"]
 fn fuzz_state() {
     let base = test_base::base(1);
     let data = || test_base::data(12);
