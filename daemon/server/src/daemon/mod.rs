@@ -6,6 +6,7 @@
 
 mod alarm;
 mod desk;
+mod disk_use;
 mod durable;
 mod events;
 mod fair_queue;

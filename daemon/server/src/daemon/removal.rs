@@ -13,6 +13,7 @@ use hotplate_protocol::{ErrorCode, RpcError};
 use serde_json::Value;
 
 use super::desk::{Desk, Errand};
+use super::disk_use::bytes_at;
 use super::prune;
 use super::sessions::Asker;
 use super::state::Daemon;
@@ -50,12 +51,6 @@ fn remove(folder: &Path) {
 /// A version's folder as the store notes it: below the adapters' own.
 pub(crate) fn below(desk: &Desk, folder: &Path) -> PathBuf {
     folder.strip_prefix(desk.home.adapters()).unwrap_or(folder).to_owned()
-}
-
-/// The room that a version's files take.
-pub(crate) fn bytes_of(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries.flatten().filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
 }
 
 /// Takes a doomed folder out of the way and says where it is now; `None` where there is none.
@@ -197,7 +192,7 @@ impl Daemon {
                 .map(|row| row.version)
                 .collect(),
             versions: all,
-            bytes: files.iter().map(|folder| bytes_of(folder)).sum(),
+            bytes: files.iter().map(|folder| bytes_at(folder)).sum(),
         };
         Ok((going, pruned))
     }

@@ -6,9 +6,10 @@ use hotplate_protocol::methods::delete::{Delete, DeleteParams, DeleteResult};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::{Later, known, to_value};
+use crate::daemon::disk_use::bytes_at;
 use crate::daemon::names::{self, Wanted};
 use crate::daemon::prune::is_built_on;
-use crate::daemon::removal::{TrainsFrom, below, bytes_of};
+use crate::daemon::removal::{TrainsFrom, below};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::Daemon;
 use crate::daemon::store::{AdapterRow, Going};
@@ -76,7 +77,7 @@ fn one(
     } else {
         Going { gone: vec![version], ..Going::default() }
     };
-    let bytes = bytes_of(&daemon.desk.version_folder(name, version));
+    let bytes = bytes_at(&daemon.desk.version_folder(name, version));
     let result = DeleteResult {
         adapter: name.clone(),
         versions: vec![version],
@@ -106,7 +107,7 @@ fn whole(daemon: &mut Daemon, asker: &Asker, row: &AdapterRow, dry_run: bool) ->
         versions: there,
         whole: true,
         record_stays: false,
-        bytes: folders.iter().map(|folder| bytes_of(folder)).sum(),
+        bytes: folders.iter().map(|folder| bytes_at(folder)).sum(),
         deleted: !dry_run,
     };
     let value = to_value(&result)?;

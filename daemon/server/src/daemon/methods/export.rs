@@ -16,6 +16,7 @@ use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::AtDesk;
 use crate::daemon::desk::Desk;
+use crate::daemon::disk_use::bytes_at;
 use crate::daemon::faults;
 use crate::daemon::names::{self, Wanted};
 use crate::daemon::pick::{BaseRequest, pick_adapter};
@@ -52,7 +53,7 @@ impl AtDesk for Export {
             adapter: pick.label,
             base: text.name.clone(),
             form: params.form,
-            bytes: size(&place.out),
+            bytes: bytes_at(&place.out),
             remarks,
             path: place.out,
             moved_aside,
@@ -116,11 +117,4 @@ fn taken(desk: &Desk, params: &ExportParams, source: &BaseSource, adapter: &Path
     }
     taken.extend(store.watches()?.into_iter().map(|watch| (watch.target.folder, "a folder that is watched")));
     Ok(taken)
-}
-
-fn size(path: &Path) -> u64 {
-    match fs::read_dir(path) {
-        Ok(entries) => entries.flatten().map(|entry| size(&entry.path())).sum(),
-        Err(_) => fs::metadata(path).map_or(0, |found| found.len()),
-    }
 }
