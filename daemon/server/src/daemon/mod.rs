@@ -93,11 +93,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
     let (send, events) = bounded(EVENTS);
     signals::listen(send.clone()).context("the system's signals cannot be heard")?;
-    let listener = sessions::bind(&home, &lock)
-        .with_context(|| format!("the socket {} cannot be made", home.socket().display()))?;
+    // Before the socket: who could connect finds the note.
     if let Err(error) = lock.write_note() {
         tracing::warn!(%error, "daemon.json cannot be written");
     }
+    let listener = sessions::bind(&home, &lock)
+        .with_context(|| format!("the socket {} cannot be made", home.socket().display()))?;
     sessions::start_accepting(listener, send.clone())?;
     tracing::info!(pid = std::process::id(), home = %home.root().display(), ready = ?started.elapsed(), "listening");
 
