@@ -147,12 +147,28 @@ pub fn adapters(adapters: &[AdapterInfo], width: usize) -> String {
         text.push_str(&line);
     }
     for adapter in adapters.iter().filter(|adapter| adapter.stale) {
-        text.push_str(&format!(
-            "\n{} is stale: some of what it learnt is gone from its folder; train it again to forget it.",
-            adapter.name
-        ));
+        text.push('\n');
+        text.push_str(&stale(adapter));
     }
     text
+}
+
+/// How an adapter forgets what is gone: anew from its folder, or from what came in, which no folder holds.
+fn stale(adapter: &AdapterInfo) -> String {
+    let name = &adapter.name;
+    let came_in = adapter
+        .versions
+        .iter()
+        .rfind(|version| version.is_imported() && version.files == VersionFiles::Whole);
+    let remedy = match (came_in, &adapter.folder) {
+        (Some(version), Some(folder)) => format!(
+            "to forget it, go back to what was imported and learn from there: hotplate rollback {name} --to {}, then hotplate train {} -a {name}",
+            version.version,
+            path(folder)
+        ),
+        _ => "train it again to forget it.".to_owned(),
+    };
+    format!("{name} is stale: some of what it learnt is gone from its folder; {remedy}")
 }
 
 /// A figure that nobody has measured.
@@ -421,6 +437,11 @@ mod tests {
             notes by version: ▅▅  held-out loss 2.00 → 2.00
             notes is stale: some of what it learnt is gone from its folder; train it again to forget it."]]
         .assert_eq(&adapters(std::slice::from_ref(&adapter), 80));
+        let mut imported = adapter.clone();
+        imported.folder = Some("/notes".into());
+        imported.versions[0].run = RunId(0);
+        expect!["notes is stale: some of what it learnt is gone from its folder; to forget it, go back to what was imported and learn from there: hotplate rollback notes --to 1, then hotplate train /notes -a notes"]
+            .assert_eq(&stale(&imported));
         let mut flawed = adapter.clone();
         flawed.stale = false;
         flawed.versions[0].files = VersionFiles::Gone;

@@ -12,6 +12,7 @@ use super::desk::{Errand, Saves};
 use super::methods;
 use super::runs::look::{Look, unix};
 use super::runs::order::{Named, Order, Target};
+use super::runs::place::came_from_elsewhere;
 use super::sessions::Asker;
 use super::state::{Daemon, Stopping, shutting_down};
 use super::store::{ReadFor, WatchRow};
@@ -334,6 +335,12 @@ impl Daemon {
         }
     }
 
+    /// Whether an adapter can be had again from its folder, in a state that was not tried before.
+    fn may_be_trained_anew(&self, name: &str, state: &str) -> Result<bool, RpcError> {
+        let Some(adapter) = self.store.adapter(name)? else { return Ok(false) };
+        Ok(adapter.stale_tried.as_deref() != Some(state) && !came_from_elsewhere(&self.store, &adapter)?)
+    }
+
     /// Nothing else is to do: forget, in one adapter, what was deleted, where the folder has rested for long.
     pub(crate) fn retrain_a_stale_adapter(&mut self, now: Instant) {
         let rest = self.settings.stale_retrain * REST_TIMES;
@@ -344,16 +351,13 @@ impl Daemon {
         });
         let stale: Vec<_> = stale.collect();
         for (row, state) in stale {
-            let tried = match self.store.adapter(&row.target.adapter) {
-                Ok(Some(adapter)) => adapter.stale_tried.as_deref() == Some(state.as_str()),
-                Ok(None) => true,
+            match self.may_be_trained_anew(&row.target.adapter, &state) {
+                Ok(true) => {}
+                Ok(false) => continue,
                 Err(error) => {
-                    tracing::warn!(%error, "the store cannot be read");
+                    tracing::warn!(error = error.message, "the store cannot be read");
                     return;
                 }
-            };
-            if tried {
-                continue;
             }
             let order = Order {
                 target: row.target,

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use hotplate_protocol::methods::import::{Import, ImportParams};
 use hotplate_protocol::methods::status::WatchMethod;
 use hotplate_protocol::methods::unwatch::{Unwatch, UnwatchParams};
 use hotplate_protocol::methods::watch::Watch;
@@ -223,6 +224,39 @@ fn a_better_version_is_not_replaced_by_one_that_nobody_asked_for() {
     assert!(reason.contains("the better one stays") && reason.contains("hotplate train"), "{reason}");
     let adapter = client.adapters().remove(0);
     assert!(adapter.stale && adapter.versions.len() == 1 && adapter.current == 1, "{adapter:?}");
+}
+
+#[test]
+fn an_import_is_never_trained_anew_by_itself() {
+    let daemon = TestDaemon::with(&[("HOTPLATE_STALE_RETRAIN_SECONDS", "0.2")]);
+    daemon.write_notes(0..20);
+    let client = daemon.client();
+    client.train(&daemon.train_params());
+    let path = client.adapters()[0].versions[0].path.clone();
+    client.call::<Import>(&ImportParams {
+        path,
+        name: Some("mine".to_owned()),
+        base: Some(daemon.base()),
+        fallback_base: None,
+    });
+    client.attach(None);
+    let mut params = daemon.train_params();
+    params.adapter = Some("mine".to_owned());
+    client.call::<Watch>(&params);
+    let (_, end) = next_run(&client);
+    assert!(matches!(&end, RunEvent::Finished { result } if result.kind == RunKind::Incremental), "{end:?}");
+    for number in 0..6 {
+        fs::remove_file(daemon.notes().join(format!("{number}.txt"))).unwrap();
+    }
+    let mine = || client.adapters().into_iter().find(|adapter| adapter.name == "mine").unwrap();
+    eventually("it is stale", || mine().stale);
+    // Ten rests of 0.2 s begin a full retrain of any other.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while std::time::Instant::now() < until {
+        assert_eq!(client.status().runs, []);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(mine().versions.len(), 2);
 }
 
 #[test]

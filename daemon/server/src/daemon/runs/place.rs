@@ -20,8 +20,8 @@ use crate::daemon::store::{AdapterRow, Store, lineage};
 /// The embedded base's name on the command line.
 const EMBEDDED: &str = "hotplate-tiny";
 
-/// A full run of what the client asked for, or of an import a further one; nothing is read but names and the recipe. The command line goes before the recipe, and that
-/// before what the adapter had so far.
+/// A full run of what the client asked for, or of an import a further one; nothing is read but names and the recipe. The command line goes
+/// before the recipe, and that before what the adapter had so far.
 pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, RpcError> {
     let store = desk.store()?;
     let folder = dataset_folder(&store, &params.folder)?;
@@ -62,7 +62,7 @@ pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, Rpc
 }
 
 /// Whether what answers is an import, or was built on one: it is trained further and never anew, for what it learnt lies elsewhere.
-fn came_from_elsewhere(store: &Store, row: &AdapterRow) -> Result<bool, RpcError> {
+pub(crate) fn came_from_elsewhere(store: &Store, row: &AdapterRow) -> Result<bool, RpcError> {
     let versions = store.versions(&row.name)?;
     let chain = lineage(&versions, row.current);
     Ok(versions.iter().any(|version| version.run == RunId(0) && chain.contains(&version.version)))
