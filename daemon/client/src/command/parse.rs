@@ -239,7 +239,8 @@ mod tests {
 
             Makes an adapter: a small set of weights beside the base model, which stays as it is. Part of the
             examples is held out to judge by, and the best state is kept, not the last. The run belongs to the
-            daemon; Ctrl-C cancels it (it then makes no version), --detach leaves it to itself.
+            daemon: --detach leaves it to itself; Ctrl-C asks whether to end it early with the best so far, to
+            cancel it (it then makes no version) or to go on.
 
             Usage: hotplate train [OPTIONS] <FOLDER>
 

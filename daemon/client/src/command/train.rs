@@ -10,8 +10,8 @@ use super::{BaseArg, KnobArgs, OutputArgs};
 /// Teach a base model to write like the texts in a folder
 ///
 /// Makes an adapter: a small set of weights beside the base model, which stays as it is. Part of the examples is held out to
-/// judge by, and the best state is kept, not the last. The run belongs to the daemon; Ctrl-C cancels it (it then
-/// makes no version), --detach leaves it to itself.
+/// judge by, and the best state is kept, not the last. The run belongs to the daemon: --detach leaves it to itself; Ctrl-C asks
+/// whether to end it early with the best so far, to cancel it (it then makes no version) or to go on.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = example!(
     "Learn from notes/; the adapter is called notes", "hotplate train notes/";
@@ -22,7 +22,7 @@ pub struct TrainArgs {
     /// The folder with your texts
     pub folder: PathBuf,
     /// Name of the adapter to make [default: the folder's name]
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, alias = "name", value_name = "NAME")]
     pub adapter: Option<String>,
     #[command(flatten)]
     pub base: BaseArg,
