@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gguf_files
@@ -56,6 +57,15 @@ def test_from_a_folder(shared_hotplate, tmp_path, name):
     wanted = peer_logits(with_peft(base, adapter), ids)
     assert_same_logits(engine_logits(out, ids), wanted, 2e-3)
     assert_llama_cpp_says(out, ids, wanted, peer_logits(load(base), ids), LIMITS.get(name, 0.02))
+
+
+def test_a_window_that_llama_cpp_does_not_keep_is_said(shared_hotplate, tmp_path):
+    base = base_of(tmp_path / "base", "Phi3")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"sliding_window": 8}))
+    adapter = made_by_peft(base, tmp_path / "adapter", r=4, lora_alpha=4, target_modules=modules_of("Phi3"))
+    said = shared_hotplate.json("export", adapter, "--base", base, "--to", "gguf", "--merged", "--out", tmp_path / "m.gguf")
+    assert "sliding window" in said["remarks"][0] and "more than 8 tokens" in said["remarks"][0]
 
 
 @pytest.mark.parametrize("form", ["embedding", "head", "both"])

@@ -84,7 +84,20 @@ pub fn write_gguf_model(file: &Path, adapter: &Adapter, base: &BaseText) -> Resu
     }
     writer.finish().map_err(io(file))?;
     check(file, base)?;
-    Ok(widened.remark().into_iter().collect())
+    Ok(widened.remark().into_iter().chain(window_remark(base)).collect())
+}
+
+/// llama.cpp attends to all of a text in every layer of phi3 ("Phi SWA is currently disabled", says its log), whatever the file says.
+fn window_remark(base: &BaseText) -> Option<String> {
+    if base.config.architecture != "Phi3ForCausalLM" {
+        return None;
+    }
+    let window = base.config.attention.iter().filter_map(|layer| layer.window).min()?;
+    (window < base.config.context).then(|| {
+        format!(
+            "llama.cpp does not keep this base's sliding window: in a text of more than {window} tokens it attends to all of them, and answers otherwise than here."
+        )
+    })
 }
 
 fn from_gguf<'a>(
