@@ -225,7 +225,7 @@ def test_texts_of_a_cell_are_learnt_by_the_watch(kernel, tmp_path: Path):
     reply, output = kernel.run(f"%%examples '{folder}'\n{texts}", timeout=180)
     assert reply["status"] == "ok", reply
     assert (folder / "cell-1.md").read_text() == texts + "\n"
-    assert "6 texts written" in output[0]["content"]["data"]["text/plain"]
+    assert "Written to " in output[0]["content"]["data"]["text/plain"]
     picture, outcome = (message["content"]["data"]["text/plain"] for message in output[-2:])
     assert "cell-1.md was saved" in picture and "cells version 2 is ready" in outcome, output[-2:]
     kernel.run(f"%unwatch '{folder}'")

@@ -215,7 +215,7 @@ impl Runner<'_> {
         if !args.force || !out.exists() {
             return Ok(());
         }
-        match stdin.ask(&format!("{} is there. Replace it? [y/N] ", out.display())) {
+        match stdin.ask(&format!("{} is there. Put the new export in its place? An earlier export moves aside; nothing else is replaced. [y/N] ", out.display())) {
             Answer::Text(answer) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
             Answer::Text(_) => {
                 Err(CellError::new("NotAgreed", "nothing was replaced, as you did not say yes"))

@@ -11,7 +11,7 @@ use hotplate_client::protocol::methods::Nothing;
 use hotplate_client::protocol::methods::adapters::Adapters;
 use hotplate_client::protocol::methods::check::CheckResult;
 use hotplate_client::protocol::methods::status::{Status, WatchStatus};
-use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, TOY, perform, words};
+use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, TOY, perform};
 
 use crate::chosen::Chosen;
 use crate::command::{ExamplesArgs, UseArgs};
@@ -173,11 +173,10 @@ pub(crate) fn examples(
 }
 
 fn in_words(written: &Written, folder: &Path, watched: Option<&Watched>) -> String {
-    let texts = words::count(written.texts, "text");
     let file = folder.join(written.file.file_name().unwrap_or_default());
     let file = file.display();
     if written.already {
-        return format!("{texts}: already in {file}; nothing was written.");
+        return format!("The cell is already in {file}; nothing was written.");
     }
     let next = match watched {
         Some(Watched { watch, .. }) => format!("{} is watched: it is learnt now.", watch.folder.display()),
@@ -186,7 +185,7 @@ fn in_words(written: &Written, folder: &Path, watched: Option<&Watched>) -> Stri
         }
     };
     let made = if written.made_folder { ", a new folder" } else { "" };
-    format!("{texts} written to {file}{made}. {next}")
+    format!("Written to {file}{made}. {next}")
 }
 
 #[cfg(test)]

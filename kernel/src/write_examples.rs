@@ -14,7 +14,6 @@ const MOST_FILES: usize = 100_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Written {
     pub file: PathBuf,
-    pub texts: usize,
     /// These texts were there before; nothing was written.
     pub already: bool,
     pub made_folder: bool,
@@ -40,8 +39,7 @@ pub(crate) fn write(folder: &Path, name: Option<&str>, text: &str) -> Result<Wri
     };
     let form = Form::of(text);
     let bytes = format!("{}\n", text.trim_matches(['\n', '\r'])).into_bytes();
-    let written =
-        |file, already, made_folder| Written { file, texts: form.texts(text), already, made_folder };
+    let written = |file, already, made_folder| Written { file, already, made_folder };
     if folder.exists() && !folder.is_dir() {
         return Err(WriteError::NotAFolder(folder.to_owned()));
     }
@@ -143,24 +141,6 @@ impl Form {
             Form::JsonLines => "jsonl",
         }
     }
-
-    fn texts(self, text: &str) -> usize {
-        match self {
-            Form::JsonLines => text.lines().filter(|line| !line.trim().is_empty()).count(),
-            Form::Markdown => {
-                let mut texts = 0;
-                let mut written = false;
-                for line in text.lines().chain(["---"]) {
-                    if line.trim_end() == "---" {
-                        texts += usize::from(std::mem::take(&mut written));
-                    } else {
-                        written |= !line.trim().is_empty();
-                    }
-                }
-                texts
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -172,10 +152,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("notes");
         let first = write(&folder, None, "\nOne.\n---\nTwo.\n").unwrap();
-        assert_eq!(
-            first,
-            Written { file: folder.join("cell-1.md"), texts: 2, already: false, made_folder: true }
-        );
+        assert_eq!(first, Written { file: folder.join("cell-1.md"), already: false, made_folder: true });
         assert_eq!(fs::read_to_string(&first.file).unwrap(), "One.\n---\nTwo.\n");
         let again = write(&folder, None, "One.\n---\nTwo.").unwrap();
         assert_eq!((&again.file, again.already, again.made_folder), (&first.file, true, false));
@@ -201,10 +178,8 @@ mod tests {
     #[test]
     fn lines_of_json_and_texts_that_only_look_like_it() {
         assert_eq!(Form::of("{\"text\": \"a\"}\n\n{\"text\": \"b\"}"), Form::JsonLines);
-        assert_eq!(Form::JsonLines.texts("{\"text\": \"a\"}\n\n{\"text\": \"b\"}"), 2);
         assert_eq!(Form::of("{\"text\": \"a\"}\n{\"text\": \"b"), Form::JsonLines);
         assert_eq!(Form::of("{not json}"), Form::Markdown);
         assert_eq!(Form::of("{\"text\": \"a\"}\nand more"), Form::Markdown);
-        assert_eq!(Form::Markdown.texts("---\n\n---\n a \n---\n"), 1);
     }
 }

@@ -83,7 +83,7 @@ fn a_cells_texts_become_a_file() {
     let code = "%%examples notes/\nOne.\n---\nTwo <b>.\n";
     let outputs = front_end.run(code);
     assert_eq!(outputs.len(), 1);
-    assert!(plain(&outputs[0]).starts_with("2 texts written to notes/cell-1.md"), "{}", plain(&outputs[0]));
+    assert!(plain(&outputs[0]).starts_with("Written to notes/cell-1.md"), "{}", plain(&outputs[0]));
     let file = kernel.folder().join("notes/cell-1.md");
     assert_eq!(fs::read_to_string(&file).unwrap(), "One.\n---\nTwo <b>.\n");
     assert!(plain(&front_end.run(code)[0]).contains("already in notes/cell-1.md"));
@@ -236,7 +236,10 @@ fn replacing_something_is_asked_for_where_somebody_can_be_asked() {
     for (answer, ename) in [("y", "MethodNotFound"), ("", "NotAgreed"), ("no", "NotAgreed")] {
         let (id, code) = replace(&front_end, true);
         let question = front_end.question(&id);
-        assert!(question.content["prompt"].as_str().unwrap().contains("Replace it? [y/N]"), "{question:?}");
+        assert!(
+            question.content["prompt"].as_str().unwrap().contains("Put the new export in its place?"),
+            "{question:?}"
+        );
         assert_eq!(question.content["password"], false);
         front_end.answer(&question, answer);
         assert_eq!(front_end.outcome(&id, code).1["ename"], ename, "{answer:?}");
