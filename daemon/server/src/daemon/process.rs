@@ -1,4 +1,6 @@
-//! What the system says of this process.
+//! What the system says of this process and its threads.
+
+use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
@@ -15,6 +17,13 @@ pub(crate) fn memory() -> Memory {
     }
 }
 
+/// The processor's time that this thread has taken so far: unlike the clock's, it does not grow while others have the processor.
+pub(crate) fn thread_time() -> Duration {
+    let taken = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    Duration::from_secs(part(taken.tv_sec)) + Duration::from_nanos(part(taken.tv_nsec))
+}
+
 /// <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
 fn parse(status: &str) -> Memory {
     let kilobytes = |key: &str| {
@@ -27,6 +36,17 @@ fn parse(status: &str) -> Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_sleeps_takes_no_time_of_the_processor() {
+        let before = thread_time();
+        std::thread::sleep(Duration::from_millis(50));
+        let slept = thread_time();
+        assert!(slept - before < Duration::from_millis(25));
+        while thread_time() - slept < Duration::from_millis(5) {
+            std::hint::spin_loop();
+        }
+    }
 
     #[test]
     fn the_kernels_words_are_read() {

@@ -20,6 +20,7 @@ use method::{Hint, Source, attach, hint};
 use scan::{Scan, Snapshot, differences, look, scan};
 use settle::{Settle, Settled, Stamp};
 
+use super::process::thread_time;
 use super::settings::Settings;
 
 /// How often each folder is looked for; one system call.
@@ -105,7 +106,7 @@ struct Folder {
     snapshot: Snapshot,
     /// Links lead to some of its files.
     linked: bool,
-    /// What the last look cost.
+    /// What the last look cost a processor.
     scan_took: Duration,
     next_scan: Instant,
 }
@@ -272,9 +273,9 @@ impl Folder {
 
     /// Looks at the folder; answers what was known before.
     fn scan(&mut self, path: &Path, poll_every: Duration, folders: usize) -> Snapshot {
-        let began = Instant::now();
+        let began = thread_time();
         let Scan { snapshot, linked } = scan(path);
-        (self.linked, self.scan_took) = (linked, began.elapsed());
+        (self.linked, self.scan_took) = (linked, thread_time().saturating_sub(began));
         self.next_scan = Instant::now() + self.scan_interval(poll_every, folders);
         std::mem::replace(&mut self.snapshot, snapshot)
     }
