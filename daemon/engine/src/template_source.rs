@@ -127,6 +127,15 @@ mod tests {
     }
 
     #[test]
+    fn a_default_of_a_macro_may_be_a_text_that_is_called_like_an_argument() {
+        check(
+            "{% macro f(cups, unit='cups') %}{% endmacro %}",
+            "{% macro f(cups, unit=\"cups\") %}{% endmacro %}",
+        );
+        assert!(for_minijinja("{% macro f(cups, more=cups) %}{% endmacro %}").unwrap_err().contains("more"));
+    }
+
+    #[test]
     fn marks_around_answers_become_scopes() {
         check("{%- generation %}x{% endgeneration -%}", "{% with %}x{% endwith %}");
         assert!(with_marks("{% generation %}x{% endgeneration %}").unwrap().contains(ANSWER_MARKS[1]));

@@ -149,6 +149,15 @@ impl Parser {
         self.nested(Self::condition)
     }
 
+    /// An expression, and the names in it.
+    pub(super) fn expression_and_names(&mut self) -> Result<(String, Vec<String>)> {
+        let ahead = self.tokens.clone();
+        let code = self.expression()?;
+        let read = ahead.len() - self.tokens.len();
+        let name = |token| if let Token::Name(name) = token { Some(name) } else { None };
+        Ok((code, ahead.take(read).filter_map(name).collect()))
+    }
+
     fn condition(&mut self) -> Result<String> {
         let mut code = self.or()?;
         while self.skip_name("if") {

@@ -213,9 +213,8 @@ fn signature(words: &mut Parser) -> Result<String, String> {
             return Err(format!("the argument {name} stands twice"));
         }
         if words.skip("=") {
-            let value = words.expression()?;
-            let is_word = |char: char| char.is_alphanumeric() || char == '_';
-            if value.split(|char| !is_word(char)).any(|word| names.iter().any(|name| name == word)) {
+            let (value, used) = words.expression_and_names()?;
+            if used.iter().any(|used| names.contains(used)) {
                 return Err(format!(
                     "a default that another argument gives ({name}={value}) is not known here"
                 ));
