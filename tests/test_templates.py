@@ -161,6 +161,16 @@ def test_the_end_of_a_turn_ends_an_answer(base, tmp_path):
         assert tokenizer.convert_tokens_to_ids(marker) in eos, name
 
 
+def test_what_closes_a_part_of_an_answer_does_not_end_it(base, tmp_path):
+    part = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|></s>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    end = tokenizer.convert_tokens_to_ids("<|end|>")
+    assert end not in engine(prepare(base, tmp_path / "part", part), [])["eos"]
+    # Behind the last turn alone, the token that the files tell ends the conversation, and not a turn.
+    turn = part.replace("</s>", "{{ '</s>' if loop.last }}")
+    assert end in engine(prepare(base, tmp_path / "turn", turn), [])["eos"]
+
+
 def test_a_broken_template_names_its_fault(base, tmp_path):
     folder = prepare(base, tmp_path / "broken", "{% if messages %}never closed")
     error = engine(folder, [{"messages": CONVERSATIONS[0], "tools": None}])["rendered"][0]["error"]

@@ -10,6 +10,7 @@ use crate::content::{Content, Example, ExampleId};
 use crate::divide::divide;
 use crate::findings::{
     Code, Finding, duplicate, nothing_learnt, null_characters, template_leakage, template_refuses, too_long,
+    turn_left_out,
 };
 use crate::formats::{Format, Found, without_blank_ends};
 use crate::read::{Limits, Measure, Measured};
@@ -109,6 +110,11 @@ impl<'a> Collector<'a> {
                 self.end_file();
             }
             file = Some(example.file.clone());
+            if let Ok((Measured { left_out, .. }, _)) = &measured
+                && !left_out.is_empty()
+            {
+                self.finding(turn_left_out(&example.file, lines, left_out));
+            }
             let learnt = match measured {
                 Err(why) => {
                     self.finding(template_refuses(&example.file, lines, &why));

@@ -36,6 +36,7 @@ mod formats;
 #[cfg(test)]
 mod fuzz;
 mod language;
+mod left_out;
 mod line_ends;
 mod lines;
 mod loose_json;
@@ -61,6 +62,7 @@ pub use content::{Content, ContentHash, Example, ExampleId};
 pub use findings::{Code, Finding};
 pub use folder::{DatasetFiles, dataset_files, is_dataset_file};
 pub use formats::Format;
+pub use left_out::{LeftOut, LeftOutPart};
 pub use loose_json::whole_number;
 pub use nearest::Nearest;
 pub use read::{Dataset, DatasetError, FileStamp, Limits, Measure, Measured, read, read_one};

@@ -15,6 +15,7 @@ use crate::findings::{
 };
 use crate::folder::{Listing, list};
 use crate::formats::{Format, Found, Parser, Source, TableLook, Told, parquet};
+use crate::left_out::LeftOut;
 use crate::line_ends::LineEnds;
 use crate::regular_file;
 use crate::shapes::Shape;
@@ -50,7 +51,7 @@ pub struct FileStamp {
 }
 
 /// What training makes of an example.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Measured {
     /// Uncut.
     pub tokens: usize,
@@ -58,6 +59,8 @@ pub struct Measured {
     pub longest_form: usize,
     /// Tokens that carry loss, of those that are not cut off.
     pub learnt: usize,
+    /// What the base's chat template leaves out of it.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Measures an example as training will see it, or says why training cannot. Called from several threads.

@@ -28,7 +28,7 @@ pub(crate) fn count_characters(example: &Example) -> Result<Measured, String> {
         Content::Completion { prompt, .. } => 60_usize.saturating_sub(prompt.chars().count()),
         Content::Chat(chat) => chat.learnt().count(),
     };
-    Ok(Measured { tokens, longest_form: tokens, learnt })
+    Ok(Measured { tokens, longest_form: tokens, learnt, ..Measured::default() })
 }
 
 /// Up to 60 tokens an example and 4000 bytes a record.

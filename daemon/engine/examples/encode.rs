@@ -1,4 +1,5 @@
-//! Prints every training item of a folder, one JSON object a line, for comparison with other implementations.
+//! Prints every training item of a folder, one JSON object a line, for comparison with other implementations; with `--findings`, what is wrong
+//! with the folder's records, too.
 //!
 //! `cargo run --release -p hotplate-engine --example encode -- [--base DIR] [--train-on last] [--style instruct] FOLDER`
 
@@ -9,13 +10,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use hotplate_dataset::{Limits, Side, Style, TrainOn, read, split};
+use hotplate_dataset::{Dataset, Finding, Limits, Side, Style, TrainOn, read, split};
 use hotplate_engine::base_source::BaseSource;
 use hotplate_engine::base_text::BaseText;
-use hotplate_engine::encode_example::EncodeOptions;
+use hotplate_engine::encode_example::{EncodeOptions, Encoded};
 
-/// Each line: `{"file": ..., "line": ..., "id": ..., "tokens": [...], "supervised": [...], "truncated": ..., "held_out": ...}`, its side in a
-/// first full run.
+/// Each line: `{"file": ..., "line": ..., "id": ..., "tokens": [...], "supervised": [...], "truncated": ..., "left_out": [...],
+/// "held_out": ...}`, its side in a first full run.
 #[derive(Parser)]
 struct Arguments {
     folder: PathBuf,
@@ -28,6 +29,9 @@ struct Arguments {
     style: Style,
     #[arg(long, default_value_t = usize::MAX)]
     max_tokens: usize,
+    /// Prints each finding of the reader as `{"file": ..., "line": ..., "finding": ..., "message": ...}` first.
+    #[arg(long)]
+    findings: bool,
 }
 
 fn main() -> Result<()> {
@@ -38,7 +42,14 @@ fn main() -> Result<()> {
         train_on: arguments.train_on,
         style: arguments.style,
     };
-    let examples = read(&arguments.folder, &Limits::default())?.examples;
+    let Dataset { examples, findings, .. } = read(&arguments.folder, &Limits::default())?;
+    for finding in findings.into_iter().filter(|_| arguments.findings) {
+        let Finding { code, file, lines: (line, _), message, .. } = finding;
+        println!(
+            "{}",
+            serde_json::json!({"file": file, "line": line, "finding": code.code(), "message": message})
+        );
+    }
     let sides = split(&examples, &HashMap::new());
     for example in examples {
         let held_out = sides.get(&example.id) == Some(&Side::HeldOut);
@@ -46,10 +57,13 @@ fn main() -> Result<()> {
             {"file": example.file, "line": example.lines.0, "id": example.id, "held_out": held_out}
         );
         let items = match base.encode_forms(&example, &options) {
-            Ok(samples) => samples
+            Ok(forms) => forms
                 .into_iter()
-                .map(|sample| {
-                    serde_json::json!({"tokens": sample.tokens, "supervised": sample.supervised, "truncated": sample.truncated})
+                .map(|Encoded { sample, left_out }| {
+                    let left_out: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+                    serde_json::json!({
+                        "tokens": sample.tokens, "supervised": sample.supervised, "truncated": sample.truncated, "left_out": left_out,
+                    })
                 })
                 .collect(),
             Err(error) => vec![serde_json::json!({"error": error.to_string()})],

@@ -68,6 +68,8 @@ pub enum HiddenPart {
     Start,
     End,
     Call,
+    /// An answer's text and its calls stand apart, with other turns between them.
+    Divided,
 }
 
 impl HiddenPart {
@@ -77,6 +79,9 @@ impl HiddenPart {
                 "put {% generation %} and {% endgeneration %} around answers in the template"
             }
             HiddenPart::Call => "take a base whose template knows tools",
+            HiddenPart::Divided => {
+                "give the text beside a tool call a turn of its own, before the call or behind the tool's answer"
+            }
         }
     }
 }
@@ -87,6 +92,7 @@ impl std::fmt::Display for HiddenPart {
             HiddenPart::Start => "the chat template does not let see where the answer starts",
             HiddenPart::End => "the chat template does not let see where the answer ends",
             HiddenPart::Call => "the chat template leaves out the tool call",
+            HiddenPart::Divided => "the chat template puts something else between the parts of the answer",
         })
     }
 }

@@ -16,6 +16,7 @@ pub use crate::base_source::BaseSource;
 use crate::config::{DecoderConfig, Keys, parse_object};
 use crate::detokenize::DetokenizeStream;
 use crate::embedded;
+use crate::encode_example::common_prefix;
 pub use crate::sample::Sample;
 pub use crate::template::late_templates;
 use crate::template::{self, ChatTemplate};
@@ -99,7 +100,10 @@ impl BaseText {
         let from_config = token_ids(&raw_config, "eos_token_id");
         eos.extend(from_config.map_err(|why| BaseError::BadConfig { file: config_file, why })?);
         // A base that was tuned to chat ends its turns with a token of its own, which not every file tells.
-        eos.extend(template.as_ref().and_then(|template| end_of_turn(template.as_ref().ok()?, &tokenizer)));
+        let told: Vec<String> = eos.iter().filter_map(|id| tokenizer.piece(*id)).collect();
+        eos.extend(
+            template.as_ref().and_then(|template| end_of_turn(template.as_ref().ok()?, &tokenizer, &told)),
+        );
         let hub_id = hub_id(source, &raw_config);
         Ok(BaseText {
             name: hub_id.clone().unwrap_or_else(|| plain_name(source)),
@@ -260,6 +264,9 @@ impl BaseText {
         if asked && self.render(turns, tools, false).is_ok_and(|plain| plain != opened) {
             return Ok(opened);
         }
+        if self.is_always_open(turns, tools, &opened) {
+            return Ok(opened);
+        }
         let answered: Vec<Turn> = turns.iter().cloned().chain([Turn::new(Role::Assistant, ANSWER)]).collect();
         let answered = self.render(&answered, tools, false).ok();
         let header =
@@ -270,10 +277,37 @@ impl BaseText {
         Ok(opened.clone() + header.unwrap_or_default())
     }
 
+    /// Whether the template opens an answer behind every conversation, asked or not: then another question stands in the opening's place.
+    fn is_always_open(&self, turns: &[Turn], tools: Option<&Value>, opened: &str) -> bool {
+        const QUESTION: &str = "\u{f8f0}";
+        let more: Vec<Turn> = turns.iter().cloned().chain([Turn::new(Role::User, QUESTION)]).collect();
+        let Some(last) = turns.last().map(|turn| turn.content.trim()).filter(|last| !last.is_empty()) else {
+            return false;
+        };
+        self.render(&more, tools, false).is_ok_and(|text| {
+            let apart = &opened[common_prefix(&text, opened)..];
+            !apart.trim().is_empty() && !apart.contains(last)
+        })
+    }
+
     /// Tokens that end an answer, as they stand in a rendered text.
     pub(crate) fn end_texts(&self) -> Vec<String> {
         let ends = self.eos.iter().filter(|id| self.tokenizer.is_added(**id));
         ends.filter_map(|id| self.tokenizer.piece(*id)).filter(|text| !text.is_empty()).collect()
+    }
+
+    /// The special token that a text begins with, as text.
+    pub(crate) fn leading_token(&self, text: &str) -> Option<String> {
+        let first = *self.tokenizer.encode(text.trim_start(), false).ok()?.first()?;
+        self.tokenizer.is_added(first).then(|| self.tokenizer.piece(first)).flatten()
+    }
+
+    /// How many bytes the tokens take that two texts have in common at their beginning.
+    pub(crate) fn shared_tokens(&self, one: &str, other: &str) -> usize {
+        let pieces = |text| self.tokenizer.encode_pieces(text, false);
+        let (Ok(one), Ok(other)) = (pieces(one), pieces(other)) else { return 0 };
+        let shared = one.tokens.iter().zip(&other.tokens).take_while(|(one, other)| one == other).count();
+        shared.checked_sub(1).and_then(|last| one.spans.get(last)).map_or(0, |(_, end)| *end)
     }
 
     pub(crate) fn hidden_answer(&self, at: usize, part: HiddenPart) -> BaseError {
@@ -331,11 +365,21 @@ fn generation_defaults(object: &Map<String, Value>) -> Result<GenerationDefaults
     })
 }
 
-/// The marker that the template writes right after an answer.
-fn end_of_turn(template: &ChatTemplate, tokenizer: &TextTokenizer) -> Option<u32> {
+/// The marker that the template writes right after an answer. None where one of those that the files tell stands between an answer and
+/// the next question: then what comes before that closes a part of the answer (Command A's `<|END_RESPONSE|>`), and the answer goes on.
+fn end_of_turn(template: &ChatTemplate, tokenizer: &TextTokenizer, told: &[String]) -> Option<u32> {
     const ANSWER: &str = "qwertzuiop";
-    let turns = [Turn::new(Role::User, "asdf"), Turn::new(Role::Assistant, ANSWER)];
-    let text = template.render(&turns, None, false).ok()?;
+    const NEXT: &str = "yxcvbnm";
+    let turns =
+        [Turn::new(Role::User, "asdf"), Turn::new(Role::Assistant, ANSWER), Turn::new(Role::User, NEXT)];
+    if let Ok(text) = template.render(&turns, None, false)
+        && let Some((before, _)) = text.rsplit_once(NEXT)
+        && let Some((_, between)) = before.rsplit_once(ANSWER)
+        && told.iter().any(|end| !end.is_empty() && between.contains(end.as_str()))
+    {
+        return None;
+    }
+    let text = template.render(&turns[..2], None, false).ok()?;
     let (_, after) = text.rsplit_once(ANSWER)?;
     let token = *tokenizer.encode(after.trim_start(), false).ok()?.first()?;
     tokenizer.is_added(token).then_some(token)

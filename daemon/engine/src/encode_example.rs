@@ -7,10 +7,12 @@
 
 mod answers;
 
+pub(crate) use answers::common_prefix;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
-use hotplate_dataset::{Chat, Content, Example, Role, Style, TrainOn, Turn};
+use hotplate_dataset::{Chat, Content, Example, LeftOut, Role, Style, TrainOn, Turn};
 
 use crate::base_text::{BaseError, BaseText};
 use crate::sample::Sample;
@@ -35,15 +37,33 @@ impl EncodeOptions {
     }
 }
 
+/// A training item, and what the chat template left out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    pub sample: Sample,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Without a template, all is shown.
+impl From<Sample> for Encoded {
+    fn from(sample: Sample) -> Self {
+        Self { sample, left_out: Vec::new() }
+    }
+}
+
 impl BaseText {
     /// All training items of an example: one, or a text's two where it is also learnt as an answer. A base without a chat
     /// template has no other form than the plain one.
     ///
     /// # Errors
     /// As [`encode_example`](Self::encode_example).
-    pub fn encode_forms(&self, example: &Example, options: &EncodeOptions) -> Result<Vec<Sample>, BaseError> {
+    pub fn encode_forms(
+        &self,
+        example: &Example,
+        options: &EncodeOptions,
+    ) -> Result<Vec<Encoded>, BaseError> {
         let style = if self.has_template()? { options.style } else { Style::Plain };
-        example.forms(style).iter().map(|form| self.encode_example(form, options)).collect()
+        example.forms(style).iter().map(|form| self.encode(form, options)).collect()
     }
 
     /// A content's tokens, at most `max_tokens`; what is longer loses its end and says so.
@@ -60,9 +80,13 @@ impl BaseText {
     /// # Errors
     /// The template refuses these turns, or the tokenizer fails.
     pub fn encode_example(&self, content: &Content, options: &EncodeOptions) -> Result<Sample, BaseError> {
+        self.encode(content, options).map(|encoded| encoded.sample)
+    }
+
+    fn encode(&self, content: &Content, options: &EncodeOptions) -> Result<Encoded, BaseError> {
         let EncodeOptions { max_tokens, train_on, .. } = *options;
-        let mut sample = match content {
-            Content::Text(text) => self.text_sample(text)?,
+        let mut encoded = match content {
+            Content::Text(text) => self.text_sample(text)?.into(),
             Content::Completion { prompt, completion } => {
                 if self.has_template()? {
                     let turns = vec![
@@ -73,7 +97,7 @@ impl BaseText {
                 } else {
                     let joined = Joined { prompt: prompt.clone(), rest: completion.clone(), raw: true };
                     let span = prompt.len()..prompt.len() + completion.len();
-                    self.spans_sample(&joined, &[span], train_on)?
+                    self.spans_sample(&joined, &[span], train_on)?.into()
                 }
             }
             Content::Chat(chat) => {
@@ -88,30 +112,32 @@ impl BaseText {
                     if self.has_template()? {
                         self.chat_sample(chat, train_on)
                     } else {
-                        self.lines_sample(chat, train_on)
+                        self.lines_sample(chat, train_on).map(Encoded::from)
                     }
                 };
-                let mut sample = encode(&kept, train_on)?;
+                let mut encoded = encode(&kept, train_on)?;
+                let sample = &mut encoded.sample;
                 if train_on == TrainOn::Everything
                     && let Some(others) = kept.marked_off()
                 {
-                    let others = encode(&others, TrainOn::Completions)?;
+                    let others = encode(&others, TrainOn::Completions)?.sample;
                     let pairs = sample.tokens.iter().zip(&others.tokens).zip(&others.supervised);
                     for (carries, ((ours, theirs), off)) in sample.supervised.iter_mut().zip(pairs) {
                         *carries &= !(*off && ours == theirs);
                     }
                 }
                 sample.truncated = kept.turns.len() < chat.turns.len();
-                sample
+                encoded
             }
         };
+        let sample = &mut encoded.sample;
         sample.truncated |= sample.tokens.len() > max_tokens;
         sample.tokens.truncate(max_tokens);
         sample.supervised.truncate(max_tokens);
         if let Some(first) = sample.supervised.first_mut() {
             *first = false;
         }
-        Ok(sample)
+        Ok(encoded)
     }
 
     fn text_sample(&self, text: &str) -> Result<Sample, BaseError> {
@@ -126,9 +152,10 @@ impl BaseText {
         Ok(Sample { supervised: vec![true; tokens.len()], tokens, truncated: false })
     }
 
-    fn chat_sample(&self, chat: &Chat, train_on: TrainOn) -> Result<Sample, BaseError> {
-        let answers::Answers { prompt, rest, spans } = self.answers(chat, train_on)?;
-        self.spans_sample(&Joined { prompt, rest, raw: false }, &spans, train_on)
+    fn chat_sample(&self, chat: &Chat, train_on: TrainOn) -> Result<Encoded, BaseError> {
+        let answers::Answers { prompt, rest, spans, left_out } = self.answers(chat, train_on)?;
+        let sample = self.spans_sample(&Joined { prompt, rest, raw: false }, &spans, train_on)?;
+        Ok(Encoded { sample, left_out })
     }
 
     /// Without a template: each turn on a line of its own.

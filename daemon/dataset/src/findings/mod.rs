@@ -25,6 +25,7 @@ mod template_leakage;
 mod template_refuses;
 mod text_arguments;
 mod too_long;
+mod turn_left_out;
 mod unclear_columns;
 mod unknown_role;
 mod unread_list;
@@ -59,6 +60,7 @@ pub(crate) use template_leakage::template_leakage;
 pub(crate) use template_refuses::template_refuses;
 pub(crate) use text_arguments::text_arguments;
 pub(crate) use too_long::too_long;
+pub(crate) use turn_left_out::turn_left_out;
 pub(crate) use unclear_columns::unclear_columns;
 pub(crate) use unknown_role::unknown_role;
 pub(crate) use unread_list::unread_list;
@@ -133,6 +135,7 @@ codes! {
     DatasetCard => dataset_card,
     UnsureBorder => unsure_border,
     ConflictCopy => conflict_copy,
+    TurnLeftOut => turn_left_out,
 }
 
 impl Code {

@@ -1,7 +1,8 @@
 //! # HP019 `template-refuses`
 //!
 //! The base's chat template does not take this conversation: two turns of the user in a row where turns must alternate, a system's
-//! turn where there is none, a tool's answer to a base that knows no tools. The words after the colon are the template's own.
+//! turn where there is none, a tool's answer to a base that knows no tools. The words after the colon are the template's own. Or its text
+//! does not let see what to learn: where an answer starts or ends, or a call of a tool that it leaves out; the words say which.
 //!
 //! The example is left out.
 
@@ -31,12 +32,13 @@ mod tests {
     fn only_that_example_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.jsonl"), "{\"text\": \"no\"}\n{\"text\": \"yes\"}\n").unwrap();
+        let measured = Measured { tokens: 3, longest_form: 3, learnt: 2, ..Measured::default() };
         let measure = |example: &Example| match &example.content {
             crate::Content::Text(text) if text == "no" => Err("roles must alternate\nat line 1".to_owned()),
-            _ => Ok(Measured { tokens: 3, longest_form: 3, learnt: 2 }),
+            _ => Ok(measured.clone()),
         };
         let dataset = read(folder.path(), &Limits { measure: Some(&measure), ..Limits::default() }).unwrap();
-        assert_eq!(dataset.measured, [Measured { tokens: 3, longest_form: 3, learnt: 2 }]);
+        assert_eq!(dataset.measured, std::slice::from_ref(&measured));
         assert_eq!(dataset.examples.len(), 1);
         assert_eq!(
             line_of(&dataset.findings[0]),

@@ -9,15 +9,17 @@
 //!    thoughts, Mistral moves the system's words into the last question). There the whole conversation is rendered with one
 //!    turn changed ([`Rendered`]): where the two texts part is that turn's place.
 //!
-//! An answer goes up to and with its end token, which is the first behind what it says. What none of these ways finds is
-//! an error, and never a guess.
+//! An answer goes up to and with its end token, which is the first behind what it says. Whatever way found it, each turn's words are looked
+//! up in the text in the end ([`Places`](places::Places)): an answer's own must lie in what is learnt, all others outside. What none of
+//! these ways finds is an error, and never a guess; a turn whose words are nowhere is told.
 
 mod changed;
+mod places;
 mod rendered;
 
 use std::ops::Range;
 
-use hotplate_dataset::{Chat, Role, TrainOn, Turn};
+use hotplate_dataset::{Chat, LeftOut, Role, TrainOn, Turn};
 use serde_json::Value;
 
 use crate::base_text::{BaseError, BaseText};
@@ -33,6 +35,8 @@ pub(super) struct Answers {
     pub(super) rest: String,
     /// Bytes of both together that carry loss: an answer with the end token that the template puts after it.
     pub(super) spans: Vec<Range<usize>>,
+    /// What the template does not show.
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 /// The turns that carry loss, in order.
@@ -55,12 +59,15 @@ impl BaseText {
         let wanted = learnt(chat, train_on);
         let whole = self.render(turns, chat.tools.as_ref(), false)?;
         let rendered = Rendered::new(self, turns, chat.tools.as_ref(), &whole);
+        let hidden = |(at, part)| self.hidden_answer(at, part);
         if let Some(spans) = self.told_spans(&rendered, &wanted) {
-            return Ok(split(whole, None, spans));
+            rendered.shows_calls(&wanted).and_then(|()| rendered.check(&wanted, &spans)).map_err(hidden)?;
+            let left_out = rendered.left_out();
+            return Ok(split(whole, None, spans, left_out));
         }
         let mut spans: Vec<Range<usize>> = Vec::new();
         let mut opening = None;
-        for at in wanted {
+        for at in wanted.iter().copied() {
             let from = spans.last().map_or(0, |span| span.end);
             let found = rendered.answer(at, from).map_err(|part| self.hidden_answer(at, part))?;
             let Some(Span { bytes, prompt }) = found else { continue };
@@ -70,7 +77,9 @@ impl BaseText {
                 spans.push(start..bytes.end);
             }
         }
-        Ok(split(whole, opening.flatten(), spans))
+        rendered.check(&wanted, &spans).map_err(hidden)?;
+        let left_out = rendered.left_out();
+        Ok(split(whole, opening.flatten(), spans, left_out))
     }
 
     /// The wanted answers as the template marks them, without the header that some templates mark, too, and with the end token that some
@@ -115,9 +124,14 @@ impl BaseText {
 }
 
 /// Cuts a text at its first answer. `opening` is the prompt where it is not the text before that.
-fn split(whole: String, opening: Option<String>, spans: Vec<Range<usize>>) -> Answers {
+fn split(
+    whole: String,
+    opening: Option<String>,
+    spans: Vec<Range<usize>>,
+    left_out: Vec<LeftOut>,
+) -> Answers {
     let Some(first) = spans.first().map(|span| span.start) else {
-        return Answers { prompt: whole, rest: String::new(), spans };
+        return Answers { prompt: whole, rest: String::new(), spans, left_out };
     };
     let rest = whole[first..].to_owned();
     // Where a template opens an answer in another way than it shows a finished one, the training text opens as the prompt
@@ -125,11 +139,11 @@ fn split(whole: String, opening: Option<String>, spans: Vec<Range<usize>>) -> An
     let prompt = opening.unwrap_or_else(|| whole[..first].to_owned());
     let shifted = |place: usize| place - first + prompt.len();
     let spans = spans.into_iter().map(|span| shifted(span.start)..shifted(span.end)).collect();
-    Answers { prompt, rest, spans }
+    Answers { prompt, rest, spans, left_out }
 }
 
 /// Bytes that two texts share at their beginning, ending between characters.
-pub(super) fn common_prefix(a: &str, b: &str) -> usize {
+pub(crate) fn common_prefix(a: &str, b: &str) -> usize {
     let shared = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
     (0..=shared).rev().find(|at| a.is_char_boundary(*at)).unwrap_or(0)
 }

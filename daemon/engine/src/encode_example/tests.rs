@@ -205,15 +205,13 @@ fn a_template_that_refuses_names_its_words() {
 
 #[test]
 fn common_prefixes_end_between_characters() {
-    assert_eq!(answers::common_prefix("好a", "好b"), 3);
+    assert_eq!(common_prefix("好a", "好b"), 3);
     // 你 and 佡 share their first two bytes.
-    assert_eq!(answers::common_prefix("x你", "x佡"), 1);
-    assert_eq!(answers::common_prefix("", "x"), 0);
+    assert_eq!(common_prefix("x你", "x佡"), 1);
+    assert_eq!(common_prefix("", "x"), 0);
 }
 
-/// What is learnt of a conversation, span by span.
-fn spans(template: &str, turns: Value) -> Result<Vec<String>, String> {
-    let base = base(byte_level(), Some(template));
+fn conversation(turns: Value) -> Content {
     let Value::Array(turns) = turns else { panic!("no turns") };
     let turn = |turn: Value| {
         let Value::Object(message) = turn else { panic!("no message") };
@@ -221,8 +219,14 @@ fn spans(template: &str, turns: Value) -> Result<Vec<String>, String> {
         let role = Role::ALL.into_iter().find(|role| message["role"] == role.name()).unwrap();
         Turn { role, content, message: Some(Box::new(message)) }
     };
-    let chat = Content::Chat(Chat::new(turns.into_iter().map(turn).collect()));
-    let sample = base.encode_example(&chat, &EncodeOptions::new(4096)).map_err(|error| error.to_string())?;
+    Content::Chat(Chat::new(turns.into_iter().map(turn).collect()))
+}
+
+/// What is learnt of a conversation, span by span.
+fn spans(template: &str, turns: Value) -> Result<Vec<String>, String> {
+    let base = base(byte_level(), Some(template));
+    let encoded = base.encode_example(&conversation(turns), &EncodeOptions::new(4096));
+    let sample = encoded.map_err(|error| error.to_string())?;
     let mut spans = Vec::new();
     let mut open: Vec<u32> = Vec::new();
     for (token, carries) in sample.tokens.iter().zip(&sample.supervised) {
@@ -360,4 +364,146 @@ fn what_is_marked_off_is_not_learnt_with_everything_else() {
         assert!(all.contains("one") && !some.contains("one"), "{all:?} {some:?}");
         assert!(some.contains("all") && some.contains("two"), "{some:?}");
     }
+}
+
+/// What the template leaves out, turn by turn.
+fn left_out(template: &str, turns: Value) -> Vec<String> {
+    let base = base(byte_level(), Some(template));
+    let encoded = base.encode(&conversation(turns), &EncodeOptions::new(4096)).unwrap();
+    encoded.left_out.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_turn_that_is_silently_dropped_is_told() {
+    let turns = said(&[
+        ("system", "Be kind."),
+        ("user", "hello"),
+        ("assistant", "one"),
+        ("developer", "Be brief."),
+        ("user", "all"),
+        ("assistant", "two"),
+    ]);
+    assert_eq!(left_out(BODY, turns.clone()), [""; 0]);
+    let deaf = BODY.replace("{{ '<|'", "{% if m.role in ['user', 'assistant'] %}{{ '<|'");
+    let deaf = deaf.replace("'<|end|>\n' }}", "'<|end|>\n' }}{% endif %}");
+    assert_eq!(left_out(&deaf, turns.clone()), ["turn 1 (system)", "turn 4 (developer)"]);
+    let last_two = BODY.replace("in messages %}{{ '<|'", "in messages[-2:] %}{{ '<|'");
+    assert_eq!(
+        left_out(&last_two, turns.clone()),
+        ["turn 1 (system)", "turn 2 (user)", "turn 3 (assistant)", "turn 4 (developer)"]
+    );
+    // The system's words stand in the question; white space is cut off; a template that counts characters gives no places.
+    let moved = "{% set ns = namespace(s='') %}{% for m in messages %}{% if m.role == 'system' %}{% set ns.s = m.content + ' ' %}{% else %}\
+        <|{{ m.role }}|>{{ (ns.s + m.content) | trim }}<|end|>{% set ns.s = '' %}{% endif %}{% endfor %}";
+    assert_eq!(left_out(moved, turns.clone()), [""; 0]);
+    let counting = "{% for m in messages if m.role != 'system' %}<|{{ m.role }}|>{{ m.content | length }}{{ m.content }}<|end|>{% endfor %}\
+        {% if add_generation_prompt %}<|assistant|>{% endif %}";
+    assert_eq!(left_out(counting, turns), ["turn 1 (system)"]);
+    assert_eq!(left_out(BODY, said(&[("system", " "), ("user", "hello"), ("assistant", "one")])), [""; 0]);
+}
+
+#[test]
+fn a_thought_is_told_only_where_it_is_the_last_answers() {
+    let stripped = BODY.replace("(m.content or '')", "(m.content or '').split('</think>')[-1]");
+    let turns = said(&[
+        ("user", "hello"),
+        ("assistant", "<think>\na\n</think>\n\none"),
+        ("user", "all"),
+        ("assistant", "two"),
+    ]);
+    assert_eq!(left_out(&stripped, turns.clone()), [""; 0]);
+    assert_eq!(spans(&stripped, turns).unwrap().last().unwrap(), "two<|end|>");
+    let own = said(&[("user", "hello"), ("assistant", "<think>\na\n</think>\n\none")]);
+    assert_eq!(left_out(&stripped, own), ["the reasoning in turn 2 (assistant)"]);
+    let beside = json!([{"role": "user", "content": "hello"}, {"role": "assistant", "content": "one", "reasoning_content": "a"}]);
+    assert_eq!(left_out(BODY, beside), ["the reasoning in turn 2 (assistant)"]);
+}
+
+#[test]
+fn all_that_calls_say_is_learnt_wherever_the_template_puts_it() {
+    // Arguments in the order of their names; a text that stands where the template likes.
+    let calls = "{% for m in messages %}<|{{ m.role }}|>{{ m.content or '' }}\
+        {% for c in m.tool_calls or [] %}<call>{% for k, v in c.function.arguments | dictsort %}[{{ k }}={{ v }}]{% endfor %}{% endfor %}\
+        {{ '<|end|>' if m.role == 'assistant' and not m.tool_calls }}{% endfor %}\
+        {% if add_generation_prompt %}<|assistant|>{% endif %}";
+    let turns = |content: Value| {
+        json!([{"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": content, "tool_calls": [
+            {"function": {"name": "weather", "arguments": {"place": "Ulm", "days": 2}}},
+            {"function": {"name": "weather", "arguments": {"place": "Bonn", "days": 3}}}]},
+        {"role": "tool", "content": "rain"}, {"role": "assistant", "content": "It rains."}])
+    };
+    let call = "<call>[days=2][place=Ulm]<call>[days=3][place=Bonn]";
+    let wanted = |first: String| Ok(vec![first, "It rains.<|end|>".to_owned()]);
+    assert_eq!(spans(calls, turns(Value::Null)), wanted(call.to_owned()));
+    assert_eq!(spans(calls, turns(json!("I look."))), wanted(format!("I look.{call}")));
+    let dropped = calls.replace("{{ m.content or '' }}", "{{ (m.content or '') if not m.tool_calls }}");
+    assert_eq!(spans(&dropped, turns(json!("I look."))), wanted(call.to_owned()));
+    assert_eq!(
+        left_out(&dropped, turns(json!("I look."))),
+        ["the text beside the calls in turn 2 (assistant)"]
+    );
+    // Only the first of several calls is shown.
+    let first = calls.replace("in m.tool_calls or []", "in (m.tool_calls or [])[:1]");
+    assert!(spans(&first, turns(Value::Null)).unwrap_err().contains("leaves out the tool call"));
+    // The text beside the calls stands behind their results: no span holds the one and not the other.
+    let behind = "{% set ns = namespace(late='') %}{% for m in messages %}<|{{ m.role }}|>\
+        {% for c in m.tool_calls or [] %}<call>{{ c.function.arguments | tojson }}{% set ns.late = m.content or '' %}{% endfor %}\
+        {{ (m.content or '') if not m.tool_calls }}{% if m.role == 'tool' %}{{ ns.late }}{% endif %}<|end|>{% endfor %}\
+        {% if add_generation_prompt %}<|assistant|>{% endif %}";
+    assert!(spans(behind, turns(Value::Null)).is_ok());
+    let error = spans(behind, turns(json!("I look."))).unwrap_err();
+    assert!(error.contains("between the parts of the answer in turn 2"), "{error}");
+}
+
+#[test]
+fn a_turn_that_closes_every_conversation_is_not_learnt_with_a_call() {
+    let closing = "{% for m in messages %}<|end|>{{ m.role }}: {{ m.content or '' }}{% for c in m.tool_calls or [] %}\
+        call {{ c.function.arguments | tojson }}{% endfor %}{% endfor %}<|end|>system: Think.<|end|>\
+        {% if add_generation_prompt %}assistant: {% endif %}";
+    let turns = json!([{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": null, "tool_calls": [
+        {"function": {"name": "weather", "arguments": {"place": "Ulm"}}}]}]);
+    let learnt = spans(closing, turns).unwrap().concat();
+    assert!(learnt.contains("\"Ulm\"}<|end|>") && !learnt.contains("Think"), "{learnt}");
+}
+
+#[test]
+fn an_opening_is_shared_token_by_token() {
+    // The prompt opens a thought with the same first character that the call begins with.
+    let template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content or '' }}{% for c in m.tool_calls or [] %}\
+        <tool>{{ c.function.arguments | tojson }}</tool>{% endfor %}<|end|>\n{% endfor %}\
+        {% if add_generation_prompt %}{{ raise_exception('no') if messages | length > 3 }}<|assistant|><think>{% endif %}";
+    let turns = json!([{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": null, "tool_calls": [
+        {"function": {"name": "weather", "arguments": {"place": "Ulm"}}}]}]);
+    assert_eq!(spans(template, turns), Ok(vec!["<tool>{\"place\": \"Ulm\"}</tool><|end|>".to_owned()]));
+    // The template marks the header with the answer, and opens an answer with a thought.
+    let marked = "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}<|assistant|>{{ m.content }}<|end|>\n{% endgeneration %}\
+        {% else %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|><think>{% endif %}";
+    let turns = said(&[("user", "hello"), ("assistant", "one"), ("user", "all"), ("assistant", "two")]);
+    assert_eq!(spans(marked, turns), Ok(vec!["one<|end|>".to_owned(), "two<|end|>".to_owned()]));
+}
+
+#[test]
+fn a_template_that_marks_answers_must_show_their_calls() {
+    let marked = "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}{% generation %}{{ m.content or '' }}<|end|>\
+        {% endgeneration %}{% else %}{{ m.content }}<|end|>{% endif %}{% endfor %}";
+    let turns = json!([{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": null, "tool_calls": [
+        {"function": {"name": "weather", "arguments": {"place": "Ulm"}}}]}]);
+    assert!(spans(marked, turns).unwrap_err().contains("leaves out the tool call"));
+}
+
+#[test]
+fn a_template_that_always_opens_an_answer_needs_no_other_opening() {
+    // An answer in words has a header of its own behind the opening; a call has not.
+    let open = "{% for m in messages %}<|{{ m.role }}|>{% if m.tool_calls %}<call>{{ m.tool_calls[0].function.arguments | tojson }}\
+        {% else %}{{ '<say>' if m.role == 'assistant' }}{{ m.content }}{% endif %}<|end|>{% endfor %}<|assistant|>";
+    let turns = json!([{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": null, "tool_calls": [
+        {"function": {"name": "weather", "arguments": {"place": "Ulm"}}}]}]);
+    let base = base(byte_level(), Some(open));
+    let sample = base.encode_example(&conversation(turns), &EncodeOptions::new(4096)).unwrap();
+    assert_eq!(
+        whole(&base, &sample),
+        "<|user|>Weather?<|end|><|assistant|><call>{\"place\": \"Ulm\"}<|end|>"
+    );
+    assert_eq!(learnt(&base, &sample), "<call>{\"place\": \"Ulm\"}<|end|>");
 }

@@ -56,12 +56,21 @@ pub(super) fn with_mark_in_text(turn: &Turn, mark: char, edge: Edge) -> Option<T
     Some(turn)
 }
 
-/// Puts the mark to the end of the last tool call: behind the last value of its arguments, or behind the tool's name where there are none.
-pub(super) fn with_mark_in_call(turn: &Turn, mark: char) -> Option<Turn> {
+/// How many tools the assistant calls in a turn.
+pub(super) fn calls(turn: &Turn) -> usize {
+    if turn.key("function_call").is_some() {
+        return 1;
+    }
+    turn.key("tool_calls").and_then(Value::as_array).map_or(0, Vec::len)
+}
+
+/// Puts the mark behind each value of a tool call's arguments, or behind the tool's name where there are none. Behind each, for some
+/// templates sort the arguments.
+pub(super) fn with_mark_in_call(turn: &Turn, number: usize, mark: char) -> Option<Turn> {
     let mut turn = turn.clone();
-    let call = last_call(turn.message.as_mut()?)?;
+    let call = call_of(turn.message.as_mut()?, number)?;
     if let Some(arguments) = call.get_mut("arguments").filter(|arguments| !is_empty(arguments)) {
-        mark_last(arguments, mark);
+        mark_values(arguments, mark);
     } else {
         let name = call.get_mut("name")?;
         *name = Value::String(put(name.as_str()?, mark, Edge::End));
@@ -69,11 +78,11 @@ pub(super) fn with_mark_in_call(turn: &Turn, mark: char) -> Option<Turn> {
     Some(turn)
 }
 
-fn last_call(message: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
+fn call_of(message: &mut Map<String, Value>, number: usize) -> Option<&mut Map<String, Value>> {
     if message.contains_key("function_call") {
         return message.get_mut("function_call")?.as_object_mut();
     }
-    let call = message.get_mut("tool_calls")?.as_array_mut()?.last_mut()?.as_object_mut()?;
+    let call = message.get_mut("tool_calls")?.as_array_mut()?.get_mut(number)?.as_object_mut()?;
     if call.contains_key("function") { call.get_mut("function")?.as_object_mut() } else { Some(call) }
 }
 
@@ -87,18 +96,12 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn mark_last(value: &mut Value, mark: char) {
+fn mark_values(value: &mut Value, mark: char) {
     match value {
         Value::Object(members) if !members.is_empty() => {
-            if let Some(last) = members.values_mut().next_back() {
-                mark_last(last, mark);
-            }
+            members.values_mut().for_each(|member| mark_values(member, mark));
         }
-        Value::Array(items) if !items.is_empty() => {
-            if let Some(last) = items.last_mut() {
-                mark_last(last, mark);
-            }
-        }
+        Value::Array(items) if !items.is_empty() => items.iter_mut().for_each(|item| mark_values(item, mark)),
         // Arguments as JSON text: a template may read them, so they must stay JSON.
         Value::String(text) => match serde_json::from_str::<Value>(text) {
             Ok(mut inner @ (Value::Object(_) | Value::Array(_))) if !is_empty(&inner) => {
@@ -106,7 +109,7 @@ fn mark_last(value: &mut Value, mark: char) {
                 if text[end..].starts_with('"') {
                     text.insert(end, mark);
                 } else {
-                    mark_last(&mut inner, mark);
+                    mark_values(&mut inner, mark);
                     *text = inner.to_string();
                 }
             }
@@ -146,7 +149,7 @@ mod tests {
             let Value::Object(message) = json!({"role": "assistant", "tool_calls": [call]}) else { panic!() };
             let turn =
                 Turn { role: Role::Assistant, content: String::new(), message: Some(Box::new(message)) };
-            let turn = with_mark_in_call(&turn, '*').unwrap();
+            let turn = with_mark_in_call(&turn, 0, '*').unwrap();
             turn.key("tool_calls").unwrap()[0].to_string()
         };
         let function = |arguments: Value| json!({"function": {"name": "f", "arguments": arguments}});
@@ -156,7 +159,7 @@ mod tests {
         );
         assert_eq!(
             marked(function(json!({"a": [1, 2]}))),
-            r#"{"function":{"name":"f","arguments":{"a":[1,"*"]}}}"#
+            r#"{"function":{"name":"f","arguments":{"a":["*","*"]}}}"#
         );
         assert_eq!(marked(function(json!({}))), r#"{"function":{"name":"f*","arguments":{}}}"#);
         assert_eq!(marked(json!({"name": "f"})), r#"{"name":"f*"}"#);

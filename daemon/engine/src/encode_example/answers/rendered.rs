@@ -3,11 +3,12 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use hotplate_dataset::Turn;
+use hotplate_dataset::{LeftOut, LeftOutPart, Role, Turn};
 use serde_json::Value;
 
-use super::changed::{Edge, MARKS, parting, plain, with_mark_in_call, with_mark_in_text};
+use super::changed::{Edge, MARKS, calls, parting, plain, with_mark_in_call, with_mark_in_text};
 use super::common_prefix;
+use super::places::Places;
 use crate::base_error::HiddenPart;
 use crate::base_text::BaseText;
 
@@ -27,6 +28,7 @@ pub(super) struct Rendered<'a> {
     ends: Vec<String>,
     /// What the template writes to open an answer.
     opening: OnceCell<Option<String>>,
+    places: OnceCell<Option<Places>>,
 }
 
 impl<'a> Rendered<'a> {
@@ -36,7 +38,15 @@ impl<'a> Rendered<'a> {
         tools: Option<&'a Value>,
         whole: &'a str,
     ) -> Self {
-        Self { base, turns, tools, whole, ends: base.end_texts(), opening: OnceCell::new() }
+        Self {
+            base,
+            turns,
+            tools,
+            whole,
+            ends: base.end_texts(),
+            opening: OnceCell::new(),
+            places: OnceCell::new(),
+        }
     }
 
     /// Where an answer lies that starts behind `from`; nothing where the template leaves it out.
@@ -54,15 +64,18 @@ impl<'a> Rendered<'a> {
     /// A span that the template marks, from behind its header up to and with its end token.
     pub(super) fn told(&self, span: Range<usize>, at: Option<usize>) -> Range<usize> {
         let Range { mut start, mut end } = span;
-        let prompt = at.and_then(|at| self.prompt(at)).filter(|prompt| self.whole.starts_with(prompt));
-        if let Some(prompt) = prompt
-            && (start..=end).contains(&prompt.len())
+        let own = at.and_then(|at| self.place(at, Edge::Start)).map(|apart| apart.start);
+        let before_own = &self.whole[start..own.filter(|own| (start..=end).contains(own)).unwrap_or(end)];
+        let prompt = at.and_then(|at| self.prompt(at));
+        let served = prompt.as_deref().filter(|prompt| self.whole.starts_with(prompt)).map(str::len);
+        if let Some(served) = served.filter(|served| (start..=end).contains(served)) {
+            start = served;
+        } else if let Some(tail) =
+            prompt.as_deref().and_then(|prompt| prompt.strip_prefix(&self.whole[..start]))
         {
-            start = prompt.len();
-        } else if let Some(opening) = self.opening()
-            && self.whole[start..end].starts_with(opening)
-        {
-            start += opening.len();
+            start += self.shared_opening(tail, before_own);
+        } else if let Some(opening) = self.opening() {
+            start += self.shared_opening(opening, before_own);
         }
         if let Some(last) = self.ends_in(start, end).last() {
             end = last.end;
@@ -72,19 +85,73 @@ impl<'a> Rendered<'a> {
         start..end
     }
 
-    /// Behind the last thing that a call says. A template that does not show it is no template for calls.
+    /// Whether all calls of these turns are shown; else the first that is not.
+    pub(super) fn shows_calls(&self, wanted: &[usize]) -> Result<(), (usize, HiddenPart)> {
+        wanted.iter().try_for_each(|at| self.said_to(*at).map(drop).map_err(|part| (*at, part)))
+    }
+
+    /// Behind the last thing that the calls say. A template that does not show one is no template for calls.
     fn said_to(&self, at: usize) -> Result<Option<usize>, HiddenPart> {
-        if !self.turns[at].calls_tools() {
-            return Ok(None);
+        let mut last = None;
+        for number in 0..calls(&self.turns[at]) {
+            let Some(changed) = self.marked(|mark| with_mark_in_call(&self.turns[at], number, mark), at)
+            else {
+                continue;
+            };
+            match parting(self.whole, &changed) {
+                Some(apart) => last = last.max(Some(apart.end)),
+                None if self.is_left_out(at) => return Ok(None),
+                None => return Err(HiddenPart::Call),
+            }
         }
-        let Some(changed) = self.marked(|mark| with_mark_in_call(&self.turns[at], mark), at) else {
-            return Ok(None);
+        Ok(last)
+    }
+
+    /// Each wanted answer's words must lie in what is learnt, and nobody else's.
+    pub(super) fn check(&self, wanted: &[usize], spans: &[Range<usize>]) -> Result<(), (usize, HiddenPart)> {
+        for at in 0..self.turns.len() {
+            let places: Vec<usize> = match self.places() {
+                Some(places) => places.of(at).collect(),
+                None if self.turns[at].content.trim().is_empty() => Vec::new(),
+                None => self.place(at, Edge::End).into_iter().map(|apart| apart.end).collect(),
+            };
+            let is_wanted = wanted.contains(&at);
+            let is_learnt = |place: usize| {
+                spans.iter().any(|span| {
+                    let inside = span.start < place && place < span.end;
+                    inside || is_wanted && (span.start == place || span.end == place)
+                })
+            };
+            if places.into_iter().any(|place| is_learnt(place) != is_wanted) {
+                let nearest = wanted.iter().rev().find(|answer| **answer <= at).or(wanted.first());
+                return Err((*nearest.unwrap_or(&at), HiddenPart::Divided));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the template does not show of these turns.
+    pub(super) fn left_out(&self) -> Vec<LeftOut> {
+        if let Some(places) = self.places() {
+            return places.left_out(self.turns);
+        }
+        let says = |turn: &Turn| !turn.content.trim().is_empty();
+        let unseen = |at: usize, edge| {
+            let changed = self.marked(|mark| with_mark_in_text(&self.turns[at], mark, edge), at);
+            changed.is_some_and(|changed| changed == self.whole)
         };
-        match parting(self.whole, &changed) {
-            Some(apart) => Ok(Some(apart.end)),
-            None if self.is_left_out(at) => Ok(None),
-            None => Err(HiddenPart::Call),
-        }
+        let turns = self.turns.iter().enumerate();
+        let hidden =
+            turns.filter(|(at, turn)| says(turn) && unseen(*at, Edge::End) && unseen(*at, Edge::Start));
+        let left_out = hidden.map(|(at, turn)| {
+            let part = if turn.calls_tools() { LeftOutPart::TextBesideCalls } else { LeftOutPart::Whole };
+            LeftOut { turn: at, role: turn.role, part }
+        });
+        left_out.collect()
+    }
+
+    fn places(&self) -> Option<&Places> {
+        self.places.get_or_init(|| Places::find(self.turns, self.whole, |turns| self.text(turns))).as_ref()
     }
 
     fn start(&self, at: usize, from: usize) -> Option<(usize, Option<String>)> {
@@ -98,15 +165,20 @@ impl<'a> Rendered<'a> {
         // An answer's own start, or its end where its start is a thought that is dropped: the header stands before it.
         let own = header
             .or_else(|| self.place(at, Edge::Start).map(|apart| apart.start))
-            .or_else(|| self.place(at, Edge::End).map(|apart| apart.end))?;
+            .or_else(|| self.place(at, Edge::End).map(|apart| apart.end));
+        // Where a text beside the calls is not shown, what they say.
+        let called = if own.is_none() { self.call_place(at) } else { None };
+        let own = own.or(called)?;
         if let Some(prompt) = prompt
             && let Some(before) = at.checked_sub(1)
             && let Some(in_whole) = self.place(before, Edge::End).map(|apart| apart.end)
             && let Some(in_prompt) = self.place_in_prompt(before, at, &prompt)
             && in_whole <= own
+            // With nothing behind the history, nothing opens the answer there.
+            && let tail = &prompt[in_prompt..]
+            && !tail.trim().is_empty()
         {
-            let tail = &prompt[in_prompt..];
-            let shared = common_prefix(tail, &self.whole[in_whole..own]);
+            let shared = self.shared_opening(tail, &self.whole[in_whole..own]);
             // The same history, so that only the opening differs: train on the one that is served.
             let opens_otherwise = self.whole[..in_whole] == prompt[..in_prompt];
             let start = match header {
@@ -115,7 +187,7 @@ impl<'a> Rendered<'a> {
             };
             return Some((start, opens_otherwise.then_some(prompt)));
         }
-        let start = self.opened_before(own, from).or(header);
+        let start = self.opened_before(own, from, called.is_some()).or(header);
         let start = start.or_else(|| {
             // Where it is only a text, its first character.
             let turn = &self.turns[at];
@@ -137,13 +209,23 @@ impl<'a> Rendered<'a> {
         changed[apart..].starts_with(mark).then_some(apart)
     }
 
-    /// Behind the last opening of an answer before `own`, with nothing but white space and empty tags in between.
-    fn opened_before(&self, own: usize, from: usize) -> Option<usize> {
+    /// Where a turn's first call says something.
+    fn call_place(&self, at: usize) -> Option<usize> {
+        if !self.turns[at].calls_tools() {
+            return None;
+        }
+        let changed = self.marked(|mark| with_mark_in_call(&self.turns[at], 0, mark), at)?;
+        parting(self.whole, &changed).map(|apart| apart.start)
+    }
+
+    /// Behind the last opening of an answer before `own`, with nothing but white space and empty tags in between, or what leads to a call.
+    fn opened_before(&self, own: usize, from: usize, calls: bool) -> Option<usize> {
         let opening = self.opening()?;
         let before = self.whole.get(from..own)?;
         let start = before.rfind(opening)? + opening.len();
         let between = before[start..].trim();
-        let only_tags = between.is_empty()
+        let only_tags = calls
+            || between.is_empty()
             || (between.starts_with('<') && between.ends_with('>') && between.len() < 64)
             || (between.starts_with('[') && between.ends_with(']') && between.len() < 64);
         (only_tags && self.ends_in(from + start, own).next().is_none()).then_some(from + start)
@@ -159,24 +241,30 @@ impl<'a> Rendered<'a> {
         };
         if let Some(limit) = through {
             let ends: Vec<Range<usize>> = self.ends_in(start, limit).collect();
-            return Some(match ends.as_slice() {
-                [] => self.end_behind(limit).unwrap_or(limit),
-                [one] => one.end,
-                [.., last] => {
-                    let said = last_said.or_else(|| self.place(at, Edge::End).map(|apart| apart.end));
-                    let first = said.and_then(|said| ends.iter().find(|end| end.start >= said));
-                    first.unwrap_or(last).end
-                }
+            if let [one] = ends.as_slice()
+                && self.whole[one.end..limit].trim().is_empty()
+            {
+                return Some(one.end);
+            }
+            let Some(said) = last_said.or_else(|| self.place(at, Edge::End).map(|apart| apart.end)) else {
+                return Some(ends.last().map_or(limit, |last| last.end));
+            };
+            // Some templates close every conversation with a turn of their own.
+            let limit = self.before_header(said, limit);
+            let first = ends.iter().find(|end| end.start >= said && end.end <= limit);
+            return Some(match first {
+                Some(end) => end.end,
+                None => self.end_behind(limit).unwrap_or(limit),
             });
         }
         let said = last_said.or_else(|| self.place(at, Edge::End).map(|apart| apart.end))?;
-        let next = self.next_said(at, said);
+        let next = self.before_header(said, self.next_said(at, said));
         if let Some(end) = self.ends_in(said, next).next() {
             return Some(end.end);
         }
         // No token ends it: what this text and the one that ends here have in common.
         let through = self.text(&self.turns[..=at])?;
-        let in_through = self.place_in(at, at + 1, &through)?;
+        let in_through = self.place_in(at, at + 1, &through, last_said.is_some())?;
         let shared = common_prefix(&through[in_through..], &self.whole[said..next]);
         Some(said + shared)
     }
@@ -218,10 +306,38 @@ impl<'a> Rendered<'a> {
 
     fn opening(&self) -> Option<&str> {
         let opening = self.opening.get_or_init(|| {
-            let opened = self.base.render_prompt(self.turns, self.tools).ok()?;
-            opened.strip_prefix(self.whole).filter(|opening| !opening.trim().is_empty()).map(str::to_owned)
+            // Some templates open no answer behind an answer, or end the last one in another way.
+            let is_user = |at: &usize| self.turns[*at - 1].role == Role::User;
+            let asked = (1..self.turns.len()).rev().find(is_user);
+            std::iter::once(self.turns.len()).chain(asked).find_map(|count| {
+                let turns = &self.turns[..count];
+                let opened = self.base.render_prompt(turns, self.tools).ok()?;
+                let plain = if count < self.turns.len() { self.text(turns)? } else { self.whole.to_owned() };
+                opened.strip_prefix(&plain).filter(|opening| !opening.trim().is_empty()).map(str::to_owned)
+            })
         });
         opening.as_deref()
+    }
+
+    /// Where between two places the next turn's header starts, if it starts as an answer's does: with the same special token.
+    fn before_header(&self, from: usize, to: usize) -> usize {
+        let first = self.opening().and_then(|opening| self.base.leading_token(opening));
+        let header = first.filter(|first| !self.ends.contains(first)).and_then(|first| {
+            let between = self.whole.get(from..to)?;
+            between.find(&first)
+        });
+        header.map_or(to, |place| from + place)
+    }
+
+    /// How much of the text is written by the prompt that ends with `tail`. Where they part, whole tokens count: `<|call>` does not begin as
+    /// `<|channel>` does.
+    fn shared_opening(&self, tail: &str, text: &str) -> usize {
+        let shared = common_prefix(tail, text);
+        if shared == tail.len() || shared == text.len() {
+            return shared;
+        }
+        let tokens = self.base.shared_tokens(tail, text).min(shared);
+        (0..=tokens).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
     }
 
     fn mark(&self) -> Option<char> {
@@ -250,11 +366,15 @@ impl<'a> Rendered<'a> {
         parting(self.whole, &changed).filter(|apart| edge == Edge::Start || apart.is_empty())
     }
 
-    /// The end of a turn in the text that the first `count` turns become.
-    fn place_in(&self, at: usize, count: usize, text: &str) -> Option<usize> {
+    /// The end of a turn's text, or of its last call, in the text that the first `count` turns become.
+    fn place_in(&self, at: usize, count: usize, text: &str, of_call: bool) -> Option<usize> {
         let mark = MARKS.into_iter().find(|mark| !text.contains(*mark))?;
         let mut turns = self.turns.get(..count)?.to_vec();
-        *turns.get_mut(at)? = with_mark_in_text(&self.turns[at], mark, Edge::End)?;
+        let turn = &self.turns[at];
+        *turns.get_mut(at)? = match calls(turn).checked_sub(1) {
+            Some(last) if of_call => with_mark_in_call(turn, last, mark)?,
+            _ => with_mark_in_text(turn, mark, Edge::End)?,
+        };
         parting(text, &self.text(&turns)?).map(|apart| apart.end)
     }
 

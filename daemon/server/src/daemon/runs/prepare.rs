@@ -490,10 +490,11 @@ pub(crate) fn encode(
                 "an example of the run is no longer there",
             ));
         };
-        text.encode_forms(example, options).map_err(|error| {
+        let forms = text.encode_forms(example, options).map_err(|error| {
             let place = format!("{}:{}: {error}", example.file.display(), example.lines.0);
             RpcError::new(ErrorCode::UnusableDataset, place)
-        })
+        })?;
+        Ok(forms.into_iter().map(|form| form.sample).collect())
     };
     let (mut samples, mut owners) = (Vec::with_capacity(train.len()), Vec::with_capacity(train.len()));
     for (owner, id) in train.iter().enumerate() {

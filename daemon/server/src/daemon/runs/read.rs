@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hotplate_dataset::{Columns, Dataset, Example, Limits, Measured};
 use hotplate_engine::base_text::BaseText;
-use hotplate_engine::encode_example::EncodeOptions;
+use hotplate_engine::encode_example::{EncodeOptions, Encoded};
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::{ErrorCode, RpcError};
 
@@ -25,10 +25,10 @@ pub(crate) fn measured(
 ) -> Result<Measured, String> {
     let uncut = EncodeOptions { max_tokens: usize::MAX, ..*options };
     let forms = text.encode_forms(example, &uncut).map_err(|error| error.to_string())?;
-    let plain = forms.first().ok_or("there is nothing to learn in it")?;
+    let Encoded { sample: plain, left_out } = forms.first().ok_or("there is nothing to learn in it")?;
     let learnt = plain.supervised.iter().take(options.max_tokens).filter(|carries| **carries).count();
-    let longest_form = forms.iter().map(|sample| sample.tokens.len()).max().unwrap_or(0);
-    Ok(Measured { tokens: plain.tokens.len(), longest_form, learnt })
+    let longest_form = forms.iter().map(|form| form.sample.tokens.len()).max().unwrap_or(0);
+    Ok(Measured { tokens: plain.tokens.len(), longest_form, learnt, left_out: left_out.clone() })
 }
 
 /// All examples of a folder that these options leave something to learn of.
