@@ -148,33 +148,6 @@ impl Parts {
     }
 }
 
-/// Passes over the data after which a run from a bare base was at its best: SmolLM2-135M on 120 notes, at the default rate, after 1.1 (prose from
-/// many hands) and 3.1 (notes of one voice). With fewer steps an epoch it takes more of them.
-const BEST_EPOCHS: f64 = 2.1;
-const BEST_AT_STEPS_PER_EPOCH: f64 = 27.0;
-
-impl TrainSettings {
-    /// The step at which a run probably stops by itself: one epoch, and patience, after its best. A guess until there is a curve.
-    pub fn likely_steps(&self, examples: usize, incremental: bool) -> usize {
-        let most = self.steps(examples);
-        // So short a run comes to its end before patience does.
-        if incremental || most == 0 {
-            return most;
-        }
-        let per_epoch = self.steps_per_epoch(examples);
-        let epochs = BEST_EPOCHS * (BEST_AT_STEPS_PER_EPOCH / per_epoch as f64).sqrt().clamp(0.6, 2.5);
-        let best = (epochs * per_epoch as f64).round() as usize;
-        (best + self.steps_after_best(examples)).min(most)
-    }
-
-    /// Steps that a run goes on after its best one.
-    pub fn steps_after_best(&self, examples: usize) -> usize {
-        let (interval, per_epoch) =
-            (self.evaluation_interval(examples).max(1), self.steps_per_epoch(examples).max(1));
-        per_epoch.div_ceil(interval).max(self.patience.min(1 << 20)) * interval
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,23 +173,5 @@ mod tests {
         // Folds judge all of what is learnt.
         let folds = TrainData { heldout: HeldOutPlan::Folds(5), ..data };
         assert_eq!(Parts::of(&folds, &settings, true).heldout, Effort::reading(tokens));
-    }
-
-    #[test]
-    fn a_run_probably_stops_between_its_first_epochs_and_its_last() {
-        let config = test_base::config();
-        for examples in [10, 40, 108, 400, 4000] {
-            let settings = TrainSettings::for_data(&config, examples, false);
-            let (likely, most) = (settings.likely_steps(examples, false), settings.steps(examples));
-            assert!(
-                likely <= most && likely >= 2 * settings.steps_per_epoch(examples).min(most / 2),
-                "{examples}"
-            );
-            assert_eq!(settings.likely_steps(examples, true), most);
-        }
-        let few = TrainSettings { max_steps: Some(2), ..TrainSettings::for_data(&config, 100, false) };
-        assert_eq!(few.likely_steps(100, false), 2);
-        let patient = TrainSettings { patience: usize::MAX, ..TrainSettings::for_data(&config, 100, false) };
-        assert_eq!(patient.likely_steps(100, false), patient.steps(100));
     }
 }

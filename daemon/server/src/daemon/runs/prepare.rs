@@ -10,7 +10,7 @@ use hotplate_engine::base_text::{BaseError, BaseText, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_engine::guard::NeutralSamples;
 use hotplate_engine::train::effort::Parts;
-use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings};
+use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings, trigram_overlap};
 use hotplate_protocol::knobs::{Knobs, Patterns, Style, TrainOn};
 use hotplate_protocol::run::{Plan, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
@@ -117,6 +117,7 @@ impl Prepared {
             examples: self.data.train.len(),
             folds: self.data.folds(),
             incremental: self.job.start.is_some(),
+            overlap: trigram_overlap(&self.data),
             settings,
         }
     }

@@ -1,6 +1,7 @@
 //! How long a run takes: the engine counts its work, a machine's prices make seconds of it. Pure; what was measured is given.
 
 use hotplate_engine::train::effort::{Effort, Parts};
+use hotplate_engine::train::forecast::Look;
 use hotplate_engine::train::{Pace, TrainSettings, Work, WorkKind};
 use hotplate_protocol::run::Plan;
 
@@ -48,29 +49,30 @@ impl Measured {
 }
 
 /// The prices of a run in progress.
+///
+/// Reading and writing are measured against learning, not in seconds: they come seldom, learning comes all the time, and a machine that has become
+/// busier is so for all three.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Meter {
     learnt: Measured,
-    read: Measured,
-    written: Measured,
+    read_per_learnt: Measured,
+    written_per_learnt: Measured,
     /// Steps that were measured here.
     steps: usize,
     known: bool,
-    /// The price of reading is that of the first look, which may have met a cold base.
-    cold: bool,
 }
 
 impl Meter {
     /// `known`: what was measured before counts as one step of `parts`.
     pub(crate) fn new(known: Option<Prices>, parts: &Parts) -> Meter {
         let Some(prices) = known else { return Meter::default() };
+        let per_learnt = |price: f64| price / prices.learnt.max(f64::MIN_POSITIVE);
         Meter {
             learnt: Measured::of(prices.learnt, parts.step.learnt),
-            read: Measured::of(prices.read, parts.heldout.read),
-            written: Measured::of(prices.written, parts.copies.written),
+            read_per_learnt: Measured::of(per_learnt(prices.read), parts.heldout.read),
+            written_per_learnt: Measured::of(per_learnt(prices.written), parts.copies.written),
             steps: 0,
             known: true,
-            cold: false,
         }
     }
 
@@ -87,29 +89,31 @@ impl Meter {
         self.learnt.add(seconds, tokens as f64);
     }
 
-    /// Some texts; `cold`: the first time that the base is used, perhaps.
-    pub(crate) fn read(&mut self, seconds: f64, effort: Effort, cold: bool) {
-        if cold && self.known {
-            return;
+    /// Some texts. What comes before the first step may have met a cold base, and does not count.
+    pub(crate) fn read(&mut self, seconds: f64, effort: Effort) {
+        if let Some(learnt) = self.warm_price() {
+            self.read_per_learnt.add(seconds / learnt, effort.read);
         }
-        if std::mem::replace(&mut self.cold, cold) {
-            self.read = Measured::default();
-        }
-        self.read.add(seconds, effort.read);
     }
 
     pub(crate) fn written(&mut self, seconds: f64, effort: Effort) {
+        let Some(learnt) = self.warm_price() else { return };
         // What was read on the way is no part of it.
-        let reading = self.read.price().unwrap_or(0.0) * effort.read;
-        self.written.add((seconds - reading).max(0.1 * seconds), effort.written);
+        let reading = self.read_per_learnt.price().unwrap_or(0.0) * learnt * effort.read;
+        self.written_per_learnt.add((seconds - reading).max(0.1 * seconds) / learnt, effort.written);
+    }
+
+    /// Seconds for a token that is learnt, once this machine has done so here.
+    fn warm_price(&self) -> Option<f64> {
+        self.learnt.price().filter(|price| self.steps > 0 && *price > 0.0)
     }
 
     /// `None`: nothing has been learnt yet, and nobody knew before.
     pub(crate) fn prices(&self) -> Option<Prices> {
         let learnt = self.learnt.price()?;
-        let read = self.read.price().unwrap_or(READ_PER_LEARNT * learnt);
-        let written = self.written.price().unwrap_or(WRITTEN_PER_READ * read);
-        Some(Prices { learnt, read, written })
+        let read = self.read_per_learnt.price().unwrap_or(READ_PER_LEARNT);
+        let written = self.written_per_learnt.price().unwrap_or(WRITTEN_PER_READ * read);
+        Some(Prices { learnt, read: read * learnt, written: written * learnt })
     }
 }
 
@@ -124,11 +128,13 @@ pub(crate) struct Reckoning {
     pub(crate) folds: Option<usize>,
     /// The run goes on from a version.
     pub(crate) incremental: bool,
+    /// How alike its examples are: the trigrams that those which judge share with the others.
+    pub(crate) overlap: f64,
 }
 
 impl Reckoning {
     fn likely(&self) -> usize {
-        self.settings.likely_steps(self.examples, self.incremental)
+        self.settings.likely_steps(self.examples, self.incremental, self.overlap)
     }
 
     /// The whole run, if it stops at `steps`.
@@ -157,25 +163,20 @@ impl Reckoning {
     }
 
     /// The step of its phase at which the run will stop, as far as its curve tells by now.
-    fn until(&self, pace: &Pace) -> usize {
+    fn until(&self, pace: &Pace, looks: &[Look]) -> usize {
         if pace.after_folds || self.incremental {
             return pace.steps;
         }
         let best = pace.best_step.unwrap_or(0);
-        // Not before this, as things are.
-        let soonest = best + self.settings.steps_after_best(self.examples);
-        let likely = self.likely();
-        let until = match pace.without_gain {
-            // Still getting better: it will go on for what comes after a best, at least.
-            0 => likely.max(soonest),
-            1 if likely > soonest => soonest.midpoint(likely),
-            _ => soonest,
-        };
+        // The looks of before an interruption are not known. Without them, two in a row that bring nothing are taken for the beginning of the end.
+        let known = looks.iter().any(|look| look.step == best);
+        let likely = if known || pace.without_gain < 2 { self.likely() } else { 0 };
+        let until = self.settings.stops_at(self.examples, likely, best, looks);
         until.clamp((pace.step + 1).min(pace.steps), pace.steps)
     }
 
-    /// What is left of the run; `work` is what it is at.
-    pub(crate) fn left(&self, pace: &Pace, work: &Work) -> Effort {
+    /// What is left of the run; `work` is what it is at, `looks` are those at the held-out examples so far.
+    pub(crate) fn left(&self, pace: &Pace, work: &Work, looks: &[Look]) -> Effort {
         let Parts { step, heldout, samples, gap, copies, neutral, drift, own_losses, goldens, .. } =
             self.parts;
         let open = if work.of == 0 { 0.0 } else { 1.0 - work.done as f64 / work.of as f64 };
@@ -192,7 +193,7 @@ impl Reckoning {
             WorkKind::Drift => return ending(3),
             WorkKind::Learning | WorkKind::HeldOut | WorkKind::Samples => {}
         }
-        let until = if pace.stopped { pace.step } else { self.until(pace) };
+        let until = if pace.stopped { pace.step } else { self.until(pace, looks) };
         let mut left =
             self.parts.steps(pace.step, until, pace.learners, !pace.after_folds) + self.parts.end();
         if self.folds.is_some() && !pace.after_folds {
@@ -210,7 +211,7 @@ impl Reckoning {
     /// What it takes to end the run in order from here on.
     pub(crate) fn tail(&self, pace: &Pace, work: &Work) -> Effort {
         if pace.stopped {
-            return self.left(pace, work);
+            return self.left(pace, work, &[]);
         }
         let Parts { step, heldout, samples, .. } = self.parts;
         // All folds come to the same step first, and then as many steps are done again as did best.
@@ -249,7 +250,7 @@ mod tests {
             ..Parts::default()
         };
         let settings = TrainSettings { epochs: 12, batch: 4, ..TrainSettings::default() };
-        Reckoning { parts, settings, examples: 108, folds, incremental: false }
+        Reckoning { parts, settings, examples: 108, folds, incremental: false, overlap: 0.4 }
     }
 
     fn pace(step: usize, best_step: usize, without_gain: usize) -> Pace {
@@ -271,7 +272,7 @@ mod tests {
     fn what_is_left_shrinks_from_the_plan_to_nothing() {
         let reckoning = reckoning(None);
         let prices = Prices { learnt: 0.01, read: 0.003, written: 0.02 };
-        let left = |pace: &Pace, work: &Work| prices.of(reckoning.left(pace, work));
+        let left = |pace: &Pace, work: &Work| prices.of(reckoning.left(pace, work, &[]));
         let likely = reckoning.likely();
         assert!((60..150).contains(&likely), "{likely}");
         // From the first step on as the plan says, less the look at the base.
@@ -279,10 +280,14 @@ mod tests {
         let first = left(&pace(0, 0, 0), &LEARNING);
         assert!((whole - first - 0.9).abs() < 1e-9, "{whole} {first}");
         assert!(left(&pace(40, 35, 0), &LEARNING) < first);
-        // No gain: it will stop an epoch after its best.
-        assert_eq!(reckoning.until(&pace(49, 35, 2)), 35 + 28);
-        assert_eq!(reckoning.until(&pace(likely + 20, likely + 14, 0)), likely + 14 + 28);
-        assert_eq!(reckoning.until(&pace(323, 320, 0)), 324);
+        // A loss that rises: it will stop an epoch after its best.
+        let looks = [(0, 3.4), (7, 3.2), (14, 3.05), (21, 3.0), (28, 3.1), (35, 3.2)];
+        let looks = looks.map(|(step, loss)| Look { step, loss });
+        assert_eq!(reckoning.until(&pace(35, 21, 2), &looks), 21 + 28);
+        // Looks of before an interruption are not known; the best one is.
+        assert_eq!(reckoning.until(&pace(likely + 20, likely + 14, 0), &[]), likely + 14 + 28);
+        assert_eq!(reckoning.until(&pace(323, 320, 0), &[]), 324);
+        assert_eq!(reckoning.until(&pace(49, 35, 2), &[]), 35 + 28);
         // Half of a step, half of a look.
         let half = Work { kind: WorkKind::Learning, done: 1, of: 2 };
         assert!((left(&pace(40, 35, 0), &LEARNING) - left(&pace(40, 35, 0), &half) - 0.5).abs() < 1e-9);
@@ -298,20 +303,23 @@ mod tests {
         let parts = reckoning(None).parts;
         let mut meter = Meter::new(None, &parts);
         assert_eq!(meter.prices(), None);
-        meter.read(9.0, parts.heldout, true);
+        meter.read(9.0, parts.heldout);
         meter.learnt(5.0, 100);
         meter.learnt(1.0, 100);
         let close = |one: f64, other: f64| (one - other).abs() < 1e-9;
         assert!(close(meter.prices().unwrap().learnt, 0.01), "{meter:?}");
-        meter.read(0.9, parts.heldout, false);
+        meter.read(0.9, parts.heldout);
         assert!(close(meter.prices().unwrap().read, 0.003), "{meter:?}");
         meter.learnt(2.0, 100);
         let slower = meter.prices().unwrap().learnt;
         assert!(slower > 0.015 && slower < 0.02, "{slower}");
+        // Whatever makes learning slower makes reading slower.
+        assert!(close(meter.prices().unwrap().read, 0.3 * slower), "{meter:?}");
         // What is known counts until something is measured.
         let known = Prices { learnt: 0.02, read: 0.004, written: 0.1 };
         let mut meter = Meter::new(Some(known), &parts);
         assert_eq!(meter.prices(), Some(known));
+        meter.read(50.0, parts.heldout);
         meter.learnt(50.0, 100);
         assert_eq!(meter.prices(), Some(known), "{meter:?}");
         meter.learnt(1.0, 100);

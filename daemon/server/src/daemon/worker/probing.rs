@@ -86,7 +86,7 @@ impl Probing {
                 false
             }
             TrainEvent::Evaluated { .. } => {
-                self.meter.read(took(&mut self.pending), self.parts.heldout, self.steps == 0);
+                self.meter.read(took(&mut self.pending), self.parts.heldout);
                 self.steps >= STEPS && !self.writes
             }
             // By the base and by what was learnt.

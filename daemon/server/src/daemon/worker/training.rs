@@ -9,6 +9,7 @@ use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, Sample};
 use hotplate_engine::lora::Adapter;
+use hotplate_engine::train::forecast::Look;
 use hotplate_engine::train::{
     self, Learnt, Outcome, OwnLosses, StopReason, TrainError, TrainEvent, Trainer, Work, WorkKind,
 };
@@ -75,6 +76,8 @@ pub(super) struct Training {
     stepping: Duration,
     reckoning: Reckoning,
     meter: Meter,
+    /// At the held-out examples, in order; those of before an interruption are not known.
+    looks: Vec<Look>,
     /// What the work of the present stage of the end has taken.
     ending: Option<(WorkKind, Duration)>,
     /// When the run is to be over.
@@ -188,6 +191,7 @@ impl Training {
             stepping: Duration::ZERO,
             meter: Meter::new(prices, &reckoning.parts),
             reckoning,
+            looks: Vec::new(),
             ending: None,
             deadline,
             asked: false,
@@ -268,7 +272,8 @@ impl Training {
             }
             TrainEvent::Evaluated { step, losses, best } => {
                 let took = std::mem::take(&mut self.pending).as_secs_f64();
-                self.meter.read(took, parts.heldout, self.steps == 0);
+                self.meter.read(took, parts.heldout);
+                self.looks.push(Look { step, loss: losses.all });
                 (vec![News::Evaluated { step, losses, best }], false)
             }
             TrainEvent::Sampled { step, samples } => {
@@ -338,7 +343,7 @@ impl Training {
                 self.reckoning.last(1.0 - done as f64 / of.max(1) as f64)
             }
             None if self.asked => self.reckoning.tail(&self.trainer.pace(), &self.trainer.work()),
-            None => self.reckoning.left(&self.trainer.pace(), &self.trainer.work()),
+            None => self.reckoning.left(&self.trainer.pace(), &self.trainer.work(), &self.looks),
         };
         let left = prices.of(left).max(0.0);
         let until = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
