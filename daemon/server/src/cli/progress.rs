@@ -12,6 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// What the bar says.
 #[derive(Clone, Copy)]
 pub(crate) struct BarWords {
+    /// Before the daemon has said anything of the run.
+    pub(crate) waiting: &'static str,
     pub(crate) preparing: &'static str,
     pub(crate) loss: &'static str,
     pub(crate) heldout: &'static str,
@@ -23,6 +25,7 @@ pub(crate) struct BarWords {
 
 impl BarWords {
     pub(crate) const ENGLISH: BarWords = BarWords {
+        waiting: "reading the examples (before a first run, two steps are timed too)",
         preparing: "reading the examples",
         loss: "loss",
         heldout: "held out",
@@ -46,7 +49,7 @@ impl RunProgress {
     /// The daemon reads the examples, and perhaps times two steps, before it can say anything.
     pub(crate) fn waits(&mut self) {
         let bar = ProgressBar::new_spinner().with_style(style("{spinner:.cyan} {msg:.dim}"));
-        bar.set_message(self.words.preparing);
+        bar.set_message(self.words.waiting);
         bar.enable_steady_tick(Duration::from_millis(100));
         self.bar = Some(bar);
     }

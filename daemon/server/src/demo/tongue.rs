@@ -31,6 +31,7 @@ pub(super) enum Part {
 }
 
 const CHINESE_BAR: BarWords = BarWords {
+    waiting: "正在读样例（第一次训练前还会试跑两步计时）",
     preparing: "正在读样例",
     loss: "损失",
     heldout: "留出",
