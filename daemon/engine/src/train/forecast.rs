@@ -6,12 +6,12 @@ use super::TrainSettings;
 /// more where all do. What each text has for itself is only memorised in the second epoch; what they have in common becomes a little surer with
 /// every one. Measured on SmolLM2-135M with 120 notes of several kinds, at the default rate.
 const BEST_EPOCHS: f64 = 0.8;
-const BEST_EPOCHS_BY_OVERLAP: f64 = 4.2;
+const BEST_EPOCHS_BY_OVERLAP: f64 = 3.6;
 /// With fewer steps an epoch it takes more epochs.
 const BEST_AT_STEPS_PER_EPOCH: f64 = 27.0;
 
-/// A gain of this part of the loss is one of the last: then memorising costs as much as learning brings.
-const LAST_GAIN: f64 = 0.006;
+/// A gain of this part of all that was gained is one of the last: then memorising costs as much as learning brings.
+const LAST_GAIN: f64 = 0.04;
 /// How much of a gain the next one keeps: least and most, since a rough curve says anything.
 const GAIN_KEPT: (f64, f64) = (0.2, 0.8);
 /// Looks whose gains tell how fast they shrink.
@@ -91,7 +91,7 @@ fn further_gains(looks: &[Look]) -> f64 {
     }
     let between = (recent.len() - 1) as f64;
     let kept = (last / earlier).powf(1.0 / between).clamp(GAIN_KEPT.0, GAIN_KEPT.1);
-    let enough = LAST_GAIN * looks.last().map_or(0.0, |look| look.loss);
+    let enough = LAST_GAIN * gains.iter().sum::<f64>();
     let more = (enough / last).ln() / kept.ln();
     if more.is_finite() { more.max(0.0) } else { 0.0 }
 }
@@ -118,7 +118,7 @@ mod tests {
         // Licence texts: many hands with much in common.
         Recorded {
             examples: 104,
-            overlap: 0.44,
+            overlap: 0.522,
             stopped: 105,
             losses: &[
                 2.401, 2.188, 1.914, 1.764, 1.659, 1.599, 1.575, 1.555, 1.551, 1.554, 1.546, 1.507, 1.555,
@@ -128,35 +128,51 @@ mod tests {
         // Short questions and answers.
         Recorded {
             examples: 109,
-            overlap: 0.133,
+            overlap: 0.071,
             stopped: 63,
             losses: &[4.219, 3.444, 3.258, 3.202, 3.096, 3.056, 3.103, 3.113, 3.063, 3.209],
         },
         // Short questions and answers.
         Recorded {
             examples: 105,
-            overlap: 0.135,
+            overlap: 0.076,
             stopped: 63,
             losses: &[4.088, 3.215, 2.939, 2.891, 2.861, 2.851, 2.935, 2.946, 2.975, 3.212],
         },
         // Prose of many hands.
         Recorded {
             examples: 108,
-            overlap: 0.095,
+            overlap: 0.117,
             stopped: 56,
             losses: &[3.381, 3.214, 3.055, 2.999, 2.986, 3.014, 3.028, 3.016, 3.006],
         },
         // Licence texts, shorter.
         Recorded {
             examples: 108,
-            overlap: 0.38,
+            overlap: 0.405,
             stopped: 77,
             losses: &[2.921, 2.686, 2.317, 2.052, 1.969, 1.926, 1.882, 1.836, 1.852, 1.861, 1.87, 1.861],
         },
-        // Notes in one voice: a plateau on which every look may be the best.
+        // Prose of many hands, another seed.
+        Recorded {
+            examples: 103,
+            overlap: 0.071,
+            stopped: 56,
+            losses: &[3.191, 3.051, 2.918, 2.881, 2.85, 2.863, 2.871, 2.881, 2.921],
+        },
+        // Notes in one voice, which come to a plateau early or late.
+        Recorded {
+            examples: 110,
+            overlap: 1.0,
+            stopped: 98,
+            losses: &[
+                6.082, 4.107, 1.348, 0.487, 0.398, 0.221, 0.2175, 0.293, 0.253, 0.2525, 0.2156, 0.218, 0.24,
+                0.2181, 0.2175,
+            ],
+        },
         Recorded {
             examples: 104,
-            overlap: 1.0,
+            overlap: 0.994,
             stopped: 217,
             losses: &[
                 6.054, 3.839, 1.264, 0.416, 0.255, 0.254, 0.227, 0.213, 0.249, 0.233, 0.21, 0.223, 0.21,
@@ -189,22 +205,18 @@ mod tests {
 
     #[test]
     fn recorded_runs_stop_about_where_it_was_thought() {
-        let (mut shown, mut beyond) = (0, 0);
         for run in RECORDED {
             let all = guesses(run);
             let ratio = |guess: &usize| *guess as f64 / run.stopped as f64;
-            assert!((1.0 / 1.5..=1.5).contains(&ratio(&all[0])), "{} of {}", all[0], run.stopped);
+            // One voice ended at 98 and at 217: nothing is within 1.5 of both.
+            let within = if run.overlap > 0.9 { 2.0 } else { 1.5 };
             assert!(
-                all.iter().all(|guess| (0.5..=1.5).contains(&ratio(guess))),
+                all.iter().all(|guess| (1.0 / within..=within).contains(&ratio(guess))),
                 "{all:?} of {}",
                 run.stopped
             );
             assert_eq!(all.last(), Some(&run.stopped), "{all:?}");
-            shown += all.len();
-            beyond += all.iter().filter(|guess| ratio(guess) < 1.0 / 1.5).count();
         }
-        // Nobody can know how often a plateau brings another best.
-        assert!(beyond * 10 <= shown, "{beyond} of {shown}");
     }
 
     #[test]
