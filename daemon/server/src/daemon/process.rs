@@ -42,8 +42,8 @@ mod tests {
         let before = thread_time();
         std::thread::sleep(Duration::from_millis(50));
         let slept = thread_time();
-        assert!(slept - before < Duration::from_millis(25));
-        while thread_time() - slept < Duration::from_millis(5) {
+        assert!(slept.saturating_sub(before) < Duration::from_millis(25));
+        while thread_time().saturating_sub(slept) < Duration::from_millis(5) {
             std::hint::spin_loop();
         }
     }
