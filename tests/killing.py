@@ -27,6 +27,8 @@ MODEL = "nobody/tiny"
 GREEDY = ["--temperature", 0, "--max-tokens", 6, "Write a short note."]
 WEIGHTS = "adapter_model.safetensors"
 MARK = "hotplate-export.json"
+#: Few, so that kills fall into the pruning too.
+KEPT_VERSIONS = 4
 
 
 class Scene:
@@ -38,6 +40,7 @@ class Scene:
             # Saved as often as possible, so that kills fall into the saving too.
             "HOTPLATE_CHECKPOINT_SECONDS": "0.02",
             "HOTPLATE_SETTLE_SECONDS": "0.1",
+            "HOTPLATE_KEEP_VERSIONS": str(KEPT_VERSIONS),
             "HF_HOME": str(self.root / "hf"),
             "HF_HUB_CACHE": "",
             "HF_HUB_OFFLINE": "0",
@@ -164,8 +167,13 @@ class Scene:
         before = dict(self.answers)
         # Listing them starts the daemon; what it tidies up, it has tidied up once it answers for the second time.
         listed = self.listed()
-        known = {(name, version["version"]) for name, adapter in listed.items() for version in adapter["versions"]}
-        assert before.keys() <= known, f"lost versions: {sorted(before.keys() - known)}"
+        versions = [(name, version) for name, adapter in listed.items() for version in adapter["versions"]]
+        known = {(name, version["version"]) for name, version in versions if version["files"] != "pruned"}
+        for name, gone in sorted(before.keys() - known):
+            newer = sum(other == name and version > gone for other, version in known)
+            assert newer >= KEPT_VERSIONS, f"lost version: {name}@{gone}, with {newer} newer ones"
+            # Pruned, as it is when saves make new versions.
+            del self.answers[name, gone]
         self.look_at_versions(listed, known)
         self.look_at_files()
         self.look_at_exports()
