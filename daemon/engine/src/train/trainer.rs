@@ -189,6 +189,7 @@ impl Trainer {
         Pace {
             step: counts.step,
             best_step: best.as_ref().map(|best| best.step),
+            gained_step: counts.gained.map_or(0, |gained| gained.step),
             without_gain: counts.without_gain,
             steps: match phase {
                 Phase::All { steps } => *steps,
@@ -343,20 +344,21 @@ impl Trainer {
         let per_epoch = self.settings.steps_per_epoch(self.members(0));
         let far = self.progress.is_far(losses.all);
         let best = self.progress.is_better(&losses, self.settings.margin);
+        let step = self.progress.counts.step;
+        let gain = if best { self.progress.gain(&losses, step) } else { None };
         let progress = &mut self.progress;
         let counts = &mut progress.counts;
-        let step = counts.step;
         counts.evaluated = true;
         counts.sampled = self.prompts.is_empty();
         counts.far_evaluations = if far { counts.far_evaluations + 1 } else { 0 };
         let train_loss = counts.window.0 / counts.window.1.max(1) as f64;
         counts.window = (0.0, 0);
+        (counts.gained, counts.without_gain) =
+            gain.map_or((counts.gained, counts.without_gain + 1), |gained| (Some(gained), 0));
+        let gained_step = counts.gained.map_or(0, |gained| gained.step);
         if best {
-            counts.without_gain = 0;
             let learnt = (progress.phase == Phase::Split).then(|| progress.learners[0].learnt.clone());
             progress.best = Some(Best { learnt, step, losses, train_loss, folds: each });
-        } else {
-            counts.without_gain += 1;
         }
         let (best_step, best_loss) =
             progress.best.as_ref().map_or((0, losses.all), |best| (best.step, best.losses.all));
@@ -369,7 +371,7 @@ impl Trainer {
             Some(StopReason::AllSteps { steps, best_step })
         } else if !patient && memorised {
             Some(StopReason::Memorising { step, best_step, sign: Memory::Gap })
-        } else if !patient && step >= best_step + per_epoch {
+        } else if !patient && step >= gained_step + per_epoch {
             Some(StopReason::NoGain { step, best_step })
         } else if progress.counts.asked {
             Some(StopReason::Asked { step, best_step })

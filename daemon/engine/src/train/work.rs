@@ -33,7 +33,9 @@ pub struct Pace {
     pub step: usize,
     /// `None`: not even the start has been judged.
     pub best_step: Option<usize>,
-    /// Looks at the held-out examples since the best one.
+    /// The last look at the held-out examples that brought a gain; 0: none yet.
+    pub gained_step: usize,
+    /// Looks since.
     pub without_gain: usize,
     /// At most.
     pub steps: usize,

@@ -167,11 +167,11 @@ impl Reckoning {
         if pace.after_folds || self.incremental {
             return pace.steps;
         }
-        let best = pace.best_step.unwrap_or(0);
+        let gained = pace.gained_step;
         // The looks of before an interruption are not known. Without them, two in a row that bring nothing are taken for the beginning of the end.
-        let known = looks.iter().any(|look| look.step == best);
+        let known = looks.iter().any(|look| look.step == gained);
         let likely = if known || pace.without_gain < 2 { self.likely() } else { 0 };
-        let until = self.settings.stops_at(self.examples, likely, best, looks);
+        let until = self.settings.stops_at(self.examples, likely, gained, looks);
         until.clamp((pace.step + 1).min(pace.steps), pace.steps)
     }
 
@@ -257,6 +257,7 @@ mod tests {
         Pace {
             step,
             best_step: Some(best_step),
+            gained_step: best_step,
             without_gain,
             steps: 324,
             learners: 1,
