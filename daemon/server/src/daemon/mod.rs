@@ -27,6 +27,7 @@ mod private;
 mod process;
 mod prune;
 pub(crate) mod quantise;
+mod reading;
 mod removal;
 mod runs;
 mod sessions;

@@ -8,7 +8,7 @@ use hotplate_engine::encode_example::{EncodeOptions, Encoded};
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::{ErrorCode, RpcError};
 
-use crate::daemon::faults;
+use crate::daemon::{faults, reading};
 
 /// Longer examples are cut unless a knob says otherwise, however much a base could read: memory grows with the longest one.
 const MOST_TOKENS: usize = 4096;
@@ -41,7 +41,7 @@ pub(crate) fn read(
     let measure = |example: &Example| measured(text, example, options);
     let limits =
         Limits { max_tokens: options.max_tokens, measure: Some(&measure), columns, ..Limits::default() };
-    hotplate_dataset::read(folder, &limits).map_err(|error| faults::of_dataset(&error))
+    reading::apart(|| hotplate_dataset::read(folder, &limits)).map_err(|error| faults::of_dataset(&error))
 }
 
 /// Too few examples to train on and to judge by.

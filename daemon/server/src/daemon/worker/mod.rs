@@ -5,7 +5,7 @@
 mod bases;
 mod generations;
 mod packing;
-mod priority;
+pub(crate) mod priority;
 mod probing;
 mod scorings;
 mod training;

@@ -53,15 +53,15 @@ pub(super) fn at<T: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> T + 
 
 /// Of the calling thread alone: on Linux each has its own.
 #[cfg(target_os = "linux")]
-fn stand_back(nice: u32) {
+pub(crate) fn stand_back(nice: u32) {
     if let Err(error) = rustix::process::setpriority_process(None, i32::try_from(nice).unwrap_or(19).min(19))
     {
-        tracing::warn!(%error, nice, "the priority of a training thread could not be lowered");
+        tracing::warn!(%error, nice, "the priority of a thread could not be lowered");
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn stand_back(_nice: u32) {}
+pub(crate) fn stand_back(_nice: u32) {}
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
