@@ -13,7 +13,6 @@ use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
 use crate::daemon::desk::{Desk, Errand, Gone};
-use crate::daemon::faults;
 use crate::daemon::feeding::no_examples;
 use crate::daemon::heldout::ask;
 use crate::daemon::pick::{BaseRequest, pick, pick_base};
@@ -22,6 +21,7 @@ use crate::daemon::runs::wish::columns_in;
 use crate::daemon::sessions::{Asker, Pace};
 use crate::daemon::state::Daemon;
 use crate::daemon::worker::{AdapterPick, Command, Place, ScoreJob};
+use crate::daemon::{faults, reading};
 
 /// Scorings in progress in the whole daemon.
 const SCORINGS: usize = 16;
@@ -114,7 +114,7 @@ fn read(
     })?;
     let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
     let longest = max_tokens(&text, &Knobs::default());
-    // Texts are divided as training divides them; what is wrong with a record is an error of its own below.
+    // Texts are divided as training divides them; what is wrong with a record is found below.
     let options = EncodeOptions::new(longest);
     let measure = |example: &Example| match example.content {
         Content::Text(_) => measured(&text, example, &options),
@@ -123,24 +123,27 @@ fn read(
     let columns = columns_in(if metadata.is_dir() { path } else { path.parent().unwrap_or(path) });
     let limits =
         Limits { max_tokens: longest, measure: Some(&measure), columns: &columns, ..Limits::default() };
-    let dataset = if metadata.is_dir() {
-        hotplate_dataset::read(path, &limits)
-    } else {
-        hotplate_dataset::read_one(path, &limits)
-    };
+    let read = if metadata.is_dir() { hotplate_dataset::read } else { hotplate_dataset::read_one };
+    let dataset = reading::apart(|| read(path, &limits));
     let dataset = dataset.map_err(|error| faults::of_dataset(&error))?;
-    let (mut samples, mut places) = (Vec::new(), Vec::new());
+    let (mut samples, mut places, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for example in &dataset.examples {
         if gone.is_set() {
             return Err(faults::of_base(&BaseError::Stopped));
         }
-        let sample = encode(&text, example, longest, path)?;
-        samples.push(sample);
-        places.push(place(example));
+        match encode(&text, example, longest, path) {
+            Ok(sample) => {
+                samples.push(sample);
+                places.push(place(example));
+            }
+            // Training leaves it out, too, and check says why.
+            Err(error) => refused.push(error),
+        }
     }
-    let left_out = dataset.findings.iter().filter(|finding| finding.code.skips()).count();
+    let skipped = dataset.findings.iter().filter(|finding| finding.code.skips()).count();
+    let left_out = skipped + refused.len();
     if samples.is_empty() {
-        return Err(no_examples(path, &dataset));
+        return Err(refused.into_iter().next().unwrap_or_else(|| no_examples(path, &dataset)));
     }
     Ok(ScoreJob { source, adapter, text, samples, places, left_out, heldout: None, pace })
 }
