@@ -22,8 +22,7 @@ pub(super) fn of_record(
     for name in MARKS {
         let Some(value) = record.take(name) else { continue };
         let mark = Mark::of(&value);
-        // Beside a text such a word is as likely what a thing weighs, or how well somebody learnt it.
-        if shape == Shape::Text && !mark.is_read() {
+        if shape == Shape::Text && !mark.is_read() && is_measure(name, &value) {
             continue;
         }
         if !mark.is_learnt() {
@@ -34,6 +33,15 @@ pub(super) fn of_record(
         }
     }
     Ok(())
+}
+
+/// Beside a text such a word is as likely what a thing weighs, or the name of a train: a number above 1, or a text.
+fn is_measure(name: &str, value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_some_and(|number| number > 1.0),
+        Value::String(text) => text.trim().parse::<f64>().map_or(name != "trainable", |number| number > 1.0),
+        _ => false,
+    }
 }
 
 /// The marks of message `number`, counted from 1.
@@ -135,6 +143,10 @@ mod tests {
 {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "trainable": false}
 {"text": "a text", "weight": "0"}
 {"text": "a thing of 250 g", "weight": 250}
+{"text": "half a text", "weight": 0.5}
+{"text": "less than nothing", "weight": -1}
+{"text": "who knows", "trainable": "maybe"}
+{"text": "by rail", "train": "the early one"}
 "#,
                 ),
                 ("b.csv", "prompt,completion,Train\np1,c1,yes\np2,c2,no\np3,c3,\n"),
@@ -143,6 +155,9 @@ mod tests {
                 a.jsonl:1-1 user: "q", assistant: {"role":"assistant","content":"","tool_calls":[{"type":"function","function":{"name":"f","arguments":{}}}],"from":"function_call","weight":0}, tool: "r", assistant: "a"
                 a.jsonl:4-4 "p" -> "c"
                 a.jsonl:8-8 "a thing of 250 g"
+                a.jsonl:9-9 "half a text"
+                a.jsonl:11-11 "who knows"
+                a.jsonl:12-12 "by rail"
                 b.csv:2-2 "p1" -> "c1"
                 b.csv:4-4 "p3" -> "c3"
                 a.jsonl:2-2 HP018 nothing-learnt: no token of it carries loss
@@ -150,6 +165,9 @@ mod tests {
                 a.jsonl:5-5 HP018 nothing-learnt: the record is marked as not to be learnt: "train" is "false"
                 a.jsonl:6-6 HP018 nothing-learnt: the record is marked as not to be learnt: "trainable" is false
                 a.jsonl:7-7 HP018 nothing-learnt: the record is marked as not to be learnt: "weight" is "0"
+                a.jsonl:9-9 HP022 unread-mark: "weight" is 0.5 and is not read: something is learnt (1, true) or not (0, false)
+                a.jsonl:10-10 HP018 nothing-learnt: the record is marked as not to be learnt: "weight" is -1
+                a.jsonl:11-11 HP022 unread-mark: "trainable" is "maybe" and is not read: something is learnt (1, true) or not (0, false)
                 b.csv:3-3 HP018 nothing-learnt: the record is marked as not to be learnt: "train" is "no"
             "#]],
         );
