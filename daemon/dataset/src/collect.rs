@@ -223,7 +223,8 @@ fn pieces(example: &Example, max_tokens: usize, measure: &Measure<'_>) -> Vec<(E
             _ => return Vec::new(),
         }
     }
-    if pieces.len() > 1 { pieces } else { Vec::new() }
+    // A single one where all the rest is blank.
+    pieces
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub(crate) fn too_long(
     let message = if starts.is_empty() {
         let cut = tokens.saturating_sub(max_tokens);
         format!("{tokens} tokens; the limit is {max_tokens}, so the last {cut} are cut off")
+    } else if starts.len() == 1 {
+        format!("{tokens} tokens; the limit is {max_tokens}, so it is learnt without its blank parts")
     } else {
         let named: Vec<String> = starts.iter().take(MOST_NAMED).map(ToString::to_string).collect();
         let more = if starts.len() > MOST_NAMED { " …" } else { "" };
@@ -51,6 +53,21 @@ mod tests {
     use expect_test::expect;
 
     use crate::testing::{check, read_files};
+
+    #[test]
+    fn blanks_around_it_cost_no_words() {
+        let blank = " ".repeat(70);
+        check(
+            &[("a.txt", format!("x\n\n{blank}word{blank}\n---\n{blank}word").as_str())],
+            &expect![[r#"
+            a.txt:1-1 "x"
+            a.txt:3-3 "word"
+            a.txt:1-3 HP006 too-long: 77 tokens; the limit is 60, so it is learnt as 2 texts, which begin in lines 1, 3
+            a.txt:5-5 HP002 duplicate: the same as a.txt:3
+            a.txt:5-5 HP006 too-long: 74 tokens; the limit is 60, so it is learnt without its blank parts
+        "#]],
+        );
+    }
 
     #[test]
     fn it_is_found_and_kept() {
