@@ -80,7 +80,7 @@ pub fn shown(shown: &Shown) -> Option<String> {
         Shown::BaseInUse { chosen, info } => base_in_use(chosen.as_ref(), info.as_ref()),
         Shown::ToyByDefault => toy_by_default(),
         Shown::RunCancelled { run } => {
-            format!("Run {} was cancelled; it made no version, and the one before stays in use.", run.0)
+            format!("Run {} was cancelled; it made no version.", run.0)
         }
         Shown::RolledBack(adapter) => rolled_back(adapter),
         Shown::Renamed { from, adapter } => renamed(from, adapter),

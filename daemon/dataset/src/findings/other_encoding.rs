@@ -14,7 +14,7 @@ use crate::encoding::Encoding;
 pub(super) const RULE: Rule = Rule {
     code: "HP024",
     name: "other-encoding",
-    remedy: "Nothing, if its letters look right in hotplate check --examples; else save the file again as UTF-8.",
+    remedy: "Nothing, if its letters look right in hotplate score; else save the file again as UTF-8.",
     skips: false,
 };
 
