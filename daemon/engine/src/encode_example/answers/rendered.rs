@@ -64,8 +64,11 @@ impl<'a> Rendered<'a> {
     /// A span that the template marks, from behind its header up to and with its end token.
     pub(super) fn told(&self, span: Range<usize>, at: Option<usize>) -> Range<usize> {
         let Range { mut start, mut end } = span;
-        let own = at.and_then(|at| self.place(at, Edge::Start)).map(|apart| apart.start);
-        let before_own = &self.whole[start..own.filter(|own| (start..=end).contains(own)).unwrap_or(end)];
+        // A rendering of its own: only where the prompt does not tell.
+        let before_own = || {
+            let own = at.and_then(|at| self.place(at, Edge::Start)).map(|apart| apart.start);
+            &self.whole[start..own.filter(|own| (start..=end).contains(own)).unwrap_or(end)]
+        };
         let prompt = at.and_then(|at| self.prompt(at));
         let served = prompt.as_deref().filter(|prompt| self.whole.starts_with(prompt)).map(str::len);
         if let Some(served) = served.filter(|served| (start..=end).contains(served)) {
@@ -73,9 +76,9 @@ impl<'a> Rendered<'a> {
         } else if let Some(tail) =
             prompt.as_deref().and_then(|prompt| prompt.strip_prefix(&self.whole[..start]))
         {
-            start += self.shared_opening(tail, before_own);
+            start += self.shared_opening(tail, before_own());
         } else if let Some(opening) = self.opening() {
-            start += self.shared_opening(opening, before_own);
+            start += self.shared_opening(opening, before_own());
         }
         if let Some(last) = self.ends_in(start, end).last() {
             end = last.end;
@@ -211,9 +214,6 @@ impl<'a> Rendered<'a> {
 
     /// Where a turn's first call says something.
     fn call_place(&self, at: usize) -> Option<usize> {
-        if !self.turns[at].calls_tools() {
-            return None;
-        }
         let changed = self.marked(|mark| with_mark_in_call(&self.turns[at], 0, mark), at)?;
         parting(self.whole, &changed).map(|apart| apart.start)
     }
