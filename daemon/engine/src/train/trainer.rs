@@ -353,8 +353,11 @@ impl Trainer {
         counts.far_evaluations = if far { counts.far_evaluations + 1 } else { 0 };
         let train_loss = counts.window.0 / counts.window.1.max(1) as f64;
         counts.window = (0.0, 0);
-        (counts.gained, counts.without_gain) =
-            gain.map_or((counts.gained, counts.without_gain + 1), |gained| (Some(gained), 0));
+        if gain.is_some() {
+            (counts.gained, counts.without_gain) = (gain, 0);
+        } else {
+            counts.without_gain += 1;
+        }
         let gained_step = counts.gained.map_or(0, |gained| gained.step);
         if best {
             let learnt = (progress.phase == Phase::Split).then(|| progress.learners[0].learnt.clone());
