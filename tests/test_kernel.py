@@ -274,6 +274,8 @@ def test_a_second_client_that_subscribes_late(kernel):
     info = kernel.manager.get_connection_info()
     session = Session(key=info["key"])
     context = zmq.Context()
+    # A context that is forgotten with a message in a socket waits for ever in the collector, in whatever test is running then.
+    context.linger = 0
     address = lambda channel: f"tcp://{info['ip']}:{info[channel + '_port']}"
     shells = [context.socket(zmq.DEALER) for _ in range(2)]
     for shell in shells:
@@ -297,7 +299,11 @@ def test_a_second_client_that_subscribes_late(kernel):
         iopubs.append(iopub)
         first = receive(iopub)
         assert first["msg_type"] == "iopub_welcome", first
-        assert receive(iopub)["content"]["execution_state"] == "idle"
+        # A reply goes out before the state that ends it: the kernel may rightly still be busy with what was asked above.
+        states = [receive(iopub)["content"]["execution_state"]]
+        while states[-1] != "idle":
+            states.append(receive(iopub)["content"]["execution_state"])
+        assert states in (["idle"], ["busy", "idle"]), states
     content = {"code": "%help check", "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}
     request = session.send(shells[1], "execute_request", content)
     reply = receive(shells[1])

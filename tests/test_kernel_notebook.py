@@ -20,9 +20,9 @@ KERNELSPEC = json.loads((REPOSITORY / "kernelspec" / "tour.ipynb").read_text())[
 LONGEST = 240
 
 
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory):
-    with notebook_home(tmp_path_factory.mktemp("notebook")) as running:
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path):
+    with notebook_home(tmp_path) as running:
         yield running
 
 
