@@ -250,6 +250,7 @@ mod tests {
             guard: None,
             reason: None,
             folds: 0,
+            better: None,
             pruned: Vec::new(),
         };
         let shown = Shown::Run { run: RunId(3), event: RunEvent::Finished { result } };

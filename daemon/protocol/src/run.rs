@@ -246,9 +246,20 @@ pub struct RunResult {
     /// Of how many runs the held-out losses are the mean, where few examples were judged in folds; 0: some were held out.
     #[serde(default)]
     pub folds: usize,
+    /// The earlier version that did best, where it did clearly better than this one on the same held-out examples; null otherwise.
+    #[serde(default)]
+    pub better: Option<BetterVersion>,
     /// Older versions that made room for this one, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pruned: Vec<u32>,
+}
+
+/// An earlier version that a new one does not come up to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BetterVersion {
+    pub version: u32,
+    /// Nats per supervised token, on the examples that judged the new one.
+    pub heldout_loss: f64,
 }
 
 /// What the base and the adapter make of the same prompt.

@@ -429,6 +429,7 @@ fn result() -> RunResult {
         guard: None,
         reason: None,
         folds: 0,
+        better: None,
         pruned: Vec::new(),
     }
 }

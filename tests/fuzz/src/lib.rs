@@ -67,7 +67,13 @@ pub fn fuzz(name: &str, seeds: &[&[u8]], words: &[&str], parse: impl Fn(&[u8])) 
         counters::clear();
         let began = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| parse(&input)));
-        let took = began.elapsed();
+        let mut took = began.elapsed();
+        if took > SLOWEST && outcome.is_ok() {
+            // Somebody else may have had the processor meanwhile.
+            let began = Instant::now();
+            let _ = catch_unwind(AssertUnwindSafe(|| parse(&input)));
+            took = took.min(began.elapsed());
+        }
         slowest = slowest.max(took);
         let fault = match outcome {
             Err(panic) => Some((None, Some(panic))),

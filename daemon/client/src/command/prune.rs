@@ -7,8 +7,8 @@ use super::example::example;
 
 /// Delete the versions that nobody needs any more
 ///
-/// Of each adapter there stay the newest versions, the one that answers with its golden answers, the one that it was built on, and
-/// the full run at the root of both; of others in its lineage the files go and the record stays. Versions that saves make of a
+/// Of each adapter there stay the newest versions, the one that answers with its golden answers, the one that did best on the same
+/// held-out texts, the one that it was built on, and the full run at the root of both; of others in its lineage the files go and the record stays. Versions that saves make of a
 /// watched folder are pruned like this by themselves, when there are more than ten (HOTPLATE_KEEP_VERSIONS sets another number).
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = example!(

@@ -150,6 +150,16 @@ fn finished(result: &RunResult) -> String {
         _ => format!("\n{}", guard(signs)),
     });
     let signs = signs.unwrap_or_default();
+    let better = match result.better {
+        Some(better) => format!(
+            "\nVersion {} did better on the same texts: loss {}, {}. hotplate rollback {adapter}@{} brings it back.",
+            better.version,
+            loss(better.heldout_loss),
+            gain(*heldout_loss, better.heldout_loss),
+            better.version
+        ),
+        None => String::new(),
+    };
     let end = match &result.reason {
         Some(reason) => reason.clone(),
         None => format!("the best state was that of step {}", number(result.best_step)),
@@ -164,7 +174,7 @@ fn finished(result: &RunResult) -> String {
     };
     format!(
         "{adapter} version {version} is ready{swap}.\n\
-         {judged}: loss {} → {}, {}.{before}{new_notes}{signs}\n\
+         {judged}: loss {} → {}, {}.{before}{new_notes}{better}{signs}\n\
          {} and {} in {}; {end}.{room}\n\
          {}",
         loss(*base_heldout_loss),
@@ -240,7 +250,7 @@ pub fn generated(result: &GenerateResult) -> String {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use hotplate_protocol::run::{RunId, RunKind};
+    use hotplate_protocol::run::{BetterVersion, RunId, RunKind};
 
     use super::*;
 
@@ -268,6 +278,7 @@ mod tests {
             guard: None,
             reason: None,
             folds: 0,
+            better: None,
             pruned: Vec::new(),
         }
     }
@@ -287,6 +298,14 @@ mod tests {
         assert!(
             roomy.contains("of step 30.\nTo keep the disk bounded, versions 1 and 2 of notes made room"),
             "{roomy}"
+        );
+        let worse = RunResult { better: Some(BetterVersion { version: 1, heldout_loss: 2.0 }), ..result() };
+        let worse = event(&RunEvent::Finished { result: worse }).unwrap();
+        assert!(
+            worse.contains(
+                "\nVersion 1 did better on the same texts: loss 2.00, clearly better (17 % lower). hotplate rollback notes@1 brings it back."
+            ),
+            "{worse}"
         );
         let asked = RunResult {
             heldout_loss_before: 4.0,

@@ -101,6 +101,15 @@ impl Gone {
     }
 }
 
+/// What becomes of a request while its folder is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnLeaving {
+    /// Nobody wants the answer any more.
+    Ends,
+    /// A run or a watch that was asked for comes about all the same, unless it is cancelled.
+    GoesOn,
+}
+
 /// What a request needs from the desk.
 pub(crate) type Work = Box<dyn FnOnce(&Desk) -> Result<Value, RpcError> + Send>;
 
@@ -113,8 +122,8 @@ pub(crate) enum Errand {
     ReadTexts(Asker, ReadTexts),
     /// A short prompt, which must not wait for somebody's large folder.
     ReadPrompt(Asker, ReadTexts),
-    TakeOrder(Asker, TrainParams, Purpose),
-    TakeWatch(Asker, TrainParams),
+    TakeOrder(Asker, TrainParams, Purpose, Gone),
+    TakeWatch(Asker, TrainParams, Gone),
     Look(WatchRow, Option<Saves>),
     Prepare(RunId, Order),
     Resume(RunId, Order),
@@ -149,10 +158,10 @@ impl Errand {
             Errand::ReadTexts(asker, read) | Errand::ReadPrompt(asker, read) => {
                 Event::TextsRead { asker, result: guarded("reading the texts", || read(desk)) }
             }
-            Errand::TakeOrder(asker, params, purpose) => {
+            Errand::TakeOrder(asker, params, purpose, gone) => {
                 let result = guarded("reading the dataset", || {
                     let order = take_order(desk, &params)?;
-                    match prepare(desk, &order)? {
+                    match prepare(desk, &order, &gone)? {
                         Preparation::Ready(prepared) => Ok(Taken { order, prepared }),
                         Preparation::NothingNew | Preparation::OnlyJudges(_) => {
                             Err(resume::nothing_new(&order))
@@ -161,22 +170,24 @@ impl Errand {
                 });
                 Event::OrderTaken { asker, purpose, result }
             }
-            Errand::TakeWatch(asker, params) => {
+            Errand::TakeWatch(asker, params, gone) => {
                 let result = guarded("reading the dataset", || {
                     let order = take_order(desk, &params)?;
                     let watch = WatchRow { target: order.target, base: order.base, knobs: order.knobs };
-                    let look = look(desk, &watch)?;
+                    let look = look(desk, &watch, &gone)?;
                     Ok((watch, look))
                 });
                 Event::WatchTaken { asker, result }
             }
             Errand::Look(watch, saves) => {
-                let result: Result<Look, RpcError> = guarded("reading the dataset", || look(desk, &watch));
+                let result: Result<Look, RpcError> =
+                    guarded("reading the dataset", || look(desk, &watch, &Gone::default()));
                 Event::Looked { watch, saves, result }
             }
-            Errand::Prepare(run, order) => {
-                Event::Prepared { run, result: guarded("preparing the run", || prepare(desk, &order)) }
-            }
+            Errand::Prepare(run, order) => Event::Prepared {
+                run,
+                result: guarded("preparing the run", || prepare(desk, &order, &Gone::default())),
+            },
             Errand::Resume(run, order) => {
                 let result = guarded("preparing the run", || {
                     match resume::from_checkpoint(desk, run) {
@@ -186,7 +197,7 @@ impl Errand {
                             tracing::warn!(run = run.0, why, "a saved run cannot go on; it starts anew");
                         }
                     }
-                    prepare(desk, &order)
+                    prepare(desk, &order, &Gone::default())
                 });
                 Event::Prepared { run, result }
             }
@@ -251,7 +262,7 @@ impl Errands {
             Errand::Answer(asker, _)
             | Errand::ReadTexts(asker, _)
             | Errand::TakeOrder(asker, ..)
-            | Errand::TakeWatch(asker, _)
+            | Errand::TakeWatch(asker, ..)
             | Errand::Import(asker, _)
             | Errand::CheckVersion(asker, ..) => (&self.clients, asker.session),
             Errand::Discard(..) => (&self.clients, OWN),

@@ -13,7 +13,7 @@ use hotplate_protocol::knobs::Knobs;
 use hotplate_protocol::methods::score::{HeldOut, HeldOutScored, Judges};
 use hotplate_protocol::{ErrorCode, RpcError};
 
-use super::desk::Desk;
+use super::desk::{Desk, Gone};
 use super::faults;
 use super::feeding::{no_examples, ranked, room};
 use super::names::{self, Wanted};
@@ -44,13 +44,14 @@ pub(crate) fn ask(
     text: &BaseText,
     adapter: Option<&str>,
     heldout: HeldOut,
+    gone: &Gone,
 ) -> Result<Asked, RpcError> {
     let folder = real_folder(folder)?;
     let wish = Wish::in_folder(&Knobs::default(), &folder)?;
     let longest = max_tokens(text, &wish.knobs);
     let options = options(&wish.knobs, longest);
     // As training reads it: a long text is divided alike.
-    let dataset = read(&folder, text, &options, &wish.columns())?;
+    let dataset = read(&folder, text, &options, &wish.columns(), gone)?;
     let examples = &dataset.examples;
     if examples.is_empty() {
         return Err(no_examples(&folder, &dataset));

@@ -142,6 +142,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         models: HashMap::new(),
         generating: HashMap::new(),
         scoring: HashMap::new(),
+        reading: HashMap::new(),
         measuring: HashSet::new(),
         cancelled: HashSet::new(),
         stopping: Stopping::No,

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::store::{Going, VersionRow, lineage};
+use super::store::{Going, VersionRow, best_by_the_same_texts, lineage};
 
 /// What goes where the `keep` newest versions stay, besides those that `stays` names.
 ///
-/// The version that answers stays, and of those that it was built on the nearest and the full run at the root. Versions without
-/// files count for nothing; their records go when nothing that stays was built on them.
+/// The version that answers stays, the best of those that the same texts have judged, and of those that it was built on the nearest and
+/// the full run at the root. Versions without files count for nothing; their records go when nothing that stays was built on them.
 pub(crate) fn choose(
     versions: &[VersionRow],
     current: u32,
@@ -20,7 +20,12 @@ pub(crate) fn choose(
     while let Some(older) = parent(root).filter(|older| seen.insert(*older)) {
         root = older;
     }
-    let needed = [Some(current), parent(current), Some(root)];
+    let best = versions
+        .iter()
+        .find(|row| row.version == current)
+        .and_then(|row| best_by_the_same_texts(versions, row))
+        .map(|row| row.version);
+    let needed = [Some(current), parent(current), Some(root), best];
     let whole = || versions.iter().filter(|row| !row.pruned);
     let newest: HashSet<u32> = whole().rev().take(keep).map(|row| row.version).collect();
     let stay: HashSet<u32> = whole()
@@ -78,6 +83,19 @@ mod tests {
         check(&[None, Some(1), Some(2), Some(1), Some(4)], 5, 1, &[2, 3], &[]);
         check(&[None, Some(1)], 2, 10, &[], &[]);
         check(&[], 1, 0, &[], &[]);
+    }
+
+    #[test]
+    fn the_best_by_the_same_texts_stays() {
+        let mut all = versions(&[None; 4]);
+        for (row, loss) in all.iter_mut().zip([2.0, 1.0, 3.0, 2.5]) {
+            row.judged_by = Some("notes".into());
+            row.heldout_loss = loss;
+        }
+        assert_eq!(choose(&all, 4, 1, |_| false).gone, [1, 3]);
+        // By other texts, that loss says nothing.
+        all[1].judged_by = Some("letters".into());
+        assert_eq!(choose(&all, 4, 1, |_| false).gone, [2, 3]);
     }
 
     #[test]

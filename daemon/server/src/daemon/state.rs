@@ -17,7 +17,7 @@ use hotplate_protocol::notifications::{GenerateDeltaParams, RunEventParams, Scor
 use hotplate_protocol::{ErrorCode, Id, Request, RequestKind, RpcError};
 use serde_json::Value;
 
-use super::desk::{Desk, Errands, Gone};
+use super::desk::{Desk, Errands, Gone, OnLeaving};
 use super::events::Event;
 use super::idle::Idle;
 use super::runs::Runs;
@@ -46,6 +46,8 @@ pub(crate) struct Daemon {
     /// From the request until its reply.
     pub(crate) generating: HashMap<Asker, Gone>,
     pub(crate) scoring: HashMap<Asker, Gone>,
+    /// Requests whose folder the desk reads.
+    pub(crate) reading: HashMap<Asker, (Gone, OnLeaving)>,
     /// Plans whose steps are being timed.
     pub(crate) measuring: HashSet<Asker>,
     /// Requests that were cancelled while the desk had them.
@@ -132,10 +134,20 @@ impl Daemon {
             Event::Request { session, request, arrived } => self.request(session, request, arrived),
             Event::Cancel { session, id } => self.cancel(session, id),
             Event::Left { session } => self.left(session),
-            Event::Answered { asker, outcome } => self.reply(&asker, outcome),
+            Event::Answered { asker, outcome } => {
+                self.reading.remove(&asker);
+                self.cancelled.remove(&asker);
+                self.reply(&asker, outcome);
+            }
             Event::TextsRead { asker, result } => self.texts_read(&asker, result),
-            Event::OrderTaken { asker, purpose, result } => self.order_taken(asker, purpose, result),
-            Event::WatchTaken { asker, result } => self.watch_taken(&asker, result),
+            Event::OrderTaken { asker, purpose, result } => {
+                self.reading.remove(&asker);
+                self.order_taken(asker, purpose, result);
+            }
+            Event::WatchTaken { asker, result } => {
+                self.reading.remove(&asker);
+                self.watch_taken(&asker, result);
+            }
             Event::Looked { watch, saves, result } => self.looked(&watch, saves, result),
             Event::Prepared { run, result } => self.prepared(run, result),
             Event::VersionWritten { run, draft, result } => self.version_written(run, &draft, result),
@@ -199,6 +211,13 @@ impl Daemon {
         }
     }
 
+    /// A request's folder is about to be read; what comes back says when nobody waits for it any more.
+    pub(crate) fn reading_for(&mut self, asker: &Asker, leaving: OnLeaving) -> Gone {
+        let gone = Gone::default();
+        self.reading.insert(asker.clone(), (gone.clone(), leaving));
+        gone
+    }
+
     fn cancel(&mut self, session: SessionId, id: Id) {
         if !self.sessions.get(&session).is_some_and(|asking| asking.is_open(&id)) {
             return;
@@ -211,6 +230,9 @@ impl Daemon {
         } else if self.measuring.remove(&asker) {
             self.worker.send(Command::CancelMeasure(asker.clone()));
         } else {
+            if let Some((gone, _)) = self.reading.remove(&asker) {
+                gone.set();
+            }
             self.cancelled.insert(asker.clone());
         }
         self.reply(&asker, Err(RpcError::new(ErrorCode::RequestCancelled, "cancelled")));
@@ -228,6 +250,11 @@ impl Daemon {
                 }
                 stays
             });
+        }
+        for (asker, (gone, leaving)) in &self.reading {
+            if asker.session == session && *leaving == OnLeaving::Ends {
+                gone.set();
+            }
         }
         self.measuring.retain(|asker| asker.session != session);
         self.cancelled.retain(|asker| asker.session != session);
@@ -409,8 +436,11 @@ impl Daemon {
         for session in self.sessions.values_mut() {
             session.refuse_open(&error);
         }
-        for gone in self.generating.drain().chain(self.scoring.drain()) {
-            gone.1.set();
+        for (_, gone) in self.generating.drain().chain(self.scoring.drain()) {
+            gone.set();
+        }
+        for (_, (gone, _)) in self.reading.drain() {
+            gone.set();
         }
         // Whoever else is left may save what it is at.
         self.worker.send(Command::Stop);

@@ -250,6 +250,48 @@ fn process_seconds(pid: u32) -> f64 {
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
+/// Tokens of a large folder take long; whoever asked may not want them any more.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_is_read_no_further_for_nobody() {
+    let daemon = TestDaemon::start();
+    std::fs::create_dir_all(daemon.notes()).unwrap();
+    // Each is longer than the base reads at once, and must be divided.
+    let long =
+        |number: usize| format!("{}\n---\n", format!("Note {number}: the river, a lamp.\n\n").repeat(700));
+    let texts: String = (0..1000).map(long).collect();
+    std::fs::write(daemon.notes().join("large.txt"), texts).unwrap();
+    let ask = |client: &mut crate::test_daemon::RawClient, method: &str| {
+        client.initialize();
+        client.request(1, method, &json!({ "folder": daemon.notes(), "base": daemon.base() }));
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    let pid = daemon.client().status().pid;
+    let at_rest = || {
+        let used = process_seconds(pid);
+        std::thread::sleep(Duration::from_millis(300));
+        process_seconds(pid) - used < 0.1
+    };
+    for method in ["dataset/check", "train/plan", "dataset/watch", "train/start"] {
+        let mut client = daemon.raw();
+        ask(&mut client, method);
+        assert!(!at_rest(), "{method} is at it");
+        client.send(&json!({ "jsonrpc": "2.0", "method": "$/cancelRequest", "params": { "id": 1 } }));
+        assert_eq!(client.response().outcome.unwrap_err().code, ErrorCode::RequestCancelled);
+        let cancelled = Instant::now();
+        eventually("the reading to end", at_rest);
+        assert!(cancelled.elapsed() < Duration::from_secs(2), "{method}: {:?}", cancelled.elapsed());
+    }
+    let status = daemon.client().status();
+    assert!(status.watches.is_empty() && status.runs.is_empty(), "nothing came of it");
+    let mut leaving = daemon.raw();
+    ask(&mut leaving, "dataset/check");
+    drop(leaving);
+    let left = Instant::now();
+    eventually("the reading to end", at_rest);
+    assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
+}
+
 #[test]
 fn a_client_that_floods_and_reads_late_is_heard_to_its_end() {
     let daemon = TestDaemon::start();

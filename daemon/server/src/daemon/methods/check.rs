@@ -10,7 +10,7 @@ use hotplate_protocol::methods::check::{
 use hotplate_protocol::run::{Cause, RunKind};
 
 use super::AtDesk;
-use crate::daemon::desk::Desk;
+use crate::daemon::desk::{Desk, Gone};
 use crate::daemon::faults;
 use crate::daemon::runs::order::{Named, Order, Target, source};
 use crate::daemon::runs::place::{adapter_of, base_folder, dataset_folder, recipe_adapter, recipe_base};
@@ -21,7 +21,7 @@ use crate::daemon::runs::wish::Wish;
 use crate::daemon::store::Manifest;
 
 impl AtDesk for Check {
-    fn answer(desk: &Desk, params: CheckParams) -> Result<CheckResult, RpcError> {
+    fn answer(desk: &Desk, params: CheckParams, gone: &Gone) -> Result<CheckResult, RpcError> {
         let store = desk.store()?;
         let folder = dataset_folder(&store, &params.folder)?;
         // A recipe with a mistake is a finding here; the examples are looked at as if there were none.
@@ -46,7 +46,7 @@ impl AtDesk for Check {
         let wish = Wish::new(&Knobs::default(), recipe)?;
         let text = desk.texts.open(&source(base.as_deref())).map_err(|error| faults::of_base(&error))?;
         let longest = max_tokens(&text, &wish.knobs);
-        let dataset = read(&folder, &text, &options(&wish.knobs, longest), &wish.columns())?;
+        let dataset = read(&folder, &text, &options(&wish.knobs, longest), &wish.columns(), gone)?;
         let own = row.as_ref().and_then(|row| row.quantise);
         // The sides that were given in earlier runs of this folder stay.
         let manifest = match row {

@@ -15,7 +15,7 @@ use hotplate_protocol::methods::export::{Export, ExportForm, ExportParams, Expor
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::AtDesk;
-use crate::daemon::desk::Desk;
+use crate::daemon::desk::{Desk, Gone};
 use crate::daemon::disk_use::bytes_at;
 use crate::daemon::faults;
 use crate::daemon::names::{self, Wanted};
@@ -24,7 +24,7 @@ pub(crate) use place::clean_up;
 use place::{Place, Taken};
 
 impl AtDesk for Export {
-    fn answer(desk: &Desk, params: ExportParams) -> Result<ExportResult, RpcError> {
+    fn answer(desk: &Desk, params: ExportParams, _gone: &Gone) -> Result<ExportResult, RpcError> {
         let base = BaseRequest {
             named: params.base.as_deref(),
             fallback: params.fallback_base.as_deref(),

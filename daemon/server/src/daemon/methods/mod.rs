@@ -51,7 +51,7 @@ use hotplate_protocol::{ErrorCode, Request, RequestKind, RpcError};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::desk::{Desk, Errand};
+use super::desk::{Desk, Errand, Gone, OnLeaving};
 use super::sessions::Asker;
 use super::state::Daemon;
 pub(crate) use rollback::known;
@@ -61,12 +61,12 @@ pub(crate) trait AtOnce: RequestKind {
     fn answer(daemon: &mut Daemon, asker: &Asker, params: Self::Params) -> Result<Self::Result, RpcError>;
 }
 
-/// Answered by the desk, which reads files and changes nothing of the daemon's.
+/// Answered by the desk, which reads files and changes nothing of the daemon's. What takes long ends soon after whoever asked is `gone`.
 pub(crate) trait AtDesk: RequestKind
 where
     Self::Params: Send + 'static,
 {
-    fn answer(desk: &Desk, params: Self::Params) -> Result<Self::Result, RpcError>;
+    fn answer(desk: &Desk, params: Self::Params, gone: &Gone) -> Result<Self::Result, RpcError>;
 }
 
 /// Begun on the main loop, answered when something else has happened.
@@ -140,7 +140,8 @@ where
 {
     match params::<R>(request) {
         Ok(params) => {
-            let work = move |desk: &Desk| R::answer(desk, params).and_then(|result| to_value(&result));
+            let gone = daemon.reading_for(asker, OnLeaving::Ends);
+            let work = move |desk: &Desk| R::answer(desk, params, &gone).and_then(|result| to_value(&result));
             daemon.errands.send(Errand::Answer(asker.clone(), Box::new(work)));
             Answer::Later
         }

@@ -55,7 +55,7 @@ impl Later for ScoreTexts {
         let pace = daemon.pace(asker);
         let read = move |desk: &Desk| {
             let job = match params.heldout {
-                Some(heldout) => read_heldout(desk, &params, heldout, source, adapter, pace),
+                Some(heldout) => read_heldout(desk, &params, heldout, source, adapter, pace, &gone),
                 None => read(desk, &params, source, adapter, pace, &gone),
             };
             Ok(Command::Score(asking, Box::new(job?)))
@@ -73,9 +73,10 @@ fn read_heldout(
     source: BaseSource,
     adapter: Option<AdapterPick>,
     pace: Pace,
+    gone: &Gone,
 ) -> Result<ScoreJob, RpcError> {
     let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
-    let asked = ask(desk, &params.path, &text, params.adapter.as_deref(), heldout)?;
+    let asked = ask(desk, &params.path, &text, params.adapter.as_deref(), heldout, gone)?;
     Ok(ScoreJob {
         source,
         adapter,

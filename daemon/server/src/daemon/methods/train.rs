@@ -6,7 +6,7 @@ use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::train::{PlanTrain, Train, TrainParams};
 
 use super::Later;
-use crate::daemon::desk::{Errand, Purpose};
+use crate::daemon::desk::{Errand, OnLeaving, Purpose};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::{Daemon, Stopping, shutting_down};
 
@@ -20,7 +20,8 @@ impl Later for Train {
         if daemon.stopping != Stopping::No {
             return Err(shutting_down());
         }
-        daemon.errands.send(Errand::TakeOrder(asker.clone(), params, Purpose::Train));
+        let gone = daemon.reading_for(asker, OnLeaving::GoesOn);
+        daemon.errands.send(Errand::TakeOrder(asker.clone(), params, Purpose::Train, gone));
         Ok(())
     }
 }
@@ -32,7 +33,8 @@ impl Later for PlanTrain {
         params: TrainParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {
-        daemon.errands.send(Errand::TakeOrder(asker.clone(), params, Purpose::Plan));
+        let gone = daemon.reading_for(asker, OnLeaving::Ends);
+        daemon.errands.send(Errand::TakeOrder(asker.clone(), params, Purpose::Plan, gone));
         Ok(())
     }
 }

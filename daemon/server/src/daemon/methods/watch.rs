@@ -7,7 +7,7 @@ use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::methods::watch::Watch;
 
 use super::Later;
-use crate::daemon::desk::Errand;
+use crate::daemon::desk::{Errand, OnLeaving};
 use crate::daemon::sessions::Asker;
 use crate::daemon::state::{Daemon, Stopping, shutting_down};
 
@@ -21,7 +21,8 @@ impl Later for Watch {
         if daemon.stopping != Stopping::No {
             return Err(shutting_down());
         }
-        daemon.errands.send(Errand::TakeWatch(asker.clone(), params));
+        let gone = daemon.reading_for(asker, OnLeaving::GoesOn);
+        daemon.errands.send(Errand::TakeWatch(asker.clone(), params, gone));
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use super::place::{recipe_adapter, recipe_base};
 use super::prepare::{check_base, options, state_of};
 use super::read::{max_tokens, read, too_few};
 use super::wish::{Wish, columns_of, recipe_of};
-use crate::daemon::desk::Desk;
+use crate::daemon::desk::{Desk, Gone};
 use crate::daemon::faults;
 use crate::daemon::store::{WatchRow, lineage};
 
@@ -43,7 +43,7 @@ pub(crate) struct Look {
     pub(crate) problem: Option<String>,
 }
 
-pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
+pub(crate) fn look(desk: &Desk, watch: &WatchRow, gone: &Gone) -> Result<Look, RpcError> {
     let text = desk.texts.open(&source(watch.base.as_deref())).map_err(|error| faults::of_base(&error))?;
     let store = desk.store()?;
     let adapter = store.adapter(&watch.target.adapter)?;
@@ -53,7 +53,8 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow) -> Result<Look, RpcError> {
     let wish = Wish::in_folder(&watch.knobs, &watch.target.folder);
     let knobs = wish.as_ref().map_or(&watch.knobs, |wish| &wish.knobs);
     let columns = wish.as_ref().map_or_else(|_| columns_of(&watch.knobs, 1), Wish::columns);
-    let dataset = read(&watch.target.folder, &text, &options(knobs, max_tokens(&text, knobs)), &columns)?;
+    let dataset =
+        read(&watch.target.folder, &text, &options(knobs, max_tokens(&text, knobs)), &columns, gone)?;
     let manifest = store.manifest(&watch.target)?;
     let new: HashSet<ExampleId> = changes(&manifest.rows, &dataset.examples).added.into_iter().collect();
     let edited: HashSet<ExampleId> =

@@ -23,7 +23,7 @@ use super::read::{max_tokens, read, too_few};
 use super::reckon::{Prices, Reckoning};
 use super::settings::{NICE, REPLAY, effective, holding, settings, spec_of};
 use super::wish::{Wish, columns_of};
-use crate::daemon::desk::Desk;
+use crate::daemon::desk::{Desk, Gone};
 use crate::daemon::faults;
 use crate::daemon::store::{AdapterRow, Manifest, ManifestRow, Store, lineage};
 
@@ -68,7 +68,7 @@ pub(crate) struct RunJob {
 }
 
 impl RunJob {
-    /// A name for the texts that judge it: losses by others are not comparable.
+    /// A name for what judges it: losses of other texts, of another part of them or under another base are not comparable.
     pub(crate) fn judged_by(&self) -> String {
         let mut judges: Vec<ExampleId> = match self.folds {
             Some(_) => self.train.clone(),
@@ -76,6 +76,8 @@ impl RunJob {
         };
         judges.sort_unstable();
         let mut hasher = blake3::Hasher::new();
+        hasher.update(self.fingerprint.as_bytes());
+        hasher.update(format!("{:?}", self.options()).as_bytes());
         for id in judges {
             hasher.update(id.as_bytes());
         }
@@ -296,7 +298,7 @@ fn spared(new: &HashSet<ExampleId>) -> HashMap<ExampleId, Side> {
     ids.into_iter().take((new.len() / 4).min(2)).map(|id| (id, Side::HeldOut)).collect()
 }
 
-pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcError> {
+pub(crate) fn prepare(desk: &Desk, order: &Order, gone: &Gone) -> Result<Preparation, RpcError> {
     let text = desk.texts.open(&order.source()).map_err(|error| faults::of_base(&error))?;
     let store = desk.store()?;
     let adapter = store.adapter(&order.target.adapter)?;
@@ -307,7 +309,7 @@ pub(crate) fn prepare(desk: &Desk, order: &Order) -> Result<Preparation, RpcErro
     let own = adapter.as_ref().and_then(|row| row.quantise);
     let order = &Order { quantise: wish.quantise(own)?, ..order.clone() };
     let longest = max_tokens(&text, &wish.knobs);
-    let dataset = read(&order.target.folder, &text, &options(&wish.knobs, longest), &wish.columns())?;
+    let dataset = read(&order.target.folder, &text, &options(&wish.knobs, longest), &wish.columns(), gone)?;
     let manifest = store.manifest(&order.target)?;
     let mut start = None;
     let choice = match order.kind {

@@ -6,7 +6,9 @@ use hotplate_dataset::ExampleId;
 use hotplate_engine::guard::{self, GuardFigures};
 use hotplate_engine::train::{Learnt, Losses, Outcome, StopReason};
 use hotplate_protocol::knobs::Method;
-use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunId, RunKind, RunResult, RunWork};
+use hotplate_protocol::run::{
+    BetterVersion, Cause, Guard, GuardVerdict, RunEvent, RunId, RunKind, RunResult, RunWork,
+};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Phase;
@@ -15,7 +17,7 @@ use super::look::unix;
 use super::prepare::RunJob;
 use crate::daemon::desk::Errand;
 use crate::daemon::state::Daemon;
-use crate::daemon::store::{NewVersion, VersionRow, created_now};
+use crate::daemon::store::{NewVersion, VersionRow, best_by_the_same_texts, created_now};
 use crate::daemon::worker::{News, Trained, figures};
 
 /// What a run's end will say, while its version is being written.
@@ -202,6 +204,14 @@ impl Daemon {
         }
     }
 
+    /// A person who asked gets the new version, and hears of an old one that the same texts found better.
+    fn better_than(&self, adapter: &str, new: &VersionRow, margin: f64) -> Option<BetterVersion> {
+        let versions = self.store.versions(adapter).ok()?;
+        let best = best_by_the_same_texts(&versions, new)?;
+        (best.heldout_loss * (1.0 + margin) < new.heldout_loss)
+            .then_some(BetterVersion { version: best.version, heldout_loss: best.heldout_loss })
+    }
+
     /// Above everything that the store or the disk knows: a number is never used twice.
     fn next_version(&self, adapter: &str) -> Result<u32, RpcError> {
         let newest = self.store.versions(adapter)?.last().map_or(0, |row| row.version);
@@ -255,6 +265,7 @@ impl Daemon {
             pruned: false,
             judged_by: Some(job.judged_by()),
         };
+        let better = self.better_than(&target.adapter, &row, job.settings.margin);
         let superseded = self.superseded(&target.adapter, &row);
         let result = RunResult {
             run,
@@ -279,6 +290,7 @@ impl Daemon {
             guard: Some(ending.guard.clone()),
             reason: Some(ending.reason.clone()),
             folds: ending.folds,
+            better,
             pruned: superseded.all(),
         };
         let last = RunEvent::Finished { result };

@@ -8,6 +8,7 @@ use hotplate_engine::encode_example::{EncodeOptions, Encoded};
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::{ErrorCode, RpcError};
 
+use crate::daemon::desk::Gone;
 use crate::daemon::{faults, reading};
 
 /// Longer examples are cut unless a knob says otherwise, however much a base could read: memory grows with the longest one.
@@ -32,16 +33,26 @@ pub(crate) fn measured(
 }
 
 /// All examples of a folder that these options leave something to learn of.
+///
+/// # Errors
+/// Where the folder cannot be read, and soon after whoever asked is `gone`: tokens are what takes the time.
 pub(crate) fn read(
     folder: &Path,
     text: &BaseText,
     options: &EncodeOptions,
     columns: &Columns,
+    gone: &Gone,
 ) -> Result<Dataset, RpcError> {
-    let measure = |example: &Example| measured(text, example, options);
+    let measure = |example: &Example| {
+        if gone.is_set() { Err(String::new()) } else { measured(text, example, options) }
+    };
     let limits =
         Limits { max_tokens: options.max_tokens, measure: Some(&measure), columns, ..Limits::default() };
-    reading::apart(|| hotplate_dataset::read(folder, &limits)).map_err(|error| faults::of_dataset(&error))
+    let dataset = reading::apart(|| hotplate_dataset::read(folder, &limits));
+    if gone.is_set() {
+        return Err(RpcError::new(ErrorCode::RequestCancelled, "cancelled"));
+    }
+    dataset.map_err(|error| faults::of_dataset(&error))
 }
 
 /// Too few examples to train on and to judge by.

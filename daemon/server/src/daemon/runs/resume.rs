@@ -11,7 +11,7 @@ use super::finish::DRAFT_PREFIX;
 use super::order::Order;
 use super::prepare::{Prepared, encode};
 use super::read::read;
-use crate::daemon::desk::Desk;
+use crate::daemon::desk::{Desk, Gone};
 use crate::daemon::store::RunRow;
 
 /// A run that was begun this often and never ended is what takes the daemon down, most likely.
@@ -28,7 +28,7 @@ pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared
     if text.fingerprint != job.fingerprint {
         return Err("the base has changed".to_owned());
     }
-    let dataset = read(&job.order.target.folder, &text, &job.options(), &job.columns())
+    let dataset = read(&job.order.target.folder, &text, &job.options(), &job.columns(), &Gone::default())
         .map_err(|error| error.message)?;
     let (data, owners) =
         encode(&dataset.examples, &text, &job.train, &job.heldout, job.folds, &job.options())

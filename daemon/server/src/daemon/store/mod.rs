@@ -26,7 +26,7 @@ pub(crate) use runs::RunRow;
 use rusqlite::{Connection, ErrorCode as SqlCode, OpenFlags, Transaction};
 #[cfg(test)]
 pub(crate) use versions::test_version;
-pub(crate) use versions::{AdapterRow, NewVersion, VersionRow, created_now, lineage};
+pub(crate) use versions::{AdapterRow, NewVersion, VersionRow, best_by_the_same_texts, created_now, lineage};
 pub(crate) use watches::WatchRow;
 
 #[derive(Debug, thiserror::Error)]

@@ -86,6 +86,17 @@ pub(crate) fn lineage(versions: &[VersionRow], current: u32) -> HashSet<u32> {
     chain
 }
 
+/// The version with the lowest held-out loss, of those that the texts which judged `like` have judged, too, and that still have files.
+pub(crate) fn best_by_the_same_texts<'a>(
+    versions: &'a [VersionRow],
+    like: &VersionRow,
+) -> Option<&'a VersionRow> {
+    versions
+        .iter()
+        .filter(|row| !row.pruned && like.judged_by.is_some() && row.judged_by == like.judged_by)
+        .min_by(|one, other| one.heldout_loss.total_cmp(&other.heldout_loss))
+}
+
 const ADAPTER: &str = "SELECT name, base_name, base_folder, fingerprint, folder, current, stale, stale_tried, quantise, newest FROM adapters";
 
 fn adapter_row(row: &Row<'_>) -> rusqlite::Result<AdapterRow> {
