@@ -33,7 +33,7 @@ pub use run::{cause, event, gain, generated, guard, guard_word, working};
 pub use score::scored;
 pub use table::{UNBOUNDED, table};
 pub use visible::{path, visible};
-pub use wrap::{beginning, wrap};
+pub use wrap::{beginning, fold, wrap};
 
 use hotplate_protocol::methods::unwatch::Unwatched;
 

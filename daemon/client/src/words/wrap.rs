@@ -42,6 +42,42 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The same lines, broken between words where one takes more than `width` columns; what follows is indented like its beginning. A word stays whole,
+/// however long: it may be a path or a command that somebody copies.
+pub fn fold(text: &str, width: usize) -> String {
+    let folded: Vec<String> = text.split('\n').map(|line| fold_line(line, width)).collect();
+    folded.join("\n")
+}
+
+fn fold_line(line: &str, width: usize) -> String {
+    if columns(line) <= width {
+        return line.to_owned();
+    }
+    let indent = &line[..line.len() - line.trim_start_matches(' ').len()];
+    // A heading's or a list's own indentation must leave room for something.
+    let indent = if indent.len() * 2 > width { "" } else { indent };
+    let (mut folded, mut taken, mut spaces) = (String::with_capacity(line.len()), 0, "");
+    for piece in pieces(line) {
+        let word = piece.trim_end_matches(' ');
+        if taken > indent.len() && taken + spaces.len() + columns(word) > width {
+            folded.push('\n');
+            folded.push_str(indent);
+            (taken, spaces) = (indent.len(), "");
+        }
+        folded.push_str(spaces);
+        folded.push_str(word);
+        taken += spaces.len() + columns(word);
+        spaces = &piece[word.len()..];
+    }
+    folded
+}
+
+/// Code points that stand for no character are a front end's marks, and take no room.
+fn columns(text: &str) -> usize {
+    let is_mark = |character: &char| ('\u{fdd0}'..='\u{fdef}').contains(character);
+    text.width() - text.chars().filter(is_mark).filter_map(UnicodeWidthChar::width).sum::<usize>()
+}
+
 /// What may not be broken: Latin words with the space behind them, Chinese characters with the marks around them.
 fn pieces(text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
@@ -122,6 +158,23 @@ mod tests {
         assert_eq!(wrap("incomprehensible", 6), ["incomp", "rehens", "ible"]);
         assert_eq!(wrap("one\n\ntwo", 9), ["one", "", "two"]);
         assert_eq!(wrap("", 9), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_sentence_is_folded_between_words_and_keeps_its_indentation() {
+        assert_eq!(fold("Well now -- the tea, warm.", 11), "Well now --\nthe tea,\nwarm.");
+        assert_eq!(fold("  one two three\nfour", 8), "  one\n  two\n  three\nfour");
+        assert_eq!(fold("say hotplate rollback notes@2 now", 8), "say\nhotplate\nrollback\nnotes@2\nnow");
+        assert_eq!(fold("see /a/path/that/is/long.txt there", 10), "see\n/a/path/that/is/long.txt\nthere");
+        assert_eq!(fold("a    table  row", 40), "a    table  row");
+        assert_eq!(fold("街坊们，半斤来了。好", 6), "街坊\n们，半\n斤来\n了。好");
+        // Painted: the marks take no columns.
+        assert_eq!(fold("\u{fdd1}one two\u{fdef} three", 13), "\u{fdd1}one two\u{fdef} three");
+        assert_eq!(fold("\n\n", 2), "\n\n");
+        for width in 0..12 {
+            let folded = fold("   面包 and 茶, “quoted（很）” 嗯", width);
+            assert_eq!(folded.replace(['\n', ' '], ""), "面包and茶,“quoted（很）”嗯", "{width}");
+        }
     }
 
     #[test]

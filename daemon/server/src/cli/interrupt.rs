@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use hotplate_client::Canceller;
+use hotplate_client::{Canceller, words};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use super::terminal::stderr_width;
 
 /// What a shell expects of a program that Ctrl-C has ended.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -31,7 +33,7 @@ impl Patience {
     }
 }
 
-const QUESTION: &str = "\r\x1b[KCtrl-C again cancels the run, and it makes no version; f and Enter ends it and keeps the best so far; Enter alone goes on.";
+const QUESTION: &str = "Ctrl-C again cancels the run, and it makes no version; f and Enter ends it and keeps the best so far; Enter alone goes on.";
 
 /// A canceller that is thrown by Ctrl-C (and, where there is something to clean up, by a closing terminal or a
 /// `kill` as well).
@@ -60,7 +62,7 @@ pub(crate) fn on_interrupt(patience: Patience) -> io::Result<Canceller> {
 /// Puts the question, and waits for its answer elsewhere: a second Ctrl-C is an answer, too.
 fn ask(canceller: &Canceller, open: &Arc<AtomicBool>) {
     // If nobody can be asked, the next Ctrl-C cancels.
-    let _ = writeln!(io::stderr(), "{QUESTION}");
+    let _ = writeln!(io::stderr(), "\r\x1b[K{}", words::fold(QUESTION, stderr_width()));
     let (canceller, open) = (canceller.clone(), Arc::clone(open));
     let answered = move || {
         let mut answer = String::new();

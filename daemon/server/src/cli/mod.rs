@@ -20,11 +20,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use hotplate_client::command::{Command, GenerateArgs, UseArgs};
-use hotplate_client::{ConnectError, Connection, Home, PeerInfo, PerformError, Shown, Spawn, perform};
+use hotplate_client::{ConnectError, Connection, Home, PeerInfo, PerformError, Shown, Spawn, perform, words};
 
 use interrupt::{Patience, on_interrupt};
 use style::{ERROR, paint, rendered};
-use terminal::Terminal;
+use terminal::{Terminal, stderr_width};
 
 /// How a command ended when it did not end well.
 pub(crate) enum Ending {
@@ -103,7 +103,7 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
     terminal.borrow_mut().done();
     if let Err(goes_on @ PerformError::RunGoesOn { .. }) = &outcome {
         // Not an error: the person has seen enough, and wants to know what becomes of the run.
-        let _ = writeln!(io::stderr(), "{goes_on}");
+        let _ = writeln!(io::stderr(), "{}", words::fold(&goes_on.to_string(), stderr_width()));
         return Err(Ending::Interrupted);
     }
     Ok(outcome?)
@@ -191,7 +191,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
     }
     // With standard error gone, the exit code is all there is left to say.
     let text = format!("{} {text}", paint(ERROR, "error:"));
-    let _ = writeln!(anstream::stderr(), "{}", rendered(&text));
+    let _ = writeln!(anstream::stderr(), "{}", rendered(&words::fold(&text, stderr_width())));
 }
 
 /// Standard output cannot be written to. A reader that has seen enough (`| head`) is no error; the daemon goes on

@@ -149,7 +149,7 @@ impl Terminal {
     fn out(&self, text: &str) -> io::Result<()> {
         self.progress.beside(|| {
             let mut out = anstream::stdout().lock();
-            writeln!(out, "{}", rendered(text))?;
+            writeln!(out, "{}", rendered(&words::fold(text, stdout_width())))?;
             out.flush()
         })
     }
@@ -161,8 +161,8 @@ impl Terminal {
         }
         self.progress.beside(|| {
             let mut err = anstream::stderr().lock();
-            wrap(text, stderr_width())
-                .iter()
+            words::fold(text, stderr_width())
+                .lines()
                 .try_for_each(|line| writeln!(err, "{}", rendered(&paint(FAINT, line))))
         })
     }
@@ -174,7 +174,9 @@ impl Terminal {
         }
         self.progress.beside(|| {
             let mut err = anstream::stderr().lock();
-            wrap(text, stderr_width()).iter().try_for_each(|line| writeln!(err, "{}", paint(FAINT, line)))
+            words::fold(text, stderr_width())
+                .lines()
+                .try_for_each(|line| writeln!(err, "{}", rendered(&paint(FAINT, line))))
         })
     }
 }
@@ -184,8 +186,8 @@ fn stdout_width() -> usize {
     terminal_size::terminal_size_of(io::stdout()).map_or(words::UNBOUNDED, |(width, _)| usize::from(width.0))
 }
 
-fn stderr_width() -> usize {
-    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+pub(super) fn stderr_width() -> usize {
+    terminal_size::terminal_size_of(io::stderr()).map_or(words::UNBOUNDED, |(width, _)| usize::from(width.0))
 }
 
 /// The answers to one prompt beside each other.

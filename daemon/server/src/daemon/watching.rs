@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
-use hotplate_protocol::RpcError;
+use hotplate_protocol::{ErrorCode, RpcError};
 use hotplate_protocol::methods::status::{WatchMethod, WatchStatus};
 use hotplate_protocol::run::{Cause, RunKind};
 
@@ -181,8 +181,17 @@ impl Daemon {
         if self.stopping != Stopping::No {
             return Err(shutting_down());
         }
-        self.store.set_watch(row)?;
         let folder = row.target.folder.clone();
+        let other = self.watches.get(&folder).map(|watched| &watched.row.target.adapter);
+        if let Some(other) = other.filter(|other| **other != row.target.adapter) {
+            let message = format!(
+                "{} is watched for the adapter {other}, and a folder is watched for one; to have {} learn from it instead, call hotplate unwatch {other} first",
+                folder.display(),
+                row.target.adapter
+            );
+            return Err(RpcError::new(ErrorCode::InvalidParams, message));
+        }
+        self.store.set_watch(row)?;
         let mut watched = self.watches.remove(&folder).unwrap_or_else(|| Watched::new(row.clone()));
         watched.row = row.clone();
         watched.suspended = None;

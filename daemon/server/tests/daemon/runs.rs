@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use hotplate_protocol::ErrorCode;
+use hotplate_protocol::knobs::TrainOn;
 use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::methods::rollback::{Rollback, RollbackParams};
 use hotplate_protocol::methods::run_cancel::{CancelRun, CancelRunParams};
@@ -30,6 +31,28 @@ fn long(daemon: &TestDaemon) -> TrainParams {
     params.knobs.epochs = Some(10_000);
     params.knobs.learning_rate = Some(1e-6);
     params
+}
+
+#[test]
+fn a_worse_version_says_which_one_did_better() {
+    let daemon = TestDaemon::start();
+    daemon.write_notes(0..30);
+    let client = daemon.client();
+    let mut params = daemon.train_params();
+    let train = |params: &TrainParams| match client.train(params).pop() {
+        Some(RunEvent::Finished { result }) => result,
+        end => panic!("{end:?}"),
+    };
+    let first = train(&params);
+    assert_eq!(first.better, None);
+    params.knobs.max_steps = Some(1);
+    let worse = train(&params);
+    let better = worse.better.expect("the first did better on the same examples");
+    assert_eq!((better.version, better.heldout_loss), (1, first.heldout_loss));
+    assert!(better.heldout_loss < worse.heldout_loss);
+    // Learnt in another form, it is judged by other losses.
+    params.knobs.train_on = Some(TrainOn::Everything);
+    assert_eq!(train(&params).better, None);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 
 use hotplate_protocol::methods::import::{Import, ImportParams};
 use hotplate_protocol::methods::status::WatchMethod;
+use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::methods::unwatch::{Unwatch, UnwatchParams};
 use hotplate_protocol::methods::watch::Watch;
 use hotplate_protocol::run::{Cause, RunEvent, RunKind};
@@ -39,6 +40,22 @@ fn next_run(client: &TestClient) -> (Cause, RunEvent) {
 
 fn saved(files: &[&str]) -> Cause {
     Cause::Saved { files: files.iter().map(|file| (*file).to_owned()).collect() }
+}
+
+#[test]
+fn a_folder_is_watched_for_one_adapter_and_never_inside_the_home() {
+    let (daemon, client) = watching(&[]);
+    let other = TrainParams { adapter: Some("other".to_owned()), ..daemon.train_params() };
+    let refusal = client.refusal::<Watch>(&other);
+    assert!(
+        refusal.message.contains("watched for the adapter notes")
+            && refusal.message.contains("hotplate unwatch notes")
+    );
+    assert_eq!(client.status().watches[0].adapter, "notes");
+    client.call::<Unwatch>(&UnwatchParams { folder: daemon.notes(), adapter: None });
+    assert_eq!(client.call::<Watch>(&other).adapter, "other");
+    let inside = TrainParams { folder: daemon.home().join("adapters"), ..daemon.train_params() };
+    assert!(client.refusal::<Watch>(&inside).message.contains("own home"));
 }
 
 #[test]

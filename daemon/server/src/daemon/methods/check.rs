@@ -23,7 +23,7 @@ use crate::daemon::store::Manifest;
 impl AtDesk for Check {
     fn answer(desk: &Desk, params: CheckParams, gone: &Gone) -> Result<CheckResult, RpcError> {
         let store = desk.store()?;
-        let folder = dataset_folder(&store, &params.folder)?;
+        let folder = dataset_folder(desk, &store, &params.folder)?;
         // A recipe with a mistake is a finding here; the examples are looked at as if there were none.
         let (recipe, mistakes) = match recipe::read(&folder) {
             Ok(found) => (found.unwrap_or_default(), Vec::new()),

@@ -24,7 +24,7 @@ const EMBEDDED: &str = "hotplate-tiny";
 /// before the recipe, and that before what the adapter had so far.
 pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, RpcError> {
     let store = desk.store()?;
-    let folder = dataset_folder(&store, &params.folder)?;
+    let folder = dataset_folder(desk, &store, &params.folder)?;
     check_knobs(&params.knobs)?;
     let recipe = recipe_of(&folder)?;
     let adapter = match (&params.adapter, recipe_adapter(&recipe)?) {
@@ -102,8 +102,16 @@ fn not_found(message: String) -> RpcError {
 
 /// A dataset's folder under the name that it is known by. A link that the person named stays one, so that it may be swapped for another folder
 /// later; but one folder has one name here, the first one.
-pub(crate) fn dataset_folder(store: &Store, folder: &Path) -> Result<PathBuf, RpcError> {
+pub(crate) fn dataset_folder(desk: &Desk, store: &Store, folder: &Path) -> Result<PathBuf, RpcError> {
     let real = real_folder(folder)?;
+    if fs::canonicalize(desk.home.root()).is_ok_and(|home| real.starts_with(home)) {
+        let message = format!(
+            "{} lies in Hotplate's own home {}, where it writes itself; put your texts into a folder elsewhere",
+            folder.display(),
+            desk.home.root().display()
+        );
+        return Err(RpcError::new(ErrorCode::InvalidParams, message));
+    }
     let named = without_parents(folder).filter(|named| named.to_str().is_some()).unwrap_or(real.clone());
     let known: Vec<PathBuf> = store
         .watches()?
