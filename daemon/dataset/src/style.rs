@@ -1,6 +1,6 @@
-//! How raw prose is learnt: as it is, or also as the answer to an instruction that is made from its title.
+//! How raw prose is learnt: as it is, as the answer to an instruction that is made from its title, or as both.
 //!
-//! A chat base answers instructions. Prose that it only ever saw as plain text colours its plain text; prose that it also saw as
+//! A chat base answers instructions. Prose that it only ever saw as plain text colours its plain text; prose that it saw as
 //! the answer to "Write a text titled …" colours its answers. Both forms are one example: one id, one side of the split.
 
 use std::borrow::Cow;
@@ -17,19 +17,22 @@ use crate::language::Language;
 #[serde(rename_all = "lowercase")]
 pub enum Style {
     /// The text alone.
-    #[default]
     Plain,
+    /// The text as the answer to an instruction, or alone where it has no title. Only for bases with a chat template, where it is the default.
+    #[default]
+    Answers,
     /// The text alone, and the text as the answer to an instruction. Only for bases with a chat template.
     Instruct,
 }
 
 impl Style {
-    pub const ALL: [Style; 2] = [Style::Plain, Style::Instruct];
+    pub const ALL: [Style; 3] = [Style::Plain, Style::Answers, Style::Instruct];
 
     /// As recipes and commands spell it.
     pub const fn name(self) -> &'static str {
         match self {
             Style::Plain => "plain",
+            Style::Answers => "answers",
             Style::Instruct => "instruct",
         }
     }
@@ -43,7 +46,7 @@ impl fmt::Display for Style {
 
 /// The text is none of the known words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("style is \"plain\" or \"instruct\", not {0:?}")]
+#[error("style is \"plain\", \"answers\" or \"instruct\", not {0:?}")]
 pub struct UnknownStyle(String);
 
 impl FromStr for Style {
@@ -58,12 +61,17 @@ impl Example {
     /// What is learnt of this example, one training item each. Both forms of a text are learnt in every epoch, and both are
     /// judged by where the example is held out.
     pub fn forms(&self, style: Style) -> Vec<Cow<'_, Content>> {
-        let mut forms = vec![Cow::Borrowed(&self.content)];
-        if let (Style::Instruct, Content::Text(text), Some(title)) = (style, &self.content, &self.title) {
+        let alone = Cow::Borrowed(&self.content);
+        let (Content::Text(text), Some(title)) = (&self.content, &self.title) else { return vec![alone] };
+        let answer = || {
             let prompt = Language::of(text).instruction(title);
-            forms.push(Cow::Owned(Content::Completion { prompt, completion: text.clone() }));
+            Cow::Owned(Content::Completion { prompt, completion: text.clone() })
+        };
+        match style {
+            Style::Plain => vec![alone],
+            Style::Answers => vec![answer()],
+            Style::Instruct => vec![alone, answer()],
         }
-        forms
     }
 }
 
@@ -92,6 +100,7 @@ mod tests {
             prompt: "Write a text titled “Soup”.".to_owned(),
             completion: text.clone(),
         };
+        assert_eq!(note.forms(Style::Answers), [Cow::Owned(answer.clone())]);
         assert_eq!(note.forms(Style::Instruct), [Cow::Borrowed(&note.content), Cow::Owned(answer)]);
     }
 }

@@ -28,6 +28,8 @@ impl Question {
 pub(crate) struct Answer {
     pub(crate) text: String,
     pub(crate) tokens: Vec<u32>,
+    /// The token that ended it, where one did.
+    pub(crate) end: Option<u32>,
 }
 
 pub(crate) struct Answers {
@@ -80,12 +82,13 @@ impl Answers {
             self.live[stepping.clone()].iter_mut().map(|(_, answer)| answer).collect();
         let events = step_together(base, &mut rows);
         let mut over = Vec::new();
-        for ((number, _), event) in self.live[stepping].iter().zip(events) {
+        for ((number, generation), event) in self.live[stepping].iter().zip(events) {
             let (text, tokens) = match event {
                 Ok(GenerationEvent::Reading) => continue,
                 Ok(GenerationEvent::Delta { text, token_ids }) => (text, token_ids),
                 Ok(GenerationEvent::Done { text, token_ids, .. }) => {
                     over.push(*number);
+                    self.written[*number].end = generation.end();
                     (text, token_ids)
                 }
                 // What was written before stays: an answer is worth less than what it is asked for.
@@ -136,6 +139,7 @@ mod tests {
                 answer.text.push_str(&text);
                 answer.tokens.extend(token_ids);
                 if over {
+                    answer.end = generation.end();
                     return answer;
                 }
             }

@@ -92,6 +92,7 @@ pub struct Generation {
     tokens: Vec<u32>,
     prompt_len: usize,
     eos: Vec<u32>,
+    end: Option<u32>,
     context: usize,
     stream: DetokenizeStream,
     /// Text that was made and not yet shown, because it could be the start of a stop text.
@@ -126,6 +127,7 @@ impl Generation {
             prompt_len: prompt.len(),
             tokens: prompt,
             eos: base.text.eos.clone(),
+            end: None,
             context: config.context,
             stream: base.text.decode_stream(),
             held: String::new(),
@@ -159,6 +161,11 @@ impl Generation {
             Some(adapter) if due => base.decoder.prepare(adapter),
             _ => Ok(()),
         }
+    }
+
+    /// The end token that it was ended by.
+    pub(crate) fn end(&self) -> Option<u32> {
+        self.end
     }
 
     fn written(&self) -> usize {
@@ -200,6 +207,7 @@ impl Generation {
         }
         let token = self.sampler.draw(&mut logits, &self.tokens);
         if self.eos.contains(&token) && !self.options.ignore_eos {
+            self.end = Some(token);
             return self.done(Finish::Stop, Vec::new());
         }
         self.tokens.push(token);

@@ -35,6 +35,7 @@ pub mod peft;
 mod prompt_length;
 mod python_methods;
 pub mod quantise;
+pub mod rehearsal;
 pub mod repeating;
 pub mod rope_config;
 mod rope_frequencies;

@@ -89,6 +89,7 @@ words! {
     /// How plain texts are learnt.
     Style {
         Plain = "plain",
+        Answers = "answers",
         Instruct = "instruct",
     }
 }
@@ -207,6 +208,8 @@ knobs! {
     prompts: Vec<String>,
     /// Share of the tokens of an incremental run that comes from examples learnt before.
     replay: f64,
+    /// How many of the base's own answers are learnt with each example, lest it lose what else it can.
+    rehearsal: f64,
     /// How much worse, as a part of it, the held-out loss of an incremental run may become.
     margin: f64,
     /// Scheduling priority that training gives up.

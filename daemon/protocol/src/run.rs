@@ -46,6 +46,12 @@ pub struct Plan {
     pub heldout_examples: usize,
     /// Of `train_examples`, those replayed from earlier runs.
     pub replay_examples: usize,
+    /// Texts that are learnt as answers to an instruction with their title, because the base chats.
+    #[serde(default)]
+    pub texts_as_answers: usize,
+    /// Of the base's own answers, those that go along in one epoch.
+    #[serde(default)]
+    pub rehearsed_answers: usize,
     /// Tokens of one epoch, and those among them that carry loss.
     pub tokens: usize,
     pub supervised_tokens: usize,
@@ -163,6 +169,8 @@ pub enum RunEvent {
 pub enum RunWork {
     /// The base comes into memory.
     Loading,
+    /// The base answers what is rehearsed, once for each base.
+    Rehearsal,
     /// An optimiser step.
     Learning,
     /// The held-out examples are looked at.

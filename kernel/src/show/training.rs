@@ -177,6 +177,8 @@ mod tests {
             train_examples: 53,
             heldout_examples: 6,
             replay_examples: 0,
+            texts_as_answers: 0,
+            rehearsed_answers: 0,
             tokens: 3412,
             supervised_tokens: 3000,
             epochs: 8,

@@ -442,6 +442,8 @@ fn plan(steps: usize) -> Plan {
         train_examples: 1,
         heldout_examples: 1,
         replay_examples: 0,
+        texts_as_answers: 0,
+        rehearsed_answers: 0,
         tokens: 20,
         supervised_tokens: 20,
         epochs: 1,

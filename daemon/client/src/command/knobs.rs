@@ -41,7 +41,7 @@ pub struct KnobArgs {
     /// What carries loss: the completions, the last one, all turns, or everything
     #[arg(long, value_parser = word!(TrainOn), value_name = "WORD")]
     pub train_on: Option<TrainOn>,
-    /// How plain texts are learnt: as they are, or also as the answer to an instruction
+    /// How plain texts are learnt: as they are, as the answer to an instruction, or as both (instruct)
     #[arg(long, value_parser = word!(Style), value_name = "WORD")]
     pub style: Option<Style>,
     /// Cut longer examples to this many tokens, with a finding
@@ -119,6 +119,9 @@ pub struct KnobArgs {
     /// Share of a save's tokens that comes from examples learnt before
     #[arg(long, value_name = "P", value_parser = below_one, allow_negative_numbers = true)]
     pub replay: Option<f64>,
+    /// How many of the base model's own answers are learnt with each example, so that it keeps what else it can; 0 for none
+    #[arg(long, value_name = "X", value_parser = zero_or_more, allow_negative_numbers = true)]
+    pub rehearsal: Option<f64>,
     /// How much worse a save may make the held-out loss before the old version stays
     #[arg(long, value_name = "P", value_parser = zero_or_more, allow_negative_numbers = true)]
     pub margin: Option<f64>,
@@ -191,6 +194,7 @@ impl KnobArgs {
             evaluations: self.evaluations,
             prompts: some(!self.prompts.is_empty()).map(|()| self.prompts.clone()),
             replay: self.replay,
+            rehearsal: self.rehearsal,
             margin: self.margin,
             nice: self.nice,
         }

@@ -293,9 +293,10 @@ mod tests {
                       [possible values: completions, last, all, everything]
 
                   --style <WORD>
-                      How plain texts are learnt: as they are, or also as the answer to an instruction
+                      How plain texts are learnt: as they are, as the answer to an instruction, or as both
+                      (instruct)
 
-                      [possible values: plain, instruct]
+                      [possible values: plain, answers, instruct]
 
                   --max-tokens <N>
                       Cut longer examples to this many tokens, with a finding
@@ -381,6 +382,10 @@ mod tests {
 
                   --replay <P>
                       Share of a save's tokens that comes from examples learnt before
+
+                  --rehearsal <X>
+                      How many of the base model's own answers are learnt with each example, so that it keeps
+                      what else it can; 0 for none
 
                   --margin <P>
                       How much worse a save may make the held-out loss before the old version stays

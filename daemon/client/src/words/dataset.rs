@@ -209,6 +209,21 @@ pub fn plan(plan: &Plan) -> String {
         RunKind::Full => format!("Teaches {} from the start", plan.adapter),
         RunKind::Incremental => format!("Goes on teaching {}", plan.adapter),
     };
+    let answers = match plan.texts_as_answers {
+        0 => String::new(),
+        texts => format!(
+            "\n{} learnt as answers to \u{201c}Write a text titled \u{2026}\u{201d}, because this base model chats.",
+            if texts == 1 { "1 text is".to_owned() } else { format!("{} texts are", number(texts)) }
+        ),
+    };
+    let rehearsal = if plan.rehearsed_answers > 0 {
+        format!(
+            "\nLearns {} of the base model along with each pass, so that it keeps what else it can.",
+            count(plan.rehearsed_answers, "answer")
+        )
+    } else {
+        String::new()
+    };
     let sooner = (1..plan.steps).contains(&plan.likely_steps);
     let time = match (plan.seconds, plan.seconds_at_most) {
         (Some(seconds), Some(most)) if sooner && most > 1.1 * seconds => {
@@ -239,7 +254,7 @@ pub fn plan(plan: &Plan) -> String {
     }
     format!(
         "{start}, on the base model {}.\n\
-         Learns from {}{replay}, {judges}.\n\
+         Learns from {}{replay}, {judges}.{answers}{rehearsal}\n\
          At most {}, {} through {}; {stops}.\n\
          {time}; {} of memory beside the base model.\n\
          Learning rate {}, rank {}, alpha {}: {} to train.{findings}",
@@ -369,6 +384,8 @@ mod tests {
             train_examples: 53,
             heldout_examples: 6,
             replay_examples: 0,
+            texts_as_answers: 0,
+            rehearsed_answers: 0,
             tokens: 3412,
             supervised_tokens: 3000,
             epochs: 8,

@@ -73,6 +73,7 @@ pub fn working(work: RunWork, done: usize, of: usize) -> String {
         RunWork::Loading => return "loading the base model".to_owned(),
         RunWork::Saving => return "writing the version".to_owned(),
         RunWork::Learning => return "learning".to_owned(),
+        RunWork::Rehearsal => "letting the base model answer everyday questions, once for all runs",
         RunWork::HeldOut => "looking at held-out texts",
         RunWork::Samples => "answering the prompts",
         RunWork::Gap => "looking again at texts it has learnt",

@@ -91,10 +91,10 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "style",
-        kind: Kind::Word(&["plain", "instruct"]),
+        kind: Kind::Word(&["plain", "answers", "instruct"]),
         example: r#""plain""#,
-        default: "`\"plain\"`",
-        help: "How plain texts are learnt: as they are, or, for chat bases, also as the answer to an instruction made from their title or file name.",
+        default: "`\"answers\"` for a base that chats, else `\"plain\"`",
+        help: "How plain texts are learnt: as they are; for chat bases, as the answer to an instruction made from their title or file name; or as both.",
         elsewhere: &["text_style"],
     },
     Key {
@@ -303,6 +303,14 @@ pub const KEYS: &[Key] = &[
         default: "a third",
         help: "When a save is learnt: the share of the tokens that comes from examples learnt before, the least learnt first.",
         elsewhere: &["replay_ratio", "mix"],
+    },
+    Key {
+        name: "rehearsal",
+        kind: Kind::Number(Range::from_to(0.0, 10.0)),
+        example: "0.5",
+        default: FROM_SIZE,
+        help: "How many of the base's own answers to everyday prompts are learnt with each example, so that it keeps what else it can. 0: none.",
+        elsewhere: &["rehearse", "regularization", "prior_preservation"],
     },
     Key {
         name: "margin",

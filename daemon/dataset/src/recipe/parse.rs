@@ -239,9 +239,9 @@ mod tests {
             &expect![[r#"
                 hotplate.toml:2: there is no key lr; here it is called learning_rate, for example learning_rate = 2e-4
                 hotplate.toml:3: there is no key num_train_epochs; here it is called epochs, for example epochs = 3
-                hotplate.toml:4: there is no key temperature; the keys are base, adapter, method, quantize, columns, train_on, style, max_tokens, epochs, max_steps, minutes, learning_rate, schedule, warmup_steps, weight_decay, clip, dropout, rank, alpha, rslora, targets, rank_pattern, alpha_pattern, lora_plus, batch, accumulate, seed, recompute, patience, evaluations, prompts, replay, margin, nice
+                hotplate.toml:4: there is no key temperature; the keys are base, adapter, method, quantize, columns, train_on, style, max_tokens, epochs, max_steps, minutes, learning_rate, schedule, warmup_steps, weight_decay, clip, dropout, rank, alpha, rslora, targets, rank_pattern, alpha_pattern, lora_plus, batch, accumulate, seed, recompute, patience, evaluations, prompts, replay, rehearsal, margin, nice
                 hotplate.toml:5: there is no table training; keys stand at the top of the file, without [training] above them
-                hotplate.toml:7: there is no table "odd   name"; the keys are base, adapter, method, quantize, columns, train_on, style, max_tokens, epochs, max_steps, minutes, learning_rate, schedule, warmup_steps, weight_decay, clip, dropout, rank, alpha, rslora, targets, rank_pattern, alpha_pattern, lora_plus, batch, accumulate, seed, recompute, patience, evaluations, prompts, replay, margin, nice"#]],
+                hotplate.toml:7: there is no table "odd   name"; the keys are base, adapter, method, quantize, columns, train_on, style, max_tokens, epochs, max_steps, minutes, learning_rate, schedule, warmup_steps, weight_decay, clip, dropout, rank, alpha, rslora, targets, rank_pattern, alpha_pattern, lora_plus, batch, accumulate, seed, recompute, patience, evaluations, prompts, replay, rehearsal, margin, nice"#]],
         );
     }
 
@@ -258,7 +258,7 @@ mod tests {
                 hotplate.toml:5: dropout is 1, and must be a number from 0 to 0.95, for example dropout = 0.05
                 hotplate.toml:6: rslora is the text "yes", and must be true or false, for example rslora = true
                 hotplate.toml:7: schedule is the text "linaer"; did you mean "linear"? It must be one of "linear", "cosine" or "constant", for example schedule = "linear"
-                hotplate.toml:8: style is the text "ornate", and must be one of "plain" or "instruct", for example style = "plain"
+                hotplate.toml:8: style is the text "ornate", and must be one of "plain", "answers" or "instruct", for example style = "plain"
                 hotplate.toml:9: adapter is an empty text, and must be a text in quotes, for example adapter = "my-voice"
                 hotplate.toml:10: prompts is the text "one", and must be a list of up to 16 texts in quotes, for example prompts = ["Write a note about a bakery."]
                 hotplate.toml:11: targets is an empty list, so that nothing would be trained; it must be "all-linear", a list of names in quotes, or one regular expression in quotes, for example targets = ["q_proj", "v_proj"]

@@ -16,4 +16,4 @@ pub mod neutral;
 pub use copying::{Copied, CopyCheck, CopyFigures, SHORTEST_COPY};
 pub use drift::Drift;
 pub use figures::{COPY_LIMIT, COPY_SURPLUS, DRIFT_LIMIT, GAP_LIMIT, GuardFigures, Verdict};
-pub use neutral::{NeutralDrawing, NeutralSample, NeutralSamples};
+pub use neutral::{NeutralDrawing, NeutralError, NeutralSample, NeutralSamples};

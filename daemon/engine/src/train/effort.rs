@@ -7,8 +7,10 @@ use super::closing::OPENINGS;
 use super::data::TrainData;
 use super::settings::TrainSettings;
 use super::trainer::GAP_EXAMPLES;
+use crate::generate::MOST_TOGETHER;
 use crate::golden;
-use crate::guard::neutral;
+use crate::guard::{NeutralSamples, neutral};
+use crate::rehearsal;
 use crate::sample::Sample;
 
 /// Tokens of a neutral sample's opening, about; a chat template's words make it longer.
@@ -61,11 +63,33 @@ impl Sum for Effort {
     }
 }
 
+/// What a base has written before.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// The texts that drift is measured on.
+    pub neutral: bool,
+    /// The answers that are rehearsed.
+    pub rehearsal: Option<&'a NeutralSamples>,
+}
+
+impl Known<'_> {
+    /// Tokens of an answer with its prompt, about.
+    fn rehearsed_tokens(&self) -> f64 {
+        let Some(written) = self.rehearsal else {
+            return (NEUTRAL_OPENING + rehearsal::ANSWER_TOKENS) as f64;
+        };
+        let tokens: usize = written.samples.iter().map(|sample| sample.tokens.len()).sum();
+        tokens as f64 / written.samples.len().max(1) as f64
+    }
+}
+
 /// The parts of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Parts {
     /// One optimiser step of one learner.
     pub step: Effort,
+    /// The base's answers to what is rehearsed, unless they are known.
+    pub rehearsal: Effort,
     /// One look at the held-out examples; in cross-validation, by all folds.
     pub heldout: Effort,
     /// Answers to the recipe's prompts, once; the base's are written in addition, once.
@@ -88,8 +112,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// `neutral_known`: the base has written its own texts before.
-    pub fn of(data: &TrainData, settings: &TrainSettings, neutral_known: bool) -> Parts {
+    /// `known`: what the base has written before.
+    pub fn of(data: &TrainData, settings: &TrainSettings, known: Known<'_>) -> Parts {
         let tokens = |samples: &mut dyn Iterator<Item = &Sample>| -> usize {
             samples.map(|sample| sample.tokens.len()).sum()
         };
@@ -103,8 +127,16 @@ impl Parts {
         let prompted = !settings.sample_prompts.is_empty();
         Parts {
             step: Effort {
-                learnt: mean * settings.examples_per_step().min(members) as f64,
+                learnt: mean * settings.examples_per_step().min(members) as f64
+                    + settings.rehearsal * settings.examples_per_step() as f64 * known.rehearsed_tokens(),
                 ..Effort::default()
+            },
+            rehearsal: if settings.rehearsal > 0.0 && known.rehearsal.is_none() {
+                let together = rehearsal::PROMPTS.div_ceil(MOST_TOGETHER);
+                Effort::writing(rehearsal::ANSWER_TOKENS * together)
+                    + Effort::reading(rehearsal::PROMPTS * NEUTRAL_OPENING)
+            } else {
+                Effort::default()
             },
             heldout: Effort::reading(tokens(&mut data.judges().map(|(sample, _)| sample))),
             samples: if prompted { Effort::writing(settings.sample_tokens) } else { Effort::default() },
@@ -113,7 +145,7 @@ impl Parts {
                 + Effort::reading(
                     if prompted { settings.sample_prompts.len() } else { OPENINGS } * NEUTRAL_OPENING,
                 ),
-            neutral: if neutral_known {
+            neutral: if known.neutral {
                 Effort::default()
             } else {
                 Effort::writing(neutral::SAMPLE_TOKENS) + Effort::reading(neutral::SAMPLES * NEUTRAL_OPENING)
@@ -157,21 +189,30 @@ mod tests {
     #[test]
     fn the_parts_of_a_run_are_counted() {
         let data = test_base::data(12);
-        let settings = TrainSettings { batch: 4, ..test_base::settings() };
+        let settings = TrainSettings { batch: 4, rehearsal: 0.0, ..test_base::settings() };
         let tokens: usize = data.train.iter().map(|sample| sample.tokens.len()).sum();
-        let parts = Parts::of(&data, &settings, true);
+        let known = Known { neutral: true, rehearsal: None };
+        let parts = Parts::of(&data, &settings, known);
         assert_eq!(parts.own_losses, Effort::reading(tokens));
         assert!((parts.step.learnt - 4.0 * tokens as f64 / data.train.len() as f64).abs() < 1e-9);
         assert_eq!(parts.neutral, Effort::default());
-        assert!(Parts::of(&data, &settings, false).neutral.written > 0.0);
+        assert!(Parts::of(&data, &settings, Known::default()).neutral.written > 0.0);
         // Ten steps with a look after every fourth one and after the last.
         let parts = Parts { interval: 4, ..parts };
         let ten = parts.steps(0, 10, 1, true);
         assert_eq!(ten, parts.step * 10.0 + parts.heldout * 3.0);
         assert_eq!(parts.steps(10, 10, 1, true), Effort::default());
         assert_eq!(parts.steps(0, 10, 5, false), parts.step * 50.0);
+        // Half an answer of 16 + 64 tokens with each of four examples.
+        let rehearsing = Parts::of(&data, &TrainSettings { rehearsal: 0.5, ..settings.clone() }, known);
+        assert!((rehearsing.step.learnt - parts.step.learnt - 160.0).abs() < 1e-9);
+        assert!(rehearsing.rehearsal.written > 0.0);
+        let written = NeutralSamples::default();
+        let known = Known { neutral: true, rehearsal: Some(&written) };
+        let again = Parts::of(&data, &TrainSettings { rehearsal: 0.5, ..settings.clone() }, known);
+        assert_eq!(again.rehearsal, Effort::default());
         // Folds judge all of what is learnt.
         let folds = TrainData { heldout: HeldOutPlan::Folds(5), ..data };
-        assert_eq!(Parts::of(&folds, &settings, true).heldout, Effort::reading(tokens));
+        assert_eq!(Parts::of(&folds, &settings, known).heldout, Effort::reading(tokens));
     }
 }

@@ -8,6 +8,8 @@ use super::data::Losses;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrainEvent {
+    /// The base has answered what the run rehearses: so many answers.
+    Rehearsed { answers: usize },
     /// A layer's worth of work was done.
     Working,
     /// An optimiser step was done; in cross-validation, one in each fold.

@@ -2,7 +2,7 @@
 //! a run with [`Method::Full`](super::Method::Full) moves the same parameters through the same step.
 
 use super::TrainError;
-use super::learner::{Learner, Rates, Shape, StepWork};
+use super::learner::{Learner, Pool, Rates, Shape, StepWork};
 use super::learnt::Learnt;
 use super::pass::{Goal, Pass, pack};
 use crate::decoder::Decoder;
@@ -39,9 +39,10 @@ impl FullTrainer {
     pub fn step(&mut self, samples: &[Sample], settings: FullStep) -> Result<f64, TrainError> {
         let chosen: Vec<usize> = (0..samples.len()).collect();
         let shape = Shape { batch: samples.len(), row_tokens: settings.row_tokens, dropout: None };
-        let mut work = StepWork::new(&chosen, samples, &self.learner.learnt, shape);
+        let pool = Pool { train: samples, rehearsal: &[] };
+        let mut work = StepWork::new(&chosen, &[], pool, &self.learner.learnt, shape);
         let layers = self.decoder().config().layers;
-        while !work.step(self.decoder(), &self.learner.learnt, samples, |_| layers)? {}
+        while !work.step(self.decoder(), &self.learner.learnt, pool, |_| layers)? {}
         let rates = Rates {
             learning_rate: settings.learning_rate,
             lora_plus: 1.0,

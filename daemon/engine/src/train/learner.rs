@@ -73,38 +73,76 @@ pub(crate) struct Shape {
     pub(crate) dropout: Option<Dropout>,
 }
 
+/// What a step takes its samples from: a person's by their number, and what is rehearsed by the numbers behind them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pool<'a> {
+    pub(crate) train: &'a [Sample],
+    pub(crate) rehearsal: &'a [Sample],
+}
+
+impl<'a> Pool<'a> {
+    fn get(&self, index: usize) -> &'a Sample {
+        match index.checked_sub(self.train.len()) {
+            None => &self.train[index],
+            Some(rehearsed) => &self.rehearsal[rehearsed],
+        }
+    }
+}
+
 /// An optimiser step in progress.
 pub(crate) struct StepWork {
+    /// Those of the rehearsal come last, and none of them mixes with a person's.
     rows: Vec<Vec<usize>>,
+    own_rows: usize,
     next: usize,
     pass: Option<Pass>,
     places: HashMap<Parameter, usize>,
     gradients: Vec<Option<Tensor>>,
     dropout: Option<Dropout>,
+    /// Of a person's own samples.
     loss: f64,
+    own_supervised: usize,
     supervised: usize,
     /// Real tokens that go through.
     pub(crate) tokens: usize,
 }
 
 impl StepWork {
-    /// A step on the chosen ones of `samples`. Its loss is the mean over all supervised tokens of the step, whatever batches they come in.
-    pub(crate) fn new(chosen: &[usize], samples: &[Sample], learnt: &Learnt, shape: Shape) -> StepWork {
+    /// A step on the chosen ones of the person's samples and of the rehearsal. What it learns from is the mean over all supervised tokens of both, whatever
+    /// batches they come in.
+    pub(crate) fn new(
+        chosen: &[usize],
+        rehearsed: &[usize],
+        pool: Pool<'_>,
+        learnt: &Learnt,
+        shape: Shape,
+    ) -> StepWork {
         let places: HashMap<_, _> =
             learnt.places().into_iter().enumerate().map(|(at, place)| (place, at)).collect();
-        StepWork {
-            rows: chosen
+        let rehearsed: Vec<usize> = rehearsed.iter().map(|index| pool.train.len() + index).collect();
+        let rows = |chosen: &[usize]| -> Vec<Vec<usize>> {
+            chosen
                 .chunks(shape.batch.max(1))
-                .flat_map(|batch| pack(batch, |index| samples[index].tokens.len(), shape.row_tokens))
-                .collect(),
+                .flat_map(|batch| pack(batch, |index| pool.get(index).tokens.len(), shape.row_tokens))
+                .collect()
+        };
+        let sum = |chosen: &[usize], of: fn(&Sample) -> usize| -> usize {
+            chosen.iter().map(|index| of(pool.get(*index))).sum()
+        };
+        let (own, others) = (rows(chosen), rows(&rehearsed));
+        let own_supervised = sum(chosen, Sample::supervised_tokens);
+        StepWork {
+            own_rows: own.len(),
+            rows: own.into_iter().chain(others).collect(),
             next: 0,
             pass: None,
             gradients: vec![None; places.len()],
             places,
             dropout: shape.dropout,
             loss: 0.0,
-            supervised: chosen.iter().map(|index| samples[*index].supervised_tokens()).sum(),
-            tokens: chosen.iter().map(|index| samples[*index].tokens.len()).sum(),
+            own_supervised,
+            supervised: own_supervised + sum(&rehearsed, Sample::supervised_tokens),
+            tokens: sum(chosen, |sample| sample.tokens.len()) + sum(&rehearsed, |sample| sample.tokens.len()),
         }
     }
 
@@ -114,9 +152,9 @@ impl StepWork {
         (self.next * of + done, self.rows.len().max(1) * of)
     }
 
-    /// Before the step's update, nats per supervised token.
+    /// Of the person's own samples before the step's update, nats per supervised token.
     pub(crate) fn mean_loss(&self) -> f64 {
-        self.loss / self.supervised.max(1) as f64
+        self.loss / self.own_supervised.max(1) as f64
     }
 
     /// About one layer of work; true when nothing is left to do. `layers_kept` is asked with a row's tokens.
@@ -124,13 +162,13 @@ impl StepWork {
         &mut self,
         base: &Decoder,
         learnt: &Learnt,
-        samples: &[Sample],
+        pool: Pool<'_>,
         layers_kept: impl Fn(usize) -> usize,
     ) -> Result<bool> {
         let Some(row) = self.rows.get(self.next) else { return Ok(true) };
         let decoder = learnt.decoder(base);
         if self.pass.is_none() {
-            let samples: Vec<_> = row.iter().map(|index| &samples[*index]).collect();
+            let samples: Vec<_> = row.iter().map(|index| pool.get(*index)).collect();
             let tokens = samples.iter().map(|sample| sample.tokens.len()).sum();
             let goal = learnt.goal(1.0 / self.supervised.max(1) as f64);
             let pass = Pass::new(decoder, &samples, goal, layers_kept(tokens))?;
@@ -138,7 +176,11 @@ impl StepWork {
         }
         let Some(pass) = &mut self.pass else { return Ok(false) };
         if let Some(result) = pass.step(decoder, learnt.adapter())? {
-            self.loss += result.losses.iter().sum::<f64>();
+            let loss = result.losses.iter().sum::<f64>();
+            // What is no number must be noticed wherever it is.
+            if self.next < self.own_rows || !loss.is_finite() {
+                self.loss += loss;
+            }
             for (parameter, gradient) in result.gradients {
                 if let Some(index) = self.places.get(&parameter) {
                     accumulate(&mut self.gradients[*index], gradient)?;
@@ -164,8 +206,9 @@ pub fn gradients(
 ) -> Result<(f64, Vec<(String, Tensor)>)> {
     let chosen: Vec<usize> = (0..samples.len()).collect();
     let shape = Shape { batch: samples.len(), row_tokens, dropout: None };
-    let mut work = StepWork::new(&chosen, samples, learnt, shape);
-    while !work.step(base, learnt, samples, |_| base.config().layers)? {}
+    let pool = Pool { train: samples, rehearsal: &[] };
+    let mut work = StepWork::new(&chosen, &[], pool, learnt, shape);
+    while !work.step(base, learnt, pool, |_| base.config().layers)? {}
     let loss = work.mean_loss();
     let named = learnt
         .places()
@@ -175,4 +218,37 @@ pub fn gradients(
         .filter_map(|(name, gradient)| Some((name, gradient?)))
         .collect();
     Ok((loss, named))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_base;
+    use crate::train::start::initial;
+
+    /// One mean over the tokens of both, in rows that do not mix, against the same samples without a difference between them.
+    #[test]
+    fn rehearsal_is_one_more_part_of_the_mean() {
+        let base = test_base::base(5);
+        let samples = test_base::data(9).train;
+        let learnt = initial(&base, None, &test_base::settings()).unwrap();
+        let (train, rehearsal) = samples.split_at(3);
+        let rehearsal = &rehearsal[..2];
+        let pool = Pool { train, rehearsal };
+        let shape = Shape { batch: 2, row_tokens: 2048, dropout: None };
+        let mut work = StepWork::new(&[0, 1, 2], &[1, 0], pool, &learnt, shape);
+        while !work.step(&base.decoder, &learnt, pool, |_| base.decoder.config().layers).unwrap() {}
+        let (_, expected) = gradients(&base.decoder, &learnt, &samples[..5], 2048).unwrap();
+        let found: Vec<&Tensor> = work.gradients.iter().flatten().collect();
+        assert_eq!(found.len(), expected.len());
+        for (found, (name, expected)) in found.iter().zip(&expected) {
+            let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            for (one, other) in values(found).iter().zip(values(expected)) {
+                assert!((one - other).abs() < 1e-5, "{name}: {one} and {other}");
+            }
+        }
+        let (own, _) = gradients(&base.decoder, &learnt, train, 2048).unwrap();
+        assert!((work.mean_loss() - own).abs() < 1e-6, "{} and {own}", work.mean_loss());
+        assert_eq!(work.tokens, samples[..5].iter().map(|sample| sample.tokens.len()).sum::<usize>());
+    }
 }

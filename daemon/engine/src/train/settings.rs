@@ -13,6 +13,11 @@ const REFERENCE_LEARNING_RATE: f64 = 2e-4;
 /// Of full-parameter training: every weight moves, so each one less.
 const FULL_FACTOR: f64 = 0.1;
 
+/// How many of the base's own answers are learnt with each example.
+const REHEARSAL: f64 = 0.25;
+/// More than this buries the examples.
+const MOST_REHEARSAL: f64 = 10.0;
+
 /// How much worse than the version it started from a run's result may be on the held-out examples (a part of the loss).
 pub const MARGIN: f64 = 0.02;
 
@@ -69,6 +74,8 @@ pub struct TrainSettings {
     /// Evaluations without gain after which the run stops, once a whole epoch has gone by since the best: every example has then had its say.
     pub patience: usize,
     pub evaluations_per_epoch: usize,
+    /// Of the base's own answers, so many go along with each of the examples (see [`crate::rehearsal`]); 0: none.
+    pub rehearsal: f64,
     /// How much worse, as a part of the loss, a run that goes on from an adapter may become on all held-out examples.
     pub margin: f64,
     pub recompute: Recompute,
@@ -101,6 +108,7 @@ impl Default for TrainSettings {
             seed: 0,
             patience: 2,
             evaluations_per_epoch: 4,
+            rehearsal: 0.0,
             margin: MARGIN,
             recompute: Recompute::Auto,
             memory_budget: 4 << 30,
@@ -136,6 +144,7 @@ impl TrainSettings {
             learning_rate: if incremental { learning_rate / 2.0 } else { learning_rate },
             dropout: if examples < 300 { 0.05 } else { 0.0 },
             batch,
+            rehearsal: REHEARSAL,
             ..TrainSettings::default()
         }
     }
@@ -185,6 +194,7 @@ impl TrainSettings {
             ("dropout", self.dropout, 0.95),
             ("weight_decay", self.weight_decay, 10.0),
             ("clip", self.clip, 1e6),
+            ("rehearsal", self.rehearsal, MOST_REHEARSAL),
             ("margin", self.margin, 1.0),
         ] {
             if !(0.0..=most).contains(&value) {

@@ -10,7 +10,7 @@ use super::closing::Closing;
 use super::data::{Losses, TrainData};
 use super::evaluation::{Evaluated, Evaluation};
 use super::event::{FoldFigures, Memory, StopReason, TrainEvent};
-use super::learner::{Learner, Rates, Shape, StepWork};
+use super::learner::{Learner, Pool, Rates, Shape, StepWork};
 use super::learnt::Learnt;
 use super::progress::{Best, Counts, Outcome, Phase, Progress};
 use super::samples::{Prompts, SampleAnswers};
@@ -23,6 +23,7 @@ use crate::device::in_pool;
 use crate::golden;
 use crate::guard::{GuardFigures, NeutralSamples, Verdict, copying::copying};
 use crate::ops::dropout::Dropout;
+use crate::rehearsal::{self, RehearsalDrawing};
 use crate::sample::Sample;
 
 /// Evaluations, or steps, in a row.
@@ -41,6 +42,8 @@ enum Activity {
     Training(Box<StepWork>),
     /// The base answers first, once.
     Sampling(bool, Box<SampleAnswers>),
+    /// The base answers what is rehearsed.
+    Rehearsing(Box<RehearsalDrawing>),
     /// The figures of what is kept.
     Closing(Box<Closing>),
 }
@@ -61,6 +64,8 @@ pub struct Trainer {
     pub(super) progress: Progress,
     activity: Activity,
     neutral: Option<Arc<NeutralSamples>>,
+    /// The base's own answers, and as they are learnt.
+    rehearsal: Option<(Arc<NeutralSamples>, Vec<Sample>)>,
     /// What is said before anything else happens.
     announced: Option<TrainEvent>,
     /// The order of each learner's examples in the epoch that it is in.
@@ -119,6 +124,7 @@ impl Trainer {
             progress,
             activity: Activity::Between,
             neutral: None,
+            rehearsal: None,
             announced: None,
         })
     }
@@ -179,6 +185,10 @@ impl Trainer {
                 Work { kind: WorkKind::Learning, done: ahead * of + done, of: learners * of }
             }
             Activity::Sampling(_, answers) => answers.work(WorkKind::Samples),
+            Activity::Rehearsing(drawing) => {
+                let (done, of) = drawing.progress();
+                Work { kind: WorkKind::Rehearsal, done, of }
+            }
             Activity::Closing(closing) => closing.work(),
         }
     }
@@ -199,6 +209,7 @@ impl Trainer {
             after_folds: matches!(phase, Phase::All { .. }),
             unjudged: counts.window.1 > 0,
             stopped: self.progress.stopped.is_some(),
+            to_rehearse: self.must_draw(),
         }
     }
 
@@ -216,6 +227,7 @@ impl Trainer {
             Activity::Between => self.begin(base),
             Activity::Training(_) => self.train(base),
             Activity::Sampling(..) => self.sample(base),
+            Activity::Rehearsing(_) => self.rehearse(base),
             Activity::Closing(_) => self.close(base),
             Activity::Evaluating(subject, evaluation) => {
                 let subject = *subject;
@@ -259,6 +271,8 @@ impl Trainer {
                 let learnt = Some(&progress.learners[0].learnt);
                 Activity::Sampling(false, Box::new(SampleAnswers::new(base, learnt, &self.prompts)))
             }
+        } else if self.must_draw() {
+            Activity::Rehearsing(Box::new(RehearsalDrawing::new(base)?))
         } else {
             Activity::Training(Box::new(self.next_step()))
         };
@@ -478,7 +492,36 @@ impl Trainer {
         let dropout = Dropout::new(self.settings.dropout, self.settings.seed)
             .map(|dropout| dropout.of(learner as u64).of(counts.step as u64));
         let shape = Shape { batch: self.settings.batch, row_tokens: self.settings.row_tokens, dropout };
-        StepWork::new(&chosen, &self.data.train, &self.progress.learners[learner].learnt, shape)
+        let each = self.settings.rehearsal * self.settings.examples_per_step() as f64;
+        let rehearsal = rehearsed(self.rehearsal.as_ref());
+        let rehearsed = rehearsal::chosen(counts.step, each, rehearsal.len(), self.settings.seed);
+        let pool = Pool { train: &self.data.train, rehearsal };
+        StepWork::new(&chosen, &rehearsed, pool, &self.progress.learners[learner].learnt, shape)
+    }
+
+    /// Whether the base must answer before the first step can be done.
+    fn must_draw(&self) -> bool {
+        self.settings.rehearsal > 0.0 && self.rehearsal.is_none()
+    }
+
+    fn rehearse(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
+        let Activity::Rehearsing(drawing) = &mut self.activity else { return Ok(TrainEvent::Working) };
+        let Some(written) = drawing.step(base)? else { return Ok(TrainEvent::Working) };
+        self.activity = Activity::Between;
+        let answers = written.samples.len();
+        self.set_rehearsal(Arc::new(written));
+        Ok(TrainEvent::Rehearsed { answers })
+    }
+
+    /// The base's own answers, drawn once per base. Without them the run draws them before its first step.
+    pub fn set_rehearsal(&mut self, written: Arc<NeutralSamples>) {
+        let samples = rehearsal::samples(&written);
+        self.rehearsal = Some((written, samples));
+    }
+
+    /// For the next run on the same base.
+    pub fn rehearsal(&self) -> Option<&Arc<NeutralSamples>> {
+        self.rehearsal.as_ref().map(|(written, _)| written)
     }
 
     fn order(&self, learner: usize, epoch: usize) -> Vec<usize> {
@@ -494,11 +537,12 @@ impl Trainer {
     }
 
     fn train(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
+        let pool = Pool { train: &self.data.train, rehearsal: rehearsed(self.rehearsal.as_ref()) };
         let Activity::Training(work) = &mut self.activity else { return Ok(TrainEvent::Working) };
         let learner = &mut self.progress.learners[self.progress.counts.ahead];
         let config = base.decoder.config();
         let kept = |tokens: usize| self.settings.layers_kept(config, tokens);
-        if !work.step(&base.decoder, &learner.learnt, &self.data.train, kept)? {
+        if !work.step(&base.decoder, &learner.learnt, pool, kept)? {
             return Ok(TrainEvent::Working);
         }
         let counts = &mut self.progress.counts;
@@ -674,6 +718,10 @@ impl Trainer {
             folds: progress.folds,
         })
     }
+}
+
+fn rehearsed(rehearsal: Option<&(Arc<NeutralSamples>, Vec<Sample>)>) -> &[Sample] {
+    rehearsal.map_or(&[], |(_, samples)| samples)
 }
 
 #[cfg(test)]

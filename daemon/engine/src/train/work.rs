@@ -3,6 +3,8 @@
 /// A piece of a run's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WorkKind {
+    /// The base answers everyday prompts, once for each base; counts tokens.
+    Rehearsal,
     /// An optimiser step; counts layers of rows.
     Learning,
     /// The held-out examples are looked at; counts examples.
@@ -28,6 +30,7 @@ pub struct Work {
 }
 
 /// How far a run has come. Steps are those of its phase: cross-validation, and what follows it, each count from 0.
+#[expect(clippy::struct_excessive_bools, reason = "each is true of a run by itself")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     pub step: usize,
@@ -47,4 +50,6 @@ pub struct Pace {
     pub unjudged: bool,
     /// Nothing more is learnt.
     pub stopped: bool,
+    /// The base must still answer what is rehearsed.
+    pub to_rehearse: bool,
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
-use hotplate_protocol::{ErrorCode, RpcError};
 use hotplate_protocol::methods::status::{WatchMethod, WatchStatus};
 use hotplate_protocol::run::{Cause, RunKind};
+use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::desk::{Errand, Saves};
 use super::methods;

@@ -44,6 +44,7 @@ const CHINESE_BAR: BarWords = BarWords {
             RunWork::Samples => "正在回答提示",
             RunWork::Gap => "正在重看学过的文本",
             RunWork::Copies => "正在试写，看有没有照抄",
+            RunWork::Rehearsal => "正在让基座模型回答日常问题，只此一次",
             RunWork::Neutral => "正在让基座模型自己写，只此一次",
             RunWork::Drift => "正在和基座模型比较",
             RunWork::OwnLosses => "正在看每条文本还剩多少可学",

@@ -104,11 +104,12 @@ fn not_found(message: String) -> RpcError {
 /// later; but one folder has one name here, the first one.
 pub(crate) fn dataset_folder(desk: &Desk, store: &Store, folder: &Path) -> Result<PathBuf, RpcError> {
     let real = real_folder(folder)?;
-    if fs::canonicalize(desk.home.root()).is_ok_and(|home| real.starts_with(home)) {
+    let written = |own: PathBuf| fs::canonicalize(own).is_ok_and(|own| real.starts_with(own));
+    let is_home = fs::canonicalize(desk.home.root()).is_ok_and(|home| home == real);
+    if is_home || written(desk.home.adapters()) || written(desk.home.runs()) {
         let message = format!(
-            "{} lies in Hotplate's own home {}, where it writes itself; put your texts into a folder elsewhere",
-            folder.display(),
-            desk.home.root().display()
+            "{} belongs to Hotplate's own home, where it writes itself; put your texts into a folder elsewhere",
+            folder.display()
         );
         return Err(RpcError::new(ErrorCode::InvalidParams, message));
     }

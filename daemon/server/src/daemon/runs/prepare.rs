@@ -5,11 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hotplate_dataset::{self as dataset, Columns, Dataset, Example, ExampleId, Side, Sketch, changes, split};
+use hotplate_dataset::{
+    self as dataset, Columns, Content, Dataset, Example, ExampleId, Side, Sketch, changes, split,
+};
 use hotplate_engine::base_text::{BaseError, BaseText, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_engine::guard::NeutralSamples;
-use hotplate_engine::train::effort::Parts;
+use hotplate_engine::train::effort::{Known, Parts};
 use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings, trigram_overlap};
 use hotplate_protocol::knobs::{Knobs, Patterns, Style, TrainOn};
 use hotplate_protocol::run::{Plan, RunKind};
@@ -105,6 +107,8 @@ pub(crate) struct Prepared {
     pub(crate) prices: Option<Prices>,
     /// The base's own texts, if it was ever asked for them.
     pub(crate) neutral: Option<NeutralSamples>,
+    /// Its own answers, likewise.
+    pub(crate) rehearsal: Option<NeutralSamples>,
     /// Of memory; `None`: it fitted before.
     pub(crate) need: Option<Need>,
     /// Where to go on from: a run that was interrupted.
@@ -114,8 +118,9 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn reckoning(&self) -> Reckoning {
         let settings = self.job.settings.clone();
+        let known = Known { neutral: self.neutral.is_some(), rehearsal: self.rehearsal.as_ref() };
         Reckoning {
-            parts: Parts::of(&self.data, &settings, self.neutral.is_some()),
+            parts: Parts::of(&self.data, &settings, known),
             examples: self.data.train.len(),
             folds: self.data.folds(),
             incremental: self.job.start.is_some(),
@@ -383,7 +388,7 @@ fn build(
     let start_spec = start_folder.transpose()?.and_then(|folder| spec_of(&folder));
     let settings = settings(text, &wish.knobs, data.train.len(), order.kind, start_spec);
     settings.validate_for(&text.config).map_err(|error| faults::of_training(&error))?;
-    let mut plan = plan(order, dataset, text, &choice, &data, &settings);
+    let mut plan = plan(order, dataset, text, &choice, &data, &wish.knobs, &settings);
     plan.settings = effective(
         order,
         wish,
@@ -427,6 +432,7 @@ fn build(
         state: state_of(&dataset.examples),
     };
     let neutral = store.neutral_samples(&text.fingerprint)?;
+    let rehearsal = store.rehearsal(&text.fingerprint)?;
     let prices = store.prices(&text.fingerprint, desk.device)?;
     let mut prepared = Prepared {
         job,
@@ -436,6 +442,7 @@ fn build(
         owners,
         prices,
         neutral,
+        rehearsal,
         need: Some(need),
     };
     prepared.reckon();
@@ -469,7 +476,9 @@ pub(crate) fn options(knobs: &Knobs, max_tokens: usize) -> EncodeOptions {
             Some(TrainOn::Everything) => dataset::TrainOn::Everything,
         },
         style: match knobs.style {
-            None | Some(Style::Plain) => dataset::Style::Plain,
+            // Of a base without a chat template, the text alone.
+            None | Some(Style::Answers) => dataset::Style::Answers,
+            Some(Style::Plain) => dataset::Style::Plain,
             Some(Style::Instruct) => dataset::Style::Instruct,
         },
     }
@@ -523,6 +532,7 @@ fn plan(
     text: &BaseText,
     choice: &Choice,
     data: &TrainData,
+    knobs: &Knobs,
     settings: &TrainSettings,
 ) -> Plan {
     let tokens: usize = data.train.iter().map(|sample| sample.tokens.len()).sum();
@@ -537,6 +547,8 @@ fn plan(
         train_examples: choice.train.len(),
         heldout_examples: choice.heldout.len(),
         replay_examples: choice.replay,
+        texts_as_answers: texts_as_answers(dataset, choice, text, knobs),
+        rehearsed_answers: (settings.rehearsal * data.train.len() as f64).round() as usize,
         tokens,
         supervised_tokens: data.train.iter().map(Sample::supervised_tokens).sum(),
         epochs: settings.epochs,
@@ -555,6 +567,16 @@ fn plan(
         folds: data.folds().unwrap_or(0),
         problem: None,
     }
+}
+
+fn texts_as_answers(dataset: &Dataset, choice: &Choice, text: &BaseText, knobs: &Knobs) -> usize {
+    if knobs.style == Some(Style::Plain) || !text.chats() {
+        return 0;
+    }
+    let learnt: HashSet<ExampleId> = choice.train.iter().copied().collect();
+    let is_titled =
+        |example: &&Example| matches!(example.content, Content::Text(_)) && example.title.is_some();
+    dataset.examples.iter().filter(is_titled).filter(|example| learnt.contains(&example.id)).count()
 }
 
 #[cfg(test)]

@@ -112,8 +112,14 @@ impl Daemon {
             losses,
             rival_loss,
             neutral,
+            rehearsal,
             goldens,
         } = trained;
+        if let Some(answers) = rehearsal
+            && let Err(error) = self.store.set_rehearsal(&job.fingerprint, &answers)
+        {
+            tracing::warn!(%error, "the base's own answers could not be stored");
+        }
         if let Some(samples) = neutral
             && let Err(error) = self.store.set_neutral_samples(&job.fingerprint, &samples)
         {

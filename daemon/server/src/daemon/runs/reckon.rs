@@ -142,7 +142,7 @@ impl Reckoning {
         let Parts { step, heldout, samples, .. } = self.parts;
         // The base, the version to start from, and the base's answers to the prompts.
         let looks = if self.incremental { 2.0 } else { 1.0 };
-        let before = heldout * looks + samples;
+        let before = heldout * looks + samples + self.parts.rehearsal;
         let learners = self.folds.unwrap_or(1);
         let after = self.folds.map_or(Effort::default(), |_| step * self.best_of(steps) as f64);
         before + self.parts.steps(0, steps, learners, true) + after + self.parts.end()
@@ -191,13 +191,18 @@ impl Reckoning {
             WorkKind::Copies => return ending(1),
             WorkKind::Neutral => return ending(2),
             WorkKind::Drift => return ending(3),
-            WorkKind::Learning | WorkKind::HeldOut | WorkKind::Samples => {}
+            WorkKind::Learning | WorkKind::HeldOut | WorkKind::Samples | WorkKind::Rehearsal => {}
         }
         let until = if pace.stopped { pace.step } else { self.until(pace, looks) };
         let mut left =
             self.parts.steps(pace.step, until, pace.learners, !pace.after_folds) + self.parts.end();
         if self.folds.is_some() && !pace.after_folds {
             left = left + step * self.best_of(until) as f64;
+        }
+        match work.kind {
+            WorkKind::Rehearsal => return left + self.parts.rehearsal * open,
+            _ if pace.to_rehearse => left = left + self.parts.rehearsal,
+            _ => {}
         }
         match work.kind {
             WorkKind::HeldOut => left + heldout * open + samples,
@@ -264,6 +269,7 @@ mod tests {
             after_folds: false,
             unjudged: false,
             stopped: false,
+            to_rehearse: false,
         }
     }
 

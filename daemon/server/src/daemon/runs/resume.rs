@@ -35,8 +35,10 @@ pub(crate) fn from_checkpoint(desk: &Desk, run: RunId) -> Result<Option<Prepared
             .map_err(|error| error.message)?;
     let store = desk.store().ok();
     let neutral = store.as_ref().and_then(|store| store.neutral_samples(&job.fingerprint).ok().flatten());
+    let rehearsal = store.as_ref().and_then(|store| store.rehearsal(&job.fingerprint).ok().flatten());
     let prices = store.and_then(|store| store.prices(&job.fingerprint, desk.device).ok().flatten());
-    let mut prepared = Prepared { job, text, data, state: Some(state), owners, prices, neutral, need: None };
+    let mut prepared =
+        Prepared { job, text, data, state: Some(state), owners, prices, neutral, rehearsal, need: None };
     prepared.reckon();
     Ok(Some(prepared))
 }

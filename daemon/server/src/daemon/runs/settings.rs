@@ -68,6 +68,7 @@ pub(super) fn settings(
     };
     settings.patience = knobs.patience.unwrap_or(settings.patience);
     settings.evaluations_per_epoch = knobs.evaluations.unwrap_or(settings.evaluations_per_epoch);
+    settings.rehearsal = knobs.rehearsal.unwrap_or(settings.rehearsal);
     settings.margin = knobs.margin.unwrap_or(settings.margin);
     settings.sample_prompts = knobs.prompts.clone().unwrap_or(settings.sample_prompts);
     settings
@@ -138,7 +139,7 @@ pub(super) fn holding(
         quantize: Some(word(quantise)),
         columns: wished.columns.clone(),
         train_on: Some(wished.train_on.unwrap_or(TrainOn::Completions)),
-        style: Some(wished.style.unwrap_or(Style::Plain)),
+        style: Some(wished.style.unwrap_or(Style::Answers)),
         max_tokens: Some(max_tokens),
         epochs: Some(settings.epochs),
         max_steps: settings.max_steps,
@@ -176,13 +177,14 @@ pub(super) fn holding(
         evaluations: Some(settings.evaluations_per_epoch),
         prompts: (!settings.sample_prompts.is_empty()).then(|| settings.sample_prompts.clone()),
         replay: incremental.then(|| wished.replay.unwrap_or(REPLAY)),
+        rehearsal: Some(settings.rehearsal),
         margin: incremental.then_some(settings.margin),
         nice: Some(wished.nice.unwrap_or(NICE)),
     }
 }
 
 /// What an instruction would be put into is missing.
-const PLAIN_ALL_THE_SAME: &str = "plain (this base has no chat template, so instruct has no effect)";
+const PLAIN_ALL_THE_SAME: &str = "plain (this base has no chat template)";
 
 /// What a plan or a check shows: base, adapter, then every knob.
 pub(crate) fn effective(
@@ -207,11 +209,12 @@ pub(crate) fn effective(
         entry("adapter", &order.target.adapter, order.named.adapter),
     ];
     all.extend(wish.effective(holding, start.map(|version| (version, OF_THE_VERSION))));
-    if holding.style == Some(Style::Instruct)
-        && !text.chats()
+    if !text.chats()
         && let Some(style) = all.iter_mut().find(|entry| entry.key == "style")
     {
-        style.value = Value::String(PLAIN_ALL_THE_SAME.to_owned());
+        let asked = wish.knobs.style.is_some_and(|style| style != Style::Plain);
+        let word = if asked { PLAIN_ALL_THE_SAME } else { Style::Plain.word() };
+        style.value = Value::String(word.to_owned());
     }
     all
 }

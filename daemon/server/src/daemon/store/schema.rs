@@ -99,6 +99,11 @@ CREATE TABLE doomed (
     folder TEXT PRIMARY KEY                                     -- below the adapters' folder, of a version without a row: to be removed
 ) WITHOUT ROWID;
 ", "
+CREATE TABLE rehearsal (
+    fingerprint TEXT PRIMARY KEY,
+    samples     TEXT NOT NULL                                   -- the base's own answers, which its runs rehearse, JSON
+) WITHOUT ROWID;
+", "
 DROP TABLE speeds;                                              -- what a machine takes, measured again at the next run
 CREATE TABLE prices (
     fingerprint TEXT NOT NULL,

@@ -118,6 +118,7 @@ pub(crate) struct Trained {
     pub(crate) rival_loss: Option<f64>,
     /// Drawn in this run; `None`: they were known.
     pub(crate) neutral: Option<Arc<NeutralSamples>>,
+    pub(crate) rehearsal: Option<Arc<NeutralSamples>>,
 }
 
 /// The main loop's side of the thread.

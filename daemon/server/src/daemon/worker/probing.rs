@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotplate_engine::base::Base;
-use hotplate_engine::train::effort::Parts;
+use hotplate_engine::train::effort::{Known, Parts};
 use hotplate_engine::train::{
     HeldOut, HeldOutPlan, TrainData, TrainError, TrainEvent, TrainSettings, Trainer,
 };
@@ -79,7 +79,7 @@ impl Probing {
         };
         let took = |pending: &mut Duration| std::mem::take(pending).as_secs_f64();
         let over = match event {
-            TrainEvent::Working => false,
+            TrainEvent::Working | TrainEvent::Rehearsed { .. } => false,
             TrainEvent::Step { tokens, .. } => {
                 self.steps += 1;
                 self.meter.learnt(took(&mut self.pending), tokens);
@@ -126,8 +126,10 @@ fn trial(base: &Base, wanted: &Wanted, writes: bool) -> Result<(Trainer, Parts),
         max_steps: Some(STEPS),
         sample_prompts: if writes { vec!["The".to_owned(); TEXTS] } else { Vec::new() },
         sample_tokens: TEXT_TOKENS,
+        // The price of a token is the same, and the base is not asked for a plan.
+        rehearsal: 0.0,
         ..job.settings.clone()
     };
-    let parts = Parts::of(&data, &settings, true);
+    let parts = Parts::of(&data, &settings, Known { neutral: true, rehearsal: None });
     Ok((Trainer::new(base, None, data, settings)?, parts))
 }

@@ -63,6 +63,12 @@ enum Judging {
     Done,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    neutral: bool,
+    rehearsal: bool,
+}
+
 pub(super) struct Training {
     pub(super) run: RunId,
     pub(super) source: BaseSource,
@@ -106,8 +112,8 @@ pub(super) struct Training {
     rival_loss: Option<f64>,
     /// The example of each item, by its place in the job.
     owners: Vec<usize>,
-    /// The base's own samples were known before.
-    neutral_known: bool,
+    /// What the base wrote for runs before this one.
+    known: Written,
 }
 
 impl Training {
@@ -132,7 +138,7 @@ impl Training {
         let began = Instant::now();
         let TrainJob { run, prepared, start, rival, folder } = job;
         let reckoning = prepared.reckoning();
-        let Prepared { job, text, data, owners, state, prices, neutral, .. } = *prepared;
+        let Prepared { job, text, data, owners, state, prices, neutral, rehearsal, .. } = *prepared;
         let source = job.order.source();
         if !bases.holds(&source) {
             report(Report::Training { run, news: working(RunWork::Loading, 0, 1, None) });
@@ -162,16 +168,22 @@ impl Training {
             },
         };
         let mut trainer = trainer.map_err(|error| faults::of_training(&error))?;
-        if job.style == Some(Style::Instruct) && !base.text.chats() {
+        if let Some(style @ (Style::Instruct | Style::Answers)) = job.style
+            && !base.text.chats()
+        {
             let text = format!(
-                "style = \"instruct\" needs a chat template, and {} has none: the texts are learnt as they are",
+                "style = \"{}\" needs a chat template, and {} has none: the texts are learnt as they are",
+                style.word(),
                 base.text.name
             );
             report(Report::Training { run, news: note(text) });
         }
-        let neutral_known = neutral.is_some();
+        let known = Written { neutral: neutral.is_some(), rehearsal: rehearsal.is_some() };
         if let Some(samples) = neutral {
             trainer.set_neutral(Arc::new(samples));
+        }
+        if let Some(answers) = rehearsal {
+            trainer.set_rehearsal(Arc::new(answers));
         }
         if trainer.step_number() > 0 {
             let text = format!("goes on at step {} of {}", trainer.step_number(), trainer.steps());
@@ -209,7 +221,7 @@ impl Training {
             rival,
             rival_loss,
             owners,
-            neutral_known,
+            known,
         })
     }
 
@@ -248,6 +260,12 @@ impl Training {
         let parts = self.reckoning.parts;
         match event {
             TrainEvent::Working => (Vec::new(), false),
+            TrainEvent::Rehearsed { answers } => {
+                let took = std::mem::take(&mut self.pending).as_secs_f64();
+                self.meter.written(took, parts.rehearsal);
+                let news = (answers == 0).then(|| note(NO_ANSWERS.to_owned()));
+                (news.into_iter().collect(), false)
+            }
             TrainEvent::Step { step, steps, epoch, loss, learning_rate, tokens } => {
                 let took = std::mem::take(&mut self.pending);
                 self.stepping += took;
@@ -464,7 +482,8 @@ impl Training {
         let prices = self.meter.prices().filter(|_| self.steps > 1);
         let seconds = self.began.elapsed().as_secs_f64();
         let (losses, rival_loss) = (self.losses_of_examples(), self.rival_loss);
-        let neutral = self.trainer.neutral().filter(|_| !self.neutral_known).cloned();
+        let neutral = self.trainer.neutral().filter(|_| !self.known.neutral).cloned();
+        let rehearsal = self.trainer.rehearsal().filter(|_| !self.known.rehearsal).cloned();
         match self.trainer.finish() {
             Ok(outcome) => News::Finished(Box::new(Trained {
                 outcome,
@@ -476,6 +495,7 @@ impl Training {
                 losses,
                 rival_loss,
                 neutral,
+                rehearsal,
                 goldens: Vec::new(),
             })),
             Err(error) => News::Failed(faults::of_training(&error)),
@@ -507,6 +527,9 @@ impl Training {
     }
 }
 
+const NO_ANSWERS: &str =
+    "the base model wrote no answers of its own, so nothing is rehearsed: what else it can may be lost";
+
 fn nothing_to_keep(step: usize) -> RpcError {
     let message = if step == 0 {
         "the run was ended before its first step was done, so there is nothing to keep; give it more time"
@@ -527,6 +550,7 @@ fn work_of(kind: WorkKind) -> RunWork {
         WorkKind::Samples => RunWork::Samples,
         WorkKind::Gap => RunWork::Gap,
         WorkKind::Copies => RunWork::Copies,
+        WorkKind::Rehearsal => RunWork::Rehearsal,
         WorkKind::Neutral => RunWork::Neutral,
         WorkKind::Drift => RunWork::Drift,
     }
