@@ -229,7 +229,7 @@ def test_a_store_of_the_first_release_opens_and_loses_nothing(hotplate, folder):
         for table, columns in added.items():
             for column in columns:
                 store.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ["neutral_samples", "preparations", "last_fault", "doomed", "prices"]:
+        for table in ["neutral_samples", "rehearsal", "preparations", "last_fault", "doomed", "prices"]:
             store.execute(f"DROP TABLE {table}")
         store.execute("CREATE TABLE speeds (fingerprint TEXT, device TEXT, tokens_per_second REAL)")
         store.execute("PRAGMA user_version = 1")

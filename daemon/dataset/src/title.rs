@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::formats::{Blocks, heading_level};
+use crate::formats::{Blocks, Format, heading_level};
 
 /// Longer lines are sentences.
 const LONGEST: usize = 120;
 const LONGEST_FIRST_LINE: usize = 60;
 
 /// The title that the text's own front matter or record gives, else its first heading, else a short first line that has the
-/// look of a title, else the file's name made readable.
+/// look of a title, else the file's name made readable. A table's or a list's name asks for none of its records.
 pub(crate) fn title(text: &str, given: Option<&str>, file: &Path) -> Option<String> {
     given
         .and_then(plain)
@@ -71,6 +71,9 @@ fn title_line(text: &str) -> Option<String> {
 
 /// `2024-05-01-tomato_soup.md`: "tomato soup".
 fn file_title(file: &Path) -> Option<String> {
+    if !matches!(Format::of(file), Some(Format::Text | Format::Markdown)) {
+        return None;
+    }
     let stem = file.file_stem()?.to_string_lossy();
     let words = stem.replace(['-', '_', '+'], " ");
     let mut name = words.trim();
@@ -125,6 +128,7 @@ mod tests {
         check("We went out.\nIt rained.", None, "shop/2024-05-01-tomato_soup.txt", "tomato soup");
         check("Only one line", None, "2024-05-01.md", "2024 05 01");
         check(&"long ".repeat(40), None, "a.b.txt", "a.b");
+        assert_eq!(title("We went out.", None, Path::new("records.jsonl")), None);
         check("#hashtag first\nmore text here", None, "x.md", "#hashtag first");
     }
 }

@@ -1,7 +1,8 @@
 //! The base's own texts, which an adapter's drift is measured on.
 //!
-//! A base writes them itself, once, with fixed seeds: from an empty page, from a few everyday openings, and where it has a chat template, as answers
-//! to everyday questions. Whatever a person trains, these texts have nothing to do with it.
+//! A base writes them itself, once, with fixed seeds: where it has a chat template, as answers to everyday questions, which nobody rehearses; else from an empty
+//! page and a few everyday openings. Whatever a person trains, these texts have nothing to do with it. A base that chats is not asked to write on from openings: there a voice
+//! may well be heard, and says nothing about whether the assistant is still there.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,21 +14,29 @@ use crate::sampling::SamplingOptions;
 
 /// Tokens of each sample behind its opening, at most.
 pub const SAMPLE_TOKENS: usize = 32;
-/// Samples of a base that has a chat template.
-pub const SAMPLES: usize = OPENINGS.len() + QUESTIONS.len();
+/// Samples of a base that has a chat template; of another one there are fewer.
+pub const SAMPLES: usize = QUESTIONS.len();
 
 /// How the samples begin. An empty text is the bare beginning of a text where the base has a token for that.
 const OPENINGS: [&str; 8] =
     ["", "", "The", "In the morning", "Most people think that", "Here is how it works:", "今天", "他说"];
-const QUESTIONS: [&str; 8] = [
+const QUESTIONS: [&str; 16] = [
     "What is the weather like in spring?",
     "How do I boil an egg?",
     "Tell me something about the sea.",
     "Write two sentences about a train.",
     "What is the difference between a lake and a river?",
     "Name three things that are found in a kitchen.",
+    "Why is bread baked?",
+    "What is the capital of Norway?",
+    "How do I get better at chess?",
+    "What is a clock for?",
+    "Hi! Can you help me?",
+    "What is 12 minus 5?",
+    "Why do we laugh?",
     "请介绍一下春天。",
     "怎样保存蔬菜？",
+    "水有什么用？",
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,20 +74,22 @@ impl NeutralDrawing {
         let text = &base.text;
         let room = base.decoder.config().context.saturating_sub(SAMPLE_TOKENS);
         let mut prompts = Vec::new();
-        for opening in OPENINGS {
-            let mut tokens = text.prompt(opening, true)?;
-            if tokens.is_empty() {
-                tokens.extend(text.bos.or(text.eos.first().copied()));
-            }
-            prompts.push(tokens);
-        }
-        // Half and half: a chat base lives in its template, but should not forget how to write either.
+        let fits = |prompt: &Vec<u32>| !prompt.is_empty() && prompt.len() < room.max(2);
         if text.chats() {
-            for question in QUESTIONS {
-                prompts.extend(text.prompt(question, false).ok());
+            prompts.extend(
+                QUESTIONS.iter().filter_map(|question| text.prompt(question, false).ok()).filter(fits),
+            );
+        }
+        // A template may refuse every question.
+        if prompts.is_empty() {
+            for opening in OPENINGS {
+                let mut tokens = text.prompt(opening, true)?;
+                if tokens.is_empty() {
+                    tokens.extend(text.bos.or(text.eos.first().copied()));
+                }
+                prompts.extend(Some(tokens).filter(fits));
             }
         }
-        prompts.retain(|prompt| !prompt.is_empty() && prompt.len() < room.max(2));
         let questions = prompts
             .iter()
             .enumerate()

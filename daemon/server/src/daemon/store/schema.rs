@@ -103,6 +103,7 @@ CREATE TABLE rehearsal (
     fingerprint TEXT PRIMARY KEY,
     samples     TEXT NOT NULL                                   -- the base's own answers, which its runs rehearse, JSON
 ) WITHOUT ROWID;
+DELETE FROM neutral_samples;                                    -- a base that chats is asked questions alone by now
 ", "
 DROP TABLE speeds;                                              -- what a machine takes, measured again at the next run
 CREATE TABLE prices (
