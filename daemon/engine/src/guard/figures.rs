@@ -11,9 +11,9 @@ pub const COPY_LIMIT: f64 = 0.5;
 /// Texts of one voice share phrases: what the held-out examples have in common with the training texts is no memorising. Samples must
 /// copy this much more than they.
 pub const COPY_SURPLUS: f64 = 0.25;
-/// Nats a token on neutral texts. A voice that was learnt well stays below about 0.3; from 1 on the base says other things than before
-/// wherever one asks.
-pub const DRIFT_LIMIT: f64 = 1.0;
+/// Nats a token on the base's own answers. Runs of one strong voice that kept the assistant had 0.3 to 0.5, those that had lost it 1.1 to 1.9
+/// (`tests/compare/RESULTS.md`).
+pub const DRIFT_LIMIT: f64 = 0.75;
 /// Nats a token between held-out and training loss. Perplexity on new texts is e times that on known ones.
 pub const GAP_LIMIT: f64 = 1.0;
 
