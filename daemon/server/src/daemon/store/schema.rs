@@ -99,12 +99,6 @@ CREATE TABLE doomed (
     folder TEXT PRIMARY KEY                                     -- below the adapters' folder, of a version without a row: to be removed
 ) WITHOUT ROWID;
 ", "
-CREATE TABLE rehearsal (
-    fingerprint TEXT PRIMARY KEY,
-    samples     TEXT NOT NULL                                   -- the base's own answers, which its runs rehearse, JSON
-) WITHOUT ROWID;
-DELETE FROM neutral_samples;                                    -- a base that chats is asked questions alone by now
-", "
 DROP TABLE speeds;                                              -- what a machine takes, measured again at the next run
 CREATE TABLE prices (
     fingerprint TEXT NOT NULL,
@@ -115,6 +109,12 @@ CREATE TABLE prices (
     PRIMARY KEY (fingerprint, device)
 ) WITHOUT ROWID;
 ALTER TABLE manifest ADD COLUMN line INTEGER;                   -- the example's first line when it was learnt
+", "
+CREATE TABLE rehearsal (
+    fingerprint TEXT PRIMARY KEY,
+    samples     TEXT NOT NULL                                   -- the base's own answers, which its runs rehearse, JSON
+) WITHOUT ROWID;
+DELETE FROM neutral_samples;                                    -- a base that chats is asked questions alone by now
 "];
 
 /// As the first release made it.
