@@ -156,22 +156,15 @@ impl Terminal {
 
     /// Something that must be known, beside the result, also where standard error is a file.
     fn remark(&self, text: &str) -> io::Result<()> {
-        if self.quiet {
-            return Ok(());
-        }
-        self.progress.beside(|| {
-            let mut err = anstream::stderr().lock();
-            words::fold(text, stderr_width())
-                .lines()
-                .try_for_each(|line| writeln!(err, "{}", rendered(&paint(FAINT, line))))
-        })
+        if self.quiet { Ok(()) } else { self.faintly(text) }
     }
 
     /// Something by the way, for whoever is looking; nothing where nobody is.
     fn aside(&self, text: &str) -> io::Result<()> {
-        if self.quiet || !RunProgress::is_seen() {
-            return Ok(());
-        }
+        if RunProgress::is_seen() { self.remark(text) } else { Ok(()) }
+    }
+
+    fn faintly(&self, text: &str) -> io::Result<()> {
         self.progress.beside(|| {
             let mut err = anstream::stderr().lock();
             words::fold(text, stderr_width())
