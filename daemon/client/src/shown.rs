@@ -250,6 +250,7 @@ mod tests {
             guard: None,
             reason: None,
             folds: 0,
+            futile: None,
             better: None,
             pruned: Vec::new(),
         };

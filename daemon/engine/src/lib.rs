@@ -28,6 +28,7 @@ mod layered;
 pub mod lora;
 mod mapped_file;
 mod mlx;
+pub mod neutral;
 pub mod norm;
 pub mod ops;
 mod packed;

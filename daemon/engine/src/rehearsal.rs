@@ -3,31 +3,31 @@
 //! The base answers once, and what it wrote belongs to its fingerprint. Its own answers and no better ones, since they are what is to be kept
 //! (self-synthesised rehearsal: Huang et al. 2024, <https://arxiv.org/abs/2403.01244>). It must not know what a person trains.
 
+use std::sync::Arc;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::answers::{Answers, Question};
 use crate::base::Base;
 use crate::base_text::{BaseError, BaseText};
-use crate::guard::{NeutralError, NeutralSample, NeutralSamples};
+use crate::neutral::{NeutralDrawing, NeutralSample, NeutralSamples, Opening};
 use crate::sample::Sample;
-use crate::sampling::SamplingOptions;
 
 /// Prompts that a base answers, at most.
-pub const PROMPTS: usize = 96;
+pub const PROMPTS: usize = 256;
 /// Tokens of an answer, at most.
-pub const ANSWER_TOKENS: usize = 64;
+pub const ANSWER_TOKENS: usize = 32;
 
 const ENGLISH: &str = include_str!("rehearsal/en.txt");
 const CHINESE: &str = include_str!("rehearsal/zh.txt");
 /// Of a base without a chat template, which answers nothing and writes on.
 const OPENINGS: &str = include_str!("rehearsal/openings.txt");
 /// Of so many English prompts, one more is Chinese.
-const ENGLISH_FOR_ONE_CHINESE: usize = 3;
+const ENGLISH_FOR_ONE_CHINESE: usize = 4;
 
 /// The prompts of a base, in their order: of each list from its beginning to its end.
-fn prompts(text: &BaseText) -> Vec<(&'static str, bool)> {
+fn prompts(text: &BaseText) -> Vec<Opening> {
     let spread = |list: &'static str, wanted: usize| -> Vec<&'static str> {
         let all: Vec<&str> = list.lines().collect();
         let wanted = wanted.min(all.len());
@@ -36,73 +36,37 @@ fn prompts(text: &BaseText) -> Vec<(&'static str, bool)> {
     if text.chats() {
         let chinese = PROMPTS / (ENGLISH_FOR_ONE_CHINESE + 1);
         let (english, chinese) = (spread(ENGLISH, PROMPTS - chinese), spread(CHINESE, chinese));
-        english.into_iter().chain(chinese).map(|prompt| (prompt, false)).collect()
+        english.into_iter().chain(chinese).map(Opening::Question).collect()
     } else {
-        spread(OPENINGS, PROMPTS).into_iter().map(|opening| (opening, true)).collect()
+        spread(OPENINGS, PROMPTS).into_iter().map(Opening::Text).collect()
     }
 }
 
-/// The drawing of a base's answers, all of them together: one forward pass a step.
-pub struct RehearsalDrawing {
-    prompts: Vec<Vec<u32>>,
-    answers: Answers,
+/// # Errors
+/// The tokenizer fails on an opening.
+pub fn drawing(base: &Base) -> Result<NeutralDrawing, BaseError> {
+    NeutralDrawing::new(base, prompts(&base.text), ANSWER_TOKENS)
 }
 
-impl RehearsalDrawing {
-    /// # Errors
-    /// The tokenizer fails. A chat template that refuses a prompt is no error: then there is one prompt less.
-    pub fn new(base: &Base) -> Result<RehearsalDrawing, BaseError> {
-        let context = base.decoder.config().context;
-        let most = ANSWER_TOKENS.min(context / 2);
-        let mut tokens = Vec::new();
-        for (prompt, raw) in prompts(&base.text) {
-            match base.text.prompt(prompt, raw) {
-                Ok(prompt) => tokens.push(prompt),
-                Err(error) if raw => return Err(error),
-                Err(_) => {}
-            }
-        }
-        tokens.retain(|prompt: &Vec<u32>| !prompt.is_empty() && prompt.len() + most < context);
-        let questions = tokens.iter().enumerate().map(|(number, prompt)| Question {
-            prompt: prompt.clone(),
-            options: options(number, most, base.text.chats()),
-        });
-        Ok(RehearsalDrawing { answers: Answers::new(None, questions.collect()), prompts: tokens })
+/// A base's answers, and as a run learns them.
+pub(crate) struct Rehearsal {
+    pub(crate) written: Arc<NeutralSamples>,
+    samples: Vec<Sample>,
+}
+
+impl Rehearsal {
+    pub(crate) fn new(written: Arc<NeutralSamples>) -> Rehearsal {
+        let samples = samples(&written);
+        Rehearsal { written, samples }
     }
 
-    /// Tokens that are written, and how many there will be at most.
-    pub fn progress(&self) -> (usize, usize) {
-        self.answers.progress()
-    }
-
-    /// One forward pass; all answers after the last. An empty answer is none; one that came to its end has its end token.
-    ///
-    /// # Errors
-    /// A tensor operation that failed.
-    pub fn step(&mut self, base: &Base) -> Result<Option<NeutralSamples>, NeutralError> {
-        let Some(answers) = self.answers.step(base)? else { return Ok(None) };
-        let written = self.prompts.iter().zip(answers).filter(|(_, answer)| !answer.tokens.is_empty());
-        let samples = written.map(|(prompt, answer)| NeutralSample {
-            tokens: prompt.iter().chain(&answer.tokens).chain(&answer.end).copied().collect(),
-            prompt_tokens: prompt.len(),
-        });
-        Ok(Some(NeutralSamples { samples: samples.collect() }))
+    /// None before the base has answered.
+    pub(crate) fn of(rehearsal: Option<&Rehearsal>) -> &[Sample] {
+        rehearsal.map_or(&[], |rehearsal| &rehearsal.samples)
     }
 }
 
-/// A chat base is asked for what it would answer, another one for what it might write.
-fn options(number: usize, max_tokens: usize, chats: bool) -> SamplingOptions {
-    SamplingOptions {
-        temperature: if chats { 0.0 } else { 1.0 },
-        top_p: 1.0,
-        seed: number as u64,
-        max_tokens,
-        ..SamplingOptions::default()
-    }
-}
-
-/// The answers as a run learns them.
-pub(crate) fn samples(written: &NeutralSamples) -> Vec<Sample> {
+fn samples(written: &NeutralSamples) -> Vec<Sample> {
     let sample = |NeutralSample { tokens, prompt_tokens }: &NeutralSample| Sample {
         tokens: tokens.clone(),
         supervised: (0..tokens.len()).map(|at| at >= (*prompt_tokens).max(1)).collect(),
@@ -136,6 +100,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::neutral::tests::drawn;
     use crate::test_base;
 
     #[test]
@@ -152,14 +117,7 @@ mod tests {
     fn a_base_writes_the_same_each_time_and_what_it_wrote_carries_loss() {
         let draw = || {
             let base = test_base::base(7);
-            let mut drawing = RehearsalDrawing::new(&base).unwrap();
-            loop {
-                if let Some(written) = drawing.step(&base).unwrap() {
-                    let (done, of) = drawing.progress();
-                    assert!(done <= of);
-                    return written;
-                }
-            }
+            drawn(&base, drawing(&base).unwrap())
         };
         let written = draw();
         assert_eq!(written, draw());

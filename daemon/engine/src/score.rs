@@ -9,7 +9,7 @@ use crate::decoder::{Batch, Decoder};
 use crate::device::in_pool;
 use crate::layered::LayeredForward;
 use crate::lora::Adapter;
-use crate::ops::cross_entropy::{Gradient, LOGITS_AT_ONCE, cross_entropy};
+use crate::ops::cross_entropy::{Gradient, LOGITS_AT_ONCE, Targets, cross_entropy};
 use crate::sample::Sample;
 
 /// Tokens that go through the decoder together, unless one sample is longer.
@@ -123,8 +123,15 @@ impl Scoring {
                     part.iter().map(|p| self.samples[p.sample].tokens[p.target]).collect();
                 let part_hidden = hidden.narrow(0, done, part.len())?;
                 let pair = adapter.and_then(|adapter| adapter.head.as_ref());
-                let losses =
-                    cross_entropy(&part_hidden, &decoder.head, pair, &targets, 1.0, Gradient::None)?.losses;
+                let losses = cross_entropy(
+                    &part_hidden,
+                    &decoder.head,
+                    pair,
+                    Targets::Tokens(&targets),
+                    1.0,
+                    Gradient::None,
+                )?
+                .losses;
                 for (prediction, loss) in part.iter().zip(losses) {
                     let score = &mut row.scores[prediction.sample - row.first];
                     score.logprobs[prediction.target] = Some(-f64::from(loss));

@@ -126,6 +126,9 @@ pub enum RunEvent {
         step: usize,
         heldout_loss: f64,
         best: bool,
+        /// See [`Guard::drift`]. Measured where the loss alone would make this step the best, and the base's own answers are rehearsed.
+        #[serde(default)]
+        drift: Option<f64>,
     },
     /// Few examples judged each other in so many parts, each by what was learnt from the others; now all of them are learnt for as many steps.
     FoldsDone {
@@ -183,8 +186,10 @@ pub enum RunWork {
     Copies,
     /// The base writes texts of its own, once for each base.
     Neutral,
-    /// How far what is kept has moved from the base.
+    /// How far what was learnt, or is kept, has moved from the base.
     Drift,
+    /// What is kept answers everyday questions, to see what it has become.
+    Behaviour,
     /// Each example's own loss is taken.
     OwnLosses,
     /// The golden answers are written.
@@ -257,9 +262,24 @@ pub struct RunResult {
     /// The earlier version that did best, where it did clearly better than this one on the same held-out examples; null otherwise.
     #[serde(default)]
     pub better: Option<BetterVersion>,
+    /// Why these texts had better not be trained on, where that is so; null otherwise.
+    #[serde(default)]
+    pub futile: Option<Futile>,
     /// Older versions that made room for this one, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pruned: Vec<u32>,
+}
+
+/// Why a folder had better not be trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Futile {
+    /// The base model writes such texts already.
+    Known,
+    /// What comes next in them cannot be foreseen, as in random letters.
+    NoOrder,
+    /// What they have in common is too little for so few of them.
+    TooLittle,
 }
 
 /// An earlier version that a new one does not come up to.
@@ -290,8 +310,15 @@ pub struct Guard {
     pub heldout_copy_rate: Option<f64>,
     /// Tokens of the longest run that a sample shares with a training text.
     pub longest_copy_tokens: Option<usize>,
-    /// Mean KL of the adapter from its base on the base's own neutral samples, nats per token.
+    /// Mean KL of the adapter from its base on the base's own answers to everyday questions, nats per token.
     pub drift: Option<f64>,
+    /// Share of the tokens of those answers that the adapter thinks likeliest where the base does, 0 to 1.
+    pub agreement: Option<f64>,
+    /// Share of the adapter's own answers to these questions that repeat themselves, and of the base's, 0 to 1.
+    pub loops: Option<f64>,
+    pub base_loops: Option<f64>,
+    /// Share of the adapter's own answers to these questions in which the training texts turn up, 0 to 1.
+    pub leaks: Option<f64>,
 }
 
 /// What the guard figures say, the worst first.
@@ -302,6 +329,10 @@ pub enum GuardVerdict {
     Memorising,
     /// It forgets what the base could do.
     Drifting,
+    /// Its answers to everyday questions repeat themselves.
+    Looping,
+    /// The training texts turn up in its answers to everyday questions.
+    Leaking,
     /// It knows the training texts far better than others.
     GapWide,
     Fine,

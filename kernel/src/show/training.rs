@@ -218,10 +218,10 @@ mod tests {
         training.apply(&RunEvent::Queued { position: 2 });
         assert!(training.text().contains("Waits for 2 runs"), "{}", training.text());
         training.apply(&RunEvent::Started { plan: plan(), cause: Cause::Asked });
-        training.apply(&RunEvent::Evaluated { step: 0, heldout_loss: 5.0, best: true });
+        training.apply(&RunEvent::Evaluated { step: 0, heldout_loss: 5.0, best: true, drift: None });
         training.apply(&step(25, 4.0));
         training.apply(&step(50, 3.0));
-        training.apply(&RunEvent::Evaluated { step: 50, heldout_loss: 3.5, best: true });
+        training.apply(&RunEvent::Evaluated { step: 50, heldout_loss: 3.5, best: true, drift: None });
         let Bundle { text, html } = training.bundle();
         assert!(text.contains(" 50 %") && text.contains("step 50 of 100"), "{text}");
         assert!(text.contains("before 5.00, best 3.50"), "{text}");

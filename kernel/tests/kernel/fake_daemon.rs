@@ -383,7 +383,7 @@ impl Session {
         };
         send(RunEvent::Queued { position: 0 });
         send(RunEvent::Started { plan: plan(STEPS), cause: cause.clone() });
-        send(RunEvent::Evaluated { step: 0, heldout_loss: 5.0, best: true });
+        send(RunEvent::Evaluated { step: 0, heldout_loss: 5.0, best: true, drift: None });
         for step in 1..=STEPS {
             if self.run_cancelled.load(Ordering::SeqCst) > 0 {
                 return send(RunEvent::Cancelled);
@@ -400,7 +400,7 @@ impl Session {
                 seconds_left: 1.0,
             });
         }
-        send(RunEvent::Evaluated { step: STEPS, heldout_loss: 3.0, best: true });
+        send(RunEvent::Evaluated { step: STEPS, heldout_loss: 3.0, best: true, drift: None });
         send(RunEvent::Finished { result: result() });
     }
 }
@@ -429,6 +429,7 @@ fn result() -> RunResult {
         guard: None,
         reason: None,
         folds: 0,
+        futile: None,
         better: None,
         pruned: Vec::new(),
     }

@@ -1,7 +1,7 @@
 //! What happens in a run, and how a generated text came about.
 
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult};
-use hotplate_protocol::run::{Cause, Guard, GuardVerdict, RunEvent, RunResult, RunWork, SamplePair};
+use hotplate_protocol::run::{Cause, Futile, Guard, GuardVerdict, RunEvent, RunResult, RunWork, SamplePair};
 
 use super::answers::author;
 use super::feeding::fed;
@@ -38,11 +38,16 @@ pub fn event(event: &RunEvent) -> Option<String> {
         RunEvent::Evaluated { step: 0, heldout_loss, .. } => {
             format!("before training: held-out loss {}", loss(*heldout_loss))
         }
-        RunEvent::Evaluated { step, heldout_loss, best } => format!(
+        RunEvent::Evaluated { step, heldout_loss, best, drift } => format!(
             "step {}: held-out loss {}{}",
             number(*step),
             loss(*heldout_loss),
-            if *best { ", the best so far" } else { "" }
+            match drift {
+                _ if *best => ", the best so far".to_owned(),
+                Some(drift) =>
+                    format!(", but it forgets what the base model answers (drift {drift:.2}): not kept"),
+                None => String::new(),
+            }
         ),
         RunEvent::FoldsDone { folds, best_step, heldout_loss } => format!(
             "{} of the examples judged each other: step {} did best, held-out loss {}; now all are learnt for as many steps",
@@ -80,6 +85,7 @@ pub fn working(work: RunWork, done: usize, of: usize) -> String {
         RunWork::Copies => "writing, to see whether it copies",
         RunWork::Neutral => "letting the base model write, once for all runs",
         RunWork::Drift => "comparing it with the base model",
+        RunWork::Behaviour => "asking it everyday questions",
         RunWork::OwnLosses => "looking at what each text has left to teach",
         RunWork::Goldens => "writing answers to verify it by later",
     };
@@ -161,6 +167,8 @@ fn finished(result: &RunResult) -> String {
         ),
         None => String::new(),
     };
+    let advice =
+        result.futile.map(|futile| format!("\n{}", do_not_train(futile, adapter))).unwrap_or_default();
     let end = match &result.reason {
         Some(reason) => reason.clone(),
         None => format!("the best state was that of step {}", number(result.best_step)),
@@ -175,7 +183,7 @@ fn finished(result: &RunResult) -> String {
     };
     format!(
         "{adapter} version {version} is ready{swap}.\n\
-         {judged}: loss {} → {}, {}.{before}{new_notes}{better}{signs}\n\
+         {judged}: loss {} → {}, {}.{before}{new_notes}{advice}{better}{signs}\n\
          {} and {} in {}; {end}.{room}\n\
          {}",
         loss(*base_heldout_loss),
@@ -188,15 +196,47 @@ fn finished(result: &RunResult) -> String {
     )
 }
 
+/// Why these texts had better not be trained on, and what to do instead.
+fn do_not_train(futile: Futile, adapter: &str) -> String {
+    let delete = format!("hotplate delete {adapter}");
+    match futile {
+        Futile::Known => format!(
+            "Do not train on these texts: the base model writes such texts already, and training adds next to nothing. Ask it as it is ({delete} clears up)."
+        ),
+        Futile::NoOrder => format!(
+            "Do not train on these texts: what comes next in them cannot be foreseen, as if their words or letters stood there by chance. Look into the folder \
+             whether it holds what you meant ({delete} clears up)."
+        ),
+        Futile::TooLittle => format!(
+            "Do not train on these texts: they have too little in common to learn from so few, and training adds next to nothing. More texts of one kind help, or \
+             the nearest of them before each prompt (--feed FOLDER; {delete} clears up)."
+        ),
+    }
+}
+
 /// Signs of memorising and forgetting: the sentence, then the figures it comes from.
 pub fn guard(guard: &Guard) -> String {
     let sentence = match guard.verdict {
         GuardVerdict::Fine => "No sign of memorising or forgetting",
         GuardVerdict::Memorising => "It memorises: it repeats training texts word for word",
-        GuardVerdict::Drifting => "It forgets: it has moved far from what the base model knew",
+        GuardVerdict::Drifting => {
+            "It forgets: to everyday questions it no longer answers as the base model does"
+        }
+        GuardVerdict::Looping => "It repeats itself: its answers to everyday questions go round in circles",
+        GuardVerdict::Leaking => {
+            "It mixes things up: your texts turn up in its answers to everyday questions, where nobody asked for them"
+        }
         GuardVerdict::GapWide => "It knows its training texts much better than texts it has not seen",
     };
-    with_figures(sentence, guard)
+    let remedy = match guard.verdict {
+        GuardVerdict::Drifting | GuardVerdict::Leaking => {
+            " What helps: more rehearsal (rehearsal in hotplate.toml), a smaller learning_rate, or fewer epochs."
+        }
+        GuardVerdict::Looping => " What helps: a smaller learning_rate, or fewer epochs.",
+        GuardVerdict::Memorising => " What helps: more texts, or fewer epochs.",
+        GuardVerdict::Fine | GuardVerdict::GapWide => "",
+    };
+    format!("{}{remedy}", with_figures(sentence, guard))
 }
 
 fn with_figures(sentence: &str, guard: &Guard) -> String {
@@ -204,6 +244,20 @@ fn with_figures(sentence: &str, guard: &Guard) -> String {
         guard.gap.map(|gap| format!("gap {gap:.2}")),
         guard.copy_rate.map(|rate| format!("{:.0} % copied", 100.0 * rate)),
         guard.drift.map(|drift| format!("drift {drift:.2}")),
+        guard.agreement.map(|share| {
+            format!(
+                "{:.0} % of the base model's words to everyday questions are still its likeliest",
+                100.0 * share
+            )
+        }),
+        guard
+            .loops
+            .filter(|share| *share > 0.0)
+            .map(|share| format!("{:.0} % of its answers repeat themselves", 100.0 * share)),
+        guard
+            .leaks
+            .filter(|share| *share > 0.0)
+            .map(|share| format!("{:.0} % hold phrases of your texts", 100.0 * share)),
     ];
     let figures: Vec<String> = figures.into_iter().flatten().collect();
     if figures.is_empty() { format!("{sentence}.") } else { format!("{sentence}: {}.", figures.join(", ")) }
@@ -215,6 +269,8 @@ pub fn guard_word(guard: &Guard) -> &'static str {
         GuardVerdict::Fine => "fine",
         GuardVerdict::Memorising => "memorises",
         GuardVerdict::Drifting => "forgets",
+        GuardVerdict::Looping => "repeats itself",
+        GuardVerdict::Leaking => "mixes up",
         GuardVerdict::GapWide => "wide gap",
     }
 }
@@ -279,6 +335,7 @@ mod tests {
             guard: None,
             reason: None,
             folds: 0,
+            futile: None,
             better: None,
             pruned: Vec::new(),
         }
@@ -331,6 +388,10 @@ mod tests {
             heldout_copy_rate: Some(0.02),
             longest_copy_tokens: Some(9),
             drift: Some(0.12),
+            agreement: None,
+            loops: None,
+            base_loops: None,
+            leaks: None,
         };
         assert_eq!(guard(&fine), "No sign of memorising or forgetting: gap 0.31, 4 % copied, drift 0.12.");
         let bare = Guard {
@@ -338,9 +399,16 @@ mod tests {
             gap: None,
             copy_rate: None,
             drift: None,
+            agreement: None,
+            loops: None,
+            base_loops: None,
+            leaks: None,
             ..fine.clone()
         };
-        assert_eq!(guard(&bare), "It memorises: it repeats training texts word for word.");
+        assert_eq!(
+            guard(&bare),
+            "It memorises: it repeats training texts word for word. What helps: more texts, or fewer epochs."
+        );
         let result = RunResult {
             guard: Some(fine),
             reason: Some("stopped at step 42: it began to memorise".into()),

@@ -1,25 +1,36 @@
 //! Drift: how far an adapter has moved its base on texts that have nothing to do with the data.
 //!
-//! The mean over the tokens of the base's own [`NeutralSamples`] of KL(base || adapter), the divergence between what the base and what the adapted
-//! base would say next, in nats. 0: nothing changed.
+//! Over the tokens of the base's own [`NeutralSamples`]: the mean of KL(base || adapter), the divergence between what the base and what the adapted
+//! base would say next, in nats (0: nothing changed), and the share of places where both would say the same (top-1 agreement, 1: nothing changed).
 
 use candle_core::{DType, Result, Tensor};
+use rayon::prelude::*;
 
-use super::neutral::NeutralSamples;
 use crate::decoder::{Batch, Decoder};
 use crate::layered::LayeredForward;
 use crate::lora::Adapter;
+use crate::neutral::NeutralSamples;
 use crate::ops::cross_entropy::LOGITS_AT_ONCE;
 
 /// Tokens that go through the decoder together.
 const ROW_TOKENS: usize = 512;
 
-/// The measurement of one adapter, a layer or a chunk of logits a step.
+/// How far an adapter has moved its base.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moved {
+    /// Mean KL(base || adapter), nats a token.
+    pub drift: f64,
+    /// Share of places where both think the same token likeliest, 0 to 1.
+    pub agreement: f64,
+}
+
+/// The measurement of one adapter, a layer or a chunk of logits a step; what the base thinks is kept for the next one.
 pub struct Drift {
     rows: Vec<Row>,
     next: usize,
     stage: Stage,
-    sum: f64,
+    divergence: f64,
+    agreed: usize,
     tokens: usize,
 }
 
@@ -27,18 +38,16 @@ struct Row {
     batch: Batch,
     /// Rows of the batch after which a token of the base's own comes.
     wanted: Vec<u32>,
+    /// `[wanted, hidden]`
+    base: Option<Tensor>,
 }
 
 enum Stage {
     Begin,
     Base(LayeredForward),
-    Adapted {
-        base: Tensor,
-        forward: LayeredForward,
-    },
-    /// `[wanted, hidden]` of both, and how many rows are done.
+    Adapted(LayeredForward),
+    /// `[wanted, hidden]`, and how many rows are done.
     Compare {
-        base: Tensor,
         adapted: Tensor,
         done: usize,
     },
@@ -51,7 +60,11 @@ impl Drift {
         let (mut wanted, mut start) = (Vec::new(), 0);
         let mut close = |sequences: &mut Vec<&[u32]>, wanted: &mut Vec<u32>| {
             if !wanted.is_empty() {
-                rows.push(Row { batch: Batch::packed(sequences.drain(..)), wanted: std::mem::take(wanted) });
+                rows.push(Row {
+                    batch: Batch::packed(sequences.drain(..)),
+                    wanted: std::mem::take(wanted),
+                    base: None,
+                });
             }
         };
         for sample in &samples.samples {
@@ -70,7 +83,7 @@ impl Drift {
             start += inputs;
         }
         close(&mut sequences, &mut wanted);
-        Drift { rows, next: 0, stage: Stage::Begin, sum: 0.0, tokens: 0 }
+        Drift { rows, next: 0, stage: Stage::Begin, divergence: 0.0, agreed: 0, tokens: 0 }
     }
 
     /// Rows that are compared, and how many there are.
@@ -78,45 +91,56 @@ impl Drift {
         (self.next, self.rows.len())
     }
 
-    /// One layer, or one chunk of logits; the mean after the last, `None` inside where there is nothing to compare on. `adapted_decoder` is the
-    /// base itself, or the base with other weights.
+    /// One layer, or one chunk of logits; the figures after the last, `None` inside where there is nothing to compare on. Then it begins anew, with what
+    /// may be another adapter. `adapted_decoder` is the base itself, or the base with other weights.
+    ///
+    /// # Errors
+    /// A tensor operation that failed.
     pub fn step(
         &mut self,
         decoder: &Decoder,
         adapted_decoder: &Decoder,
         adapter: Option<&Adapter>,
-    ) -> Result<Option<Option<f64>>> {
-        let Some(row) = self.rows.get(self.next) else {
-            return Ok(Some((self.tokens > 0).then(|| self.sum / self.tokens as f64)));
+    ) -> Result<Option<Option<Moved>>> {
+        let Some(row) = self.rows.get_mut(self.next) else {
+            let tokens = self.tokens as f64;
+            let moved = Moved { drift: self.divergence / tokens, agreement: self.agreed as f64 / tokens };
+            let found = (self.tokens > 0).then_some(moved);
+            (self.next, self.divergence, self.agreed, self.tokens) = (0, 0.0, 0, 0);
+            return Ok(Some(found));
         };
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Begin) {
-            Stage::Begin => Stage::Base(LayeredForward::new(decoder, &row.batch)?),
-            Stage::Base(mut forward) => match forward.step(decoder, None)? {
+        self.stage = match (std::mem::replace(&mut self.stage, Stage::Begin), &row.base) {
+            (Stage::Begin, None) => Stage::Base(LayeredForward::new(decoder, &row.batch)?),
+            (Stage::Begin, Some(_)) => Stage::Adapted(LayeredForward::new(adapted_decoder, &row.batch)?),
+            (Stage::Base(mut forward), _) => match forward.step(decoder, None)? {
                 None => Stage::Base(forward),
-                Some(hidden) => Stage::Adapted {
-                    base: select(&hidden, &row.wanted)?,
-                    forward: LayeredForward::new(adapted_decoder, &row.batch)?,
-                },
+                Some(hidden) => {
+                    row.base = Some(select(&hidden, &row.wanted)?);
+                    Stage::Begin
+                }
             },
-            Stage::Adapted { base, mut forward } => match forward.step(adapted_decoder, adapter)? {
-                None => Stage::Adapted { base, forward },
-                Some(hidden) => Stage::Compare { base, adapted: select(&hidden, &row.wanted)?, done: 0 },
+            (Stage::Adapted(mut forward), _) => match forward.step(adapted_decoder, adapter)? {
+                None => Stage::Adapted(forward),
+                Some(hidden) => Stage::Compare { adapted: select(&hidden, &row.wanted)?, done: 0 },
             },
-            Stage::Compare { base, adapted, done } => {
+            (Stage::Compare { .. }, None) => Stage::Begin,
+            (Stage::Compare { adapted, done }, Some(base)) => {
                 let chunk = (LOGITS_AT_ONCE / decoder.config().vocab.max(1) / 2).max(1);
                 let len = chunk.min(row.wanted.len() - done);
                 let logits = |decoder: &Decoder, hidden: &Tensor, adapter| -> Result<Vec<Vec<f32>>> {
                     decoder.logits(&hidden.narrow(0, done, len)?, adapter)?.to_dtype(DType::F32)?.to_vec2()
                 };
                 let (base_rows, rows) =
-                    (logits(decoder, &base, None)?, logits(adapted_decoder, &adapted, adapter)?);
-                for (p, q) in base_rows.iter().zip(rows) {
-                    self.sum += divergence(p, &q);
-                    self.tokens += 1;
-                }
+                    (logits(decoder, base, None)?, logits(adapted_decoder, &adapted, adapter)?);
+                let compared = base_rows.par_iter().zip(&rows);
+                let compared: Vec<(f64, bool)> =
+                    compared.map(|(p, q)| (divergence(p, q), likeliest(p) == likeliest(q))).collect();
+                self.divergence += compared.iter().map(|(divergence, _)| divergence).sum::<f64>();
+                self.agreed += compared.iter().filter(|(_, agreed)| *agreed).count();
+                self.tokens += len;
                 let done = done + len;
                 if done < row.wanted.len() {
-                    Stage::Compare { base, adapted, done }
+                    Stage::Compare { adapted, done }
                 } else {
                     self.next += 1;
                     Stage::Begin
@@ -144,6 +168,10 @@ fn divergence(p: &[f32], q: &[f32]) -> f64 {
     if sum < 0.0 { 0.0 } else { sum }
 }
 
+fn likeliest(row: &[f32]) -> Option<usize> {
+    (0..row.len()).max_by(|one, other| row[*one].total_cmp(&row[*other]))
+}
+
 fn normaliser(row: &[f32]) -> f64 {
     let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     f64::from(top) + row.iter().map(|x| f64::from(x - top).exp()).sum::<f64>().ln()
@@ -151,8 +179,8 @@ fn normaliser(row: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::neutral::NeutralSample;
     use super::*;
+    use crate::neutral::NeutralSample;
     use crate::test_base;
 
     fn samples(texts: &[(&[u32], usize)]) -> NeutralSamples {
@@ -163,7 +191,7 @@ mod tests {
         NeutralSamples { samples: samples.collect() }
     }
 
-    fn measure(decoder: &Decoder, adapter: &Adapter, samples: &NeutralSamples) -> Option<f64> {
+    fn measure(decoder: &Decoder, adapter: &Adapter, samples: &NeutralSamples) -> Option<Moved> {
         let mut drift = Drift::new(samples);
         loop {
             if let Some(result) = drift.step(decoder, decoder, Some(adapter)).unwrap() {
@@ -188,11 +216,12 @@ mod tests {
         let decoder = test_base::decoder(7);
         let fresh = Adapter::fresh(decoder.config(), &test_base::spec(4), 1, decoder.device()).unwrap();
         let texts: &[(&[u32], usize)] = &[(&[1, 2, 3, 4, 5], 2), (&[9, 8, 7], 1), (&[4], 1), (&[], 0)];
-        assert_eq!(measure(&decoder, &fresh, &samples(texts)), Some(0.0));
+        let unmoved = Moved { drift: 0.0, agreement: 1.0 };
+        assert_eq!(measure(&decoder, &fresh, &samples(texts)), Some(unmoved));
         let strong = test_base::adapter_everywhere(&decoder, 3);
         let found = measure(&decoder, &strong, &samples(texts)).unwrap();
         // Each sample alone, whole passes: the rows that come before a token of its own.
-        let mut divergences = Vec::new();
+        let (mut divergences, mut agreed) = (Vec::new(), 0);
         for (tokens, prompt) in &texts[..2] {
             let batch = Batch::packed([*tokens]);
             let rows = |adapter: Option<&Adapter>| -> Vec<Vec<f32>> {
@@ -201,10 +230,21 @@ mod tests {
             };
             let (base, adapted) = (rows(None), rows(Some(&strong)));
             divergences.extend((prompt - 1..tokens.len() - 1).map(|at| divergence(&base[at], &adapted[at])));
+            let same = |at: &usize| likeliest(&base[*at]) == likeliest(&adapted[*at]);
+            agreed += (prompt - 1..tokens.len() - 1).filter(same).count();
         }
         assert_eq!(divergences.len(), 5);
         let expected = divergences.iter().sum::<f64>() / 5.0;
-        assert!(expected > 1e-3 && (found - expected).abs() < 1e-5 * (1.0 + expected), "{found} {expected}");
+        assert!(expected > 1e-3 && (found.drift - expected).abs() < 1e-5 * (1.0 + expected), "{found:?}");
+        assert!((found.agreement - agreed as f64 / 5.0).abs() < 1e-9, "{found:?}, {agreed} of 5");
+        // Measured again, with another adapter between.
+        let mut drift = Drift::new(&samples(texts));
+        let mut again = |adapter| loop {
+            if let Some(moved) = drift.step(&decoder, &decoder, Some(adapter)).unwrap() {
+                return moved.unwrap();
+            }
+        };
+        assert_eq!((again(&strong), again(&fresh), again(&strong)), (found, unmoved, found));
     }
 
     #[test]

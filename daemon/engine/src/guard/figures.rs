@@ -1,21 +1,25 @@
 //! The figures of one moment of a run, and what they mean in one sentence.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::copying::{Copied, CopyFigures};
+use super::drift::Moved;
 
 /// From this share on, samples that stand in the training texts word for word are memory, not style.
-pub const COPY_LIMIT: f64 = 0.5;
+const COPY_LIMIT: f64 = 0.5;
 /// Texts of one voice share phrases: what the held-out examples have in common with the training texts is no memorising. Samples must
 /// copy this much more than they.
-pub const COPY_SURPLUS: f64 = 0.25;
-/// Nats a token on the base's own answers. Runs of one strong voice that kept the assistant had 0.3 to 0.5, those that had lost it 1.1 to 1.9
-/// (`tests/compare/RESULTS.md`).
-pub const DRIFT_LIMIT: f64 = 0.75;
+const COPY_SURPLUS: f64 = 0.25;
+/// Nats a token on the base's own answers to questions (`tests/compare/RESULTS.md`: adapters that were made good and bad on purpose).
+const DRIFT_LIMIT: f64 = 0.2;
+/// The same on texts that a base that does not chat writes freely: there the voice that was learnt may well be heard.
+const FREE_DRIFT_LIMIT: f64 = 1.0;
+/// Share of everyday answers that go round in circles, above the base's own.
+const LOOP_SURPLUS: f64 = 0.12;
+/// Share of everyday answers in which the training texts turn up.
+const LEAK_LIMIT: f64 = 0.12;
 /// Nats a token between held-out and training loss. Perplexity on new texts is e times that on known ones.
-pub const GAP_LIMIT: f64 = 1.0;
+const GAP_LIMIT: f64 = 1.0;
 
 /// The guard figures of one moment of a run. What was not measured is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -29,8 +33,17 @@ pub struct GuardFigures {
     pub heldout_copy_rate: Option<f64>,
     /// The longest copied run of all samples.
     pub longest_copy: Option<Copied>,
+    /// The base's neutral samples are answers to questions.
+    pub asked: bool,
     /// Mean KL(base || adapter) on the base's neutral samples, nats a token.
     pub drift: Option<f64>,
+    /// Share of places in those samples where base and adapter think the same token likeliest, 0 to 1.
+    pub agreement: Option<f64>,
+    /// Share of the adapter's answers to the same questions that go round in circles, and of the base's.
+    pub loops: Option<f64>,
+    pub base_loops: Option<f64>,
+    /// Share of the adapter's answers in which the training texts turn up, 0 to 1.
+    pub leaks: Option<f64>,
 }
 
 /// What the figures say, the worst first.
@@ -41,6 +54,10 @@ pub enum Verdict {
     Memorising,
     /// It forgets what the base could do.
     Drifting,
+    /// Its answers go round in circles.
+    Looping,
+    /// The training texts turn up where nobody asked for them.
+    Leaking,
     /// It knows the training texts far better than others of the same voice.
     GapWide,
     Fine,
@@ -53,13 +70,24 @@ impl GuardFigures {
         Self { copy_rate: copies.rate, longest_copy: copies.longest, ..self }
     }
 
+    /// Adds what was measured on the base's own samples. What is no number is none.
+    #[must_use]
+    pub fn with_moved(self, moved: Option<Moved>) -> Self {
+        let moved = moved.filter(|moved| moved.drift.is_finite());
+        Self { drift: moved.map(|moved| moved.drift), agreement: moved.map(|moved| moved.agreement), ..self }
+    }
+
     pub fn verdict(&self) -> Verdict {
         let above = |figure: Option<f64>, limit: f64| figure.is_some_and(|figure| figure >= limit);
         let usual = self.heldout_copy_rate.unwrap_or(0.0);
         if above(self.copy_rate, COPY_LIMIT.max(usual + COPY_SURPLUS)) {
             Verdict::Memorising
-        } else if above(self.drift, DRIFT_LIMIT) {
+        } else if above(self.drift, if self.asked { DRIFT_LIMIT } else { FREE_DRIFT_LIMIT }) {
             Verdict::Drifting
+        } else if above(self.loops, self.base_loops.unwrap_or(0.0) + LOOP_SURPLUS) {
+            Verdict::Looping
+        } else if above(self.leaks, LEAK_LIMIT) {
+            Verdict::Leaking
         } else if above(self.gap, GAP_LIMIT) {
             Verdict::GapWide
         } else {
@@ -68,30 +96,10 @@ impl GuardFigures {
     }
 }
 
-impl Verdict {
-    pub const ALL: [Verdict; 4] = [Verdict::Memorising, Verdict::Drifting, Verdict::GapWide, Verdict::Fine];
-
-    /// Whether a run should end because of it.
-    pub fn stops(self) -> bool {
-        matches!(self, Verdict::Memorising | Verdict::Drifting)
-    }
-
-    /// Why a run was ended at a step, in one sentence.
-    pub fn stopped_at(self, step: usize) -> String {
-        format!("stopped at step {step}: {self}")
-    }
-}
-
-/// What to think of it, as the second half of a sentence.
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Verdict::Memorising => "it began to memorise",
-            Verdict::Drifting => "it began to forget what the base model knew",
-            Verdict::GapWide => "it knows the training texts much better than texts it has not seen",
-            Verdict::Fine => "it learns without memorising or forgetting",
-        })
-    }
+/// Whether so much drift is too much for a base that was asked: its other answers are gone.
+pub(crate) fn forgets(moved: &Moved) -> bool {
+    GuardFigures { asked: true, ..GuardFigures::default() }.with_moved(Some(*moved)).verdict()
+        == Verdict::Drifting
 }
 
 #[cfg(test)]
@@ -106,17 +114,22 @@ mod tests {
             heldout_copy_rate: Some(0.05),
             longest_copy: None,
             drift: Some(0.2),
+            ..GuardFigures::default()
         };
         assert_eq!(fine.verdict(), Verdict::Fine);
         assert_eq!(GuardFigures { gap: Some(1.2), ..fine }.verdict(), Verdict::GapWide);
+        assert_eq!(GuardFigures { asked: true, drift: Some(0.3), ..fine }.verdict(), Verdict::Drifting);
+        assert_eq!(GuardFigures { drift: Some(0.3), ..fine }.verdict(), Verdict::Fine);
         assert_eq!(GuardFigures { gap: Some(1.2), drift: Some(1.5), ..fine }.verdict(), Verdict::Drifting);
         let copied = GuardFigures { copy_rate: Some(0.6), drift: Some(1.5), ..fine };
         assert_eq!(copied.verdict(), Verdict::Memorising);
-        assert_eq!(copied.verdict().stopped_at(140), "stopped at step 140: it began to memorise");
         // Texts that all say the same: copying is what these texts are.
         let alike = GuardFigures { heldout_copy_rate: Some(0.5), ..copied };
         assert_eq!(alike.verdict(), Verdict::Drifting);
         assert_eq!(GuardFigures::default().verdict(), Verdict::Fine);
+        assert_eq!(GuardFigures { loops: Some(0.2), ..fine }.verdict(), Verdict::Looping);
+        assert_eq!(GuardFigures { loops: Some(0.2), base_loops: Some(0.1), ..fine }.verdict(), Verdict::Fine);
+        assert_eq!(GuardFigures { leaks: Some(0.3), gap: Some(1.2), ..fine }.verdict(), Verdict::Leaking);
         assert_eq!(GuardFigures { drift: Some(f64::NAN), ..fine }.verdict(), Verdict::Fine);
     }
 

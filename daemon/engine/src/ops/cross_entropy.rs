@@ -1,4 +1,5 @@
-//! Negative log-likelihood through the language-model head, in nats.
+//! Negative log-likelihood through the language-model head, in nats; or, where another model is the teacher, the divergence from what it
+//! would say next (distillation: Hinton et al. 2015, <https://arxiv.org/abs/1503.02531>).
 //!
 //! Takes the head's weight, so that full logits of a batch never exist: rows go through in chunks, and where a gradient is wanted it is made
 //! in the same pass.
@@ -16,6 +17,15 @@ use crate::lora::Lora;
 
 /// Logits that may exist at once (floats). Each chunk of rows reads the whole head, so there should be a hundred rows in it.
 pub(crate) const LOGITS_AT_ONCE: usize = 16 << 20;
+
+/// What a row's next token should be.
+#[derive(Debug, Clone, Copy)]
+pub enum Targets<'a> {
+    /// One token a row: the loss is its negative log-likelihood.
+    Tokens(&'a [u32]),
+    /// What a teacher thinks, by its rows `[n, hidden]` and its head: the loss is KL(teacher || this).
+    Teacher { hidden: &'a Tensor, head: &'a FrozenLinear },
+}
 
 /// What is wanted beside the losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,22 +49,28 @@ pub struct CrossEntropy {
     pub dpair: Option<(Tensor, Tensor)>,
 }
 
-/// `hidden: [n, hidden]` are the rows whose next token `targets[n]` is supervised; `pair` is the head's, where an adapter has one. Gradients
+/// `hidden: [n, hidden]` are the rows whose next token is supervised by `targets`; `pair` is the head's, where an adapter has one. Gradients
 /// are of `factor` times the sum of losses; those of the pair come with [`Gradient::Hidden`].
 pub fn cross_entropy(
     hidden: &Tensor,
     head: &FrozenLinear,
     pair: Option<&Lora>,
-    targets: &[u32],
+    targets: Targets<'_>,
     factor: f64,
     gradient: Gradient,
 ) -> Result<CrossEntropy> {
-    let rows = targets.len();
+    let rows = hidden.dim(0)?;
     let vocab = head.outputs();
-    if let Some(target) = targets.iter().find(|target| **target as usize >= vocab) {
-        candle_core::bail!("token {target} is outside the vocabulary of {vocab}");
-    }
-    let chunk = (LOGITS_AT_ONCE / vocab).max(1);
+    let at_once = match targets {
+        Targets::Tokens(tokens) => {
+            if let Some(token) = tokens.iter().find(|token| **token as usize >= vocab) {
+                candle_core::bail!("token {token} is outside the vocabulary of {vocab}");
+            }
+            LOGITS_AT_ONCE
+        }
+        Targets::Teacher { .. } => LOGITS_AT_ONCE / 2,
+    };
+    let chunk = (at_once / vocab).max(1);
     let mut losses = Vec::with_capacity(rows);
     let mut dhidden = Vec::new();
     let mut dhead: Option<Tensor> = None;
@@ -63,7 +79,13 @@ pub fn cross_entropy(
         let len = chunk.min(rows - start);
         let part = hidden.narrow(0, start, len)?;
         let (logits, thin) = low_rank::adapted(head, &part, pair)?;
-        let (part_losses, dlogits) = rows_of(&logits, &targets[start..start + len], factor, gradient)?;
+        let (part_losses, dlogits) = match targets {
+            Targets::Tokens(tokens) => rows_of(&logits, &tokens[start..start + len], factor, gradient)?,
+            Targets::Teacher { hidden, head } => {
+                let wanted = head.forward(&hidden.narrow(0, start, len)?)?;
+                divergence(&logits, &wanted, factor, gradient)?
+            }
+        };
         losses.extend(part_losses);
         let Some(dlogits) = dlogits else { continue };
         dhidden.push(match (pair, thin) {
@@ -133,6 +155,58 @@ fn composed(
     Ok((losses, Some(softmax.scatter_add(&index, &minus, 1)?)))
 }
 
+/// KL(teacher || student) of each row of logits; slopes take the student's memory, and the teacher's is used up.
+fn divergence(
+    logits: &Tensor,
+    teacher: &Tensor,
+    factor: f64,
+    gradient: Gradient,
+) -> Result<(Vec<f32>, Option<Tensor>)> {
+    if !(on_host(logits) && on_host(teacher)) {
+        return composed_divergence(logits, teacher, factor, gradient);
+    }
+    let vocab = logits.dim(1)?;
+    let losses = change(logits, |own| {
+        change(teacher, |teacher| {
+            let rows = own.par_chunks_mut(vocab).zip(teacher.par_chunks_mut(vocab));
+            rows.map(|(own, teacher)| apart(own, teacher, factor as f32)).collect()
+        })
+    })??;
+    Ok((losses, (gradient != Gradient::None).then(|| logits.clone())))
+}
+
+fn composed_divergence(
+    logits: &Tensor,
+    teacher: &Tensor,
+    factor: f64,
+    gradient: Gradient,
+) -> Result<(Vec<f32>, Option<Tensor>)> {
+    let log = |logits: &Tensor| logits.broadcast_sub(&logits.log_sum_exp(D::Minus1)?.unsqueeze(1)?);
+    let (own, teacher) = (log(logits)?, log(teacher)?);
+    let wanted = teacher.exp()?;
+    let losses = ((teacher - &own)? * &wanted)?.sum(D::Minus1)?.to_vec1()?;
+    if gradient == Gradient::None {
+        return Ok((losses, None));
+    }
+    Ok((losses, Some(((own.exp()? - wanted)? * factor)?)))
+}
+
+wide! {
+    /// KL(teacher || own) of two rows of logits. Leaves the slopes in `own`, and nothing of use in `teacher`.
+    fn apart(own: &mut [f32], teacher: &mut [f32], factor: f32) -> f32 {
+        let (own_log, teacher_log) = (normaliser(own), normaliser(teacher));
+        for (x, t) in own.iter_mut().zip(teacher.iter_mut()) {
+            let (log_q, log_p) = (*x - own_log, *t - teacher_log);
+            let (q, p) = (exp(log_q), exp(log_p));
+            *x = (q - p) * factor;
+            // What the teacher rules out has no part, whatever the student thinks of it.
+            *t = if p > 0.0 { p * (log_p - log_q) } else { 0.0 };
+        }
+        // Rounding cannot make it negative.
+        sum_of(teacher, |x| x).max(0.0)
+    }
+}
+
 wide! {
     /// The log of the sum of exponentials.
     fn normaliser(row: &[f32]) -> f32 {
@@ -163,7 +237,15 @@ mod tests {
         let targets = [0, 8, 3, 3];
         let factor = 0.25;
         let run = |x: &Tensor, w: &Tensor, gradient| {
-            cross_entropy(x, &FrozenLinear::new(w.clone(), None), None, &targets, factor, gradient).unwrap()
+            cross_entropy(
+                x,
+                &FrozenLinear::new(w.clone(), None),
+                None,
+                Targets::Tokens(&targets),
+                factor,
+                gradient,
+            )
+            .unwrap()
         };
         let sum = |losses: &[f32]| Tensor::new(losses, &Device::Cpu)?.sum_all()? * factor;
         let full = run(&x, &w, Gradient::HiddenAndHead);
@@ -184,7 +266,7 @@ mod tests {
         let head = FrozenLinear::new(w, None);
         let run = |x: &Tensor, a: &Tensor, b: &Tensor, gradient| {
             let pair = Lora::plain(a.clone(), b.clone(), 1.7);
-            cross_entropy(x, &head, Some(&pair), &[0, 8, 3, 3], 0.25, gradient).unwrap()
+            cross_entropy(x, &head, Some(&pair), Targets::Tokens(&[0, 8, 3, 3]), 0.25, gradient).unwrap()
         };
         let full = run(&x, &a, &b, Gradient::Hidden);
         let (da, db) = full.dpair.unwrap();
@@ -198,8 +280,40 @@ mod tests {
     }
 
     #[test]
+    fn a_teachers_gradients_agree_with_finite_differences_and_the_composition() {
+        let (x, w) = (random(&[4, 5], 1), random(&[9, 5], 2));
+        let (hidden, head) = (random(&[4, 5], 6), FrozenLinear::new(random(&[9, 5], 7), None));
+        let targets = Targets::Teacher { hidden: &hidden, head: &head };
+        let run = |x: &Tensor, w: &Tensor, gradient| {
+            cross_entropy(x, &FrozenLinear::new(w.clone(), None), None, targets, 0.25, gradient).unwrap()
+        };
+        let sum = |losses: &[f32]| Tensor::new(losses, &Device::Cpu)?.sum_all()? * 0.25;
+        let full = run(&x, &w, Gradient::HiddenAndHead);
+        let one = Tensor::new(1f32, &Device::Cpu).unwrap();
+        slope(&x, full.dhidden.as_ref().unwrap(), &one, |x| sum(&run(x, &w, Gradient::None).losses));
+        slope(&w, full.dhead.as_ref().unwrap(), &one, |w| sum(&run(&x, w, Gradient::None).losses));
+        let logits = || FrozenLinear::new(w.clone(), None).forward(&x).unwrap();
+        let wanted = || head.forward(&hidden).unwrap();
+        let (losses, dlogits) = composed_divergence(&logits(), &wanted(), 0.25, Gradient::Hidden).unwrap();
+        let (fused_losses, fused) = divergence(&logits(), &wanted(), 0.25, Gradient::Hidden).unwrap();
+        assert!(losses.iter().all(|loss| *loss > 1e-3));
+        assert!(losses.iter().zip(&fused_losses).all(|(l, r)| (l - r).abs() < 1e-5));
+        assert!(distance(&dlogits.unwrap(), &fused.unwrap()) < 1e-6);
+        // 0.5 ln 2 + 0.5 ln (2/3)
+        let ln = |p: [f32; 2]| Tensor::new(&[p.map(f32::ln)], &Device::Cpu).unwrap();
+        let (known, _) = divergence(&ln([0.25, 0.75]), &ln([0.5, 0.5]), 1.0, Gradient::None).unwrap();
+        assert!((known[0] - 0.5 * (2f32.ln() + (2.0f32 / 3.0).ln())).abs() < 1e-6);
+        let itself = Targets::Teacher { hidden: &x, head: &FrozenLinear::new(w.clone(), None) };
+        let none = cross_entropy(&x, &FrozenLinear::new(w.clone(), None), None, itself, 1.0, Gradient::None);
+        assert_eq!(none.unwrap().losses, [0.0; 4]);
+    }
+
+    #[test]
     fn a_token_outside_the_vocabulary_is_an_error() {
         let head = FrozenLinear::new(random(&[3, 2], 1), None);
-        assert!(cross_entropy(&random(&[1, 2], 2), &head, None, &[3], 1.0, Gradient::None).is_err());
+        assert!(
+            cross_entropy(&random(&[1, 2], 2), &head, None, Targets::Tokens(&[3]), 1.0, Gradient::None)
+                .is_err()
+        );
     }
 }

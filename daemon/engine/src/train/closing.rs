@@ -10,9 +10,12 @@ use super::evaluation::Evaluation;
 use super::learnt::Learnt;
 use super::samples::{Prompts, SampleAnswers};
 use super::work::{Work, WorkKind};
+use crate::answers::Question;
 use crate::base::Base;
-use crate::guard::{CopyCheck, Drift, GuardFigures, NeutralDrawing, NeutralSamples, copying::copying};
+use crate::guard::{CopyCheck, Drift, GuardFigures, behaviour, copying::copying, questions};
+use crate::neutral::{NeutralDrawing, NeutralSample, NeutralSamples};
 use crate::sample::Sample;
+use crate::sampling::SamplingOptions;
 
 /// Openings that are continued where the recipe names no prompts.
 pub(super) const OPENINGS: usize = 4;
@@ -33,6 +36,8 @@ enum Stage {
     Copies(Box<SampleAnswers>),
     Neutral(Box<NeutralDrawing>),
     Drift(Box<Drift>),
+    /// What is kept answers the same questions.
+    Behaviour(Box<SampleAnswers>),
     Done,
 }
 
@@ -52,7 +57,11 @@ impl Closing {
         } else {
             prompts.clone()
         };
-        let figures = GuardFigures { heldout_copy_rate: common(data), ..GuardFigures::default() };
+        let figures = GuardFigures {
+            heldout_copy_rate: common(data),
+            asked: base.text.chats(),
+            ..GuardFigures::default()
+        };
         Closing { stage: Stage::Gap(Box::new(known)), prompts, figures, heldout_loss }
     }
 
@@ -63,7 +72,8 @@ impl Closing {
             Stage::Copies(answers) => answers.work(WorkKind::Copies),
             Stage::Neutral(drawing) => of(WorkKind::Neutral, drawing.progress()),
             Stage::Drift(drift) => of(WorkKind::Drift, drift.progress()),
-            Stage::Done => of(WorkKind::Drift, (1, 1)),
+            Stage::Behaviour(answers) => answers.work(WorkKind::Behaviour),
+            Stage::Done => of(WorkKind::Behaviour, (1, 1)),
         }
     }
 
@@ -93,7 +103,7 @@ impl Closing {
                 self.figures = self.figures.with_copies(&found);
                 self.stage = match neutral {
                     Some(samples) => Stage::Drift(Box::new(Drift::new(samples))),
-                    None => Stage::Neutral(Box::new(NeutralDrawing::new(base)?)),
+                    None => Stage::Neutral(Box::new(questions::drawing(base)?)),
                 };
             }
             Stage::Neutral(drawing) => {
@@ -106,13 +116,40 @@ impl Closing {
                 let Some(found) = drift.step(&base.decoder, decoder, kept.adapter())? else {
                     return Ok(None);
                 };
-                self.figures.drift = found.filter(|drift| drift.is_finite());
+                self.figures = self.figures.with_moved(found);
+                let asked =
+                    neutral.as_ref().map(|neutral| asked(neutral, base.text.chats())).unwrap_or_default();
+                self.stage = Stage::Behaviour(Box::new(SampleAnswers::asked(base, Some(kept), asked)));
+            }
+            Stage::Behaviour(answers) => {
+                let Some(answers) = answers.step(base)? else { return Ok(None) };
+                let answers: Vec<&[u32]> = answers.iter().map(|answer| answer.tokens.as_slice()).collect();
+                let usual: Vec<&[u32]> =
+                    neutral.iter().flat_map(|neutral| &neutral.samples).map(NeutralSample::own).collect();
+                self.figures.loops = behaviour::loops(&answers);
+                self.figures.base_loops = behaviour::loops(&usual);
+                // A text that is only begun may well go on in the voice that was learnt.
+                if base.text.chats() {
+                    self.figures.leaks = behaviour::leaks(&answers, &data.train, &usual);
+                }
                 self.stage = Stage::Done;
             }
             Stage::Done => return Ok(Some(self.figures)),
         }
         Ok(None)
     }
+}
+
+/// The guard's questions as they are put to what was learnt: where a base chats, for the likeliest answer and for a drawn one, else for a drawn text.
+fn asked(neutral: &NeutralSamples, chats: bool) -> Vec<Question> {
+    let most = questions::ANSWER_TOKENS;
+    let prompts = neutral.samples.iter().map(|sample| sample.prompt().to_vec());
+    let drawn = prompts.clone().enumerate().map(|(number, prompt)| {
+        let options = SamplingOptions { seed: number as u64, max_tokens: most, ..SamplingOptions::default() };
+        Question { prompt, options }
+    });
+    let greedy = prompts.filter(|_| chats).map(|prompt| Question::greedy(prompt, most));
+    greedy.chain(drawn).collect()
 }
 
 /// What stands before the first token that carries loss, or where all do, the first few tokens; of so many different examples.

@@ -9,7 +9,8 @@ use super::settings::TrainSettings;
 use super::trainer::GAP_EXAMPLES;
 use crate::generate::MOST_TOGETHER;
 use crate::golden;
-use crate::guard::{NeutralSamples, neutral};
+use crate::guard::questions;
+use crate::neutral::NeutralSamples;
 use crate::rehearsal;
 use crate::sample::Sample;
 
@@ -68,6 +69,8 @@ impl Sum for Effort {
 pub struct Known<'a> {
     /// The texts that drift is measured on.
     pub neutral: bool,
+    /// It chats: what was learnt is held against these texts at each look.
+    pub chats: bool,
     /// The answers that are rehearsed.
     pub rehearsal: Option<&'a NeutralSamples>,
 }
@@ -88,7 +91,7 @@ impl Known<'_> {
 pub struct Parts {
     /// One optimiser step of one learner.
     pub step: Effort,
-    /// The base's answers to what is rehearsed, unless they are known.
+    /// The base's answers to what is rehearsed and to what the guard asks, unless they are known.
     pub rehearsal: Effort,
     /// One look at the held-out examples; in cross-validation, by all folds.
     pub heldout: Effort,
@@ -102,6 +105,8 @@ pub struct Parts {
     pub neutral: Effort,
     /// ... on which the two are compared, ...
     pub drift: Effort,
+    /// ... it answers the same questions, ...
+    pub behaviour: Effort,
     /// ... every example's own loss is taken, ...
     pub own_losses: Effort,
     /// ... and the golden answers are written.
@@ -121,36 +126,43 @@ impl Parts {
         let all = tokens(&mut data.train.iter());
         let mean = all as f64 / train as f64;
         let judges = data.judges().count();
-        let neutral_tokens = neutral::SAMPLES * (neutral::SAMPLE_TOKENS + NEUTRAL_OPENING);
+        let neutral_tokens = questions::ANSWERS * (questions::ANSWER_TOKENS + NEUTRAL_OPENING);
         // A learner of cross-validation does without its own fold.
         let members = data.folds().map_or(train, |folds| train - train / folds);
         let prompted = !settings.sample_prompts.is_empty();
+        let rehearses = settings.rehearsal > 0.0;
+        let neutral = if known.neutral {
+            Effort::default()
+        } else {
+            Effort::writing(questions::ANSWER_TOKENS) + Effort::reading(questions::ANSWERS * NEUTRAL_OPENING)
+        };
+        // What might be the best is held against the base's own answers.
+        let compared = if rehearses && known.chats { neutral_tokens } else { 0 };
         Parts {
             step: Effort {
                 learnt: mean * settings.examples_per_step().min(members) as f64
                     + settings.rehearsal * settings.examples_per_step() as f64 * known.rehearsed_tokens(),
                 ..Effort::default()
             },
-            rehearsal: if settings.rehearsal > 0.0 && known.rehearsal.is_none() {
+            rehearsal: if rehearses && known.rehearsal.is_none() {
                 let together = rehearsal::PROMPTS.div_ceil(MOST_TOGETHER);
                 Effort::writing(rehearsal::ANSWER_TOKENS * together)
                     + Effort::reading(rehearsal::PROMPTS * NEUTRAL_OPENING)
+                    + if known.chats { neutral } else { Effort::default() }
             } else {
                 Effort::default()
             },
-            heldout: Effort::reading(tokens(&mut data.judges().map(|(sample, _)| sample))),
+            heldout: Effort::reading(tokens(&mut data.judges().map(|(sample, _)| sample)) + compared),
             samples: if prompted { Effort::writing(settings.sample_tokens) } else { Effort::default() },
             gap: Effort::reading((mean * judges.max(GAP_EXAMPLES).min(train) as f64) as usize),
             copies: Effort::writing(settings.sample_tokens)
                 + Effort::reading(
                     if prompted { settings.sample_prompts.len() } else { OPENINGS } * NEUTRAL_OPENING,
                 ),
-            neutral: if known.neutral {
-                Effort::default()
-            } else {
-                Effort::writing(neutral::SAMPLE_TOKENS) + Effort::reading(neutral::SAMPLES * NEUTRAL_OPENING)
-            },
+            neutral: if rehearses && known.chats { Effort::default() } else { neutral },
             drift: Effort::reading(2 * neutral_tokens),
+            behaviour: Effort::writing(2 * questions::ANSWER_TOKENS)
+                + Effort::reading(2 * questions::ANSWERS * NEUTRAL_OPENING),
             own_losses: Effort::reading(all),
             goldens: Effort::writing(golden::TOKENS)
                 + Effort::reading(golden::PROMPTS * (golden::TOKENS + NEUTRAL_OPENING)),
@@ -161,7 +173,7 @@ impl Parts {
 
     /// Everything that comes when nothing more is learnt.
     pub fn end(&self) -> Effort {
-        self.gap + self.copies + self.neutral + self.drift + self.own_losses + self.goldens
+        self.gap + self.copies + self.neutral + self.drift + self.behaviour + self.own_losses + self.goldens
     }
 
     /// All learners' work from `step` of a phase to its step `until`, with the looks at held-out examples and the answers that go with them.
@@ -191,7 +203,7 @@ mod tests {
         let data = test_base::data(12);
         let settings = TrainSettings { batch: 4, rehearsal: 0.0, ..test_base::settings() };
         let tokens: usize = data.train.iter().map(|sample| sample.tokens.len()).sum();
-        let known = Known { neutral: true, rehearsal: None };
+        let known = Known { neutral: true, ..Known::default() };
         let parts = Parts::of(&data, &settings, known);
         assert_eq!(parts.own_losses, Effort::reading(tokens));
         assert!((parts.step.learnt - 4.0 * tokens as f64 / data.train.len() as f64).abs() < 1e-9);
@@ -203,12 +215,12 @@ mod tests {
         assert_eq!(ten, parts.step * 10.0 + parts.heldout * 3.0);
         assert_eq!(parts.steps(10, 10, 1, true), Effort::default());
         assert_eq!(parts.steps(0, 10, 5, false), parts.step * 50.0);
-        // Half an answer of 16 + 64 tokens with each of four examples.
+        // Half an answer of 16 + 32 tokens with each of four examples.
         let rehearsing = Parts::of(&data, &TrainSettings { rehearsal: 0.5, ..settings.clone() }, known);
-        assert!((rehearsing.step.learnt - parts.step.learnt - 160.0).abs() < 1e-9);
+        assert!((rehearsing.step.learnt - parts.step.learnt - 96.0).abs() < 1e-9);
         assert!(rehearsing.rehearsal.written > 0.0);
         let written = NeutralSamples::default();
-        let known = Known { neutral: true, rehearsal: Some(&written) };
+        let known = Known { rehearsal: Some(&written), ..known };
         let again = Parts::of(&data, &TrainSettings { rehearsal: 0.5, ..settings.clone() }, known);
         assert_eq!(again.rehearsal, Effort::default());
         // Folds judge all of what is learnt.

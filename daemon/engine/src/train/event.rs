@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::data::Losses;
+use crate::guard::Moved;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrainEvent {
@@ -25,8 +26,9 @@ pub enum TrainEvent {
         /// Real tokens that went through.
         tokens: usize,
     },
-    /// Step 0: the base, then (where the run starts from an adapter) that adapter. In cross-validation the loss is over all folds.
-    Evaluated { step: usize, losses: Losses, best: bool },
+    /// Step 0: the base, then (where the run starts from an adapter) that adapter. In cross-validation the loss is over all folds. How far the base has been
+    /// moved is measured where the losses alone would make it the best, and the base's own answers are rehearsed.
+    Evaluated { step: usize, losses: Losses, best: bool, moved: Option<Moved> },
     /// Answers to the recipe's prompts.
     Sampled { step: usize, samples: Vec<SamplePair> },
     /// Cross-validation has found the number of steps; now all examples are learnt for so many.
@@ -69,6 +71,11 @@ pub enum StopReason {
         step: usize,
         best_step: usize,
         sign: Memory,
+    },
+    /// The base's own answers to everyday questions were gone.
+    Forgetting {
+        step: usize,
+        best_step: usize,
     },
     /// A loss or gradient was no longer a number; what was best before it is kept.
     NotFinite {
@@ -133,6 +140,16 @@ impl fmt::Display for StopReason {
                     "stopped at step {step}: it began to memorise ({why}); kept step {best_step}, the best"
                 )
             }
+            StopReason::Forgetting { step, best_step: 0 } => write!(
+                f,
+                "stopped at step {step}: it forgot what the base model answers to everyday questions before it had learnt anything that could be kept; a \
+                 smaller learning rate or more rehearsal helps"
+            ),
+            StopReason::Forgetting { step, best_step } => write!(
+                f,
+                "stopped at step {step}: it began to forget what the base model answers to everyday questions; kept step {best_step}, the best before \
+                 that; a smaller learning rate or more rehearsal goes further"
+            ),
             StopReason::NotFinite { step, best_step, learning_rate } => write!(
                 f,
                 "stopped at step {step}: the loss was no longer a number; kept step {best_step}, the best before it; a learning rate below \

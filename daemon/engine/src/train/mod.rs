@@ -78,7 +78,7 @@ pub enum TrainError {
     #[error("a sample could not be written: {0}")]
     Sample(#[from] crate::generate::GenerateError),
     #[error("the base's own samples could not be written: {0}")]
-    Neutral(#[from] crate::guard::neutral::NeutralError),
+    Neutral(#[from] crate::neutral::NeutralError),
     #[error(transparent)]
     Text(#[from] crate::base_error::BaseError),
     #[error("a tensor operation failed: {0}")]

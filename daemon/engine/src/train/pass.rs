@@ -7,8 +7,9 @@ use candle_core::{DType, Result, Tensor};
 
 use crate::decoder::{Batch, Decoder, Kept, Learner, Pairs, PassContext, Slot};
 use crate::lora::{Adapter, LayerAdapter};
-use crate::ops::cross_entropy::{Gradient, cross_entropy};
+use crate::ops::cross_entropy::{Gradient, Targets, cross_entropy};
 use crate::ops::dropout::Dropout;
+use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::low_rank::embedding_backward;
 use crate::ops::rms_norm;
 use crate::sample::Sample;
@@ -65,11 +66,13 @@ enum Direction {
 }
 
 pub(crate) struct Pass {
-    tokens: Vec<u32>,
+    batch: Batch,
     context: PassContext,
     /// Rows whose next token is supervised, that token, and the sequence it belongs to.
     rows: Vec<u32>,
     targets: Vec<u32>,
+    /// Its rows `[rows, hidden]` and its head.
+    teacher: Option<(Tensor, FrozenLinear)>,
     owners: Vec<usize>,
     sequences: usize,
     goal: Goal,
@@ -111,9 +114,10 @@ impl Pass {
         Ok(Pass {
             context: decoder.context(&batch)?,
             x: decoder.embed(&batch.tokens)?,
-            tokens: batch.tokens,
+            batch,
             rows,
             targets,
+            teacher: None,
             owners,
             sequences: samples.len(),
             goal,
@@ -123,6 +127,18 @@ impl Pass {
             direction: Direction::Up,
             result: PassResult { losses: vec![0.0; samples.len()], gradients: Vec::new() },
         })
+    }
+
+    /// What goes through the decoder.
+    pub(crate) fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Has a teacher say what should come next, instead of the samples' own tokens: by what it made of [`Pass::batch`], `[tokens, hidden]`, and by its head.
+    pub(crate) fn taught_by(&mut self, hidden: &Tensor, head: FrozenLinear) -> Result<()> {
+        let rows = Tensor::new(self.rows.as_slice(), hidden.device())?;
+        self.teacher = Some((hidden.index_select(&rows, 0)?, head));
+        Ok(())
     }
 
     /// Leaves out a part of what LoRA pairs read. The key is this pass's own.
@@ -161,7 +177,7 @@ impl Pass {
         }
         let layer = self.memory.len();
         if layer == 0 {
-            self.x = decoder.adapt_embedding(self.x.clone(), &self.tokens, adapter)?;
+            self.x = decoder.adapt_embedding(self.x.clone(), &self.batch.tokens, adapter)?;
         }
         if layer < decoder.config().layers {
             let pairs = adapter.and_then(|adapter| adapter.layers.get(layer));
@@ -191,7 +207,11 @@ impl Pass {
             Goal::Weights { factor } => (Gradient::HiddenAndHead, factor),
         };
         let pair = adapter.and_then(|adapter| adapter.head.as_ref());
-        let entropy = cross_entropy(&hidden, &decoder.head, pair, &self.targets, factor, gradient)?;
+        let targets = match &self.teacher {
+            None => Targets::Tokens(&self.targets),
+            Some((hidden, head)) => Targets::Teacher { hidden, head },
+        };
+        let entropy = cross_entropy(&hidden, &decoder.head, pair, targets, factor, gradient)?;
         for (loss, owner) in entropy.losses.iter().zip(&self.owners) {
             self.result.losses[*owner] += f64::from(*loss);
         }
@@ -229,10 +249,10 @@ impl Pass {
         };
         let Some(kept) = kept else {
             if matches!(self.goal, Goal::Weights { .. }) {
-                let gradient = decoder.embed_backward(&self.tokens, dy)?;
+                let gradient = decoder.embed_backward(&self.batch.tokens, dy)?;
                 self.result.gradients.push((Parameter::Embedding, gradient));
             } else if let Some(pair) = adapter.and_then(|adapter| adapter.embedding.as_ref()) {
-                let tokens = Tensor::new(self.tokens.as_slice(), decoder.device())?;
+                let tokens = Tensor::new(self.batch.tokens.as_slice(), decoder.device())?;
                 let (da, db) = embedding_backward(&tokens, dy, pair, decoder.embedding_scale())?;
                 self.result.gradients.push((Parameter::EmbeddingLora(Factor::A), da));
                 self.result.gradients.push((Parameter::EmbeddingLora(Factor::B), db));

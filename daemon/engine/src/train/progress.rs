@@ -6,7 +6,7 @@ use super::data::Losses;
 use super::event::{FoldFigures, StopReason};
 use super::learner::Learner;
 use super::learnt::Learnt;
-use crate::guard::GuardFigures;
+use crate::guard::{Futile, GuardFigures};
 
 /// A run whose loss is beyond this many times its first one, or this much above it, has diverged.
 const FAR_TIMES: f64 = 3.0;
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub train_loss: f64,
     pub reason: StopReason,
     pub guard: GuardFigures,
+    /// Why the examples had better not be trained on, where that is so.
+    pub futile: Option<Futile>,
     pub folds: Option<FoldFigures>,
 }
 
@@ -95,6 +97,11 @@ pub(super) struct Counts {
     /// Evaluations, and steps, in a row with a loss far above the first one.
     pub(super) far_evaluations: usize,
     pub(super) far_steps: usize,
+    /// Evaluations in a row at which the base's own answers were gone and no nearer than before, and the drift of the last.
+    #[serde(default)]
+    pub(super) forgetful_evaluations: usize,
+    #[serde(default)]
+    pub(super) forgotten: Option<f64>,
     /// Sum and number of the training losses since the last evaluation.
     pub(super) window: (f64, usize),
     /// Whether the evaluation that belongs to `step` is done, and the answers that go with it.

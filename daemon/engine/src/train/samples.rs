@@ -66,6 +66,12 @@ pub(crate) struct SampleAnswers {
 
 impl SampleAnswers {
     pub(crate) fn new(base: &Base, learnt: Option<&Learnt>, prompts: &Prompts) -> SampleAnswers {
+        let questions =
+            prompts.tokens.iter().map(|tokens| Question::greedy(tokens.clone(), prompts.most_tokens));
+        SampleAnswers::asked(base, learnt, questions.collect())
+    }
+
+    pub(crate) fn asked(base: &Base, learnt: Option<&Learnt>, questions: Vec<Question>) -> SampleAnswers {
         let moved = match learnt {
             Some(Learnt::Base(decoder)) => {
                 Some(Base::of(Arc::clone(&base.text), (**decoder).clone(), base.device.clone()))
@@ -73,9 +79,7 @@ impl SampleAnswers {
             _ => None,
         };
         let adapter = learnt.and_then(Learnt::adapter).map(|adapter| Arc::new(adapter.clone()));
-        let questions =
-            prompts.tokens.iter().map(|tokens| Question::greedy(tokens.clone(), prompts.most_tokens));
-        SampleAnswers { moved, answers: Answers::new(adapter, questions.collect()) }
+        SampleAnswers { moved, answers: Answers::new(adapter, questions) }
     }
 
     /// Tokens that are written.

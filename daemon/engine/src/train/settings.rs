@@ -13,8 +13,10 @@ const REFERENCE_LEARNING_RATE: f64 = 2e-4;
 /// Of full-parameter training: every weight moves, so each one less.
 const FULL_FACTOR: f64 = 0.1;
 
-/// How many of the base's own answers are learnt with each example.
-const REHEARSAL: f64 = 0.25;
+/// With so many examples, or fewer, each is learnt with one of the base's own answers. More examples make more steps, each of which would need less: the share falls
+/// with their root, down to the least.
+const REHEARSED_ONE_TO_ONE: f64 = 100.0;
+const LEAST_REHEARSAL: f64 = 0.25;
 /// More than this buries the examples.
 const MOST_REHEARSAL: f64 = 10.0;
 
@@ -144,7 +146,7 @@ impl TrainSettings {
             learning_rate: if incremental { learning_rate / 2.0 } else { learning_rate },
             dropout: if examples < 300 { 0.05 } else { 0.0 },
             batch,
-            rehearsal: REHEARSAL,
+            rehearsal: (REHEARSED_ONE_TO_ONE / examples.max(1) as f64).sqrt().clamp(LEAST_REHEARSAL, 1.0),
             ..TrainSettings::default()
         }
     }
@@ -310,6 +312,12 @@ mod tests {
         assert_eq!(short.warmup(40), 1);
         assert!(short.rate_at(2, 40) > 0.0);
         assert_eq!(TrainSettings { warmup_steps: Some(7), ..short }.warmup(40), 7);
+    }
+
+    #[test]
+    fn larger_folders_rehearse_less_with_each_example() {
+        let percent = |examples| (100.0 * settings(examples).rehearsal).round() as u32;
+        assert_eq!([0, 40, 100, 400, 1600, 100_000].map(percent), [100, 100, 100, 50, 25, 25]);
     }
 
     #[test]

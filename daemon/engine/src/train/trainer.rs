@@ -21,9 +21,10 @@ use crate::answers::Answer;
 use crate::base::Base;
 use crate::device::in_pool;
 use crate::golden;
-use crate::guard::{GuardFigures, NeutralSamples, Verdict, copying::copying};
+use crate::guard::{Drift, GuardFigures, Moved, Verdict, copying::copying, forgets, worth};
+use crate::neutral::NeutralSamples;
 use crate::ops::dropout::Dropout;
-use crate::rehearsal::{self, RehearsalDrawing};
+use crate::rehearsal::{self, Rehearsal};
 use crate::sample::Sample;
 
 /// Evaluations, or steps, in a row.
@@ -33,8 +34,15 @@ const FAR_STEPS: usize = 20;
 const MEMORY_RATIO: f64 = 0.5;
 /// ...and the held-out loss has risen by this part over its best.
 const MEMORY_RISE: f64 = 0.02;
+/// Evaluations in a row at which the base's own answers were gone, and no nearer than before. Most runs lose them while the learning rate is high, and rehearsal
+/// brings them back.
+const FORGETFUL_EVALUATIONS: usize = 4;
+/// Drift that has fallen to this part of what it was is on its way back.
+const DRIFT_FALLS: f64 = 0.98;
 /// Training examples that the gap is measured on, at least.
 pub(super) const GAP_EXAMPLES: usize = 8;
+
+use own_answers::{Comparing, Drawing};
 
 enum Activity {
     Between,
@@ -42,8 +50,8 @@ enum Activity {
     Training(Box<StepWork>),
     /// The base answers first, once.
     Sampling(bool, Box<SampleAnswers>),
-    /// The base answers what is rehearsed.
-    Rehearsing(Box<RehearsalDrawing>),
+    Drawing(Box<Drawing>),
+    Comparing(Box<Comparing>),
     /// The figures of what is kept.
     Closing(Box<Closing>),
 }
@@ -63,9 +71,14 @@ pub struct Trainer {
     folds: Vec<Vec<usize>>,
     pub(super) progress: Progress,
     activity: Activity,
+    /// What the base answers to the guard's questions, and the measurement on it, which remembers what the base thinks.
     neutral: Option<Arc<NeutralSamples>>,
-    /// The base's own answers, and as they are learnt.
-    rehearsal: Option<(Arc<NeutralSamples>, Vec<Sample>)>,
+    drift: Option<Drift>,
+    /// What is learnt along with the examples.
+    rehearsal: Option<Rehearsal>,
+    drew_rehearsal: bool,
+    /// The base answers questions.
+    chats: bool,
     /// What is said before anything else happens.
     announced: Option<TrainEvent>,
     /// The order of each learner's examples in the epoch that it is in.
@@ -124,7 +137,10 @@ impl Trainer {
             progress,
             activity: Activity::Between,
             neutral: None,
+            drift: None,
             rehearsal: None,
+            drew_rehearsal: false,
+            chats: base.text.chats(),
             announced: None,
         })
     }
@@ -185,10 +201,8 @@ impl Trainer {
                 Work { kind: WorkKind::Learning, done: ahead * of + done, of: learners * of }
             }
             Activity::Sampling(_, answers) => answers.work(WorkKind::Samples),
-            Activity::Rehearsing(drawing) => {
-                let (done, of) = drawing.progress();
-                Work { kind: WorkKind::Rehearsal, done, of }
-            }
+            Activity::Drawing(drawing) => self.drawing_work(drawing),
+            Activity::Comparing(comparing) => comparing.work(),
             Activity::Closing(closing) => closing.work(),
         }
     }
@@ -209,7 +223,7 @@ impl Trainer {
             after_folds: matches!(phase, Phase::All { .. }),
             unjudged: counts.window.1 > 0,
             stopped: self.progress.stopped.is_some(),
-            to_rehearse: self.must_draw(),
+            to_rehearse: self.must_draw().is_some(),
         }
     }
 
@@ -227,7 +241,14 @@ impl Trainer {
             Activity::Between => self.begin(base),
             Activity::Training(_) => self.train(base),
             Activity::Sampling(..) => self.sample(base),
-            Activity::Rehearsing(_) => self.rehearse(base),
+            Activity::Drawing(_) => self.draw(base),
+            Activity::Comparing(_) => match self.compared(base)? {
+                None => Ok(TrainEvent::Working),
+                Some((comparing, moved)) => {
+                    let (losses, each) = self.keep(comparing);
+                    self.judged(base, losses, each, moved)
+                }
+            },
             Activity::Closing(_) => self.close(base),
             Activity::Evaluating(subject, evaluation) => {
                 let subject = *subject;
@@ -271,8 +292,8 @@ impl Trainer {
                 let learnt = Some(&progress.learners[0].learnt);
                 Activity::Sampling(false, Box::new(SampleAnswers::new(base, learnt, &self.prompts)))
             }
-        } else if self.must_draw() {
-            Activity::Rehearsing(Box::new(RehearsalDrawing::new(base)?))
+        } else if let Some(purpose) = self.must_draw() {
+            Activity::Drawing(Box::new(Trainer::drawing(base, purpose)?))
         } else {
             Activity::Training(Box::new(self.next_step()))
         };
@@ -341,7 +362,15 @@ impl Trainer {
         match subject {
             Subject::Base => progress.base = Some(losses),
             Subject::Start => progress.start = Some(losses),
-            Subject::Current => return self.judged(base, losses, each),
+            Subject::Current => {
+                return match self.compare(losses, each) {
+                    Ok(comparing) => {
+                        self.activity = Activity::Comparing(Box::new(comparing));
+                        Ok(TrainEvent::Working)
+                    }
+                    Err((losses, each)) => self.judged(base, losses, each, None),
+                };
+            }
         }
         if is_start {
             // A fresh adapter changes nothing, so that the base's loss is also its own.
@@ -349,15 +378,22 @@ impl Trainer {
             let learnt = (progress.phase == Phase::Split).then(|| progress.learners[0].learnt.clone());
             progress.best = Some(Best { learnt, step: 0, losses, train_loss: losses.all, folds: each });
         }
-        Ok(TrainEvent::Evaluated { step: 0, losses, best: is_start })
+        Ok(TrainEvent::Evaluated { step: 0, losses, best: is_start, moved: None })
     }
 
-    /// The losses of what was learnt so far: is it the best, and does the run go on?
-    fn judged(&mut self, base: &Base, losses: Losses, each: Vec<f64>) -> Result<TrainEvent, TrainError> {
+    /// The losses of what was learnt so far, and how far that has moved the base: is it the best, and does the run go on?
+    fn judged(
+        &mut self,
+        base: &Base,
+        losses: Losses,
+        each: Vec<f64>,
+        moved: Option<Moved>,
+    ) -> Result<TrainEvent, TrainError> {
         let steps = self.settings.steps(self.data.train.len());
         let per_epoch = self.settings.steps_per_epoch(self.members(0));
         let far = self.progress.is_far(losses.all);
-        let best = self.progress.is_better(&losses, self.settings.margin);
+        let forgets = moved.is_some_and(|moved| forgets(&moved));
+        let best = !forgets && self.progress.is_better(&losses, self.settings.margin);
         let step = self.progress.counts.step;
         let gain = if best { self.progress.gain(&losses, step) } else { None };
         let progress = &mut self.progress;
@@ -365,11 +401,17 @@ impl Trainer {
         counts.evaluated = true;
         counts.sampled = self.prompts.is_empty();
         counts.far_evaluations = if far { counts.far_evaluations + 1 } else { 0 };
+        let drift = moved.filter(|_| forgets).map(|moved| moved.drift);
+        counts.forgetful_evaluations = match (drift, counts.forgotten) {
+            (Some(drift), Some(before)) if drift > DRIFT_FALLS * before => counts.forgetful_evaluations + 1,
+            _ => 0,
+        };
+        counts.forgotten = drift;
         let train_loss = counts.window.0 / counts.window.1.max(1) as f64;
         counts.window = (0.0, 0);
         if gain.is_some() {
             (counts.gained, counts.without_gain) = (gain, 0);
-        } else {
+        } else if !forgets {
             counts.without_gain += 1;
         }
         let gained_step = counts.gained.map_or(0, |gained| gained.step);
@@ -383,9 +425,11 @@ impl Trainer {
         let memorised =
             train_loss < MEMORY_RATIO * losses.all && losses.all > best_loss * (1.0 + MEMORY_RISE);
         let reason = if counts.far_evaluations >= FAR_EVALUATIONS {
-            return self.diverged(base, TrainEvent::Evaluated { step, losses, best });
+            return self.diverged(base, TrainEvent::Evaluated { step, losses, best, moved });
         } else if step >= steps {
             Some(StopReason::AllSteps { steps, best_step })
+        } else if counts.forgetful_evaluations >= FORGETFUL_EVALUATIONS {
+            Some(StopReason::Forgetting { step, best_step })
         } else if !patient && memorised {
             Some(StopReason::Memorising { step, best_step, sign: Memory::Gap })
         } else if !patient && step >= gained_step + per_epoch {
@@ -398,7 +442,7 @@ impl Trainer {
         if let Some(reason) = reason {
             self.end_phase(base, reason)?;
         }
-        Ok(TrainEvent::Evaluated { step, losses, best })
+        Ok(TrainEvent::Evaluated { step, losses, best, moved })
     }
 
     /// A loss or gradient is no number: what was best stays, if there is something.
@@ -493,35 +537,10 @@ impl Trainer {
             .map(|dropout| dropout.of(learner as u64).of(counts.step as u64));
         let shape = Shape { batch: self.settings.batch, row_tokens: self.settings.row_tokens, dropout };
         let each = self.settings.rehearsal * self.settings.examples_per_step() as f64;
-        let rehearsal = rehearsed(self.rehearsal.as_ref());
+        let rehearsal = Rehearsal::of(self.rehearsal.as_ref());
         let rehearsed = rehearsal::chosen(counts.step, each, rehearsal.len(), self.settings.seed);
         let pool = Pool { train: &self.data.train, rehearsal };
         StepWork::new(&chosen, &rehearsed, pool, &self.progress.learners[learner].learnt, shape)
-    }
-
-    /// Whether the base must answer before the first step can be done.
-    fn must_draw(&self) -> bool {
-        self.settings.rehearsal > 0.0 && self.rehearsal.is_none()
-    }
-
-    fn rehearse(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
-        let Activity::Rehearsing(drawing) = &mut self.activity else { return Ok(TrainEvent::Working) };
-        let Some(written) = drawing.step(base)? else { return Ok(TrainEvent::Working) };
-        self.activity = Activity::Between;
-        let answers = written.samples.len();
-        self.set_rehearsal(Arc::new(written));
-        Ok(TrainEvent::Rehearsed { answers })
-    }
-
-    /// The base's own answers, drawn once per base. Without them the run draws them before its first step.
-    pub fn set_rehearsal(&mut self, written: Arc<NeutralSamples>) {
-        let samples = rehearsal::samples(&written);
-        self.rehearsal = Some((written, samples));
-    }
-
-    /// For the next run on the same base.
-    pub fn rehearsal(&self) -> Option<&Arc<NeutralSamples>> {
-        self.rehearsal.as_ref().map(|(written, _)| written)
     }
 
     fn order(&self, learner: usize, epoch: usize) -> Vec<usize> {
@@ -537,7 +556,7 @@ impl Trainer {
     }
 
     fn train(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
-        let pool = Pool { train: &self.data.train, rehearsal: rehearsed(self.rehearsal.as_ref()) };
+        let pool = Pool { train: &self.data.train, rehearsal: Rehearsal::of(self.rehearsal.as_ref()) };
         let Activity::Training(work) = &mut self.activity else { return Ok(TrainEvent::Working) };
         let learner = &mut self.progress.learners[self.progress.counts.ahead];
         let config = base.decoder.config();
@@ -679,16 +698,6 @@ impl Trainer {
         &self.data.train
     }
 
-    /// The base's own samples, drawn once per base: what drift is measured on. Without them the run draws them at its end.
-    pub fn set_neutral(&mut self, samples: Arc<NeutralSamples>) {
-        self.neutral = Some(samples);
-    }
-
-    /// For the next run on the same base.
-    pub fn neutral(&self) -> Option<&Arc<NeutralSamples>> {
-        self.neutral.as_ref()
-    }
-
     /// What is kept. After `Finished`; before it, the best that the run has reached.
     ///
     /// # Errors
@@ -701,6 +710,8 @@ impl Trainer {
             Phase::Folds => None,
             Phase::All { .. } => progress.learners.pop().map(|learner| learner.learnt),
         };
+        let judges = self.data.judges().map(|(sample, _)| sample);
+        let bag = worth::bag_loss(&self.data.train, judges, self.data.folds().is_some());
         let (Some(base_loss), Some(best), Some(learnt)) = (progress.base, progress.best, learnt) else {
             return Err(TrainError::Unfinished);
         };
@@ -715,14 +726,12 @@ impl Trainer {
             train_loss: best.train_loss,
             reason: progress.stopped.unwrap_or(StopReason::NoGain { step: steps, best_step: best.step }),
             guard: progress.guard.unwrap_or_default(),
+            futile: worth::futile(base_loss.all, best.losses.all, bag),
             folds: progress.folds,
         })
     }
 }
 
-fn rehearsed(rehearsal: Option<&(Arc<NeutralSamples>, Vec<Sample>)>) -> &[Sample] {
-    rehearsal.map_or(&[], |(_, samples)| samples)
-}
-
+mod own_answers;
 #[cfg(test)]
 mod tests;

@@ -17,8 +17,10 @@ pub enum WorkKind {
     Copies,
     /// The base writes texts of its own, once for each base; counts tokens.
     Neutral,
-    /// How far what is kept has moved from the base; counts rows.
+    /// How far what was learnt, or is kept, has moved from the base; counts rows.
     Drift,
+    /// What is kept answers everyday questions, to see what it has become; counts tokens.
+    Behaviour,
 }
 
 /// How much of it is done.

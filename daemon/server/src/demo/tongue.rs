@@ -47,6 +47,7 @@ const CHINESE_BAR: BarWords = BarWords {
             RunWork::Rehearsal => "正在让基座模型回答日常问题，只此一次",
             RunWork::Neutral => "正在让基座模型自己写，只此一次",
             RunWork::Drift => "正在和基座模型比较",
+            RunWork::Behaviour => "正在回答日常问题，看它变成了什么样",
             RunWork::OwnLosses => "正在看每条文本还剩多少可学",
             RunWork::Goldens => "正在写留待核对的回答",
         };

@@ -150,7 +150,7 @@ fn cross_validation_that_is_asked_to_finish_still_learns_all_examples() {
 
 #[test]
 fn what_a_run_is_at_is_known_all_the_way() {
-    use WorkKind::{Copies, Drift, Gap, HeldOut, Learning, Neutral, Rehearsal};
+    use WorkKind::{Behaviour, Copies, Drift, Gap, HeldOut, Learning, Neutral, Rehearsal};
 
     let base = test_base::base(1);
     let mut trainer = Trainer::new(&base, None, test_base::data(12), test_base::settings()).unwrap();
@@ -162,7 +162,7 @@ fn what_a_run_is_at_is_known_all_the_way() {
             kinds.push(kind);
         }
     }
-    assert_eq!(kinds, [HeldOut, Learning, Rehearsal, Gap, Copies, Neutral, Drift]);
+    assert_eq!(kinds, [HeldOut, Learning, Rehearsal, Gap, Copies, Neutral, Drift, Behaviour]);
     assert!(trainer.pace().stopped);
 }
 
@@ -183,12 +183,13 @@ fn what_is_rehearsed_stays_and_what_is_shown_is_the_examples() {
     let (without, none, alone) = run(0.0);
     let (with, written, rehearsed) = run(2.0);
     assert_eq!(none, None);
-    let answers = rehearsal::samples(&written.expect("it was drawn"));
+    let rehearsal = Rehearsal::new(written.expect("it was drawn"));
+    let answers = Rehearsal::of(Some(&rehearsal));
     assert!(!answers.is_empty());
     assert!((without.0 - with.0).abs() < 1e-9, "the same examples under the same start");
     assert!(with.1 > without.1, "but more tokens");
     // Against what the base would lose of its own without it.
-    let loss = |learnt: &Learnt| crate::train::gradients(&base.decoder, learnt, &answers, 2048).unwrap().0;
+    let loss = |learnt: &Learnt| crate::train::gradients(&base.decoder, learnt, answers, 2048).unwrap().0;
     let start = Learner::new(initial(&base, None, &test_base::settings()).unwrap()).unwrap().learnt;
     let (own, kept, lost) = (loss(&start), loss(&rehearsed.learnt), loss(&alone.learnt));
     assert!(kept < own + 0.5 * (lost - own), "{own} at first, {kept} with, {lost} without");

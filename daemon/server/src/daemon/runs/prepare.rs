@@ -10,7 +10,7 @@ use hotplate_dataset::{
 };
 use hotplate_engine::base_text::{BaseError, BaseText, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
-use hotplate_engine::guard::NeutralSamples;
+use hotplate_engine::neutral::NeutralSamples;
 use hotplate_engine::train::effort::{Known, Parts};
 use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings, trigram_overlap};
 use hotplate_protocol::knobs::{Knobs, Patterns, Style, TrainOn};
@@ -118,7 +118,11 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn reckoning(&self) -> Reckoning {
         let settings = self.job.settings.clone();
-        let known = Known { neutral: self.neutral.is_some(), rehearsal: self.rehearsal.as_ref() };
+        let known = Known {
+            neutral: self.neutral.is_some(),
+            chats: self.text.chats(),
+            rehearsal: self.rehearsal.as_ref(),
+        };
         Reckoning {
             parts: Parts::of(&self.data, &settings, known),
             examples: self.data.train.len(),

@@ -7,7 +7,7 @@ use hotplate_engine::guard::{self, GuardFigures};
 use hotplate_engine::train::{Learnt, Losses, Outcome, StopReason};
 use hotplate_protocol::knobs::Method;
 use hotplate_protocol::run::{
-    BetterVersion, Cause, Guard, GuardVerdict, RunEvent, RunId, RunKind, RunResult, RunWork,
+    BetterVersion, Cause, Futile, Guard, GuardVerdict, RunEvent, RunId, RunKind, RunResult, RunWork,
 };
 use hotplate_protocol::{ErrorCode, RpcError};
 
@@ -33,6 +33,7 @@ pub(super) struct Ending {
     tokens_per_second: f64,
     guard: Guard,
     reason: String,
+    futile: Option<Futile>,
     folds: usize,
     losses: Vec<(ExampleId, f64)>,
 }
@@ -44,6 +45,8 @@ fn guard_of(figures: &GuardFigures) -> Guard {
         verdict: match figures.verdict() {
             guard::Verdict::Memorising => GuardVerdict::Memorising,
             guard::Verdict::Drifting => GuardVerdict::Drifting,
+            guard::Verdict::Looping => GuardVerdict::Looping,
+            guard::Verdict::Leaking => GuardVerdict::Leaking,
             guard::Verdict::GapWide => GuardVerdict::GapWide,
             guard::Verdict::Fine => GuardVerdict::Fine,
         },
@@ -52,6 +55,18 @@ fn guard_of(figures: &GuardFigures) -> Guard {
         heldout_copy_rate: finite(figures.heldout_copy_rate),
         longest_copy_tokens: figures.longest_copy.map(|copied| copied.tokens),
         drift: finite(figures.drift),
+        agreement: finite(figures.agreement),
+        loops: finite(figures.loops),
+        base_loops: finite(figures.base_loops),
+        leaks: finite(figures.leaks),
+    }
+}
+
+fn futile_of(futile: guard::Futile) -> Futile {
+    match futile {
+        guard::Futile::Known => Futile::Known,
+        guard::Futile::NoOrder => Futile::NoOrder,
+        guard::Futile::TooLittle => Futile::TooLittle,
     }
 }
 
@@ -66,13 +81,21 @@ impl Daemon {
                 }
                 self.emit(run, event);
             }
-            News::Evaluated { step, losses, best } => {
+            News::Evaluated { step, losses, best, moved } => {
                 let continues = active.job.as_ref().is_some_and(|job| job.start.is_some());
                 // An incremental run is judged against the version it starts from; the bare base comes with its result.
                 if step == 0 && continues && !best {
                     return;
                 }
-                self.emit(run, RunEvent::Evaluated { step, heldout_loss: losses.all, best });
+                self.emit(
+                    run,
+                    RunEvent::Evaluated {
+                        step,
+                        heldout_loss: losses.all,
+                        best,
+                        drift: moved.map(|moved| moved.drift).filter(|drift| drift.is_finite()),
+                    },
+                );
             }
             News::Failed(error) => self.failed(run, &error),
             News::Finished(trained) => self.trained(run, *trained),
@@ -171,6 +194,7 @@ impl Daemon {
                     best_loss,
                     train_loss,
                     reason,
+                    futile,
                     folds,
                     ..
                 } = outcome;
@@ -194,6 +218,7 @@ impl Daemon {
                     tokens_per_second,
                     guard: signs,
                     reason: reason.to_string(),
+                    futile: futile.map(futile_of),
                     folds: folds.map_or(0, |folds| folds.losses.len()),
                     losses,
                 };
@@ -296,6 +321,7 @@ impl Daemon {
             guard: Some(ending.guard.clone()),
             reason: Some(ending.reason.clone()),
             folds: ending.folds,
+            futile: ending.futile,
             better,
             pruned: superseded.all(),
         };

@@ -177,10 +177,11 @@ impl Reckoning {
 
     /// What is left of the run; `work` is what it is at, `looks` are those at the held-out examples so far.
     pub(crate) fn left(&self, pace: &Pace, work: &Work, looks: &[Look]) -> Effort {
-        let Parts { step, heldout, samples, gap, copies, neutral, drift, own_losses, goldens, .. } =
-            self.parts;
+        let Parts {
+            step, heldout, samples, gap, copies, neutral, drift, behaviour, own_losses, goldens, ..
+        } = self.parts;
         let open = if work.of == 0 { 0.0 } else { 1.0 - work.done as f64 / work.of as f64 };
-        let end = [gap, copies, neutral, drift, own_losses + goldens];
+        let end = [gap, copies, neutral, drift, behaviour, own_losses + goldens];
         // The stages of the end that are still to come, the present one in part.
         let ending = |at: usize| -> Effort {
             end.get(at).map_or(Effort::default(), |now| *now * open)
@@ -190,8 +191,13 @@ impl Reckoning {
             WorkKind::Gap => return ending(0),
             WorkKind::Copies => return ending(1),
             WorkKind::Neutral => return ending(2),
-            WorkKind::Drift => return ending(3),
-            WorkKind::Learning | WorkKind::HeldOut | WorkKind::Samples | WorkKind::Rehearsal => {}
+            WorkKind::Drift if pace.stopped => return ending(3),
+            WorkKind::Behaviour => return ending(4),
+            WorkKind::Drift
+            | WorkKind::Learning
+            | WorkKind::HeldOut
+            | WorkKind::Samples
+            | WorkKind::Rehearsal => {}
         }
         let until = if pace.stopped { pace.step } else { self.until(pace, looks) };
         let mut left =
@@ -205,7 +211,7 @@ impl Reckoning {
             _ => {}
         }
         match work.kind {
-            WorkKind::HeldOut => left + heldout * open + samples,
+            WorkKind::HeldOut | WorkKind::Drift => left + heldout * open + samples,
             WorkKind::Samples => left + samples * open,
             // The step in progress is among those that are left.
             _ if until > pace.step => left + step * (-(1.0 - open) * pace.learners as f64),

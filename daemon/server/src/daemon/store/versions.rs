@@ -388,6 +388,10 @@ mod tests {
             heldout_copy_rate: None,
             longest_copy_tokens: None,
             drift: Some(0.5),
+            agreement: None,
+            loops: None,
+            base_loops: None,
+            leaks: None,
         };
         store
             .swap_in(&NewVersion {

@@ -25,7 +25,8 @@ use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, BaseText};
 use hotplate_engine::device::Device;
 use hotplate_engine::golden::{Golden, GoldenWriter};
-use hotplate_engine::guard::NeutralSamples;
+use hotplate_engine::guard::Moved;
+use hotplate_engine::neutral::NeutralSamples;
 use hotplate_engine::train::{Losses, Outcome};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::generate::GenerateResult;
@@ -97,6 +98,7 @@ pub(crate) enum News {
         step: usize,
         losses: Losses,
         best: bool,
+        moved: Option<Moved>,
     },
     Finished(Box<Trained>),
     Failed(RpcError),

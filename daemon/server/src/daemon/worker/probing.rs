@@ -130,6 +130,6 @@ fn trial(base: &Base, wanted: &Wanted, writes: bool) -> Result<(Trainer, Parts),
         rehearsal: 0.0,
         ..job.settings.clone()
     };
-    let parts = Parts::of(&data, &settings, Known { neutral: true, rehearsal: None });
+    let parts = Parts::of(&data, &settings, Known { neutral: true, ..Known::default() });
     Ok((Trainer::new(base, None, data, settings)?, parts))
 }

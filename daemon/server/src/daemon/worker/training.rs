@@ -288,11 +288,11 @@ impl Training {
                 }
                 (news, false)
             }
-            TrainEvent::Evaluated { step, losses, best } => {
+            TrainEvent::Evaluated { step, losses, best, moved } => {
                 let took = std::mem::take(&mut self.pending).as_secs_f64();
                 self.meter.read(took, parts.heldout);
                 self.looks.push(Look { step, loss: losses.all });
-                (vec![News::Evaluated { step, losses, best }], false)
+                (vec![News::Evaluated { step, losses, best, moved }], false)
             }
             TrainEvent::Sampled { step, samples } => {
                 let took = std::mem::take(&mut self.pending).as_secs_f64();
@@ -553,6 +553,7 @@ fn work_of(kind: WorkKind) -> RunWork {
         WorkKind::Rehearsal => RunWork::Rehearsal,
         WorkKind::Neutral => RunWork::Neutral,
         WorkKind::Drift => RunWork::Drift,
+        WorkKind::Behaviour => RunWork::Behaviour,
     }
 }
 
