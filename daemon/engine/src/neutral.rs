@@ -53,8 +53,14 @@ pub(crate) enum Opening {
 }
 
 impl Opening {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Opening::Question(text) | Opening::Text(text) => text,
+        }
+    }
+
     /// `None`: the chat template refuses it.
-    fn tokens(self, text: &BaseText) -> Result<Option<Vec<u32>>, BaseError> {
+    pub(crate) fn tokens(self, text: &BaseText) -> Result<Option<Vec<u32>>, BaseError> {
         match self {
             Opening::Question(question) => Ok(text.prompt(question, false).ok()),
             Opening::Text(opening) => {

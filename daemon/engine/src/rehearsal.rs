@@ -3,6 +3,7 @@
 //! The base answers once, and what it wrote belongs to its fingerprint. Its own answers and no better ones, since they are what is to be kept
 //! (self-synthesised rehearsal: Huang et al. 2024, <https://arxiv.org/abs/2403.01244>). It must not know what a person trains.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -46,6 +47,28 @@ fn prompts(text: &BaseText) -> Vec<Opening> {
 /// The tokenizer fails on an opening.
 pub fn drawing(base: &Base) -> Result<NeutralDrawing, BaseError> {
     NeutralDrawing::new(base, prompts(&base.text), ANSWER_TOKENS)
+}
+
+/// What was asked, and what the base answered, as a person reads it.
+///
+/// # Errors
+/// The tokenizer fails.
+pub fn as_text(text: &BaseText, written: &NeutralSamples) -> Result<Vec<(&'static str, String)>, BaseError> {
+    let mut asked: HashMap<Vec<u32>, &'static str> = HashMap::new();
+    for opening in prompts(text) {
+        if let Some(tokens) = opening.tokens(text)? {
+            asked.insert(tokens, opening.text());
+        }
+    }
+    // Prompts of another build are not known by their tokens.
+    let known = written.samples.iter().filter_map(|sample| Some((*asked.get(sample.prompt())?, sample)));
+    known
+        .map(|(prompt, sample)| {
+            let own = sample.own();
+            let end = own.last().is_some_and(|last| text.eos.contains(last));
+            Ok((prompt, text.decode(&own[..own.len() - usize::from(end)])?))
+        })
+        .collect()
 }
 
 /// A base's answers, and as a run learns them.
@@ -121,6 +144,14 @@ mod tests {
         };
         let written = draw();
         assert_eq!(written, draw());
+        let base = test_base::base(7);
+        let shown = as_text(&base.text, &written).unwrap();
+        assert_eq!(shown.len(), written.samples.len());
+        for ((prompt, answer), sample) in shown.iter().zip(&written.samples) {
+            assert!(OPENINGS.lines().any(|line| line == *prompt));
+            assert_eq!(base.text.prompt(prompt, true).unwrap(), sample.prompt());
+            assert!(base.text.decode(sample.own()).unwrap().starts_with(answer.as_str()));
+        }
         let samples = samples(&written);
         assert!(samples.len() > 8);
         for (sample, written) in samples.iter().zip(&written.samples) {

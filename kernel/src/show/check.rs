@@ -30,6 +30,10 @@ pub(super) fn check(check: &CheckResult, summary: &str, here: &Here) -> String {
         );
     }
     html += &html::text_table(&words::examples(&check.listed, words::UNBOUNDED));
+    let rehearsed = words::rehearsed(&check.rehearsed);
+    if let Some((first, answers)) = rehearsed.split_once('\n') {
+        html += &html::folded(first, &html::lines(answers));
+    }
     let settings = words::settings(&check.settings, check.train_examples, words::UNBOUNDED);
     if !settings.is_empty() {
         html += &html::folded("What a run would be set to", &html::text_table(&settings));

@@ -152,6 +152,7 @@ mod tests {
             }],
             settings: Vec::new(),
             listed: Vec::new(),
+            rehearsed: Vec::new(),
         };
         let Bundle { text, html } = bundle(&Shown::Checked(check), &here()).unwrap();
         assert!(text.contains("a<b>.jsonl:19:4"), "{text}");

@@ -243,6 +243,7 @@ impl Session {
                 kinds: Vec::new(),
                 settings: Vec::new(),
                 listed: if list { vec![example()] } else { Vec::new() },
+                rehearsed: Vec::new(),
                 findings: vec![Finding {
                     code: "HP001".into(),
                     name: "empty".into(),

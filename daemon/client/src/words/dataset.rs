@@ -2,7 +2,7 @@
 
 use hotplate_protocol::knobs::{Effective, Source};
 use hotplate_protocol::methods::check::{
-    CheckResult, ExampleState, FileKind, Finding, ListedExample, ShapeCount,
+    CheckResult, ExampleState, FileKind, Finding, ListedExample, RehearsedAnswer, ShapeCount,
 };
 use hotplate_protocol::run::{Plan, RunKind};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::figures::{bytes, count, duration, loss, number, significant};
 use super::table::table;
-use super::visible::path;
+use super::visible::{path, visible};
 
 /// One to learn from and one to judge by.
 const FEWEST: usize = 2;
@@ -171,6 +171,32 @@ fn value_text(value: &Value) -> String {
     }
 }
 
+/// Answers of the base's own that are shown in a shell; `--json` has all.
+const REHEARSED_SHOWN: usize = 8;
+
+/// What a run learns along with the examples, the first few of it. Empty without any.
+pub fn rehearsed(answers: &[RehearsedAnswer]) -> String {
+    if answers.is_empty() {
+        return String::new();
+    }
+    let shown = answers.iter().take(REHEARSED_SHOWN).map(|each| {
+        format!(
+            "\n  {} → {}",
+            each.prompt,
+            visible(&each.answer.split_whitespace().collect::<Vec<_>>().join(" "))
+        )
+    });
+    let more = match answers.len() - answers.len().min(REHEARSED_SHOWN) {
+        0 => String::new(),
+        more => format!("\n  and {} more (--json has them)", number(more)),
+    };
+    format!(
+        "Rehearsed along with them, so that the base model's other answers stay: {} of its own to everyday questions.{}{more}",
+        count(answers.len(), "answer"),
+        shown.collect::<String>()
+    )
+}
+
 /// Each example with its place, its part in training, and the run that learnt it. Empty without any.
 pub fn examples(listed: &[ListedExample], width: usize) -> String {
     if listed.is_empty() {
@@ -317,6 +343,7 @@ mod tests {
             }],
             settings: Vec::new(),
             listed: Vec::new(),
+            rehearsed: Vec::new(),
         };
         expect![[r"
             1 example in 2 files of /home/me/notes: 1,204 tokens, 300 to 300, half of them up to 300.

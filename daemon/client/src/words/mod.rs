@@ -22,7 +22,9 @@ mod wrap;
 pub use adapter_files::{exported, imported, verified};
 pub use answers::{about, author, compared, length, measures, variant};
 pub use base::{base_in_use, toy_by_default};
-pub use dataset::{check_summary, examples, finding_place, findings, plan, settings, texts_summary};
+pub use dataset::{
+    check_summary, examples, finding_place, findings, plan, rehearsed, settings, texts_summary,
+};
 pub use feeding::{fed, weighed, weighed_rows, weighed_summary, weighed_table};
 pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
 pub use lists::{adapters, day_and_minute, judged_alike, losses, models, rolled_back, status, watching};
@@ -48,6 +50,7 @@ pub fn shown(shown: &Shown) -> Option<String> {
                 check_summary(check),
                 findings(&check.findings),
                 examples(&check.listed, UNBOUNDED),
+                rehearsed(&check.rehearsed),
                 settings(&check.settings, check.train_examples, UNBOUNDED),
             ];
             parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")

@@ -52,6 +52,17 @@ pub struct CheckResult {
     /// In the order of files and lines; only where they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listed: Vec<ListedExample>,
+    /// The base's own answers, which a run on this folder rehearses; only where examples were asked for, and once the base has answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rehearsed: Vec<RehearsedAnswer>,
+}
+
+/// What the base answered to an everyday question, once for all its runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RehearsedAnswer {
+    pub prompt: String,
+    /// Its beginning: a run learns no more of it.
+    pub answer: String,
 }
 
 /// One example and what is known of it.

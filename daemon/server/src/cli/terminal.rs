@@ -227,12 +227,12 @@ fn check_report(check: &CheckResult) -> String {
         report.push_str(&finding_in_colour(finding));
     }
     let width = stdout_width();
-    for table in
-        [words::examples(&check.listed, width), words::settings(&check.settings, check.train_examples, width)]
-    {
-        if !table.is_empty() {
+    let examples = with_heading(&words::examples(&check.listed, width));
+    let settings = with_heading(&words::settings(&check.settings, check.train_examples, width));
+    for part in [examples, words::rehearsed(&check.rehearsed), settings] {
+        if !part.is_empty() {
             report.push_str("\n\n");
-            report.push_str(&with_heading(&table));
+            report.push_str(&part);
         }
     }
     report

@@ -151,7 +151,8 @@ impl Play<'_> {
         self.speaker.heading(&self.tongue.heading(Part::Training));
         let waiting = self.speaker.waiting(self.tongue.writing());
         let mut before = Vec::new();
-        for prompt in self.samples.prompts() {
+        let unrelated = self.samples.unrelated();
+        for prompt in self.samples.prompts().chain([unrelated]) {
             before.push((prompt, self.write(prompt, None, TEXT_TOKENS)?));
         }
         drop(waiting);
@@ -183,6 +184,10 @@ impl Play<'_> {
             let trained = self.write(prompt, Some(ADAPTER), TEXT_TOKENS)?;
             drop(waiting);
             first_piece = trained.first_piece;
+            if prompt == unrelated {
+                self.speaker.gap();
+                self.speaker.say(self.tongue.unrelated());
+            }
             self.speaker.gap();
             self.speaker.say_softly(&format!("» {prompt}"));
             self.speaker.lines(&side_by_side(

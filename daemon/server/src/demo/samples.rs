@@ -16,6 +16,7 @@ pub(super) struct Samples {
     /// What is saved into the watched folder later.
     pub(super) later: &'static str,
     prompts: &'static str,
+    unrelated: &'static str,
 }
 
 pub(super) const LATER: &str = "later.md";
@@ -34,6 +35,7 @@ const ENGLISH: Samples = Samples {
     taste: include_str!("en/bakery.txt"),
     later: include_str!("en/later.md"),
     prompts: include_str!("en/prompts.txt"),
+    unrelated: include_str!("en/unrelated.txt"),
 };
 
 const CHINESE: Samples = Samples {
@@ -44,6 +46,7 @@ const CHINESE: Samples = Samples {
     taste: include_str!("zh/bakery.txt"),
     later: include_str!("zh/later.md"),
     prompts: include_str!("zh/prompts.txt"),
+    unrelated: include_str!("zh/unrelated.txt"),
 };
 
 impl Samples {
@@ -57,6 +60,11 @@ impl Samples {
     /// What the model is asked, before and after.
     pub(super) fn prompts(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.prompts.lines().map(str::trim).filter(|line| !line.is_empty())
+    }
+
+    /// Something that the notes say nothing of.
+    pub(super) fn unrelated(&self) -> &'static str {
+        self.unrelated.trim()
     }
 
     pub(super) fn lay_out(&self, folder: &Path) -> io::Result<()> {
@@ -91,7 +99,7 @@ mod tests {
                 there.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
             let listed = samples.files.iter().map(|(name, _)| (*name).to_owned());
             let listed: BTreeSet<String> =
-                listed.chain([LATER.to_owned(), "prompts.txt".to_owned()]).collect();
+                listed.chain([LATER, "prompts.txt", "unrelated.txt"].map(str::to_owned)).collect();
             assert_eq!(there, listed);
         }
     }

@@ -234,6 +234,13 @@ impl Tongue {
         self.pick(["the model as it was", "after learning the notes"], ["原来的模型", "学过笔记以后"])
     }
 
+    pub(super) fn unrelated(self) -> &'static str {
+        self.pick(
+            "And something that the notes say nothing of. A model as small as this one cannot keep the two quite apart; larger ones do.",
+            "再问一件笔记里没有的事。这么小的模型分不太清，大一些的就分得清。",
+        )
+    }
+
     pub(super) fn watching(self, notes: &Path, steps: usize) -> String {
         match self {
             English => {

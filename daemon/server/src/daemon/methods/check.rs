@@ -2,10 +2,14 @@
 
 use hotplate_dataset::findings::bad_recipe;
 use hotplate_dataset::{Dataset, Example, Side, recipe};
+use hotplate_engine::base_text::BaseText;
+use hotplate_engine::neutral::NeutralSamples;
+use hotplate_engine::rehearsal;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::knobs::Knobs;
 use hotplate_protocol::methods::check::{
-    Check, CheckParams, CheckResult, ExampleState, FileKind, Finding, ListedExample, ShapeCount,
+    Check, CheckParams, CheckResult, ExampleState, FileKind, Finding, ListedExample, RehearsedAnswer,
+    ShapeCount,
 };
 use hotplate_protocol::run::{Cause, RunKind};
 
@@ -88,6 +92,11 @@ impl AtDesk for Check {
             truncated_examples: sorted.iter().filter(|count| **count > longest).count(),
             kinds: kinds(&dataset),
             settings,
+            rehearsed: if params.list {
+                rehearsed(&store.rehearsal(&text.fingerprint)?, &text)?
+            } else {
+                Vec::new()
+            },
             listed: if params.list { listed(&dataset.examples, &tokens, &manifest) } else { Vec::new() },
             findings: mistakes
                 .chain(dataset.findings)
@@ -129,6 +138,14 @@ fn listed(examples: &[Example], tokens: &[usize], manifest: &Manifest) -> Vec<Li
         }
     };
     examples.iter().zip(tokens).map(entry).collect()
+}
+
+/// What the base has answered, if it was ever asked.
+fn rehearsed(written: &Option<NeutralSamples>, text: &BaseText) -> Result<Vec<RehearsedAnswer>, RpcError> {
+    let Some(written) = written else { return Ok(Vec::new()) };
+    let shown = rehearsal::as_text(text, written).map_err(|error| faults::of_base(&error))?;
+    let answer = |(prompt, answer): (&str, String)| RehearsedAnswer { prompt: prompt.to_owned(), answer };
+    Ok(shown.into_iter().map(answer).collect())
 }
 
 /// What each file was read as.
