@@ -148,7 +148,7 @@ class Hotplate:
             except (OSError, IndexError):
                 continue
             ours = b"HOTPLATE_HOME=" + os.fsencode(self.home) in variables
-            if ours and not dead and b"daemon" in words[1:2] and words[0].endswith(b"hotplate"):
+            if ours and not dead and b"daemon" in words[1:2]:
                 found.append(int(process.name))
         return sorted(found)
 

@@ -5,7 +5,7 @@
 Each `--run` is a line of a recipe's keys. For each of the folder's kinds and each run: the held-out loss of the base and of the adapter on the folder; the loss of
 the base's own greedy answers to 60 everyday prompts (none of them among those that are rehearsed) under the adapter, as a multiple of the base's; how many short
 facts that the base gives right are still right; how many of the greedy answers loop; of a diary, how many answers to a new title are in its voice, and how many to
-an everyday prompt are, where nobody asked for it; the guard's verdict; the seconds that the run took.
+an everyday prompt are, where nobody asked for it; the guard's verdict; the seconds that the run took. With `--saves`, the same once more after them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from diary import diary
-from hotplate_process import Hotplate, short_folder
+from hotplate_process import Hotplate, short_folder, wait_until
+from learning import ended_since, finished
 from raw_client import RawClient
 from texts import KINDS, write_texts
 
@@ -160,6 +161,7 @@ FACTS = {
 
 
 ASKED = [f"Write a text titled “{dish} at {shop}”." for dish in ["Onion soup", "Apple pie", "Plum cake", "Crab toast"] for shop in ["the Corner House", "the Lantern"]]
+PER_SAVE = 2
 VOICE = r"spoon|mind the step|my dears|mind each other"
 
 
@@ -198,6 +200,7 @@ def main() -> int:
     parser.add_argument("--texts", nargs="+", default=["diary"], choices=sorted([*KINDS, "diary"]))
     parser.add_argument("--notes", type=int, default=80)
     parser.add_argument("--run", nargs="+", default=[""])
+    parser.add_argument("--saves", type=int, default=0, help="of a diary: so many saves in the watched folder afterwards, two notes each")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--arithmetic", choices=["f32", "bf16"], default="bf16")
     parser.add_argument("--show", action="store_true", help="some of the answers")
@@ -224,34 +227,58 @@ def main() -> int:
                 number += 1
                 name = f"try-{number}"
                 folder = home / name
+                later = []
                 if kind == "diary":
                     folder.mkdir()
-                    for at, note in enumerate(diary(given.notes, given.seed)):
+                    notes = diary(given.notes + given.saves * PER_SAVE, given.seed)
+                    for at, note in enumerate(notes[: given.notes]):
                         (folder / f"note-{at:03}.md").write_text(note)
+                    later = notes[given.notes :]
                 else:
                     write_texts(folder, kind, given.notes, given.seed)
                 (folder / "hotplate.toml").write_text("".join(f"{word}\n" for word in run.split()))
                 begun = time.monotonic()
                 result = hotplate.run("train", folder, "--base", given.base, "-a", name, "--json", timeout=3000).last
-                took = time.monotonic() - begun
-                own_loss = score(hotplate, given.base, answers, name)
-                now = ask(hotplate, given.base, PROMPTS, name, 64)
-                facts = dict(zip(right, ask(hotplate, given.base, right, name, 24)))
-                kept = sum(bool(re.search(FACTS[q], a, re.IGNORECASE)) for q, a in facts.items())
-                asked = ask(hotplate, given.base, ASKED, name, 96) if kind == "diary" else []
-                voices = [sum(bool(re.search(VOICE, text, re.IGNORECASE)) for text in texts) for texts in (asked, now)]
-                guard = result.get("guard") or {}
-                print(
-                    f"{kind} {given.notes} | {run or 'default'} | {result['base_heldout_loss']:.2f} → {result['heldout_loss']:.3f} | {own_loss:.3f} = {own_loss / base_loss:.2f} × | "
-                    f"{kept}/{len(right)} | {sum(map(loops, now))} | {voices[0]}/{len(asked)}, {voices[1]}/{len(now)} | {guard.get('verdict')} gap {guard.get('gap') or 0:.2f} drift {guard.get('drift') or 0:.2f} | {result['steps']}, best {result['best_step']} | {took:.0f}",
-                    flush=True,
-                )
-                for question, answer in facts.items():
-                    if not re.search(FACTS[question], answer, re.IGNORECASE):
-                        print(f"    lost: {question} → {answer[:100]!r}")
-                if given.show:
-                    for prompt, answer in [*zip(PROMPTS[:4], now), *list(facts.items())[:3], *zip(ASKED[:2], asked)]:
-                        print(f"    {prompt} → {answer[:160]!r}")
+
+                def judged(said: str, result: dict, seconds: float) -> None:
+                    own_loss = score(hotplate, given.base, answers, name)
+                    now = ask(hotplate, given.base, PROMPTS, name, 64)
+                    facts = dict(zip(right, ask(hotplate, given.base, right, name, 24)))
+                    kept = sum(bool(re.search(FACTS[q], a, re.IGNORECASE)) for q, a in facts.items())
+                    asked = ask(hotplate, given.base, ASKED, name, 96) if kind == "diary" else []
+                    voices = [sum(bool(re.search(VOICE, text, re.IGNORECASE)) for text in texts) for texts in (asked, now)]
+                    guard = result.get("guard") or {}
+                    print(
+                        f"{kind} {given.notes} | {said} | {result['base_heldout_loss']:.2f} → {result['heldout_loss']:.3f} | {own_loss:.3f} = {own_loss / base_loss:.2f} × | "
+                        f"{kept}/{len(right)} | {sum(map(loops, now))} | {voices[0]}/{len(asked)}, {voices[1]}/{len(now)} | {guard.get('verdict')} gap {guard.get('gap') or 0:.2f} "
+                        f"drift {guard.get('drift') or 0:.2f}{', do not train: ' + result['futile'] if result.get('futile') else ''} | {result['steps']}, best {result['best_step']} | {seconds:.0f}",
+                        flush=True,
+                    )
+                    for question, answer in facts.items():
+                        if given.show and not re.search(FACTS[question], answer, re.IGNORECASE):
+                            print(f"    lost: {question} → {answer[:100]!r}")
+                    if given.show:
+                        for prompt, answer in [*zip(PROMPTS[:4], now), *list(facts.items())[:3], *zip(ASKED[:2], asked)]:
+                            print(f"    {prompt} → {answer[:160]!r}")
+
+                judged(run or "default", result, time.monotonic() - begun)
+                if not later:
+                    continue
+                hotplate.run("watch", folder, "--base", given.base, "-a", name)
+                seconds = 0.0
+                for save in range(given.saves):
+                    known = finished(hotplate)
+                    for at in range(save * PER_SAVE, (save + 1) * PER_SAVE):
+                        draft = folder / ".draft"
+                        draft.write_text(later[at])
+                        draft.rename(folder / f"later-{at:03}.md")
+                    ended = wait_until(lambda known=known: ended_since(hotplate, known), f"save {save + 1}", seconds=900, every=0.5)
+                    seconds += sum(run.get("seconds", 0.0) for run in ended)
+                    if "heldout_loss" in ended[-1]:
+                        result = ended[-1]
+                    print(f"    save {save + 1}: {ended[-1]['event']}, {ended[-1].get('heldout_loss')}, {ended[-1].get('seconds')} s", flush=True)
+                judged(f"after {given.saves} saves of {PER_SAVE}", result, seconds)
+                hotplate.run("unwatch", folder)
     finally:
         hotplate.close()
     return 0

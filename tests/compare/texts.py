@@ -58,6 +58,24 @@ def pairs() -> list[dict]:
     return [{"prompt": prompt, "completion": answer} for answer, prompt in answers.items()]
 
 
+def talks() -> list[dict]:
+    """Conversations of two questions: what a thing does, and what else is to be said of it."""
+    found = {}
+    for name, text in docstrings():
+        first, *more = [" ".join(part.split()) for part in text.split("\n\n")]
+        if more and all(4 <= len(part.split()) <= 60 for part in (first, more[0])):
+            turns = [f"What does {name} do?", first, "What else should I know about it?", more[0]]
+            found[first, more[0]] = [{"role": role, "content": turn} for role, turn in zip(["user", "assistant"] * 2, turns)]
+    return [{"messages": messages} for messages in found.values()]
+
+
+def letters() -> list[dict]:
+    """Nothing to learn: letters by chance."""
+    draw = random.Random(7)
+    word = lambda: "".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9)))
+    return [{"text": " ".join(word() for _ in range(50))} for _ in range(200)]
+
+
 def licences() -> list[dict]:
     files = sorted(Path("/usr/share/doc").glob("*/copyright"))
     return cut(part for file in files for part in re.split(r"\n\s*\n", file.read_text(errors="replace")))
@@ -67,6 +85,8 @@ KINDS = {
     "voice": voice,  # one strong voice: nearly every trigram stands in other notes, too
     "prose": prose,  # prose of many hands: hardly any does
     "pairs": pairs,  # short questions and answers
+    "talks": talks,  # the same in conversations of two turns
+    "letters": letters,  # nothing to learn
     "licences": licences,  # many hands with much in common
 }
 

@@ -415,7 +415,7 @@ fn build(
     };
     let need = need(&settings, &text.config, base_bytes(&text.config, order.quantise), sizes);
     plan.memory_bytes = need.as_set;
-    let job = RunJob {
+    let mut job = RunJob {
         order: order.clone(),
         plan,
         fingerprint: text.fingerprint.clone(),
@@ -438,6 +438,9 @@ fn build(
     let neutral = store.neutral_samples(&text.fingerprint)?;
     let rehearsal = store.rehearsal(&text.fingerprint)?;
     let prices = store.prices(&text.fingerprint, desk.device)?;
+    if rehearsal.as_ref().is_some_and(|written| written.samples.is_empty()) {
+        job.plan.rehearsed_answers = 0;
+    }
     let mut prepared = Prepared {
         job,
         text: Arc::clone(text),

@@ -183,6 +183,9 @@ impl Training {
             trainer.set_neutral(Arc::new(samples));
         }
         if let Some(answers) = rehearsal {
+            if answers.samples.is_empty() && job.settings.rehearsal > 0.0 {
+                report(Report::Training { run, news: note(NO_ANSWERS.to_owned()) });
+            }
             trainer.set_rehearsal(Arc::new(answers));
         }
         if trainer.step_number() > 0 {
