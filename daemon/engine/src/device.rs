@@ -2,8 +2,8 @@
 
 pub use candle_core::Device;
 
-pub use crate::ops::matmul::{Arithmetic, use_arithmetic};
-use crate::ops::matmul::{Machine, Registers, Values};
+pub use hotplate_gemm::{Arithmetic, use_arithmetic};
+use hotplate_gemm::{Machine, Registers, Values};
 
 /// What a person asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -16,8 +16,8 @@ use crate::decoder::{Batch, Group, KvCache};
 use crate::detokenize::DetokenizeStream;
 use crate::device::in_pool;
 use crate::lora::Adapter;
-use crate::ops::matmul::FEW_ROWS;
 use crate::sampling::{Sampler, SamplingOptions};
+use hotplate_gemm::FEW_ROWS;
 
 /// Prompt tokens that go through the decoder at once: bounds the memory of a long prompt and the wait of others.
 const PREFILL_CHUNK: usize = 512;

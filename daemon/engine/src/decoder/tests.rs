@@ -197,7 +197,7 @@ fn weights_keep_their_checkpoint_names_and_values() {
 fn stored_in_16_bits_is_the_same_as_widened_before() {
     use candle_core::DType;
 
-    use crate::ops::matmul::{Machine, Values};
+    use hotplate_gemm::{Machine, Values};
     for (name, config) in families() {
         let as_type = |dtypes: &[DType]| {
             let mut decoder = decoder_of(config.clone(), 5);

@@ -232,7 +232,7 @@ mod tests {
     use crate::decoder::Batch;
     use crate::lora::{LoraSpec, Targets};
     use crate::ops::gradient_check::{distance, random};
-    use crate::ops::matmul::{Machine, Values};
+    use hotplate_gemm::{Machine, Values};
 
     fn adapter(base: &Base, targets: Targets) -> Adapter {
         let spec = LoraSpec { rank: 4, alpha: 4.0, targets, ..LoraSpec::default() };

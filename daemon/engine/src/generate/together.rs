@@ -11,7 +11,7 @@ use super::{GenerateError, Generation, GenerationEvent, Turn};
 use crate::base::Base;
 use crate::decoder::{Batch, Group, KvCache};
 use crate::device::in_pool;
-use crate::ops::matmul::FEW_ROWS;
+use hotplate_gemm::FEW_ROWS;
 
 /// Rows of one pass.
 pub const MOST_TOGETHER: usize = 16;

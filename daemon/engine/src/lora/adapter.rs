@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Dora, Linear, LoraError, LoraSpec, Place};
 use crate::config::DecoderConfig;
 use crate::ops::host::HostSlice;
-use crate::ops::matmul::Panels;
+use hotplate_gemm::Panels;
 
 /// One pair: the layer's output grows by `scale * B A x`.
 #[derive(Debug, Clone)]

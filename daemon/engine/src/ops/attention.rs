@@ -9,10 +9,10 @@ mod few;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::exp::exp;
 use super::host::{HostLines, HostRead, HostSlice, on_host};
-use super::matmul::{Matrix, Start, new_product, product};
-use super::simd::{dot, maximum, sum, wide};
+use hotplate_gemm::exp;
+use hotplate_gemm::{Matrix, Start, new_product, product};
+use hotplate_gemm::{dot, maximum, sum, wide};
 
 /// Query rows that one block handles.
 const BLOCK: usize = 64;

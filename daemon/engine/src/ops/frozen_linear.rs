@@ -1,7 +1,7 @@
 //! `y = x W^T + b` with a weight that is never trained through an adapter's run: the backward pass yields the input's gradient only.
 //!
 //! candle's own matmul gradient would also compute and keep `dW`, as large as the model. How a weight lies in memory is
-//! [`FrozenWeight`]'s matter. In CPU memory the kernels of [`super::matmul`] widen 16-bit and quantised values in
+//! [`FrozenWeight`]'s matter. In CPU memory the kernels of [`hotplate_gemm`] widen 16-bit and quantised values in
 //! registers, or multiply them as bf16 where the processor does, so a smaller weight takes less memory, and less time where reading weights is what takes time.
 
 use std::ops::Range;
@@ -11,8 +11,8 @@ use half::f16;
 
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostRead, HostSlice, on_host};
-use super::matmul::{self, Extra, FEW_ROWS, Factors, FewRows, Machine, Matrix, Pairs, Stored};
 use super::quantised::Work;
+use hotplate_gemm::{Extra, FEW_ROWS, Factors, FewRows, Layer, Machine, Matrix, Pairs, Stored};
 
 #[derive(Debug, Clone)]
 pub struct FrozenLinear {
@@ -196,7 +196,7 @@ impl FrozenLinear {
         let (x, dy) = (HostSlice::new(x)?, HostSlice::new(dy)?);
         let (x, dy) = (x.read()?, dy.read()?);
         let left = Matrix::rows(&dy, outputs).transposed();
-        let dw = matmul::new_product((outputs, tokens, inputs), left, Matrix::rows(&x, inputs), None);
+        let dw = hotplate_gemm::new_product((outputs, tokens, inputs), left, Matrix::rows(&x, inputs), None);
         Tensor::from_vec(dw, (outputs, inputs), &candle_core::Device::Cpu)
     }
 
@@ -272,7 +272,7 @@ impl Work for Forward<'_> {
     fn run<E: Stored>(self, weight: &[E], stride: usize) -> Vec<f32> {
         let inputs = self.shape.1;
         let right = Matrix::rows(weight, stride).transposed();
-        matmul::new_product(self.shape, Matrix::rows(self.x, inputs), right, self.bias)
+        hotplate_gemm::new_product(self.shape, Matrix::rows(self.x, inputs), right, self.bias)
     }
 }
 
@@ -288,7 +288,7 @@ impl Work for Adapted<'_> {
     fn run<E: Stored>(self, weight: &[E], stride: usize) -> (Vec<f32>, Vec<f32>) {
         let Forward { x, shape, bias } = self.forward;
         let right = Matrix::rows(weight, stride).transposed();
-        matmul::new_product_with_factors(shape, Matrix::rows(x, shape.1), right, self.factors, bias)
+        hotplate_gemm::new_product_with_factors(shape, Matrix::rows(x, shape.1), right, self.factors, bias)
     }
 }
 
@@ -297,7 +297,7 @@ struct Together<'a> {
     x: &'a [f32],
     /// Rows and inputs.
     shape: (usize, usize),
-    made: Vec<matmul::Layer<'a>>,
+    made: Vec<Layer<'a>>,
     /// Memory that is read behind them.
     soon: &'a [&'a [f16]],
     rest: &'a [(&'a FrozenLinear, &'a Pairs<'a>, Option<&'a [f32]>)],
@@ -307,7 +307,7 @@ impl Together<'_> {
     /// The values of the rest, in its order.
     fn next(self) -> Result<Vec<Vec<f32>>> {
         let Some((layer, ..)) = self.rest.first() else {
-            matmul::run(Machine::here(), &self.made, self.soon);
+            hotplate_gemm::run(Machine::here(), &self.made, self.soon);
             return Ok(Vec::new());
         };
         let outputs = layer.outputs();
@@ -326,7 +326,7 @@ impl Work for Together<'_> {
         let shape = (rows, inputs, layer.outputs());
         let product = FewRows::new(shape, Matrix::rows(x, inputs), right, *bias);
         let mut together = Together { x, shape: (rows, inputs), made, rest, soon };
-        together.made.push(matmul::Layer { product: &product, pairs });
+        together.made.push(Layer { product: &product, pairs });
         let mut values = vec![Vec::new()];
         values.extend(together.next()?);
         values[0] = product.into_values();
@@ -346,7 +346,7 @@ impl Work for Backward<'_> {
 
     fn run<E: Stored>(self, weight: &[E], stride: usize) -> Vec<f32> {
         let left = Matrix::rows(self.dy, self.shape.1);
-        matmul::new_product_with(self.shape, left, Matrix::rows(weight, stride), self.extra, None)
+        hotplate_gemm::new_product_with(self.shape, left, Matrix::rows(weight, stride), self.extra, None)
     }
 }
 
@@ -356,7 +356,7 @@ mod tests {
 
     use super::*;
     use crate::ops::gradient_check::{distance, flat, random, slope};
-    use crate::ops::matmul::{Machine, Values};
+    use hotplate_gemm::{Machine, Values};
 
     #[test]
     fn gradients_agree_with_finite_differences() {

@@ -1,6 +1,6 @@
 //! How a weight that nobody trains lies in memory: in values of 32 or 16 bits, as a tensor, in quantised blocks, or in its file.
 //!
-//! How products are computed is [`super::matmul`]'s matter. It must not know what the weight is multiplied with.
+//! How products are computed is [`hotplate_gemm`]'s matter. It must not know what the weight is multiplied with.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 
 use super::filed_matrix::{FiledKind, FiledMatrix, Settled};
-use super::matmul::Machine;
 use super::quantised::{BlockKind, QuantisedMatrix, Widen, Work};
+use hotplate_gemm::Machine;
 
 /// `[rows, columns]`. Cloning shares the memory.
 #[derive(Debug, Clone)]
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_layer_multiplies_by_the_values_of_its_blocks() {
         use crate::ops::frozen_linear::FrozenLinear;
-        use crate::ops::matmul::{Machine, Values};
+        use hotplate_gemm::{Machine, Values};
         let weight = FrozenWeight::from(random(&[70, 256], 2));
         for kind in [BlockKind::Q8_0, BlockKind::Q4_0, BlockKind::Q4K] {
             let quantised = FrozenWeight::from(weight.quantised(kind).unwrap());

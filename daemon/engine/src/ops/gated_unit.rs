@@ -3,9 +3,9 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::exp::exp;
 use super::host::{HostSlice, on_host};
-use super::simd::wide;
+use hotplate_gemm::exp;
+use hotplate_gemm::wide;
 
 const VALUES_PER_TASK: usize = 8192;
 

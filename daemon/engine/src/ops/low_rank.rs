@@ -10,8 +10,8 @@ use super::add::add;
 use super::frozen_linear::FrozenLinear;
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostSlice, change, on_host};
-use super::matmul::{Matrix, new_product};
 use crate::lora::Lora;
+use hotplate_gemm::{Matrix, new_product};
 
 /// A frozen layer's output with its pair, where it has one, and what backward needs of the pair: `s * x A^T`, `[tokens, r]`.
 pub fn adapted(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result<(Tensor, Option<Tensor>)> {

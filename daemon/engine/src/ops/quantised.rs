@@ -1,6 +1,6 @@
 //! A matrix in quantised blocks, in CPU memory.
 //!
-//! Owns which kinds of blocks there are and how values become blocks. What a block's bytes mean is [`super::matmul`]'s matter; where they come
+//! Owns which kinds of blocks there are and how values become blocks. What a block's bytes mean is [`hotplate_gemm`]'s matter; where they come
 //! from (a GGUF file, or values that were quantised here) is the caller's.
 
 use std::ops::Range;
@@ -9,7 +9,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
-use super::matmul::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, Stored};
+use hotplate_gemm::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, Stored};
 
 /// Values that one task widens.
 const CHUNK: usize = 1 << 16;

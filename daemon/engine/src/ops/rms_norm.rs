@@ -4,7 +4,7 @@ use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
 use super::host::{HostSlice, on_host};
-use super::simd::{dot, dot_weighted, wide};
+use hotplate_gemm::{dot, dot_weighted, wide};
 
 /// Rows that one task takes: fixed, so that sums have the same order whatever the number of threads.
 const ROWS_PER_TASK: usize = 16;

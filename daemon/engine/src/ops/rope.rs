@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::host::{HostSlice, on_host};
-use super::simd::wide;
+use hotplate_gemm::wide;
 
 /// Cosines and sines of each token's angles, `[tokens, width/2]` each; made once per batch, shared by all layers that turn alike.
 #[derive(Debug, Clone)]

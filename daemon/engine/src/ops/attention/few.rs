@@ -6,10 +6,10 @@
 
 use rayon::prelude::*;
 
-use super::super::exp::exp;
-use super::super::matmul::{Matrix, new_product};
-use super::super::simd::{maximum, sum, wide};
 use super::{Heads, Keys, Segment, visible};
+use hotplate_gemm::exp;
+use hotplate_gemm::{Matrix, new_product};
+use hotplate_gemm::{maximum, sum, wide};
 
 /// Segments of so many queries or fewer come here.
 pub(super) const MOST_QUERIES: usize = 8;

@@ -7,9 +7,9 @@ use candle_core::{Result, Tensor};
 
 use super::super::frozen_linear::FrozenLinear;
 use super::super::host::{HostRead, HostSlice, on_host};
-use super::super::matmul::{FEW_ROWS, Factors, Matrix, Pair, Panels};
 use super::adapted;
 use crate::lora::Lora;
+use hotplate_gemm::{FEW_ROWS, Factors, Matrix, Pair, Panels};
 
 /// So many rows each, in order, with their pair.
 pub type Groups<'a> = [(usize, Option<&'a Lora>)];

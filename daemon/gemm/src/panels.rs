@@ -25,7 +25,7 @@ use super::lanes::{LINE, Lanes};
 use super::{Matrix, Target, thin};
 
 /// Columns of a panel: whole registers of every kind, and a multiple of the lines that a kernel dots at once.
-pub(super) const PANEL: usize = 48;
+pub(crate) const PANEL: usize = 48;
 /// Values that are put in halves at a time.
 const PIECE: usize = 64;
 /// The least powers of two that are no f16 any more.
@@ -35,7 +35,7 @@ const FURTHEST: i32 = 60;
 
 /// `scale * (x a) b`, with `a: inner x rank` and `b: rank x columns`.
 #[derive(Debug)]
-pub(crate) struct Panels {
+pub struct Panels {
     rank: usize,
     inner: usize,
     columns: usize,
@@ -52,7 +52,7 @@ impl Panels {
     ///
     /// # Panics
     /// If the slices are not as long as the shape says.
-    pub(crate) fn new(shape: (usize, usize, usize), a: &[f32], b: &[f32], scale: f32) -> Self {
+    pub fn new(shape: (usize, usize, usize), a: &[f32], b: &[f32], scale: f32) -> Self {
         let (rank, inner, columns) = shape;
         assert!(a.len() == rank * inner && b.len() == rank * columns, "factors of another shape");
         let (up_a, up_b) = (way_up(a), way_up(b));
@@ -72,23 +72,23 @@ impl Panels {
     }
 
     /// Whether it goes beside a product of this inner length and so many columns.
-    pub(crate) fn fit(&self, inner: usize, columns: usize) -> bool {
+    pub fn fit(&self, inner: usize, columns: usize) -> bool {
         (self.inner, self.columns) == (inner, columns)
     }
 
     /// The factor that is read first.
-    pub(crate) fn first(&self) -> &[f16] {
+    pub fn first(&self) -> &[f16] {
         &self.a
     }
 
     /// The panels of these columns, the first of which begins one.
-    pub(super) fn of(&self, columns: Range<usize>) -> &[f16] {
+    pub(crate) fn of(&self, columns: Range<usize>) -> &[f16] {
         let place = |column: usize| (column * self.rank).min(self.b.len());
         &self.b[place(columns.start)..place(columns.end.next_multiple_of(PANEL))]
     }
 
     /// `scale * left * a`, `rows x rank`.
-    pub(super) fn thin(&self, rows: usize, left: Matrix<'_, f32>) -> Vec<f32> {
+    pub(crate) fn thin(&self, rows: usize, left: Matrix<'_, f32>) -> Vec<f32> {
         let a = Matrix::rows(&self.a, self.inner).transposed();
         thin((rows, self.inner, self.rank), left, a, self.scale)
     }
@@ -115,14 +115,14 @@ fn halve(values: &[f32], up: i32, to: &mut [f16]) {
 }
 
 /// A part of the result that [`add`] changes.
-pub(super) struct Part<'a> {
-    pub(super) target: Target,
-    pub(super) stride: usize,
-    pub(super) rows: usize,
+pub(crate) struct Part<'a> {
+    pub(crate) target: Target,
+    pub(crate) stride: usize,
+    pub(crate) rows: usize,
     /// Begins with a panel.
-    pub(super) columns: Range<usize>,
+    pub(crate) columns: Range<usize>,
     /// `rows x rank`, scaled.
-    pub(super) thin: &'a [f32],
+    pub(crate) thin: &'a [f32],
 }
 
 /// Adds `thin * b` to a part of the result.
@@ -132,7 +132,7 @@ pub(super) struct Part<'a> {
 /// `rows * rank` values, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(super) unsafe fn add<L: Lanes>(panels: &Panels, part: &Part<'_>) {
+pub(crate) unsafe fn add<L: Lanes>(panels: &Panels, part: &Part<'_>) {
     let mut column = part.columns.start;
     while column < part.columns.end {
         let panel = panels.b.as_ptr().wrapping_add(column * panels.rank);

@@ -450,7 +450,7 @@ impl Pairs for __m512 {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "compiled for instructions that the caller has asked for")]
-pub(super) unsafe fn dots_avx2<P: Places<__m256>, E: Stored>(
+pub(crate) unsafe fn dots_avx2<P: Places<__m256>, E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
     soon: &[&[f16]],
@@ -461,7 +461,7 @@ pub(super) unsafe fn dots_avx2<P: Places<__m256>, E: Stored>(
 
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn dots_avx512<E: Stored>(
+pub(crate) unsafe fn dots_avx512<E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
     soon: &[&[f16]],
@@ -472,7 +472,7 @@ pub(super) unsafe fn dots_avx512<E: Stored>(
 
 #[target_feature(enable = "avx512bf16,avx512bw,avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn dots_avx512_in_pairs<E: Stored>(
+pub(crate) unsafe fn dots_avx512_in_pairs<E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
     soon: &[&[f16]],
@@ -483,31 +483,31 @@ pub(super) unsafe fn dots_avx512_in_pairs<E: Stored>(
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn weighted_avx2<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+pub(crate) unsafe fn weighted_avx2<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
     unsafe { weighted::weighted::<__m256, E>(problem, columns) }
 }
 
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn weighted_avx512<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+pub(crate) unsafe fn weighted_avx512<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
     unsafe { weighted::weighted::<__m512, E>(problem, columns) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn panels_avx2(panels: &Panels, part: &Part<'_>) {
+pub(crate) unsafe fn panels_avx2(panels: &Panels, part: &Part<'_>) {
     unsafe { panels::add::<__m256>(panels, part) }
 }
 
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn panels_avx512(panels: &Panels, part: &Part<'_>) {
+pub(crate) unsafe fn panels_avx512(panels: &Panels, part: &Part<'_>) {
     unsafe { panels::add::<__m512>(panels, part) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
+pub(crate) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
     problem: &Problem<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
@@ -522,7 +522,7 @@ pub(super) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
 
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn block_avx512<E: Stored>(
+pub(crate) unsafe fn block_avx512<E: Stored>(
     problem: &Problem<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
@@ -537,7 +537,7 @@ pub(super) unsafe fn block_avx512<E: Stored>(
 
 #[target_feature(enable = "avx512bf16,avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn block_avx512_in_pairs<E: Stored>(
+pub(crate) unsafe fn block_avx512_in_pairs<E: Stored>(
     problem: &Problem<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,

@@ -14,25 +14,25 @@ use super::places::Places;
 use super::{Matrix, Order};
 
 /// Registers are written whole, so that the last one reaches behind what was asked for.
-pub(super) const SPILL: usize = 16;
+pub(crate) const SPILL: usize = 16;
 /// Tiles that are laid out together where neighbours in memory are neighbours in a column: they fill whole registers.
-pub(super) const COLUMN_TILES: usize = 4;
+pub(crate) const COLUMN_TILES: usize = 4;
 
 /// How the left side is laid out: tiles in groups, and in a group the values of its rows together for each place of the inner length. So a
 /// tile is read from one end to the other, and whole registers are written.
 #[derive(Clone, Copy)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Tiles of a group.
     tiles: usize,
     /// Values from one place of the inner length to the next.
-    pub(super) stride: usize,
+    pub(crate) stride: usize,
     /// Values from one group to the next: [`SPILL`] are left between them.
     group: usize,
 }
 
 impl Layout {
     #[inline(always)]
-    pub(super) const fn new(order: Order, rows: usize, depth: usize) -> Self {
+    pub(crate) const fn new(order: Order, rows: usize, depth: usize) -> Self {
         let tiles = match order {
             Order::Rows => 1,
             // As many as fill whole registers: their values are neighbours in memory already.
@@ -43,7 +43,7 @@ impl Layout {
 
     /// Where a tile begins.
     #[inline(always)]
-    pub(super) const fn tile(&self, tile: usize) -> usize {
+    pub(crate) const fn tile(&self, tile: usize) -> usize {
         tile / self.tiles * self.group + tile % self.tiles * (self.stride / self.tiles)
     }
 }
@@ -55,7 +55,7 @@ impl Layout {
 /// The ranges lie inside `left`, which has `all_rows` rows, and there is room for that.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
-pub(super) unsafe fn pack_left<L: Lanes, P: Places<L>, const ROWS: usize>(
+pub(crate) unsafe fn pack_left<L: Lanes, P: Places<L>, const ROWS: usize>(
     left: &Matrix<'_, f32>,
     all_rows: usize,
     rows: Range<usize>,
@@ -195,7 +195,7 @@ unsafe fn pack_columns<L: Lanes, P: Places<L>, const ROWS: usize>(
 /// stretch.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
-pub(super) unsafe fn fill_right<L: Lanes, P: Places<L>, E: Stored>(
+pub(crate) unsafe fn fill_right<L: Lanes, P: Places<L>, E: Stored>(
     right: &Matrix<'_, E>,
     inner: Range<usize>,
     column: usize,
@@ -285,7 +285,7 @@ unsafe fn value<E: Stored>(from: *const E, stride: usize, i: usize, j: usize) ->
 }
 
 /// The memory of the next panel, asked for bit by bit while this one is being used.
-pub(super) struct Ahead<E> {
+pub(crate) struct Ahead<E> {
     line: *const E,
     stride: usize,
     lines_left: usize,
@@ -299,7 +299,7 @@ pub(super) struct Ahead<E> {
 impl<E: Stored> Ahead<E> {
     /// What `fill_right` will read for `count` columns from `column`, which may be none.
     #[inline(always)]
-    pub(super) fn new(
+    pub(crate) fn new(
         right: &Matrix<'_, E>,
         inner: Range<usize>,
         column: usize,
@@ -326,7 +326,7 @@ impl<E: Stored> Ahead<E> {
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "values are moved through pointers")]
-    pub(super) unsafe fn fetch<L: Lanes>(&mut self) {
+    pub(crate) unsafe fn fetch<L: Lanes>(&mut self) {
         for _ in 0..self.at_once {
             if self.lines_left == 0 {
                 return;

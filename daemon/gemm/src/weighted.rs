@@ -18,7 +18,7 @@ use super::lanes::{Lanes, Stored};
 use super::{Problem, Start};
 
 /// Up to so many rows on the left; with more, laying the right side out pays for itself.
-pub(super) const ROWS: usize = 8;
+pub(crate) const ROWS: usize = 8;
 /// Rows of the right side that are asked for ahead of their use.
 const AHEAD: usize = 8;
 
@@ -29,7 +29,7 @@ const AHEAD: usize = 8;
 /// task alone, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(super) unsafe fn weighted<L: Lanes, E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+pub(crate) unsafe fn weighted<L: Lanes, E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
     let mut row = 0;
     while row < problem.rows {
         let step = (problem.rows - row).min(4);

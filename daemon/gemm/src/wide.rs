@@ -3,8 +3,9 @@
 //! The compiler must take for granted only what every processor of its target has, on x86 those of 2003. A function inside [`wide`] is
 //! compiled several times, and the processor that is there decides. No version contracts or reorders a sum: the bits are the same on all.
 
-/// Defines a function whose loops are compiled for each kind of [`Registers`](super::matmul::Registers). What it calls must be inlined into it, or
+/// Defines a function whose loops are compiled for each kind of [`Registers`](crate::Registers). What it calls must be inlined into it, or
 /// it stays narrow.
+#[macro_export]
 macro_rules! wide {
     ($(#[$doc:meta])* $visible:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$doc])*
@@ -24,7 +25,7 @@ macro_rules! wide {
                 plain($($argument),*)
             }
 
-            use $crate::ops::matmul::{Machine, Registers};
+            use $crate::{Machine, Registers};
             match Machine::here().registers {
                 #[cfg(target_arch = "x86_64")]
                 #[expect(unsafe_code, reason = "an instruction that the processor may lack is unsafe to call")]
@@ -41,13 +42,11 @@ macro_rules! wide {
         }
     };
 }
-pub(crate) use wide;
-
 /// Running sums of a reduction: fills the registers of any processor, and fixes the order.
 const LANES: usize = 16;
 
 #[inline(always)]
-pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
+pub fn dot(left: &[f32], right: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
     let (whole_left, rest_left) = left.as_chunks::<LANES>();
     let (whole_right, rest_right) = right.as_chunks::<LANES>();
@@ -62,7 +61,7 @@ pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
 
 /// The sum of `left * right * weights`.
 #[inline(always)]
-pub(crate) fn dot_weighted(left: &[f32], right: &[f32], weights: &[f32]) -> f32 {
+pub fn dot_weighted(left: &[f32], right: &[f32], weights: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
     let (whole_left, rest_left) = left.as_chunks::<LANES>();
     let (whole_right, rest_right) = right.as_chunks::<LANES>();
@@ -77,12 +76,12 @@ pub(crate) fn dot_weighted(left: &[f32], right: &[f32], weights: &[f32]) -> f32 
 }
 
 #[inline(always)]
-pub(crate) fn sum(values: &[f32]) -> f32 {
+pub fn sum(values: &[f32]) -> f32 {
     sum_of(values, |x| x)
 }
 
 #[inline(always)]
-pub(crate) fn sum_of(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+pub fn sum_of(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let (whole, rest) = values.as_chunks::<LANES>();
     for chunk in whole {
@@ -109,7 +108,7 @@ fn total(lanes: [f32; LANES]) -> f32 {
 
 /// The largest value; NaN anywhere gives NaN, so that a broken row never looks like a sound one.
 #[inline(always)]
-pub(crate) fn maximum(values: &[f32]) -> f32 {
+pub fn maximum(values: &[f32]) -> f32 {
     let larger = |top: f32, x: f32| if x > top || x.is_nan() { x } else { top };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (whole, rest) = values.as_chunks::<LANES>();

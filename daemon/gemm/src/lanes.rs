@@ -14,14 +14,14 @@ use super::dots::{self, Rows};
 use super::places::Places;
 
 /// Bytes of a cache's line.
-pub(super) const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// A register of f32 values.
 #[expect(
     unsafe_code,
     reason = "registers are loaded through pointers, by instructions that the processor must have"
 )]
-pub(crate) trait Lanes: Copy {
+pub trait Lanes: Copy {
     const COUNT: usize;
     /// A register of eight values.
     type Eight: Lanes;
@@ -63,7 +63,7 @@ pub(crate) trait Lanes: Copy {
 
 /// A register whose places may also hold pairs of bf16 values, the first one in the lower half.
 #[expect(unsafe_code, reason = "as above")]
-pub(crate) trait Pairs: Lanes {
+pub trait Pairs: Lanes {
     /// Sixteen neighbours, rounded to the nearest bf16, in eight pairs.
     ///
     /// # Safety
@@ -99,7 +99,7 @@ pub(crate) trait Pairs: Lanes {
 
 /// How the values of a line lie in memory: in units, which are values of their own or blocks that share a factor.
 #[expect(unsafe_code, reason = "as above")]
-pub(crate) trait Stored: Pod + Send + Sync {
+pub trait Stored: Pod + Send + Sync {
     /// Values in a unit: 1, or a multiple of 32.
     const VALUES: usize;
 
@@ -170,7 +170,7 @@ macro_rules! group {
         }
     };
 }
-pub(super) use group;
+pub(crate) use group;
 
 macro_rules! stored_alone {
     ($type:ty, $load:ident, $widen:expr, $as_bf16:expr, { $($load_pairs:item)* }) => {
@@ -216,7 +216,7 @@ stored_alone!(f16, load_f16, f16::to_f32, false, {});
 
 /// Plain Rust, which the compiler turns into the vector instructions that every processor of the target has.
 #[derive(Clone, Copy)]
-pub(super) struct Portable([f32; 8]);
+pub(crate) struct Portable([f32; 8]);
 
 #[expect(unsafe_code, reason = "as above")]
 impl Lanes for Portable {
@@ -332,7 +332,7 @@ impl Lanes for Portable {
 
 /// The bits of a pair.
 #[inline(always)]
-pub(super) fn pair(first: f32, second: f32) -> f32 {
+pub(crate) fn pair(first: f32, second: f32) -> f32 {
     let half = |value: f32| u32::from(bf16::from_f32(value).to_bits());
     f32::from_bits(half(first) | half(second) << 16)
 }

@@ -20,7 +20,7 @@ use super::lanes::{Lanes, Pairs};
 
 /// Eight values.
 #[derive(Clone, Copy)]
-pub(super) struct Neon(float32x4_t, float32x4_t);
+pub(crate) struct Neon(float32x4_t, float32x4_t);
 
 /// Applies one instruction to both halves.
 macro_rules! both {

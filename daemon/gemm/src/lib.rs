@@ -1,6 +1,6 @@
-//! Products of f32 matrices in CPU memory at the hardware's speed: the one door to the kernels of this folder.
+//! Products and loops on slices of f32 in CPU memory, at the hardware's speed.
 //!
-//! Owns how a product is cut into tasks and which instructions run it. It must not know what a matrix means. Every element of a
+//! Owns how a product is cut into tasks and which instructions run it. It must not know what a matrix means, nor of candle. Every element of a
 //! result is one sum in one order, which depends on the instructions and on the inner length, and never on the number of threads or on
 //! where a task begins.
 //!
@@ -12,6 +12,7 @@
 mod block;
 mod blocks;
 mod dots;
+mod exp;
 mod lanes;
 mod layout;
 mod machine;
@@ -24,6 +25,7 @@ mod places;
 mod tests;
 mod together;
 mod weighted;
+mod wide;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -33,14 +35,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use half::f16;
 use rayon::prelude::*;
 
-pub(crate) use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, k_scales};
-pub(crate) use lanes::Stored;
-pub use machine::{Arithmetic, use_arithmetic};
-pub(crate) use machine::{Machine, Registers, Values};
-pub(crate) use panels::Panels;
+pub use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, k_scales};
+pub use exp::exp;
+pub use lanes::Stored;
+pub use machine::{Arithmetic, Machine, Registers, UnknownArithmetic, Values, use_arithmetic};
+pub use panels::Panels;
 use panels::Part;
 use places::{InPairs, Single};
-pub(crate) use together::{FewRows, Layer, Pair, Pairs, run};
+pub use together::{FewRows, Layer, Pair, Pairs, run};
+pub use wide::{dot, dot_weighted, maximum, sum, sum_of};
 
 /// Products of fewer multiplications than this run on the calling thread: waking another costs more.
 const ALONE: usize = 1 << 18;
@@ -51,11 +54,11 @@ const TASK_COLUMNS: Range<usize> = 256..512;
 /// Bytes of the right side that one task reads when there are few rows.
 const TASK_BYTES: usize = 1 << 17;
 /// Up to so many rows on the left are dotted straight from memory.
-pub(crate) const FEW_ROWS: usize = 24;
+pub const FEW_ROWS: usize = 24;
 
 /// Whether neighbours in memory are neighbours in a row or in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     Rows,
     Columns,
 }
@@ -63,7 +66,7 @@ pub(crate) enum Order {
 /// A matrix inside a slice: element `(row, column)` lies at `row * stride + column`, or for [`Order::Columns`] at `column * stride + row`.
 /// Where units hold several values, the lines are whole units, and the stride counts those.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Matrix<'a, E> {
+pub struct Matrix<'a, E> {
     values: &'a [E],
     stride: usize,
     order: Order,
@@ -71,12 +74,13 @@ pub(crate) struct Matrix<'a, E> {
 
 impl<'a, E: Stored> Matrix<'a, E> {
     /// `stride` units lie from one row's start to the next one's.
-    pub(crate) const fn rows(values: &'a [E], stride: usize) -> Self {
+    pub const fn rows(values: &'a [E], stride: usize) -> Self {
         Self { values, stride, order: Order::Rows }
     }
 
     /// The same memory with rows and columns exchanged.
-    pub(crate) const fn transposed(self) -> Self {
+    #[must_use]
+    pub const fn transposed(self) -> Self {
         let order = match self.order {
             Order::Rows => Order::Columns,
             Order::Columns => Order::Rows,
@@ -104,26 +108,26 @@ fn holds(len: usize, stride: usize, lines: usize, length: usize) -> bool {
 
 /// A second product, added to the first: `left (rows x inner) * right (inner x columns)`, such as a pair of thin factors beside a layer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Extra<'a> {
-    pub(crate) inner: usize,
-    pub(crate) left: Matrix<'a, f32>,
-    pub(crate) right: Matrix<'a, f32>,
+pub struct Extra<'a> {
+    pub inner: usize,
+    pub left: Matrix<'a, f32>,
+    pub right: Matrix<'a, f32>,
 }
 
 /// Thin factors beside a product of `left`: `scale * (left * a) * b` is added to it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors<'a> {
-    pub(crate) rank: usize,
+pub struct Factors<'a> {
+    pub rank: usize,
     /// `inner x rank`
-    pub(crate) a: Matrix<'a, f32>,
+    pub a: Matrix<'a, f32>,
     /// `rank x columns`
-    pub(crate) b: Matrix<'a, f32>,
-    pub(crate) scale: f32,
+    pub b: Matrix<'a, f32>,
+    pub scale: f32,
 }
 
 /// What a product is added to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Start<'a> {
+pub enum Start<'a> {
     Zero,
     /// What the target holds.
     Target,
@@ -132,7 +136,7 @@ pub(crate) enum Start<'a> {
 }
 
 /// One product, checked: every pointer that a kernel makes of it stays inside its slices.
-pub(crate) struct Problem<'a, E> {
+pub struct Problem<'a, E> {
     target: Target,
     target_stride: usize,
     rows: usize,
@@ -146,7 +150,7 @@ pub(crate) struct Problem<'a, E> {
 
 /// The result's memory. Tasks write disjoint parts of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Target(*mut f32);
+pub struct Target(*mut f32);
 
 #[expect(
     unsafe_code,
@@ -163,7 +167,7 @@ unsafe impl Sync for Target {}
 ///
 /// # Panics
 /// If a matrix reaches outside its slice: a fault of this crate, never of its input.
-pub(crate) fn product<E: Stored>(
+pub fn product<E: Stored>(
     shape: (usize, usize, usize),
     target: (&mut [f32], usize),
     left: Matrix<'_, f32>,
@@ -174,7 +178,7 @@ pub(crate) fn product<E: Stored>(
 }
 
 /// [`product`] with a second one added in the same pass.
-pub(crate) fn product_with<E: Stored>(
+pub fn product_with<E: Stored>(
     shape: (usize, usize, usize),
     target: (&mut [f32], usize),
     left: Matrix<'_, f32>,
@@ -186,7 +190,7 @@ pub(crate) fn product_with<E: Stored>(
 }
 
 /// [`product`] into new memory, rows close together.
-pub(crate) fn new_product<E: Stored>(
+pub fn new_product<E: Stored>(
     shape: (usize, usize, usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
@@ -196,7 +200,7 @@ pub(crate) fn new_product<E: Stored>(
 }
 
 /// [`new_product`] with a second one added in the same pass.
-pub(crate) fn new_product_with<E: Stored>(
+pub fn new_product_with<E: Stored>(
     (rows, inner, columns): (usize, usize, usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
@@ -216,7 +220,7 @@ pub(crate) fn new_product_with<E: Stored>(
 }
 
 /// [`new_product`] with thin factors beside it, and `scale * left * a`, `rows x rank`.
-pub(crate) fn new_product_with_factors<E: Stored>(
+pub fn new_product_with_factors<E: Stored>(
     (rows, inner, columns): (usize, usize, usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,

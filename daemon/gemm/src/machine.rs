@@ -38,7 +38,7 @@ pub struct UnknownArithmetic {
 
 /// The vector registers that kernels use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Registers {
+pub enum Registers {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -50,16 +50,16 @@ pub(crate) enum Registers {
 
 /// Which values a product multiplies, where the right side is stored in fewer bits than f32's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Values {
+pub enum Values {
     F32,
     Bf16,
 }
 
 /// Which instructions run the kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Machine {
-    pub(crate) registers: Registers,
-    pub(crate) values: Values,
+pub struct Machine {
+    pub registers: Registers,
+    pub values: Values,
 }
 
 /// What this process runs, decided by whoever asks first.
@@ -72,7 +72,7 @@ pub fn use_arithmetic(arithmetic: Arithmetic) -> bool {
 
 impl Machine {
     /// What this process runs.
-    pub(crate) fn here() -> Machine {
+    pub fn here() -> Machine {
         *HERE.get_or_init(|| Machine::best(Arithmetic::default()))
     }
 
@@ -97,18 +97,18 @@ impl Machine {
     }
 
     /// Whether products multiply bf16 values where the right side is stored so.
-    pub(crate) const fn multiplies_bf16<E: Stored>(self) -> bool {
+    pub const fn multiplies_bf16<E: Stored>(self) -> bool {
         matches!(self.values, Values::Bf16) && E::AS_BF16
     }
 
     /// Whether few rows do, too. Not with blocks of more than four bits: putting one line's values in pairs is more work than one row's products save,
     /// and few rows must have the bits of one.
-    pub(crate) const fn dots_bf16<E: Stored>(self) -> bool {
+    pub const fn dots_bf16<E: Stored>(self) -> bool {
         self.multiplies_bf16::<E>() && (E::VALUES == 1 || E::NIBBLES.is_some())
     }
 
     /// What this processor can run, the best registers first.
-    pub(super) fn all() -> Vec<Machine> {
+    pub(crate) fn all() -> Vec<Machine> {
         let mut all = Vec::new();
         let mut push = |registers, values| all.push(Machine { registers, values });
         #[cfg(target_arch = "x86_64")]

@@ -17,7 +17,7 @@ use super::places::InPairs;
 
 /// Blocks of numbers of four bits, which have [`NIBBLES`](Stored::NIBBLES).
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(crate) trait Nibbles: Block {
+pub trait Nibbles: Block {
     /// `sums[line][row] + the line's blocks * rows[row]`, lane by lane: `blocks` of each line, up to [`step`].
     ///
     /// # Safety
@@ -38,13 +38,13 @@ const fn step(values: usize, width: usize) -> usize {
 
 /// Where in its row lies what a register of units begins with, `side` 0, and what its second half does, `side` 1: two registers are the lower and the
 /// upper halves of the same bytes.
-pub(super) const fn place<L: Lanes>(bytes: usize, register: usize, side: usize) -> usize {
+pub(crate) const fn place<L: Lanes>(bytes: usize, register: usize, side: usize) -> usize {
     let byte = (register / 2 * 2 + side) * L::COUNT;
     byte / bytes * 2 * bytes + register % 2 * bytes + byte % bytes
 }
 
 /// Those registers of a row that hold a part of [`SUMMED`] values, where that is one half of so many bytes.
-pub(super) fn registers<L: Lanes>(part: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn registers<L: Lanes>(part: usize) -> impl Iterator<Item = usize> {
     let steps = SUMMED / (2 * L::COUNT);
     (0..steps).map(move |step| (part / 2 * steps + step) * 2 + part % 2)
 }
@@ -55,7 +55,7 @@ pub(super) fn registers<L: Lanes>(part: usize) -> impl Iterator<Item = usize> {
 /// As [`dots`](super::dots::dots).
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn group<L: Pairs, E: Nibbles, const LINES: usize, const ROWS: usize>(
+pub(crate) unsafe fn group<L: Pairs, E: Nibbles, const LINES: usize, const ROWS: usize>(
     problem: &Problem<'_, E>,
     column: usize,
     row: usize,

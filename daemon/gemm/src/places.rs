@@ -14,7 +14,7 @@ use super::nibbles::{self, Nibbles};
 
 /// How a stretch of the inner length is put in units of 32 bits.
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(crate) trait Places<L: Lanes> {
+pub trait Places<L: Lanes> {
     /// Places of a unit.
     const COUNT: usize;
 
@@ -51,7 +51,7 @@ pub(crate) trait Places<L: Lanes> {
 }
 
 /// One value, in f32.
-pub(super) struct Single;
+pub(crate) struct Single;
 
 #[expect(unsafe_code, reason = "as above")]
 impl<L: Lanes> Places<L> for Single {
@@ -99,7 +99,7 @@ impl<L: Lanes> Places<L> for Single {
 }
 
 /// Two values, rounded to the nearest bf16; their products are added up in f32.
-pub(super) struct InPairs;
+pub(crate) struct InPairs;
 
 #[expect(unsafe_code, reason = "as above")]
 impl<L: Pairs> Places<L> for InPairs {

@@ -18,13 +18,13 @@ use super::lanes::{Lanes, Stored, group};
 use super::places::{Places, Single};
 
 /// Values that share the sums of [`Block::add_products`].
-pub(super) const SUMMED: usize = 32;
+pub(crate) const SUMMED: usize = 32;
 /// Values of a block of the K kinds.
 const LARGE: usize = 256;
 
 /// A unit of several values.
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(crate) trait Block: Stored {
+pub trait Block: Stored {
     /// `sums[row] + the block's values * rows[row]`, lane by lane.
     ///
     /// # Safety
@@ -58,7 +58,7 @@ unsafe fn products<L: Lanes>(
 /// `d * q`, eight bits a number: Q8_0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct BlockQ8_0 {
+pub struct BlockQ8_0 {
     factor: [u8; 2],
     numbers: [i8; 32],
 }
@@ -110,9 +110,9 @@ impl Block for BlockQ8_0 {
 /// `d * (q - 8)`, four bits a number: Q4_0. The lower halves of the bytes are the first 16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct BlockQ4_0 {
-    pub(super) factor: [u8; 2],
-    pub(super) numbers: [u8; 16],
+pub struct BlockQ4_0 {
+    pub(crate) factor: [u8; 2],
+    pub(crate) numbers: [u8; 16],
 }
 
 #[expect(unsafe_code, reason = "as above")]
@@ -186,16 +186,16 @@ unsafe fn nibbles<L: Lanes>(from: *const u8) -> [L; 4] {
 /// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct BlockQ4K {
-    pub(super) factor: [u8; 2],
-    pub(super) shift: [u8; 2],
-    pub(super) scales: [u8; 12],
-    pub(super) numbers: [u8; LARGE / 2],
+pub struct BlockQ4K {
+    pub(crate) factor: [u8; 2],
+    pub(crate) shift: [u8; 2],
+    pub(crate) scales: [u8; 12],
+    pub(crate) numbers: [u8; LARGE / 2],
 }
 
 /// `s` of each 32 values of a block of Q4_K or Q5_K, and `m`: six bits each.
 #[inline(always)]
-pub(crate) fn k_scales(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+pub fn k_scales(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
     let [a, b, c] =
         [0, 4, 8].map(|at| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
     let (low, high) = (0x0f0f_0f0f, 0x3030_3030);
@@ -243,7 +243,7 @@ impl Stored for BlockQ4K {
 /// Each of eight small numbers times a factor.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
-pub(super) unsafe fn times<L: Lanes>(numbers: [u8; 8], factor: L) -> [f32; 16] {
+pub(crate) unsafe fn times<L: Lanes>(numbers: [u8; 8], factor: L) -> [f32; 16] {
     let (mut padded, mut out) = ([0; 16], [0.0; 16]);
     padded[..8].copy_from_slice(&numbers);
     unsafe { L::load_u8(padded.as_ptr()).multiply(factor).store(out.as_mut_ptr()) };
@@ -289,7 +289,7 @@ impl Block for BlockQ4K {
 /// `d * s * (q - 32)`, six bits a number, with an `s` for each 16: Q6_K. Each 64 bytes of four bits and 32 of two make 128 numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct BlockQ6K {
+pub struct BlockQ6K {
     low: [u8; LARGE / 2],
     high: [u8; LARGE / 4],
     scales: [i8; LARGE / 16],
@@ -377,10 +377,10 @@ impl Block for BlockQ6K {
 /// `d * q + m`, eight bits a number: what the kinds become that no kernel reads as they are (Q4_1, Q5_0, Q5_1 and Q5_K).
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct BlockWide {
-    pub(crate) factor: f32,
-    pub(crate) shift: f32,
-    pub(crate) numbers: [u8; 32],
+pub struct BlockWide {
+    pub factor: f32,
+    pub shift: f32,
+    pub numbers: [u8; 32],
 }
 
 #[expect(unsafe_code, reason = "as above")]

@@ -13,7 +13,7 @@ const ROUND: f32 = 12_582_912.0;
 
 /// Relative error below 3e-7 between -87 and 88; clamped outside, NaN stays NaN.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     let shifted = x * LOG2_E + ROUND;
     let n = shifted - ROUND;

@@ -138,7 +138,7 @@ const ORDERS: [(Order, Order); 4] = [
     (Order::Columns, Order::Rows),
 ];
 
-/// A little of every kernel: as much as an interpreter gets through in minutes (`tests/kernels/check`).
+/// A little of every kernel: as much as an interpreter gets through in minutes (`daemon/gemm/check`).
 #[test]
 fn a_few_sizes() {
     for machine in Machine::all() {

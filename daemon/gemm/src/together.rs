@@ -17,7 +17,7 @@ use super::{
 
 /// A thin pair beside some rows: `scale * (x a) b` is added to the product of those.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Pair<'a> {
+pub enum Pair<'a> {
     Factors(Factors<'a>),
     Panels(&'a Panels),
 }
@@ -68,10 +68,10 @@ impl Pair<'_> {
 }
 
 /// Pairs, and the rows that each stands beside.
-pub(crate) type Pairs<'a> = [(Range<usize>, Pair<'a>)];
+pub type Pairs<'a> = [(Range<usize>, Pair<'a>)];
 
 /// A product of few rows that is to be computed with others, in memory of its own.
-pub(crate) struct FewRows<'a, E> {
+pub struct FewRows<'a, E> {
     problem: Problem<'a, E>,
     memory: Vec<f32>,
     written: AtomicBool,
@@ -82,7 +82,7 @@ impl<'a, E: Stored> FewRows<'a, E> {
     ///
     /// # Panics
     /// If a matrix reaches outside its slice, or rows are not few or do not lie so that they can be dotted.
-    pub(crate) fn new(
+    pub fn new(
         (rows, inner, columns): (usize, usize, usize),
         left: Matrix<'a, f32>,
         right: Matrix<'a, E>,
@@ -100,7 +100,7 @@ impl<'a, E: Stored> FewRows<'a, E> {
     ///
     /// # Panics
     /// Before [`run`].
-    pub(crate) fn into_values(mut self) -> Vec<f32> {
+    pub fn into_values(mut self) -> Vec<f32> {
         assert!(self.written.into_inner(), "a product that nobody computed");
         #[expect(unsafe_code, reason = "zeroing memory that is overwritten costs a pass over it")]
         // SAFETY: the capacity is there, and `run` wrote every element: its tasks cover all columns.
@@ -112,7 +112,7 @@ impl<'a, E: Stored> FewRows<'a, E> {
 }
 
 /// The same, whatever its right side holds.
-pub(crate) trait Dotted: Sync {
+pub trait Dotted: Sync {
     /// Rows, inner length and columns.
     fn shape(&self) -> (usize, usize, usize);
     fn left(&self) -> Matrix<'_, f32>;
@@ -153,9 +153,9 @@ impl<E: Stored> Dotted for FewRows<'_, E> {
 
 /// One of the products, and what stands beside it.
 #[derive(Clone, Copy)]
-pub(crate) struct Layer<'a> {
-    pub(crate) product: &'a dyn Dotted,
-    pub(crate) pairs: &'a Pairs<'a>,
+pub struct Layer<'a> {
+    pub product: &'a dyn Dotted,
+    pub pairs: &'a Pairs<'a>,
 }
 
 /// A layer's columns, cut into tasks.
@@ -201,7 +201,7 @@ impl Layer<'_> {
 ///
 /// # Panics
 /// If a pair has another shape than its product, or stands beside rows that are not there.
-pub(crate) fn run(machine: Machine, layers: &[Layer<'_>], soon: &[&[f16]]) -> Vec<Vec<f32>> {
+pub fn run(machine: Machine, layers: &[Layer<'_>], soon: &[&[f16]]) -> Vec<Vec<f32>> {
     for layer in layers {
         let (rows, inner, columns) = layer.product.shape();
         for (of, pair) in layer.pairs {

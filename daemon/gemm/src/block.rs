@@ -21,13 +21,13 @@ use super::places::{Places, Single};
 use super::{Order, Problem, Registers, Start};
 
 /// The sizes of one machine's kernel.
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     /// Rows of a tile: with two registers of columns, they fill the registers.
-    pub(super) rows: usize,
+    pub(crate) rows: usize,
     /// Values in two registers.
     columns: usize,
     /// Units of the inner length in a stretch: a panel of the right side fills half of the first cache.
-    pub(super) depth: usize,
+    pub(crate) depth: usize,
     /// Rows of a task, a multiple of a tile's: they fill half of the second cache.
     block: usize,
 }
@@ -35,22 +35,22 @@ pub(super) struct Sizes {
 /// From so many columns on, laying out the left side pays for itself.
 const PACKED_FROM: usize = 64;
 /// Inner length that the second product may have: it is laid out behind the first one's last stretch.
-pub(super) const EXTRA_DEPTH: usize = 64;
+pub(crate) const EXTRA_DEPTH: usize = 64;
 /// Places of the inner length in a turn of the innermost loop.
 const UNROLLED: usize = 4;
 /// Rows whose starts are a multiple of so many bytes apart fight for one place of the cache.
 const CONFLICT: usize = 1024;
 
 #[cfg(target_arch = "x86_64")]
-pub(super) const AVX2: Sizes = Sizes { rows: 6, columns: 16, depth: 320, block: 258 };
+pub(crate) const AVX2: Sizes = Sizes { rows: 6, columns: 16, depth: 320, block: 258 };
 #[cfg(target_arch = "x86_64")]
-pub(super) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 256, block: 384 };
+pub(crate) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 256, block: 384 };
 #[cfg(target_arch = "aarch64")]
-pub(super) const NEON: Sizes = Sizes { rows: 6, columns: 16, depth: 256, block: 240 };
+pub(crate) const NEON: Sizes = Sizes { rows: 6, columns: 16, depth: 256, block: 240 };
 const PORTABLE: Sizes = Sizes { rows: 2, columns: 16, depth: 256, block: 240 };
 
 /// The most rows of a task, and rows and columns of a tile.
-pub(super) const fn shape(registers: Registers) -> (usize, (usize, usize)) {
+pub(crate) const fn shape(registers: Registers) -> (usize, (usize, usize)) {
     let sizes = match registers {
         #[cfg(target_arch = "x86_64")]
         Registers::Avx512 => AVX512,
@@ -65,13 +65,13 @@ pub(super) const fn shape(registers: Registers) -> (usize, (usize, usize)) {
 
 /// Where a task lays out its panels: each thread keeps its own.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     memory: Vec<f32>,
 }
 
 impl Scratch {
     /// The left side's copy and the right side's panel, both at the start of a line.
-    pub(super) fn parts(&mut self, left: usize, right: usize) -> (&mut [f32], &mut [f32]) {
+    pub(crate) fn parts(&mut self, left: usize, right: usize) -> (&mut [f32], &mut [f32]) {
         let line = LINE / size_of::<f32>();
         let (left, right) = (left.next_multiple_of(line), right.next_multiple_of(line));
         if self.memory.len() < left + right + line {
@@ -83,7 +83,7 @@ impl Scratch {
     }
 }
 
-pub(super) fn with_scratch(run: impl FnOnce(&mut Scratch)) {
+pub(crate) fn with_scratch(run: impl FnOnce(&mut Scratch)) {
     thread_local! {
         static SCRATCH: RefCell<Scratch> = RefCell::default();
     }
@@ -92,7 +92,7 @@ pub(super) fn with_scratch(run: impl FnOnce(&mut Scratch)) {
 }
 
 #[expect(unsafe_code, reason = "as `block`")]
-pub(super) unsafe fn portable<P: Places<Portable>, E: Stored>(
+pub(crate) unsafe fn portable<P: Places<Portable>, E: Stored>(
     problem: &Problem<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
@@ -107,7 +107,7 @@ pub(super) unsafe fn portable<P: Places<Portable>, E: Stored>(
 /// The problem is checked, `rows` and `columns` lie inside it and belong to this task alone, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(super) unsafe fn block<L: Lanes, P: Places<L>, E: Stored, const ROWS: usize, const DEPTH: usize>(
+pub(crate) unsafe fn block<L: Lanes, P: Places<L>, E: Stored, const ROWS: usize, const DEPTH: usize>(
     problem: &Problem<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,

@@ -23,11 +23,11 @@ use super::places::{Places, Single};
 use super::{Problem, Start};
 
 /// Lines of the right side that are worked on together: a task's columns are a multiple of it.
-pub(super) const LINES: usize = 12;
+pub(crate) const LINES: usize = 12;
 
 /// The memory of the lines behind a group, asked for piece by piece in its own order: that is what memory is fastest at, and the order in
 /// which several lines at a time are read is not.
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     next: *const u8,
     /// Bytes that were due so far, less those that were asked for.
     due: usize,
@@ -39,7 +39,7 @@ impl Ahead {
 
     /// What lies behind `lines` lines from `column` on.
     #[inline(always)]
-    pub(super) fn new<E: Stored>(problem: &Problem<'_, E>, column: usize, lines: usize) -> Self {
+    pub(crate) fn new<E: Stored>(problem: &Problem<'_, E>, column: usize, lines: usize) -> Self {
         let bytes = (problem.right.stride * size_of::<E>()).max(1);
         let lines = column + lines.max(Self::LEAST / bytes);
         Self { next: problem.right.values.as_ptr().wrapping_add(lines * problem.right.stride).cast(), due: 0 }
@@ -48,7 +48,7 @@ impl Ahead {
     /// Asks for as much as `bytes` that were read meanwhile.
     #[inline(always)]
     #[expect(unsafe_code, reason = "as `dots`")]
-    pub(super) unsafe fn fetch<L: Lanes>(&mut self, bytes: usize) {
+    pub(crate) unsafe fn fetch<L: Lanes>(&mut self, bytes: usize) {
         self.due = self.due.wrapping_add(bytes);
         while self.due >= LINE {
             unsafe { L::prefetch(self.next) };
@@ -60,7 +60,7 @@ impl Ahead {
 
 /// Memory that is read behind a task's products, asked for a few lines at a time while those keep the processor busy and the memory has
 /// nothing to do.
-pub(super) struct Soon<'a> {
+pub(crate) struct Soon<'a> {
     pieces: std::slice::Iter<'a, &'a [f16]>,
     next: *const u8,
     /// Bytes of this piece that were not asked for.
@@ -95,7 +95,7 @@ impl<'a> Soon<'a> {
 /// The left side's rows as a kernel wants them: where they are in pairs, the same register of all rows lies together, so that one address does for
 /// many rows; and their sums, where blocks ask for those.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows {
+pub struct Rows {
     values: *const f32,
     /// From a row's register to that of the next row, or where those lie together, to the same row's next one.
     stride: usize,
@@ -120,7 +120,7 @@ impl Rows {
 
     /// The same rows from one row and one register on, and from one part's sums.
     #[inline(always)]
-    pub(super) fn later<L: Lanes, P: Places<L>>(self, row: usize, register: usize, part: usize) -> Self {
+    pub(crate) fn later<L: Lanes, P: Places<L>>(self, row: usize, register: usize, part: usize) -> Self {
         let sums = row.wrapping_mul(L::COUNT).wrapping_add(part.wrapping_mul(self.sums_stride));
         Self { values: self.address::<L, P>(row, register), sums: self.sums.wrapping_add(sums), ..self }
     }
@@ -128,7 +128,7 @@ impl Rows {
     /// # Safety
     /// The row has so many registers, and the processor has the instructions of `L`.
     #[inline(always)]
-    pub(super) unsafe fn value<L: Lanes, P: Places<L>>(self, row: usize, register: usize) -> L {
+    pub(crate) unsafe fn value<L: Lanes, P: Places<L>>(self, row: usize, register: usize) -> L {
         unsafe { L::load(self.address::<L, P>(row, register)) }
     }
 
@@ -137,7 +137,7 @@ impl Rows {
     /// # Safety
     /// As [`value`](Self::value), and sums were asked for.
     #[inline(always)]
-    pub(super) unsafe fn sum<L: Lanes>(self, row: usize, part: usize) -> L {
+    pub(crate) unsafe fn sum<L: Lanes>(self, row: usize, part: usize) -> L {
         let at = row.wrapping_mul(L::COUNT).wrapping_add(part.wrapping_mul(self.sums_stride));
         unsafe { L::load(self.sums.wrapping_add(at)) }
     }
@@ -150,7 +150,7 @@ impl Rows {
 /// to this task alone, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(super) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
+pub(crate) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
     problem: &Problem<'_, E>,
     columns: Range<usize>,
     soon: &[&[f16]],
@@ -310,7 +310,7 @@ unsafe fn few_rows<L: Lanes, P: Places<L>, E: Stored, const LINES: usize>(
 
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-pub(super) unsafe fn group_of_values<
+pub(crate) unsafe fn group_of_values<
     L: Lanes,
     P: Places<L>,
     E: Stored,
@@ -378,7 +378,7 @@ pub(super) unsafe fn group_of_values<
 /// The same for units of several values, which are not put in pairs: that is more work than one row's products save.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-pub(super) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, const ROWS: usize>(
+pub(crate) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, const ROWS: usize>(
     problem: &Problem<'_, E>,
     column: usize,
     row: usize,
@@ -412,7 +412,7 @@ pub(super) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, con
 /// Writes a group's sums.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-pub(super) unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
+pub(crate) unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
     problem: &Problem<'_, E>,
     column: usize,
     row: usize,
