@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hotplate_client::HubName;
 use hotplate_client::command::{
     CheckArgs, Command, adapter_or_folder, base_or_folder, folder_in, is_gguf_file,
 };
-use hotplate_client::hub::HubName;
 use hotplate_client::protocol::methods::Nothing;
 use hotplate_client::protocol::methods::adapters::Adapters;
 use hotplate_client::protocol::methods::check::CheckResult;

@@ -7,10 +7,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use hotplate_home::Home;
 use serde::{Deserialize, Serialize};
 
 use crate::command::base_or_folder;
-use crate::home::Home;
 
 /// The environment variable that goes before `hotplate use`.
 pub const BASE_VARIABLE: &str = "HOTPLATE_BASE";

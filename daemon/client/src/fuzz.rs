@@ -1,9 +1,9 @@
 //! The command grammar; see `tests/fuzz/README.md`.
 
 use hotplate_fuzz::fuzz;
+use hotplate_home::hub::HubName;
 
 use crate::command::{complete, parse_line};
-use crate::hub::HubName;
 
 #[test]
 fn fuzz_command_lines() {

@@ -1,4 +1,4 @@
-//! Everything that a front end of Hotplate needs: where things are, a connection to the daemon (which is started
+//! Everything that a front end of Hotplate needs: a connection to the daemon (which is started
 //! if need be), the command grammar, what each command does, and its result in plain words.
 //!
 //! The command line and the notebook kernel are both thin layers over this crate. It must not know how a result
@@ -10,9 +10,7 @@ pub mod command;
 mod connection;
 #[cfg(test)]
 mod fuzz;
-mod home;
 pub mod hub;
-pub mod own_file;
 pub mod perform;
 mod shown;
 mod weighed;
@@ -21,7 +19,8 @@ pub mod words;
 pub use canceller::{Canceller, Thrown};
 pub use chosen_base::{BASE_VARIABLE, ChoiceError, ChosenBase, ChosenBy, TOY, chosen_base};
 pub use connection::{CallError, ConnectError, Connection, Spawn, address};
-pub use home::{HOME_VARIABLE, Home, HomeError, free_bytes};
+pub use hotplate_home::hub::HubName;
+pub use hotplate_home::{HOME_VARIABLE, Home, HomeError};
 pub use hotplate_protocol as protocol;
 pub use hotplate_protocol::methods::initialize::PeerInfo;
 pub use perform::{PerformError, perform};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use half::bf16;
+use hotplate_gemm::FEW_ROWS;
 
 pub use together::{MOST_TOGETHER, step_together};
 
@@ -17,7 +18,6 @@ use crate::detokenize::DetokenizeStream;
 use crate::device::in_pool;
 use crate::lora::Adapter;
 use crate::sampling::{Sampler, SamplingOptions};
-use hotplate_gemm::FEW_ROWS;
 
 /// Prompt tokens that go through the decoder at once: bounds the memory of a long prompt and the wait of others.
 const PREFILL_CHUNK: usize = 512;

@@ -59,7 +59,7 @@ pub use models::ModelsArgs;
 pub use output::OutputArgs;
 pub use parse::{GrammarError, parse_line, parse_line_as, parse_words, parse_words_as};
 pub(crate) use place::looks_like_a_path;
-pub use place::{AdapterArg, BaseArg, adapter_or_folder, base_or_folder, folder_in, is_gguf_file};
+pub use place::{AdapterArg, BaseArg, adapter_or_folder, base_or_folder, folder_in};
 pub use prune::PruneArgs;
 pub use pull::PullArgs;
 pub use rename::RenameArgs;

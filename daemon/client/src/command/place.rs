@@ -6,7 +6,10 @@ use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use clap::Args;
 
-use crate::hub::{HubCache, HubName};
+use hotplate_home::{
+    hub::{HubCache, HubName},
+    is_gguf_file,
+};
 
 /// Files of an adapter, which stand for the folder around them.
 const ADAPTER_FILES: [&str; 4] =
@@ -64,11 +67,6 @@ fn name_or_folder(folder: &Path, argument: &str, sign: &str) -> String {
     } else {
         argument.to_owned()
     }
-}
-
-/// Whether a whole model lies there as a GGUF file, by its name.
-pub fn is_gguf_file(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) && path.is_file()
 }
 
 pub(crate) fn looks_like_a_path(argument: &str) -> bool {

@@ -4,7 +4,7 @@ use std::io;
 
 use interprocess::local_socket::Name;
 
-use crate::home::Home;
+use hotplate_home::Home;
 
 /// A Unix socket's path; on Windows, a named pipe. The daemon binds it and clients connect to it.
 #[cfg(unix)]

@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotplate_home::Home;
 use hotplate_protocol::methods::initialize::InitializeResult;
 use hotplate_protocol::notifications::{Cancel, CancelParams};
 use hotplate_protocol::{ErrorCode, Id, Message, Notification, Request, RequestKind, write_frame};
 use interprocess::local_socket::Stream;
 
 use crate::canceller::Canceller;
-use crate::home::Home;
 pub use address::address;
 pub use error::{CallError, ConnectError};
 use inbox::{Inbox, Mail};

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicI64;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hotplate_home::{Home, free_bytes};
 use hotplate_protocol::methods::initialize::{
     Handshake, InitializationOptions, Initialize, InitializeParams, InitializeResult, Mismatch, PeerInfo,
 };
@@ -17,7 +18,6 @@ use super::error::{CallError, ConnectError};
 use super::inbox::{Inbox, Mail};
 use super::spawn::{ChildState, Spawn, Started};
 use super::{Connection, Session, Wire, address};
-use crate::home::{Home, free_bytes};
 
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(40);

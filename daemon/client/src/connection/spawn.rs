@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use hotplate_home::Home;
+
 use super::error::ConnectError;
-use crate::home::Home;
-use crate::own_file;
+use hotplate_home::own_file;
 
 /// What to do when no daemon is there.
 #[derive(Debug, Clone)]

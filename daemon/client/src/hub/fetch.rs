@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use hotplate_home::hub::{HubCache, HubError, HubName, is_revision};
 use sha2::{Digest, Sha256};
 
 use super::transport::{Hub, Metadata};
 use super::wanted::{INDEX, text_files, weight_files};
-use super::{HubCache, HubError, HubName};
 use crate::canceller::Canceller;
 use crate::words;
 
@@ -167,11 +167,7 @@ impl Job<'_> {
             _ => {}
         }
         // A commit becomes a path.
-        if self
-            .commit
-            .as_deref()
-            .is_some_and(|commit| !super::name::is_revision(commit) || commit.contains('/'))
-        {
+        if self.commit.as_deref().is_some_and(|commit| !is_revision(commit) || commit.contains('/')) {
             let endpoint = self.hub.endpoint().to_owned();
             return Err(HubError::BadAnswer { endpoint, why: "its commit is none".to_owned() });
         }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::{Agent, AgentBuilder, ErrorKind, Response};
 
-use super::HubError;
-use super::cache::{endpoint, token, told_offline};
+use hotplate_home::{
+    hub::HubError,
+    hub::{endpoint, token, told_offline},
+};
 
 /// For the name and the connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);

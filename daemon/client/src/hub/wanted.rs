@@ -1,6 +1,6 @@
 //! Which of a repository's files a base is made of.
 
-use super::HubError;
+use hotplate_home::hub::HubError;
 
 /// Names as the hub lists them.
 const TEXT: [&str; 12] = [

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use hotplate_home::Home;
+
+use crate::shown::Shown;
+
 use super::PerformError;
 use crate::canceller::Canceller;
 use crate::command::LogsArgs;
-use crate::home::Home;
-use crate::own_file;
-use crate::shown::Shown;
+use hotplate_home::own_file;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const CHUNK: u64 = 64 << 10;

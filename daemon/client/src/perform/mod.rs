@@ -19,6 +19,7 @@ mod weigh;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hotplate_home::hub::HubError;
 use hotplate_protocol::ErrorCode;
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::Adapters;
@@ -35,7 +36,6 @@ use crate::canceller::Canceller;
 use crate::chosen_base::{BASE_VARIABLE, ChoiceError, ChosenBase, ChosenBy};
 use crate::command::{CheckArgs, Command, GenerateArgs, RollbackArgs, UnwatchArgs, looks_like_a_path};
 use crate::connection::{CallError, Connection};
-use crate::hub::HubError;
 use crate::shown::Shown;
 use context::Context;
 pub use logs::logs;

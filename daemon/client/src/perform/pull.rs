@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use hotplate_home::hub::{HubCache, HubError, HubName};
+
 use super::PerformError;
 use crate::canceller::Canceller;
 use crate::command::PullArgs;
-use crate::hub::{HubCache, HubError, HubName, Progress, fetch};
+use crate::hub::{Progress, fetch};
 use crate::shown::Shown;
 
 /// How often progress is shown.

@@ -3,14 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hotplate_home::{Home, own_file};
 use hotplate_protocol::methods::stop::{Stop, StopParams, StopWhen};
 
 use super::PerformError;
 use crate::canceller::Canceller;
 use crate::command::StopArgs;
 use crate::connection::Connection;
-use crate::home::Home;
-use crate::own_file;
 use crate::shown::Shown;
 
 /// A run in progress is checkpointed first.

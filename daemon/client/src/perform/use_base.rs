@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hotplate_home::Home;
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::adapters::Adapters;
 use hotplate_protocol::methods::look_at_base::{LookAtBase, LookAtBaseParams};
@@ -11,7 +12,6 @@ use crate::canceller::Canceller;
 use crate::chosen_base::{TOY, choose, chosen_base};
 use crate::command::{UseArgs, base_or_folder, looks_like_a_path};
 use crate::connection::Connection;
-use crate::home::Home;
 use crate::shown::Shown;
 
 /// What holds now, after it was reset if that was asked for. Needs no daemon; false where a base is to be chosen, which does.

@@ -1,10 +1,10 @@
 //! Adapters that went out or came in, and whether they are still themselves.
 
+use hotplate_home::figures::{bytes, count};
 use hotplate_protocol::methods::adapters::AdapterInfo;
 use hotplate_protocol::methods::export::{ExportForm, ExportResult};
 use hotplate_protocol::methods::verify::VerifyResult;
 
-use super::figures::{bytes, count};
 use super::visible::path;
 
 /// After an export.

@@ -1,9 +1,9 @@
 //! Texts beside each other: several on one prompt, and the base's beside what feeding and the adapter make of it.
 
+use hotplate_home::figures::count;
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult};
 
 use super::feeding::fed;
-use super::figures::count;
 use super::noticed::noticed;
 use crate::shown::Answers;
 

@@ -6,9 +6,9 @@ use hotplate_protocol::methods::check::{
 };
 use hotplate_protocol::run::{Plan, RunKind};
 
+use hotplate_home::figures::{bytes, count, duration, loss, number, significant};
 use serde_json::Value;
 
-use super::figures::{bytes, count, duration, loss, number, significant};
 use super::table::table;
 use super::visible::{path, visible};
 

@@ -1,10 +1,10 @@
 //! What there is: the daemon's state, adapters, base models, watched folders.
 
+use hotplate_home::figures::{bytes, count, duration, loss, number, sparkline};
 use hotplate_protocol::methods::adapters::{AdapterInfo, VersionFiles, VersionInfo};
 use hotplate_protocol::methods::models::ModelInfo;
 use hotplate_protocol::methods::status::{RunState, StatusResult, WatchMethod, WatchStatus};
 
-use super::figures::{bytes, count, duration, loss, number, sparkline};
 use super::removal::versions_phrase;
 use super::run::{cause, guard, guard_word};
 use super::table::{TOGETHER, table};

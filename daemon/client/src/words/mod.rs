@@ -8,7 +8,6 @@ mod answers;
 mod base;
 mod dataset;
 mod feeding;
-mod figures;
 mod lists;
 mod noticed;
 mod pull;
@@ -26,7 +25,7 @@ pub use dataset::{
     check_summary, examples, finding_place, findings, plan, rehearsed, settings, texts_summary,
 };
 pub use feeding::{fed, weighed, weighed_rows, weighed_summary, weighed_table};
-pub use figures::{bytes, count, duration, loss, number, significant, sparkline};
+pub use hotplate_home::figures::{bytes, count, duration, loss, number, significant, sparkline};
 pub use lists::{adapters, day_and_minute, judged_alike, losses, models, rolled_back, status, watching};
 pub use noticed::noticed;
 pub use pull::{pulled, pulling};

@@ -1,9 +1,9 @@
 //! What is wrong with how an answer goes, and what to do about it.
 
+use hotplate_home::figures::count;
 use hotplate_protocol::methods::generate::{GenerateResult, Noticed};
 
 use super::answers::author;
-use super::figures::count;
 use super::visible::path;
 
 /// Letters of what is repeated that are shown.

@@ -1,10 +1,10 @@
 //! What goes, or has gone; and what an adapter is called now.
 
+use hotplate_home::figures::{bytes, count};
 use hotplate_protocol::methods::adapters::AdapterInfo;
 use hotplate_protocol::methods::delete::DeleteResult;
 use hotplate_protocol::methods::prune::{PruneResult, PrunedAdapter};
 
-use super::figures::{bytes, count};
 use super::visible::path;
 
 /// `version 3`, `versions 1, 2 and 5`, `versions 1 to 9 and 12`.

@@ -1,11 +1,11 @@
 //! What happens in a run, and how a generated text came about.
 
+use hotplate_home::figures::{count, duration, loss, number};
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult};
 use hotplate_protocol::run::{Cause, Futile, Guard, GuardVerdict, RunEvent, RunResult, RunWork, SamplePair};
 
 use super::answers::author;
 use super::feeding::fed;
-use super::figures::{count, duration, loss, number};
 use super::noticed::noticed;
 use super::removal::versions_phrase;
 use super::visible::path;

@@ -5,13 +5,13 @@
 
 use std::cmp::Reverse;
 
+use hotplate_gemm::FEW_ROWS;
 use rayon::prelude::*;
 
 use super::{GenerateError, Generation, GenerationEvent, Turn};
 use crate::base::Base;
 use crate::decoder::{Batch, Group, KvCache};
 use crate::device::in_pool;
-use hotplate_gemm::FEW_ROWS;
 
 /// Rows of one pass.
 pub const MOST_TOGETHER: usize = 16;

@@ -3,10 +3,10 @@
 //! Bit layouts: llama.cpp's `ggml-common.h` and its `dequantize_row_*`.
 
 use half::f16;
+use hotplate_gemm::{BlockWide, k_scales};
 use rayon::prelude::*;
 
 use super::tensor_kind::TensorKind;
-use hotplate_gemm::{BlockWide, k_scales};
 
 /// The blocks of Q4_1, Q5_0, Q5_1 and Q5_K; nothing of other types.
 pub(super) fn blocks(kind: TensorKind, bytes: &[u8], block_bytes: usize) -> Option<Vec<BlockWide>> {

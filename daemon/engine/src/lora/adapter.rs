@@ -3,13 +3,13 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Device, Tensor};
+use hotplate_gemm::Panels;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Dora, Linear, LoraError, LoraSpec, Place};
 use crate::config::DecoderConfig;
 use crate::ops::host::HostSlice;
-use hotplate_gemm::Panels;
 
 /// One pair: the layer's output grows by `scale * B A x`.
 #[derive(Debug, Clone)]

@@ -7,12 +7,10 @@
 mod few;
 
 use candle_core::{Result, Tensor};
+use hotplate_gemm::{Matrix, Start, dot, exp, maximum, new_product, product, sum, wide};
 use rayon::prelude::*;
 
 use super::host::{HostLines, HostRead, HostSlice, on_host};
-use hotplate_gemm::exp;
-use hotplate_gemm::{Matrix, Start, new_product, product};
-use hotplate_gemm::{dot, maximum, sum, wide};
 
 /// Query rows that one block handles.
 const BLOCK: usize = 64;

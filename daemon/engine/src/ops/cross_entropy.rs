@@ -5,6 +5,7 @@
 //! in the same pass.
 
 use candle_core::{D, Result, Tensor};
+use hotplate_gemm::{exp, maximum, sum_of, wide};
 use rayon::prelude::*;
 
 use super::add::accumulate;
@@ -12,8 +13,6 @@ use super::frozen_linear::FrozenLinear;
 use super::host::{HostSlice, change, on_host};
 use super::low_rank;
 use crate::lora::Lora;
-use hotplate_gemm::exp;
-use hotplate_gemm::{maximum, sum_of, wide};
 
 /// Logits that may exist at once (floats). Each chunk of rows reads the whole head, so there should be a hundred rows in it.
 pub(crate) const LOGITS_AT_ONCE: usize = 16 << 20;

@@ -9,12 +9,12 @@ use std::sync::{PoisonError, RwLock};
 use bytemuck::Pod;
 use candle_core::{Device, Result, Tensor, WithDType};
 use half::{bf16, f16};
+use hotplate_gemm::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, Stored};
 use rayon::prelude::*;
 
 use super::frozen_weight::FrozenWeight;
 use super::quantised::{BlockKind, Blocks, QuantisedMatrix, Work};
 use crate::mapped_file::FilePart;
-use hotplate_gemm::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, Stored};
 
 /// Bytes that one task copies: a page of the larger kind, so that threads zero pages beside each other.
 const CHUNK: usize = 1 << 21;

@@ -8,11 +8,11 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 use half::f16;
+use hotplate_gemm::{Extra, FEW_ROWS, Factors, FewRows, Layer, Machine, Matrix, Pairs, Stored};
 
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostRead, HostSlice, on_host};
 use super::quantised::Work;
-use hotplate_gemm::{Extra, FEW_ROWS, Factors, FewRows, Layer, Machine, Matrix, Pairs, Stored};
 
 #[derive(Debug, Clone)]
 pub struct FrozenLinear {

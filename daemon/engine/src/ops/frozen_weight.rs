@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
+use hotplate_gemm::Machine;
 
 use super::filed_matrix::{FiledKind, FiledMatrix, Settled};
 use super::quantised::{BlockKind, QuantisedMatrix, Widen, Work};
-use hotplate_gemm::Machine;
 
 /// `[rows, columns]`. Cloning shares the memory.
 #[derive(Debug, Clone)]

@@ -1,11 +1,10 @@
 //! `activation(gate) * up`, the gated unit of a decoder's MLP (Shazeer 2020, <https://arxiv.org/abs/2002.05202>).
 
 use candle_core::{Result, Tensor};
+use hotplate_gemm::{exp, wide};
 use rayon::prelude::*;
 
 use super::host::{HostSlice, on_host};
-use hotplate_gemm::exp;
-use hotplate_gemm::wide;
 
 const VALUES_PER_TASK: usize = 8192;
 

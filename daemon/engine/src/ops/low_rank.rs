@@ -3,6 +3,7 @@
 mod answered;
 
 use candle_core::{Device, Result, Tensor};
+use hotplate_gemm::{Matrix, new_product};
 
 pub use answered::{Groups, answered};
 
@@ -11,7 +12,6 @@ use super::frozen_linear::FrozenLinear;
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostSlice, change, on_host};
 use crate::lora::Lora;
-use hotplate_gemm::{Matrix, new_product};
 
 /// A frozen layer's output with its pair, where it has one, and what backward needs of the pair: `s * x A^T`, `[tokens, r]`.
 pub fn adapted(linear: &FrozenLinear, x: &Tensor, pair: Option<&Lora>) -> Result<(Tensor, Option<Tensor>)> {

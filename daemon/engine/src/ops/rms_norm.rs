@@ -1,10 +1,10 @@
 //! Root-mean-square layer normalisation (Zhang and Sennrich 2019, <https://arxiv.org/abs/1910.07467>).
 
 use candle_core::{D, Result, Tensor};
+use hotplate_gemm::{dot, dot_weighted, wide};
 use rayon::prelude::*;
 
 use super::host::{HostSlice, on_host};
-use hotplate_gemm::{dot, dot_weighted, wide};
 
 /// Rows that one task takes: fixed, so that sums have the same order whatever the number of threads.
 const ROWS_PER_TASK: usize = 16;

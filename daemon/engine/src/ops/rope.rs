@@ -2,10 +2,10 @@
 //! value `i` of a head turns with value `i + width/2`. Where the width is less than the head's, the values behind it pass through.
 
 use candle_core::{Device, Result, Tensor};
+use hotplate_gemm::wide;
 use rayon::prelude::*;
 
 use super::host::{HostSlice, on_host};
-use hotplate_gemm::wide;
 
 /// Cosines and sines of each token's angles, `[tokens, width/2]` each; made once per batch, shared by all layers that turn alike.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use crossbeam_channel::Sender;
-use hotplate_client::{Home, own_file};
+use hotplate_home::{Home, own_file};
 use hotplate_protocol::methods::import::ImportParams;
 use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::run::RunId;

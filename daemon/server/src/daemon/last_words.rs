@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 
-use hotplate_client::Home;
+use hotplate_home::Home;
 
 const FILE: &str = "aborted";
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hotplate_client::Home;
+use hotplate_home::Home;
 
 use super::durable;
 

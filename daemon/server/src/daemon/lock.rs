@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hotplate_client::{Home, own_file};
+use hotplate_home::{Home, own_file};
 use hotplate_protocol::PROTOCOL;
 use hotplate_protocol::methods::initialize::ProtocolRange;
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotplate_client::{Home, own_file};
+use hotplate_home::{Home, own_file};
 use tracing_subscriber::EnvFilter;
 
 /// Bytes after which the file becomes the earlier one; there are two of them at most.

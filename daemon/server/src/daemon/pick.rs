@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use hotplate_client::hub::{HubCache, HubName};
 use hotplate_dataset::regular_file;
 use hotplate_engine::base_text::BaseSource;
 use hotplate_engine::peft::{self, LARGEST_SETTINGS};
+use hotplate_home::hub::{HubCache, HubName};
 use hotplate_protocol::knobs::{Method, Quantize};
 use hotplate_protocol::{ErrorCode, RpcError};
 

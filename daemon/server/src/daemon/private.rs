@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use hotplate_client::{Home, own_file};
+use hotplate_home::{Home, own_file};
 
 /// The umask that this process was started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

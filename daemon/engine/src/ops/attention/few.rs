@@ -4,12 +4,10 @@
 //! Keys are cut into stretches of a fixed length, so that threads share the work and the bits do not depend on their number. Each stretch has its own
 //! maximum and normaliser, and they are joined in order.
 
+use hotplate_gemm::{Matrix, exp, maximum, new_product, sum, wide};
 use rayon::prelude::*;
 
 use super::{Heads, Keys, Segment, visible};
-use hotplate_gemm::exp;
-use hotplate_gemm::{Matrix, new_product};
-use hotplate_gemm::{maximum, sum, wide};
 
 /// Segments of so many queries or fewer come here.
 pub(super) const MOST_QUERIES: usize = 8;

@@ -4,12 +4,12 @@
 //! A row's bits are those that it has alone, as long as the products dot few rows one by one; whoever makes groups keeps them few.
 
 use candle_core::{Result, Tensor};
+use hotplate_gemm::{FEW_ROWS, Factors, Matrix, Pair, Panels};
 
 use super::super::frozen_linear::FrozenLinear;
 use super::super::host::{HostRead, HostSlice, on_host};
 use super::adapted;
 use crate::lora::Lora;
-use hotplate_gemm::{FEW_ROWS, Factors, Matrix, Pair, Panels};
 
 /// So many rows each, in order, with their pair.
 pub type Groups<'a> = [(usize, Option<&'a Lora>)];

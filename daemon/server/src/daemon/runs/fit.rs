@@ -1,9 +1,9 @@
 //! Whether a run fits into memory, and which setting would make it fit. Refused before it starts, rather than killed in the middle.
 
-use hotplate_client::words::bytes;
 use hotplate_engine::config::DecoderConfig;
 use hotplate_engine::quantise::Quantise;
 use hotplate_engine::train::{Method, Recompute, TrainSettings};
+use hotplate_home::figures::bytes;
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
 

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use hotplate_client::command::is_gguf_file;
-use hotplate_client::hub::{HubCache, HubName};
 use hotplate_dataset::recipe::{Recipe, Setting};
 use hotplate_engine::base_text::BaseSource;
+use hotplate_home::{
+    hub::{HubCache, HubName},
+    is_gguf_file,
+};
 use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::run::{Cause, RunId, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use hotplate_client::Home;
+use hotplate_home::Home;
 use hotplate_protocol::{ErrorCode, Message, Response, RpcError, write_frame};
 use interprocess::local_socket::traits::{Listener as _, StreamCommon as _};
 use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Stream, ToFsName};

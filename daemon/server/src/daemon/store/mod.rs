@@ -17,7 +17,7 @@ mod watches;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hotplate_client::free_bytes;
+use hotplate_home::free_bytes;
 use hotplate_protocol::{ErrorCode, RpcError};
 pub(crate) use manifest::{Known, Manifest, ManifestRow};
 pub(crate) use preparations::ReadFor;

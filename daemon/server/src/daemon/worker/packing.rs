@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use hotplate_client::{Home, free_bytes};
 use hotplate_engine::base::Base;
+use hotplate_home::{Home, free_bytes};
 
 /// Of the room on the disk, the part that one base's weights may take.
 const SHARE: u64 = 4;

@@ -10,9 +10,10 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
-use hotplate_client::Home;
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde::{Deserialize, Serialize};
+
+use hotplate_home::Home;
 
 use super::mark;
 use crate::daemon::private::Umask;

@@ -61,7 +61,7 @@ pub enum HubError {
 }
 
 impl HubError {
-    pub(super) fn writing(path: impl Into<PathBuf>, source: io::Error) -> Self {
+    pub fn writing(path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => HubError::DiskFull { path },

@@ -36,11 +36,11 @@ impl HubCache {
     }
 
     /// All that belongs to one model.
-    pub(super) fn model(&self, id: &str) -> PathBuf {
+    pub fn model(&self, id: &str) -> PathBuf {
         self.root.join(folder_name(id))
     }
 
-    pub(super) fn lock(&self, id: &str, blob: &str) -> PathBuf {
+    pub fn lock(&self, id: &str, blob: &str) -> PathBuf {
         self.root.join(".locks").join(folder_name(id)).join(format!("{blob}.lock"))
     }
 
@@ -73,7 +73,7 @@ impl HubCache {
     }
 
     /// Says that `revision` is this commit from now on.
-    pub(super) fn set_ref(&self, name: &HubName, commit: &str) -> Result<(), HubError> {
+    pub fn set_ref(&self, name: &HubName, commit: &str) -> Result<(), HubError> {
         if name.revision() == commit {
             return Ok(());
         }
@@ -84,7 +84,7 @@ impl HubCache {
     }
 
     /// Lets `file` of a snapshot be this blob.
-    pub(super) fn place(&self, id: &str, commit: &str, file: &str, blob: &str) -> Result<(), HubError> {
+    pub fn place(&self, id: &str, commit: &str, file: &str, blob: &str) -> Result<(), HubError> {
         let model = self.model(id);
         let pointer = model.join("snapshots").join(commit).join(file);
         let blob_path = model.join("blobs").join(blob);
@@ -139,7 +139,7 @@ fn hub_home() -> Option<PathBuf> {
 }
 
 /// The token that the hub's programs use, and where it stands.
-pub(super) fn token() -> Option<(String, String)> {
+pub fn token() -> Option<(String, String)> {
     for variable in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
         if let Ok(token) = env::var(variable)
             && !token.trim().is_empty()
@@ -153,14 +153,14 @@ pub(super) fn token() -> Option<(String, String)> {
     (!token.is_empty()).then(|| (token.to_owned(), path.display().to_string()))
 }
 
-pub(super) fn endpoint() -> String {
+pub fn endpoint() -> String {
     let endpoint = env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.trim().is_empty());
     let endpoint = endpoint.unwrap_or_else(|| "https://huggingface.co".to_owned());
     endpoint.trim().trim_end_matches('/').to_owned()
 }
 
 /// Whether a person has forbidden to ask the hub.
-pub(super) fn told_offline() -> bool {
+pub fn told_offline() -> bool {
     let told = env::var("HF_HUB_OFFLINE").unwrap_or_default();
     matches!(told.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
 }

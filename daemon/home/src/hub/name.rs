@@ -57,7 +57,7 @@ fn is_part(part: &str) -> bool {
 }
 
 /// May hold slashes (`refs/pr/1`); becomes a path in the cache.
-pub(super) fn is_revision(revision: &str) -> bool {
+pub fn is_revision(revision: &str) -> bool {
     !revision.is_empty()
         && revision.split('/').all(|part| {
             !part.is_empty()
