@@ -3,15 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hotplate_client::HubName;
-use hotplate_client::command::{
-    CheckArgs, Command, adapter_or_folder, base_or_folder, folder_in, is_gguf_file,
-};
+use hotplate_client::command::{CheckArgs, Command, adapter_or_folder, base_or_folder, folder_in};
 use hotplate_client::protocol::methods::Nothing;
 use hotplate_client::protocol::methods::adapters::Adapters;
 use hotplate_client::protocol::methods::check::CheckResult;
 use hotplate_client::protocol::methods::status::{Status, WatchStatus};
 use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, TOY, perform};
+use hotplate_home::hub::HubName;
+use hotplate_home::is_gguf_file;
 
 use crate::chosen::Chosen;
 use crate::command::{ExamplesArgs, UseArgs};

@@ -19,7 +19,6 @@ pub mod words;
 pub use canceller::{Canceller, Thrown};
 pub use chosen_base::{BASE_VARIABLE, ChoiceError, ChosenBase, ChosenBy, TOY, chosen_base};
 pub use connection::{CallError, ConnectError, Connection, Spawn, address};
-pub use hotplate_home::hub::HubName;
 pub use hotplate_home::{HOME_VARIABLE, Home, HomeError};
 pub use hotplate_protocol as protocol;
 pub use hotplate_protocol::methods::initialize::PeerInfo;
