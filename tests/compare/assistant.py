@@ -25,7 +25,7 @@ from learning import ended_since, finished
 from raw_client import RawClient
 from texts import KINDS, write_texts
 
-REHEARSED = Path(__file__).resolve().parents[2] / "daemon" / "engine" / "src" / "rehearsal"
+REHEARSED = Path(__file__).resolve().parents[2] / "daemon" / "train" / "src" / "rehearsal"
 
 PROMPTS = """How do I make a cup of tea?
 What is the weather like in autumn?

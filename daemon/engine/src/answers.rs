@@ -11,28 +11,28 @@ use crate::sampling::SamplingOptions;
 
 /// A prompt, and how its answer is drawn.
 #[derive(Debug, Clone)]
-pub(crate) struct Question {
-    pub(crate) prompt: Vec<u32>,
-    pub(crate) options: SamplingOptions,
+pub struct Question {
+    pub prompt: Vec<u32>,
+    pub options: SamplingOptions,
 }
 
 impl Question {
     /// The likeliest token each time.
-    pub(crate) fn greedy(prompt: Vec<u32>, max_tokens: usize) -> Question {
+    pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> Question {
         let options = SamplingOptions { temperature: 0.0, max_tokens, ..SamplingOptions::default() };
         Question { prompt, options }
     }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) text: String,
-    pub(crate) tokens: Vec<u32>,
+pub struct Answer {
+    pub text: String,
+    pub tokens: Vec<u32>,
     /// The token that ended it, where one did.
-    pub(crate) end: Option<u32>,
+    pub end: Option<u32>,
 }
 
-pub(crate) struct Answers {
+pub struct Answers {
     adapter: Option<Arc<Adapter>>,
     questions: Vec<Question>,
     /// One for each question that has begun.
@@ -42,12 +42,12 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    pub(crate) fn new(adapter: Option<Arc<Adapter>>, questions: Vec<Question>) -> Answers {
+    pub fn new(adapter: Option<Arc<Adapter>>, questions: Vec<Question>) -> Answers {
         Answers { adapter, questions, written: Vec::new(), live: Vec::new() }
     }
 
     /// Tokens that are written, and how many there will be at most.
-    pub(crate) fn progress(&self) -> (usize, usize) {
+    pub fn progress(&self) -> (usize, usize) {
         let written = |number: usize| self.written.get(number).map_or(0, |answer| answer.tokens.len());
         let live = |number: usize| self.live.iter().any(|(known, _)| *known == number);
         let of = self.questions.iter().map(|question| question.options.max_tokens).sum();
@@ -63,7 +63,7 @@ impl Answers {
     ///
     /// # Errors
     /// A prompt that the base cannot read; a tensor operation that failed.
-    pub(crate) fn step(&mut self, base: &Base) -> Result<Option<Vec<Answer>>, GenerateError> {
+    pub fn step(&mut self, base: &Base) -> Result<Option<Vec<Answer>>, GenerateError> {
         let next = self.written.len();
         if self.live.len() < MOST_TOGETHER
             && let Some(question) = self.questions.get(next)
@@ -110,13 +110,13 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_base;
+    use crate::fixtures;
 
     /// More questions than go through the decoder together, against each of them by itself.
     #[test]
     fn answers_are_those_of_each_question_alone() {
-        let base = test_base::base(3);
-        let adapter = Arc::new(test_base::adapter(&base.decoder, 3));
+        let base = fixtures::base(3);
+        let adapter = Arc::new(fixtures::adapter(&base.decoder, 3));
         let questions: Vec<Question> = (0..MOST_TOGETHER + 5)
             .map(|number| {
                 let prompt = (0..=number as u32 % 5).map(|at| (at * 7 + number as u32) % 24).collect();

@@ -82,7 +82,7 @@ impl Base {
     }
 
     /// A base of parts.
-    pub(crate) fn of(text: Arc<BaseText>, decoder: Decoder, device: Device) -> Base {
+    pub fn of(text: Arc<BaseText>, decoder: Decoder, device: Device) -> Base {
         Base { text, decoder: Arc::new(decoder), device, unkept: None }
     }
 

@@ -469,14 +469,15 @@ fn is_hub_id(text: &str) -> bool {
         && !PathBuf::from(text).exists()
 }
 
-#[cfg(test)]
+#[doc(hidden)]
+#[expect(clippy::unwrap_used, reason = "for tests")]
 impl BaseText {
     /// A base's text side without files: a token for each letter, and no template.
-    pub(crate) fn for_tests(config: DecoderConfig) -> BaseText {
-        BaseText::with_tokenizer(crate::test_tokenizers::letters(config.vocab), None, config)
+    pub fn for_tests(config: DecoderConfig) -> BaseText {
+        BaseText::with_tokenizer(crate::fixtures::tokenizers::letters(config.vocab), None, config)
     }
 
-    pub(crate) fn with_tokenizer(
+    pub fn with_tokenizer(
         tokenizer: tokenizers::Tokenizer,
         template: Option<&str>,
         config: DecoderConfig,

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 pub use batch::Batch;
 pub use cache::KvCache;
 pub use groups::Group;
-pub(crate) use groups::Pairs;
+pub use groups::Pairs;
 use projecting::Projecting;
 
 use crate::config::{DecoderConfig, NormWeight, Projections};
@@ -64,15 +64,15 @@ impl Block {
         layer
     }
 
-    pub(crate) fn set_linear(&mut self, linear: Linear, layer: FrozenLinear) {
+    pub fn set_linear(&mut self, linear: Linear, layer: FrozenLinear) {
         self.linears[linear as usize] = Some(layer);
     }
 
-    pub(crate) fn norm(&self, norm: Norm) -> Option<&Tensor> {
+    pub fn norm(&self, norm: Norm) -> Option<&Tensor> {
         self.norms[norm as usize].as_ref()
     }
 
-    pub(crate) fn set_norm(&mut self, norm: Norm, factor: Tensor) {
+    pub fn set_norm(&mut self, norm: Norm, factor: Tensor) {
         self.norms[norm as usize] = Some(factor);
     }
 }
@@ -80,12 +80,12 @@ impl Block {
 /// A whole decoder. Cloning shares the weights.
 #[derive(Debug, Clone)]
 pub struct Decoder {
-    pub(crate) config: DecoderConfig,
+    pub config: DecoderConfig,
     /// `[vocab, hidden]`
-    pub(crate) embedding: FrozenWeight,
-    pub(crate) blocks: Vec<Block>,
-    pub(crate) norm: Tensor,
-    pub(crate) head: FrozenLinear,
+    pub embedding: FrozenWeight,
+    pub blocks: Vec<Block>,
+    pub norm: Tensor,
+    pub head: FrozenLinear,
     /// The frequencies of [`DecoderConfig::ropes`] for short sequences.
     frequencies: Vec<Vec<f32>>,
     device: Device,
@@ -98,7 +98,7 @@ pub struct PassContext {
     tables: Vec<RopeTable>,
     segments: Vec<Segment>,
     /// On what LoRA pairs read; in training only.
-    pub(crate) dropout: Option<Dropout>,
+    pub dropout: Option<Dropout>,
 }
 
 impl PassContext {
@@ -295,7 +295,7 @@ impl Decoder {
     }
 
     /// Copies the first weight that still lies in its file.
-    pub(crate) fn settle(&self) -> Settled {
+    pub fn settle(&self) -> Settled {
         let layers = self.blocks.iter().flat_map(|block| block.linears.iter().flatten());
         let mut weights = layers.chain([&self.head]).map(FrozenLinear::weight).chain([&self.embedding]);
         weights
@@ -304,7 +304,7 @@ impl Decoder {
     }
 
     /// Whether [`logits`](Self::logits) are products of bf16 values.
-    pub(crate) fn logits_are_of_bf16(&self) -> bool {
+    pub fn logits_are_of_bf16(&self) -> bool {
         self.head.weight().is_multiplied_as_bf16()
     }
 
@@ -315,7 +315,7 @@ impl Decoder {
         self.config.ropes.iter().any(|rope| rope.outgrown(before, length))
     }
 
-    pub(crate) fn context(&self, batch: &Batch) -> Result<PassContext> {
+    pub fn context(&self, batch: &Batch) -> Result<PassContext> {
         let tables = self.config.ropes.iter().zip(&self.frequencies).map(|(rope, frequencies)| {
             let factor = rope.attention_factor();
             if !rope.depends_on_length() {
@@ -334,7 +334,7 @@ impl Decoder {
         Ok(PassContext { tables, segments, dropout: None })
     }
 
-    pub(crate) fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
+    pub fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= self.config.vocab) {
             candle_core::bail!("token {token} is outside the base's vocabulary of {}", self.config.vocab);
         }
@@ -342,7 +342,7 @@ impl Decoder {
     }
 
     /// The gradient of the embedding, `[vocab, hidden]`, for `dy` of what [`embed`](Self::embed) gave.
-    pub(crate) fn embed_backward(&self, tokens: &[u32], dy: &Tensor) -> Result<Tensor> {
+    pub fn embed_backward(&self, tokens: &[u32], dy: &Tensor) -> Result<Tensor> {
         let rows = Tensor::new(tokens, &self.device)?;
         let zeros = Tensor::zeros((self.config.vocab, self.config.hidden), DType::F32, &self.device)?;
         zeros.index_add(&rows, &self.embedding_scaled(dy.clone())?, 0)
@@ -354,27 +354,22 @@ impl Decoder {
     }
 
     /// What [`embed`](Self::embed) gave, with the adapter's pair for it.
-    pub(crate) fn adapt_embedding(
-        &self,
-        x: Tensor,
-        tokens: &[u32],
-        adapter: Option<&Adapter>,
-    ) -> Result<Tensor> {
+    pub fn adapt_embedding(&self, x: Tensor, tokens: &[u32], adapter: Option<&Adapter>) -> Result<Tensor> {
         let Some(pair) = adapter.and_then(|adapter| adapter.embedding.as_ref()) else { return Ok(x) };
         let tokens = Tensor::new(tokens, &self.device)?;
         low_rank::adapted_embedding(&x, &tokens, pair, &self.embedding, self.embedding_scale())
     }
 
     /// What the base multiplies the embedded tokens by.
-    pub(crate) fn embedding_scale(&self) -> f64 {
+    pub fn embedding_scale(&self) -> f64 {
         self.config.embedding_scale
     }
 
-    pub(crate) fn last_norm(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn last_norm(&self, x: &Tensor) -> Result<Tensor> {
         rms_norm::forward(x, &self.norm, self.config.rms_eps)
     }
 
-    pub(crate) fn last_norm_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    pub fn last_norm_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         rms_norm::backward(x, &self.norm, self.config.rms_eps, dy)
     }
 
@@ -393,7 +388,7 @@ impl Decoder {
     }
 
     /// One block; also what its backward pass needs (cheap to drop: tensors are shared).
-    pub(crate) fn block_forward(
+    pub fn block_forward(
         &self,
         layer: usize,
         x: &Tensor,
@@ -480,7 +475,7 @@ impl Decoder {
     }
 
     /// The gradient of [`block_forward`](Self::block_forward) without a cache.
-    pub(crate) fn block_backward(
+    pub fn block_backward(
         &self,
         layer: usize,
         kept: &Kept,

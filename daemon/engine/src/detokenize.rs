@@ -81,8 +81,18 @@ mod tests {
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
+    use std::path::PathBuf;
+
+    use tokenizers::Tokenizer;
+
     use super::*;
-    use crate::test_tokenizers::{byte_level, llama, metaspace, text_tokenizer};
+    use crate::fixtures::tokenizers::{byte_level, llama, metaspace};
+    use crate::tokenizer::TokenizerConfig;
+
+    fn text_tokenizer(tokenizer: Tokenizer) -> Arc<TextTokenizer> {
+        let path = PathBuf::from("tokenizer.json");
+        Arc::new(TextTokenizer::new(tokenizer, &TokenizerConfig::default(), 1000, path).unwrap())
+    }
 
     const TEXTS: [&str; 8] = [
         "hello all",

@@ -57,7 +57,7 @@ pub fn processor() -> String {
 ///
 /// A step is thousands of short loops. From a thread outside, each of them would be handed over and waited for, at the cost of two wake-ups;
 /// from a thread of the pool, a loop begins where it stands.
-pub(crate) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| work())
 }
 

@@ -5,21 +5,16 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use hotplate_dataset::{Role, Turn};
-use hotplate_fuzz::fuzz;
+use hotplate_fuzz::{JSON, fuzz};
 use tempfile::TempDir;
 
 use crate::base_source::BaseSource;
 use crate::config::{DecoderConfig, parse_object};
+use crate::fixtures;
 use crate::gguf::{GgufFile, virtual_file};
 use crate::template::ChatTemplate;
-use crate::test_base;
 use crate::tokenizer::{TextTokenizer, TokenizerConfig};
 use crate::weights::Weights;
-
-pub(crate) const JSON: &[&str] = &[
-    "{", "}", "[", "]", ",", ":", "null", "true", "false", "1e999", "NaN", "Infinity", "-1", "0.5", "\"",
-    "\\ud800", "\\u0000", "\n",
-];
 
 /// In memory, where the system has such a folder.
 pub(crate) fn folder() -> TempDir {
@@ -30,7 +25,7 @@ pub(crate) fn folder() -> TempDir {
 #[test]
 fn fuzz_config() {
     let seeds: &[&[u8]] = &[
-        test_base::CONFIG.as_bytes(),
+        fixtures::CONFIG.as_bytes(),
         br#"{"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 100,
             "rms_norm_eps": 1e-6, "max_position_embeddings": 4096, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 2048}, "rope_theta": 500000.0, "hidden_act": "silu"}"#,

@@ -164,7 +164,7 @@ impl Generation {
     }
 
     /// The end token that it was ended by.
-    pub(crate) fn end(&self) -> Option<u32> {
+    pub fn end(&self) -> Option<u32> {
         self.end
     }
 

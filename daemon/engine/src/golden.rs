@@ -16,9 +16,9 @@ use crate::lora::Adapter;
 use crate::sample::Sample;
 
 /// Golden prompts of an adapter.
-pub(crate) const PROMPTS: usize = 3;
+pub const PROMPTS: usize = 3;
 /// Tokens of each answer.
-pub(crate) const TOKENS: usize = 24;
+pub const TOKENS: usize = 24;
 /// Longest prompt in tokens: enough to tell, short enough to be quick.
 const PROMPT_TOKENS: usize = 96;
 
@@ -177,7 +177,7 @@ fn log_prob(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_base;
+    use crate::fixtures;
 
     fn write(mut writer: GoldenWriter, base: &Base) -> Vec<Golden> {
         loop {
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn the_same_adapter_writes_the_same_and_another_does_not() {
-        let base = test_base::base(1);
-        let adapter = Arc::new(test_base::adapter(&base.decoder, 3));
+        let base = fixtures::base(1);
+        let adapter = Arc::new(fixtures::adapter(&base.decoder, 3));
         let goldens =
             write(GoldenWriter::new(Some(Arc::clone(&adapter)), vec![vec![1, 5, 3], vec![7]]), &base);
         assert_eq!(goldens.len(), 2);

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 use crate::decoder::{Batch, Decoder, Pairs, PassContext};
 use crate::lora::Adapter;
 
-pub(crate) struct LayeredForward {
+pub struct LayeredForward {
     context: PassContext,
     tokens: Vec<u32>,
     x: Tensor,
@@ -15,13 +15,13 @@ pub(crate) struct LayeredForward {
 }
 
 impl LayeredForward {
-    pub(crate) fn new(decoder: &Decoder, batch: &Batch) -> Result<Self> {
+    pub fn new(decoder: &Decoder, batch: &Batch) -> Result<Self> {
         let x = decoder.embed(&batch.tokens)?;
         Ok(Self { context: decoder.context(batch)?, tokens: batch.tokens.clone(), x, layer: 0 })
     }
 
     /// One layer; the rows behind the last norm (`[tokens, hidden]`) once all have been passed.
-    pub(crate) fn step(&mut self, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Option<Tensor>> {
+    pub fn step(&mut self, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Option<Tensor>> {
         if self.layer >= decoder.config().layers {
             return Ok(Some(decoder.last_norm(&self.x)?));
         }
@@ -38,13 +38,13 @@ impl LayeredForward {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::distance;
-    use crate::test_base;
+    use crate::fixtures;
+    use crate::fixtures::distance;
 
     #[test]
     fn it_is_the_forward_pass() {
-        let decoder = test_base::decoder(3);
-        let adapter = test_base::adapter_everywhere(&decoder, 2);
+        let decoder = fixtures::decoder(3);
+        let adapter = fixtures::adapter_everywhere(&decoder, 2);
         let batch = Batch::packed([[1, 2, 3].as_slice(), &[4, 5]]);
         let whole = decoder.forward(&batch, Some(&adapter), None).unwrap();
         let mut layered = LayeredForward::new(&decoder, &batch).unwrap();

@@ -1,9 +1,9 @@
-//! Tensors: base models, adapters, training and generation.
+//! Tensors: base models, adapters and generation, forwards and backwards.
 //!
 //! This crate owns arithmetic and the files that hold it. It must not know sockets, watching, clocks or sessions: data in, data out,
-//! and whatever takes long is a value that steps ([`generate::Generation`], [`train::Trainer`]).
+//! and whatever takes long is a value that steps ([`generate::Generation`]).
 
-mod answers;
+pub mod answers;
 pub mod base;
 pub mod base_error;
 pub mod base_folder;
@@ -18,17 +18,17 @@ pub mod embedded;
 pub mod encode_example;
 pub mod export;
 pub mod feed;
+#[doc(hidden)]
+pub mod fixtures;
 #[cfg(test)]
 mod fuzz;
 pub mod generate;
 mod gguf;
 pub mod golden;
-pub mod guard;
-mod layered;
+pub mod layered;
 pub mod lora;
 mod mapped_file;
 mod mlx;
-pub mod neutral;
 pub mod norm;
 pub mod ops;
 mod packed;
@@ -36,7 +36,6 @@ pub mod peft;
 mod prompt_length;
 mod python_methods;
 pub mod quantise;
-pub mod rehearsal;
 pub mod repeating;
 pub mod rope_config;
 mod rope_frequencies;
@@ -45,10 +44,5 @@ pub mod sampling;
 pub mod score;
 mod template;
 mod template_source;
-#[cfg(test)]
-mod test_base;
-#[cfg(test)]
-mod test_tokenizers;
 mod tokenizer;
-pub mod train;
 pub mod weights;

@@ -170,9 +170,9 @@ mod tests {
 
     use super::*;
     use crate::decoder::Batch;
+    use crate::fixtures;
+    use crate::fixtures::{distance, random};
     use crate::lora::Linear;
-    use crate::ops::gradient_check::{distance, random};
-    use crate::test_base;
 
     fn folder(config: &Value, tensors: &HashMap<String, Tensor>) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn loaded(folder: &TempDir) -> Result<Adapter, AdapterError> {
-        crate::peft::load(folder.path(), &BaseText::for_tests(test_base::config()), &Device::Cpu)
+        crate::peft::load(folder.path(), &BaseText::for_tests(fixtures::config()), &Device::Cpu)
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
         hotplate_fuzz::fuzz(
             "mlx-config",
             &[whole.as_bytes()],
-            &[crate::fuzz::JSON, &words].concat(),
+            &[hotplate_fuzz::JSON, &words].concat(),
             |bytes| {
                 std::fs::write(folder.path().join(CONFIG_FILE), bytes).unwrap();
                 let _ = loaded(&folder);
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!((pair.a.dims(), pair.b.dims()), ([3, 16].as_slice(), [24, 3].as_slice()));
         assert!((pair.scale - 0.5).abs() < 1e-12 && (adapter.alpha - 1.5).abs() < 1e-12);
         // y = W x + scale * (x a) b, written out.
-        let decoder = test_base::decoder(1);
+        let decoder = fixtures::decoder(1);
         let x = random(&[4, 16], 50);
         let theirs = x
             .matmul(&tensors()["model.layers.1.self_attn.q_proj.lora_a"])
@@ -249,11 +249,11 @@ mod tests {
     #[test]
     fn a_tied_embedding_changes_the_head_too() {
         let mut with = tensors();
-        with.insert("model.embed_tokens.lora_a".to_owned(), random(&[test_base::config().vocab, 3], 70));
+        with.insert("model.embed_tokens.lora_a".to_owned(), random(&[fixtures::config().vocab, 3], 70));
         with.insert("model.embed_tokens.lora_b".to_owned(), random(&[3, 16], 71));
         let folder = folder(&config(), &with);
         let load = |tied| {
-            let mut config = test_base::config();
+            let mut config = fixtures::config();
             config.tied_embeddings = tied;
             crate::peft::load(folder.path(), &BaseText::for_tests(config), &Device::Cpu).unwrap()
         };
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn layers_that_are_not_the_last_ones_are_another_bases() {
-        let mut deeper = test_base::config();
+        let mut deeper = fixtures::config();
         deeper.layers += 1;
         deeper.attention = vec![deeper.attention[0]; deeper.layers];
         let load = |folder: &TempDir| {

@@ -337,7 +337,7 @@ mod tests {
         let names: Vec<String> = header.offset_keys();
         let start = &whole[..HEADER_LENGTH + length];
         let words = ["\"dtype\": \"U8\"", "\"shape\": [", "\"data_offsets\": [0, 0]", "blake3", "quantise"];
-        hotplate_fuzz::fuzz("packed", &[start], &[crate::fuzz::JSON, &words].concat(), |bytes| {
+        hotplate_fuzz::fuzz("packed", &[start], &[hotplate_fuzz::JSON, &words].concat(), |bytes| {
             fs::write(folder.path().join(&name), bytes).unwrap();
             if let Some(packed) = Packed::open(folder.path(), &origin) {
                 for name in &names {

@@ -195,8 +195,7 @@ mod tests {
     use candle_core::D;
 
     use super::*;
-    use crate::test_base;
-    use crate::train::{TrainEvent, Trainer};
+    use crate::fixtures;
 
     fn sample(tokens: &[u32], from: usize) -> Sample {
         Sample {
@@ -220,8 +219,8 @@ mod tests {
 
     #[test]
     fn logprobs_are_those_of_the_logits() {
-        let decoder = test_base::decoder(7);
-        let adapter = test_base::adapter_everywhere(&decoder, 3);
+        let decoder = fixtures::decoder(7);
+        let adapter = fixtures::adapter_everywhere(&decoder, 3);
         let samples =
             vec![sample(&[1, 2, 3, 4, 9, 8], 3), sample(&[5], 0), sample(&[], 0), sample(&[7, 6], 1)];
         for adapter in [None, Some(&adapter)] {
@@ -251,7 +250,7 @@ mod tests {
 
     #[test]
     fn supervised_tokens_alone_give_the_same_loss() {
-        let decoder = test_base::decoder(7);
+        let decoder = fixtures::decoder(7);
         let samples = vec![sample(&[1, 2, 3, 4, 9, 8], 3), sample(&[7, 6], 1)];
         let all = run(&decoder, None, samples.clone(), Wanted::All);
         let some = run(&decoder, None, samples, Wanted::Supervised);
@@ -264,7 +263,7 @@ mod tests {
 
     #[test]
     fn rows_end_where_they_are_full_and_a_long_sample_goes_alone() {
-        let decoder = test_base::decoder(7);
+        let decoder = fixtures::decoder(7);
         let long: Vec<u32> = (0..1500).map(|at| at % 24).collect();
         let samples =
             vec![sample(&long[..700], 1), sample(&long[..700], 1), sample(&long, 1), sample(&[1, 2], 1)];
@@ -272,23 +271,5 @@ mod tests {
         let order: Vec<usize> = scores.iter().map(|score| score.sample).collect();
         assert_eq!(order, [0, 1, 2, 3]);
         assert!((scores[0].loss_sum - scores[1].loss_sum).abs() < 1e-6 * scores[0].loss_sum);
-    }
-
-    #[test]
-    fn the_loss_is_trainings_own() {
-        let base = test_base::base(7);
-        let data = test_base::data(6);
-        let heldout: Vec<Sample> = data.judges().map(|(sample, _)| sample.clone()).collect();
-        let scores = run(&base.decoder, None, heldout, Wanted::Supervised);
-        let (loss, tokens) = scores.iter().fold((0.0, 0), |(loss, tokens), score| {
-            (loss + score.loss_sum, tokens + score.supervised_tokens)
-        });
-        let mut trainer = Trainer::new(&base, None, data, test_base::settings()).unwrap();
-        let trained = loop {
-            if let TrainEvent::Evaluated { losses, .. } = trainer.step(&base).unwrap() {
-                break losses.all;
-            }
-        };
-        assert!((trained - loss / tokens as f64).abs() < 1e-6, "{trained} {}", loss / tokens as f64);
     }
 }

@@ -52,9 +52,10 @@ pub(crate) struct ChatTemplate {
 }
 
 impl ChatTemplate {
+    /// A template that does the same with tools and without.
+    ///
     /// # Errors
-    /// What is wrong with the template's syntax, in words.
-    #[cfg(test)]
+    /// What is wrong with its syntax, in words.
     pub(crate) fn compile(text: &str, special_tokens: BTreeMap<String, String>) -> Result<Self, String> {
         Self::compile_all(Texts { default: text.to_owned(), tool_use: None }, special_tokens)
     }

@@ -30,6 +30,12 @@ const MOST_BYTES: usize = 16 << 10;
 /// Inputs that led somewhere new are kept, up to so many.
 const MOST_KEPT: usize = 20_000;
 
+/// Pieces that JSON is made of.
+pub const JSON: &[&str] = &[
+    "{", "}", "[", "]", ",", ":", "null", "true", "false", "1e999", "NaN", "Infinity", "-1", "0.5", "\"",
+    "\\ud800", "\\u0000", "\n",
+];
+
 /// Runs `parse` on changed seeds. `words` are pieces that the format is made of.
 ///
 /// `HOTPLATE_FUZZ_EXECUTIONS` says how often, `HOTPLATE_FUZZ_SEED` with which random numbers, `HOTPLATE_FUZZ_INPUT` names a file that

@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::test_tokenizers::{byte_level, ended, llama};
+use crate::fixtures::tokenizers::{byte_level, ended, llama};
 
 /// A folder as save_pretrained writes it, with one small tensor.
 fn folder() -> TempDir {

@@ -27,7 +27,7 @@ impl<'a> Group<'a> {
 
 /// The pairs of one block.
 #[derive(Clone, Copy)]
-pub(crate) enum Pairs<'a> {
+pub enum Pairs<'a> {
     /// All rows have the same.
     Same(Option<&'a LayerAdapter>),
     Groups {

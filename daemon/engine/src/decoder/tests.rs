@@ -1,6 +1,6 @@
 use super::*;
-use crate::ops::gradient_check::{distance, flat, random};
-use crate::test_base::{self, decoder_of};
+use crate::fixtures::{self, decoder_of};
+use crate::fixtures::{distance, flat, random};
 
 /// A tiny base of each family, with every feature that it may have.
 fn families() -> Vec<(&'static str, DecoderConfig)> {
@@ -59,7 +59,7 @@ fn the_gradients_of_every_familys_block_agree_with_finite_differences() {
     const STEP: f64 = 2e-3;
     for (name, config) in families() {
         let decoder = decoder_of(config, 7);
-        let adapter = test_base::adapter(&decoder, 3);
+        let adapter = fixtures::adapter(&decoder, 3);
         let (one, two) = (tokens(6), tokens(3));
         let context = decoder.context(&Batch::packed([one.as_slice(), &two])).unwrap();
         let (x, dy) = (random(&[9, 16], 1), random(&[9, 16], 2));
@@ -235,7 +235,7 @@ fn rows_of_a_pass_have_the_bits_that_they_have_alone() {
     for (name, config) in families() {
         let decoder = decoder_of(config, 5);
         let (blocks, everywhere) =
-            (test_base::adapter(&decoder, 3), test_base::adapter_everywhere(&decoder, 2));
+            (fixtures::adapter(&decoder, 3), fixtures::adapter_everywhere(&decoder, 2));
         let groups = [
             Group { rows: 2, adapter: Some(&blocks) },
             Group { rows: 1, adapter: None },

@@ -5,7 +5,7 @@ use tokenizers::Tokenizer;
 
 use super::*;
 use crate::config::DecoderConfig;
-use crate::test_tokenizers::{byte_level, ended, llama, metaspace};
+use crate::fixtures::tokenizers::{byte_level, ended, llama, metaspace};
 
 /// The embedded base's own.
 const TINY: &str = "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}\

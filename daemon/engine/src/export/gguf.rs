@@ -127,8 +127,8 @@ fn side_by_side(b: &Tensor, heads: usize) -> Result<Tensor, ExportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::flat;
-    use crate::test_base;
+    use crate::fixtures;
+    use crate::fixtures::flat;
 
     #[test]
     fn rows_of_a_head_become_pairs() {
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn other_scales_go_into_b() {
-        let base = BaseText::for_tests(test_base::config());
+        let base = BaseText::for_tests(fixtures::config());
         let ones =
             |shape: (usize, usize)| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
         let pair = Lora::plain(ones((2, 16)), ones((24, 2)), 3.0);
@@ -153,13 +153,13 @@ mod tests {
 
     #[test]
     fn what_llama_cpp_cannot_do_is_said() {
-        let base = BaseText::for_tests(test_base::config());
-        let decoder = test_base::decoder(1);
+        let base = BaseText::for_tests(fixtures::config());
+        let decoder = fixtures::decoder(1);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.gguf");
-        let error = write_gguf(&file, &test_base::adapter_everywhere(&decoder, 2), &base).unwrap_err();
+        let error = write_gguf(&file, &fixtures::adapter_everywhere(&decoder, 2), &base).unwrap_err();
         assert!(error.to_string().contains("tied"), "{error}");
-        write_gguf(&file, &test_base::adapter(&decoder, 2), &base).unwrap();
+        write_gguf(&file, &fixtures::adapter(&decoder, 2), &base).unwrap();
         let bytes = std::fs::read(&file).unwrap();
         assert_eq!(&bytes[..8], b"GGUF\x03\0\0\0");
         assert!(is_marked_gguf(&file).unwrap());

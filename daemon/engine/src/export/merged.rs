@@ -230,8 +230,8 @@ mod tests {
     use super::*;
     use crate::base::Base;
     use crate::decoder::Batch;
+    use crate::fixtures::{distance, random};
     use crate::lora::{LoraSpec, Targets};
-    use crate::ops::gradient_check::{distance, random};
     use hotplate_gemm::{Machine, Values};
 
     fn adapter(base: &Base, targets: Targets) -> Adapter {

@@ -43,11 +43,11 @@ fn modelfile(base: &BaseText) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_base;
+    use crate::fixtures;
 
     #[test]
     fn every_end_of_an_answer_is_a_stop() {
-        let mut base = BaseText::for_tests(test_base::config());
+        let mut base = BaseText::for_tests(fixtures::config());
         base.eos = vec![1, 2];
         let stops = [1, 2].map(|id| format!("PARAMETER stop \"{}\"\n", base.tokenizer.piece(id).unwrap()));
         assert_eq!(modelfile(&base), format!("FROM ./model.gguf\n{}", stops.concat()));

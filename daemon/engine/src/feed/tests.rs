@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::DecoderConfig;
-use crate::test_tokenizers::{byte_level, llama};
+use crate::fixtures::tokenizers::{byte_level, llama};
 
 const CHATTING: &str = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}\
     {% if add_generation_prompt %}<|assistant|>{% endif %}";

@@ -74,7 +74,7 @@ fn quantised(kind: TensorKind, values: &[f32]) -> candle_core::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{flat, random};
+    use crate::fixtures::{flat, random};
 
     const KINDS: [TensorKind; 10] = [
         TensorKind::Q4_0,

@@ -221,12 +221,12 @@ fn normal(rng: &mut ChaCha8Rng) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
+    use crate::fixtures::flat;
     use crate::lora::Targets;
-    use crate::ops::gradient_check::flat;
-    use crate::test_base;
 
     fn fresh(spec: &LoraSpec) -> Adapter {
-        Adapter::fresh(&test_base::config(), spec, 1, &Device::Cpu).unwrap()
+        Adapter::fresh(&fixtures::config(), spec, 1, &Device::Cpu).unwrap()
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
                 if place == Place::Embedding { (&pair.a, &pair.b) } else { (&pair.b, &pair.a) };
             assert!(flat(zero).iter().all(|value| *value == 0.0));
             assert!(flat(random).iter().any(|value| *value != 0.0));
-            let (outputs, inputs) = place.shape(&test_base::config());
+            let (outputs, inputs) = place.shape(&fixtures::config());
             assert_eq!((pair.a.dims(), pair.b.dims()), ([16, inputs].as_slice(), [outputs, 16].as_slice()));
         }
         assert_eq!(adapter.parameters(), 16 * ((24 + 16) * 2 + 2 * (16 + 24)));

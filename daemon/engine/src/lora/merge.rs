@@ -100,9 +100,9 @@ impl Decoder {
 mod tests {
     use super::*;
     use crate::decoder::Batch;
+    use crate::fixtures;
+    use crate::fixtures::{distance, flat, random};
     use crate::lora::Dora;
-    use crate::ops::gradient_check::{distance, flat, random};
-    use crate::test_base;
 
     fn logits(decoder: &Decoder, adapter: Option<&Adapter>) -> Tensor {
         let batch = Batch::packed([[1, 2, 3, 9].as_slice(), &[4, 5]]);
@@ -120,17 +120,17 @@ mod tests {
 
     #[test]
     fn merged_answers_are_the_adapters_and_taking_it_out_restores_every_bit() {
-        let base = test_base::decoder(3);
-        let everywhere = test_base::adapter_everywhere(&base, 3);
+        let base = fixtures::decoder(3);
+        let everywhere = fixtures::adapter_everywhere(&base, 3);
         let only_embedding = Adapter { head: None, ..everywhere.clone() };
         for adapter in [
-            test_base::adapter(&base, 3),
+            fixtures::adapter(&base, 3),
             only_embedding.clone(),
             everywhere.clone(),
             dora(everywhere),
             dora(only_embedding),
         ] {
-            let mut decoder = test_base::decoder(3);
+            let mut decoder = fixtures::decoder(3);
             let before = logits(&decoder, None);
             let wanted = logits(&decoder, Some(&adapter));
             assert!(distance(&before, &wanted) > 1e-2, "the adapter does something");

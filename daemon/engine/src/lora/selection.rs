@@ -150,11 +150,11 @@ fn matches(regex: &Regex, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_base;
+    use crate::fixtures;
 
     fn chosen(selection: Result<Selection, String>) -> Vec<String> {
         let selection = selection.unwrap();
-        let places = Place::all(&test_base::config());
+        let places = Place::all(&fixtures::config());
         places.into_iter().filter(|place| selection.has(*place)).map(|place| place.to_string()).collect()
     }
 

@@ -136,10 +136,10 @@ fn known(config: &DecoderConfig) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_base;
+    use crate::fixtures;
 
     fn plan(spec: &LoraSpec) -> Result<Vec<Planned>, LoraError> {
-        spec.plan(&test_base::config())
+        spec.plan(&fixtures::config())
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub fn add3(a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
 }
 
 /// Adds a part to a sum that may not have begun.
-pub(crate) fn accumulate(sum: &mut Option<Tensor>, part: Tensor) -> Result<()> {
+pub fn accumulate(sum: &mut Option<Tensor>, part: Tensor) -> Result<()> {
     *sum = Some(match sum.take() {
         Some(sum) => add(&sum, &part)?,
         None => part,
@@ -68,7 +68,7 @@ fn same_shape(wanted: &Tensor, found: &Tensor) -> Result<HostSlice> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{flat, random};
+    use crate::fixtures::{flat, random};
 
     #[test]
     fn sums_are_candles_to_the_bit() {

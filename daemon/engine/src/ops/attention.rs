@@ -407,7 +407,7 @@ fn composed_backward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{distance, random, slope};
+    use crate::fixtures::{distance, random, slope};
 
     fn packed(lengths: &[usize]) -> Vec<Segment> {
         let mut start = 0;

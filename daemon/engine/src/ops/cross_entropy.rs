@@ -15,7 +15,7 @@ use super::low_rank;
 use crate::lora::Lora;
 
 /// Logits that may exist at once (floats). Each chunk of rows reads the whole head, so there should be a hundred rows in it.
-pub(crate) const LOGITS_AT_ONCE: usize = 16 << 20;
+pub const LOGITS_AT_ONCE: usize = 16 << 20;
 
 /// What a row's next token should be.
 #[derive(Debug, Clone, Copy)]
@@ -228,7 +228,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::ops::gradient_check::{distance, random, slope};
+    use crate::fixtures::{distance, random, slope};
 
     #[test]
     fn gradients_agree_with_finite_differences_and_the_composition() {

@@ -74,7 +74,7 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
-    use crate::ops::gradient_check::{flat, random, slope};
+    use crate::fixtures::{flat, random, slope};
 
     #[test]
     fn the_right_part_is_left_out_everywhere_and_the_mean_stays() {

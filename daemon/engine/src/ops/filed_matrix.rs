@@ -242,9 +242,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::fixtures::{flat, random};
     use crate::mapped_file::MappedFile;
     use crate::ops::frozen_linear::FrozenLinear;
-    use crate::ops::gradient_check::{flat, random};
 
     const ROWS: usize = 70;
     const COLUMNS: usize = 256;

@@ -46,7 +46,7 @@ impl FrozenLinear {
     }
 
     /// Only full-parameter training does this.
-    pub(crate) fn set_weight(&mut self, weight: impl Into<FrozenWeight>) {
+    pub fn set_weight(&mut self, weight: impl Into<FrozenWeight>) {
         *self = Self::new(weight, self.bias.take());
     }
 
@@ -355,7 +355,7 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
-    use crate::ops::gradient_check::{distance, flat, random, slope};
+    use crate::fixtures::{distance, flat, random, slope};
     use hotplate_gemm::{Machine, Values};
 
     #[test]

@@ -211,7 +211,7 @@ impl FrozenWeight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{distance, random};
+    use crate::fixtures::{distance, random};
 
     #[test]
     fn rows_are_looked_up_in_f32() {

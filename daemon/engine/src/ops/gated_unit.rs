@@ -161,7 +161,7 @@ fn sigmoid(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{distance, random, slope};
+    use crate::fixtures::{distance, random, slope};
 
     const BOTH: [Activation; 2] = [Activation::Silu, Activation::GeluTanh];
 

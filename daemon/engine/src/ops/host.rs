@@ -9,18 +9,18 @@ use std::ops::Deref;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Storage, StorageRef, Tensor};
 
 /// A contiguous f32 tensor in CPU memory, readable as a slice.
-pub(crate) struct HostSlice {
+pub struct HostSlice {
     tensor: Tensor,
 }
 
 /// Whether the fused loops may read this tensor.
-pub(crate) fn on_host(tensor: &Tensor) -> bool {
+pub fn on_host(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
 impl HostSlice {
     /// Copies only if the tensor is not contiguous.
-    pub(crate) fn new(tensor: &Tensor) -> Result<HostSlice> {
+    pub fn new(tensor: &Tensor) -> Result<HostSlice> {
         let tensor = tensor.contiguous()?;
         if !on_host(&tensor) {
             candle_core::bail!("a fused CPU operation was given a tensor that is not f32 in CPU memory");
@@ -28,32 +28,32 @@ impl HostSlice {
         Ok(HostSlice { tensor })
     }
 
-    pub(crate) fn read(&self) -> Result<HostRead<'_>> {
+    pub fn read(&self) -> Result<HostRead<'_>> {
         let (storage, layout) = self.tensor.storage_and_layout();
         HostRead::new(storage, layout)
     }
 }
 
 /// An f32 tensor in CPU memory of three dimensions, the last of which lies close together; the lines may lie anywhere.
-pub(crate) struct HostLines {
+pub struct HostLines {
     tensor: Tensor,
 }
 
 impl HostLines {
     /// Copies only if lines do not lie close together.
-    pub(crate) fn new(tensor: &Tensor) -> Result<HostLines> {
+    pub fn new(tensor: &Tensor) -> Result<HostLines> {
         tensor.dims3()?;
         let tensor = if tensor.stride()[2] == 1 { tensor.clone() } else { tensor.contiguous()? };
         Ok(HostLines { tensor })
     }
 
     /// How far apart lines are in the first and in the second dimension.
-    pub(crate) fn steps(&self) -> (usize, usize) {
+    pub fn steps(&self) -> (usize, usize) {
         (self.tensor.stride()[0], self.tensor.stride()[1])
     }
 
     /// From the first line's start to the last one's end.
-    pub(crate) fn read(&self) -> Result<HostRead<'_>> {
+    pub fn read(&self) -> Result<HostRead<'_>> {
         let (storage, layout) = self.tensor.storage_and_layout();
         let start = layout.start_offset();
         let places = layout.dims().iter().zip(layout.stride());
@@ -63,7 +63,7 @@ impl HostLines {
 }
 
 /// Holds the tensor's read lock.
-pub(crate) struct HostRead<'a> {
+pub struct HostRead<'a> {
     storage: StorageRef<'a>,
     range: (usize, usize),
 }
@@ -96,7 +96,7 @@ impl Deref for HostRead<'_> {
 }
 
 /// Changes a contiguous f32 tensor in CPU memory in place. Whoever shares its memory sees that, so only for what was just made.
-pub(crate) fn change<R>(tensor: &Tensor, with: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+pub fn change<R>(tensor: &Tensor, with: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
     let change = Change { with: Cell::new(Some(with)), result: Cell::new(None) };
     tensor.inplace_op1(&change)?;
     match change.result.into_inner() {

@@ -157,8 +157,8 @@ fn factors(x: &Tensor, thin: &Tensor, dy: &Tensor, dthin: &Tensor) -> Result<(Te
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::{distance, flat, random, slope};
     use crate::lora::Dora;
-    use crate::ops::gradient_check::{distance, flat, random, slope};
 
     #[test]
     fn gradients_agree_with_finite_differences() {

@@ -12,9 +12,7 @@ pub mod filed_matrix;
 pub mod frozen_linear;
 pub mod frozen_weight;
 pub mod gated_unit;
-#[cfg(test)]
-pub(crate) mod gradient_check;
-pub(crate) mod host;
+pub mod host;
 pub mod low_rank;
 pub mod quantised;
 pub mod rms_norm;

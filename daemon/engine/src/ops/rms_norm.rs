@@ -56,7 +56,7 @@ fn composed_backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Resu
 }
 
 /// `dweight: [n]`, for full-parameter training.
-pub(crate) fn weight_gradient(x: &Tensor, eps: f64, dy: &Tensor) -> Result<Tensor> {
+pub fn weight_gradient(x: &Tensor, eps: f64, dy: &Tensor) -> Result<Tensor> {
     let inverse = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?.recip()?;
     (x.broadcast_mul(&inverse)? * dy)?.sum(0)
 }
@@ -95,7 +95,7 @@ fn inverse_rms(x: &[f32], eps: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{distance, random, slope};
+    use crate::fixtures::{distance, random, slope};
 
     const EPS: f64 = 1e-5;
 

@@ -106,7 +106,7 @@ fn composed(x: &Tensor, table: &RopeTable, turn: Turn) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::{distance, random, slope};
+    use crate::fixtures::{distance, random, slope};
 
     /// All six values turn, and four of six.
     fn tables() -> [RopeTable; 2] {

@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::fixtures;
 use crate::lora::{Dora, LayerAdapter, Linear, Lora, LoraSpec, Place};
-use crate::test_base;
 
 fn base() -> BaseText {
-    BaseText::for_tests(test_base::config())
+    BaseText::for_tests(fixtures::config())
 }
 
 /// All pairs random, rank 2, alpha 3.
 fn adapter() -> Adapter {
-    let config = test_base::config();
+    let config = fixtures::config();
     let spec = LoraSpec { rank: 2, alpha: 3.0, ..LoraSpec::default() };
     let mut adapter = Adapter::fresh(&config, &spec, 1, &Device::Cpu).unwrap();
     let other = Adapter::fresh(&config, &spec, 2, &Device::Cpu).unwrap();
@@ -55,7 +55,7 @@ fn fuzz_file(name: &str, file: &str, words: &[&str]) {
     let base = base();
     load(folder.path(), &base, &Device::Cpu).unwrap();
     let whole = fs::read(own.path().join(file)).unwrap();
-    let words = [crate::fuzz::JSON, words].concat();
+    let words = [hotplate_fuzz::JSON, words].concat();
     hotplate_fuzz::fuzz(name, &[&whole], &words, |bytes| {
         fs::write(folder.path().join(file), bytes).unwrap();
         let _ = load(folder.path(), &base, &Device::Cpu);
@@ -368,7 +368,7 @@ fn an_embedding_adapted_by_its_weights_name_is_turned() {
     let listed = settings(&folder)["target_modules"].clone();
     set(&folder, "target_parameters", json!(["embed_tokens.weight"]));
     set(&folder, "target_modules", listed);
-    let (vocab, hidden) = (test_base::config().vocab, test_base::config().hidden);
+    let (vocab, hidden) = (fixtures::config().vocab, fixtures::config().hidden);
     rewrite(&folder, |parts| {
         for (factor, shape) in [("A", [2, hidden]), ("B", [vocab, 2])] {
             let values = (0..shape[0] * shape[1]).map(|at| at as f32).collect();
@@ -409,7 +409,7 @@ fn a_shallower_adapter_is_another_bases_and_not_damaged() {
     let folder = saved(&adapter());
     fs::remove_file(folder.path().join(OWN_FILE)).unwrap();
     let deeper = |change: fn(&mut crate::config::DecoderConfig)| {
-        let mut config = test_base::config();
+        let mut config = fixtures::config();
         config.layers += 3;
         config.attention = vec![config.attention[0]; config.layers];
         change(&mut config);
@@ -461,7 +461,7 @@ fn an_adapter_of_another_base_is_told_by_shape_or_fingerprint() {
     let error = load(folder.path(), &twin, &Device::Cpu).unwrap_err();
     assert!(matches!(&error, AdapterError::OtherBase { base, .. } if base == "twin"), "{error}");
 
-    let mut config = test_base::config();
+    let mut config = fixtures::config();
     config.hidden = 20;
     let wider = BaseText { config, ..base() };
     let error = load(folder.path(), &wider, &Device::Cpu).unwrap_err();
@@ -501,8 +501,8 @@ fn missing_and_truncated_files_are_errors() {
 
 /// Random factors on the embedding and the head too.
 fn everywhere() -> Adapter {
-    let decoder = test_base::decoder(1);
-    Adapter { alpha: 2.0, rank: 2, ..test_base::adapter_everywhere(&decoder, 2) }
+    let decoder = fixtures::decoder(1);
+    Adapter { alpha: 2.0, rank: 2, ..fixtures::adapter_everywhere(&decoder, 2) }
 }
 
 #[test]
@@ -533,7 +533,7 @@ fn dora_brings_a_magnitude_for_each_output() {
     let mut dora = adapter();
     let pairs: Vec<(Place, Lora)> = dora.pairs().map(|(place, pair)| (place, pair.clone())).collect();
     for (place, pair) in pairs {
-        let (outputs, _) = place.shape(&test_base::config());
+        let (outputs, _) = place.shape(&fixtures::config());
         let magnitude = Tensor::full(1.5f32, outputs, &Device::Cpu).unwrap();
         dora.set(place, pair.with_dora(Some(Dora::new(magnitude))));
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use hotplate_engine::base_text::Sample;
 use hotplate_engine::lora::LoraSpec;
-use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainEvent, TrainSettings, Trainer};
+use hotplate_train::{HeldOut, HeldOutPlan, TrainData, TrainEvent, TrainSettings, Trainer};
 use serde::Serialize;
 
 use super::measure::{gigabytes, median, peak_memory};

@@ -4,8 +4,8 @@ use hotplate_dataset::DatasetError;
 use hotplate_engine::base_text::BaseError;
 use hotplate_engine::generate::GenerateError;
 use hotplate_engine::peft::AdapterError;
-use hotplate_engine::train::TrainError;
 use hotplate_protocol::{ErrorCode, RpcError};
+use hotplate_train::TrainError;
 
 pub(crate) fn of_dataset(error: &DatasetError) -> RpcError {
     RpcError::new(ErrorCode::NotFound, error.to_string())

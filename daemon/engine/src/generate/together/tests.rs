@@ -5,10 +5,10 @@ use candle_core::{Device, Tensor};
 use super::*;
 use crate::base_text::BaseText;
 use crate::config::DecoderConfig;
+use crate::fixtures;
 use crate::generate::Finish;
 use crate::lora::{Adapter, Linear, Lora};
 use crate::sampling::SamplingOptions;
-use crate::test_base;
 
 fn options(seed: u64, max_tokens: usize) -> SamplingOptions {
     // Every third one draws, the others take the likeliest token.
@@ -59,10 +59,10 @@ fn joining(base: &Base, answers: Vec<Generation>) -> Vec<Vec<GenerationEvent>> {
 fn adapters(base: &Base) -> [Option<Arc<Adapter>>; 4] {
     let decoder = &base.decoder;
     [
-        Some(Arc::new(test_base::adapter(decoder, 3))),
+        Some(Arc::new(fixtures::adapter(decoder, 3))),
         None,
-        Some(Arc::new(test_base::adapter_everywhere(decoder, 2))),
-        Some(Arc::new(test_base::adapter(decoder, 5))),
+        Some(Arc::new(fixtures::adapter_everywhere(decoder, 2))),
+        Some(Arc::new(fixtures::adapter(decoder, 5))),
     ]
 }
 
@@ -72,14 +72,14 @@ fn base_of(own: &str) -> Base {
         "intermediate_size": 20, "vocab_size": 24, "max_position_embeddings": 64, {own}}}"#
     );
     let config = DecoderConfig::parse(json.as_bytes(), std::path::Path::new("config.json")).unwrap();
-    let decoder = test_base::decoder_of(config.clone(), 4);
+    let decoder = fixtures::decoder_of(config.clone(), 4);
     Base::of(Arc::new(BaseText::for_tests(config)), decoder, Device::Cpu)
 }
 
 #[test]
 fn answers_with_adapters_of_their_own_are_those_that_they_are_alone() {
     let bases = [
-        test_base::base(3),
+        fixtures::base(3),
         // Windows; keys that are read again beyond four tokens; keys that are turned by the length so far.
         base_of(r#""model_type": "mistral", "sliding_window": 3"#),
         base_of(
@@ -119,9 +119,9 @@ fn a_prompt_is_read_by_itself_while_others_write() {
 /// One adapter computes no numbers, one does not fit the base's layers: the others do not notice.
 #[test]
 fn an_answer_that_fails_does_not_take_others_along() {
-    let base = test_base::base(3);
+    let base = fixtures::base(3);
     let changed = |change: fn(&Lora) -> Lora| {
-        let mut adapter = test_base::adapter(&base.decoder, 3);
+        let mut adapter = fixtures::adapter(&base.decoder, 3);
         let pair = change(adapter.layers[1].get(Linear::Down).unwrap());
         adapter.layers[1].set(Linear::Down, pair);
         Arc::new(adapter)
@@ -129,7 +129,7 @@ fn an_answer_that_fails_does_not_take_others_along() {
     let no_numbers = changed(|pair| pair.with_factors(pair.a.clone(), (&pair.b / 0.0).unwrap()));
     let misfit =
         changed(|pair| pair.with_factors(Tensor::cat(&[&pair.a, &pair.a], 1).unwrap(), pair.b.clone()));
-    let sound = Arc::new(test_base::adapter(&base.decoder, 3));
+    let sound = Arc::new(fixtures::adapter(&base.decoder, 3));
     let started = |number| {
         let mut answer = generation(&base, Some(&sound), number);
         answer.step(&base).unwrap();

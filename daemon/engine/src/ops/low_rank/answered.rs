@@ -137,8 +137,8 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
+    use crate::fixtures::{distance, flat, random};
     use crate::lora::Dora;
-    use crate::ops::gradient_check::{distance, flat, random};
 
     fn pair(seed: u64, rank: usize) -> Lora {
         Lora::plain(random(&[rank, 300], seed), random(&[200, rank], seed + 1), 0.7)

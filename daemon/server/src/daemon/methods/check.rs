@@ -3,8 +3,6 @@
 use hotplate_dataset::findings::bad_recipe;
 use hotplate_dataset::{Dataset, Example, Side, recipe};
 use hotplate_engine::base_text::BaseText;
-use hotplate_engine::neutral::NeutralSamples;
-use hotplate_engine::rehearsal;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::knobs::Knobs;
 use hotplate_protocol::methods::check::{
@@ -12,6 +10,8 @@ use hotplate_protocol::methods::check::{
     ShapeCount,
 };
 use hotplate_protocol::run::{Cause, RunKind};
+use hotplate_train::neutral::NeutralSamples;
+use hotplate_train::rehearsal;
 
 use super::AtDesk;
 use crate::daemon::desk::{Desk, Gone};
@@ -93,7 +93,7 @@ impl AtDesk for Check {
             kinds: kinds(&dataset),
             settings,
             rehearsed: if params.list {
-                rehearsed(&store.rehearsal(&text.fingerprint)?, &text)?
+                rehearsed(store.rehearsal(&text.fingerprint)?.as_ref(), &text)?
             } else {
                 Vec::new()
             },
@@ -141,7 +141,7 @@ fn listed(examples: &[Example], tokens: &[usize], manifest: &Manifest) -> Vec<Li
 }
 
 /// What the base has answered, if it was ever asked.
-fn rehearsed(written: &Option<NeutralSamples>, text: &BaseText) -> Result<Vec<RehearsedAnswer>, RpcError> {
+fn rehearsed(written: Option<&NeutralSamples>, text: &BaseText) -> Result<Vec<RehearsedAnswer>, RpcError> {
     let Some(written) = written else { return Ok(Vec::new()) };
     let shown = rehearsal::as_text(text, written).map_err(|error| faults::of_base(&error))?;
     let answer = |(prompt, answer): (&str, String)| RehearsedAnswer { prompt: prompt.to_owned(), answer };

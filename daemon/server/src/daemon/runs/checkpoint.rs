@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hotplate_engine::base::Base;
-use hotplate_engine::train::Trainer;
 use hotplate_protocol::RpcError;
+use hotplate_train::Trainer;
 
 use super::prepare::RunJob;
 use crate::daemon::{durable, faults};

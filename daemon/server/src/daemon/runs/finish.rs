@@ -8,9 +8,9 @@ use hotplate_engine::base_text::BaseText;
 use hotplate_engine::golden::Golden;
 use hotplate_engine::peft::{self, Snapshot};
 use hotplate_engine::quantise::Quantise;
-use hotplate_engine::train::{Learnt, Losses};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::run::{Cause, RunKind};
+use hotplate_train::{Learnt, Losses};
 
 use crate::daemon::desk::Desk;
 use crate::daemon::{durable, faults};
@@ -140,7 +140,7 @@ fn of_writing_base(error: &WriteBaseError) -> RpcError {
 
 #[cfg(test)]
 mod tests {
-    use hotplate_engine::train::MARGIN;
+    use hotplate_train::MARGIN;
 
     use super::*;
 

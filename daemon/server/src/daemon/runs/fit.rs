@@ -2,9 +2,9 @@
 
 use hotplate_engine::config::DecoderConfig;
 use hotplate_engine::quantise::Quantise;
-use hotplate_engine::train::{Method, Recompute, TrainSettings};
 use hotplate_home::figures::bytes;
 use hotplate_protocol::{ErrorCode, RpcError};
+use hotplate_train::{Method, Recompute, TrainSettings};
 use serde::{Deserialize, Serialize};
 
 /// What a run needs beside the base, as it is set and in ways that need less.

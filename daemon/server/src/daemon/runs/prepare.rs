@@ -10,12 +10,12 @@ use hotplate_dataset::{
 };
 use hotplate_engine::base_text::{BaseError, BaseText, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
-use hotplate_engine::neutral::NeutralSamples;
-use hotplate_engine::train::effort::{Known, Parts};
-use hotplate_engine::train::{HeldOut, HeldOutPlan, TrainData, TrainSettings, trigram_overlap};
 use hotplate_protocol::knobs::{Knobs, Patterns, Style, TrainOn};
 use hotplate_protocol::run::{Plan, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
+use hotplate_train::effort::{Known, Parts};
+use hotplate_train::neutral::NeutralSamples;
+use hotplate_train::{HeldOut, HeldOutPlan, TrainData, TrainSettings, trigram_overlap};
 use serde::{Deserialize, Serialize};
 
 use super::edits::{edits, may_be_edits};

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use hotplate_dataset::ExampleId;
-use hotplate_engine::guard::{self, GuardFigures};
-use hotplate_engine::train::{Learnt, Losses, Outcome, StopReason};
 use hotplate_protocol::knobs::Method;
 use hotplate_protocol::run::{
     BetterVersion, Cause, Futile, Guard, GuardVerdict, RunEvent, RunId, RunKind, RunResult, RunWork,
 };
 use hotplate_protocol::{ErrorCode, RpcError};
+use hotplate_train::guard::{self, GuardFigures};
+use hotplate_train::{Learnt, Losses, Outcome, StopReason};
 
 use super::Phase;
 use super::finish::{Draft, Verdict, verdict};

@@ -1,9 +1,9 @@
 //! How long a run takes: the engine counts its work, a machine's prices make seconds of it. Pure; what was measured is given.
 
-use hotplate_engine::train::effort::{Effort, Parts};
-use hotplate_engine::train::forecast::Look;
-use hotplate_engine::train::{Pace, TrainSettings, Work, WorkKind};
 use hotplate_protocol::run::Plan;
+use hotplate_train::effort::{Effort, Parts};
+use hotplate_train::forecast::Look;
+use hotplate_train::{Pace, TrainSettings, Work, WorkKind};
 
 /// Reading against learning, and writing against reading, where only one was measured.
 const READ_PER_LEARNT: f64 = 1.0 / 3.0;

@@ -7,11 +7,11 @@ use hotplate_engine::base_text::BaseText;
 use hotplate_engine::lora::{LoraSpec, Targets as LoraTargets};
 use hotplate_engine::peft::LARGEST_SETTINGS;
 use hotplate_engine::quantise::Quantise;
-use hotplate_engine::train::{self, TrainSettings};
 use hotplate_protocol::knobs::{
     Effective, Knobs, Method, Patterns, Recompute, Schedule, Source, Style, Targets, TrainOn,
 };
 use hotplate_protocol::run::RunKind;
+use hotplate_train::TrainSettings;
 use serde_json::Value;
 
 use super::order::Order;
@@ -37,8 +37,8 @@ pub(super) fn settings(
     start: Option<LoraSpec>,
 ) -> TrainSettings {
     let method = match knobs.method {
-        Some(Method::Full) if start.is_none() => train::Method::Full,
-        _ => train::Method::Lora,
+        Some(Method::Full) if start.is_none() => hotplate_train::Method::Full,
+        _ => hotplate_train::Method::Lora,
     };
     let mut settings =
         TrainSettings::for_data(&text.config, examples, kind == RunKind::Incremental).with_method(method);
@@ -46,9 +46,9 @@ pub(super) fn settings(
     settings.max_steps = knobs.max_steps.or(settings.max_steps);
     settings.learning_rate = knobs.learning_rate.unwrap_or(settings.learning_rate);
     settings.schedule = match knobs.schedule {
-        Some(Schedule::Linear) => train::Schedule::Linear,
-        Some(Schedule::Cosine) => train::Schedule::Cosine,
-        Some(Schedule::Constant) => train::Schedule::Constant,
+        Some(Schedule::Linear) => hotplate_train::Schedule::Linear,
+        Some(Schedule::Cosine) => hotplate_train::Schedule::Cosine,
+        Some(Schedule::Constant) => hotplate_train::Schedule::Constant,
         None => settings.schedule,
     };
     settings.warmup_steps = knobs.warmup_steps.or(settings.warmup_steps);
@@ -61,9 +61,9 @@ pub(super) fn settings(
     settings.accumulate = knobs.accumulate.unwrap_or(settings.accumulate);
     settings.seed = knobs.seed.unwrap_or(settings.seed);
     settings.recompute = match knobs.recompute {
-        Some(Recompute::Auto) => train::Recompute::Auto,
-        Some(Recompute::Always) => train::Recompute::Always,
-        Some(Recompute::Never) => train::Recompute::Never,
+        Some(Recompute::Auto) => hotplate_train::Recompute::Auto,
+        Some(Recompute::Always) => hotplate_train::Recompute::Always,
+        Some(Recompute::Never) => hotplate_train::Recompute::Never,
         None => settings.recompute,
     };
     settings.patience = knobs.patience.unwrap_or(settings.patience);
@@ -131,7 +131,7 @@ pub(super) fn holding(
     kind: RunKind,
     quantise: Option<Quantise>,
 ) -> Knobs {
-    let lora = settings.method == train::Method::Lora;
+    let lora = settings.method == hotplate_train::Method::Lora;
     let incremental = kind == RunKind::Incremental;
     let spec = &settings.lora;
     Knobs {
@@ -146,9 +146,9 @@ pub(super) fn holding(
         minutes: wished.minutes,
         learning_rate: Some(settings.learning_rate),
         schedule: Some(match settings.schedule {
-            train::Schedule::Linear => Schedule::Linear,
-            train::Schedule::Cosine => Schedule::Cosine,
-            train::Schedule::Constant => Schedule::Constant,
+            hotplate_train::Schedule::Linear => Schedule::Linear,
+            hotplate_train::Schedule::Cosine => Schedule::Cosine,
+            hotplate_train::Schedule::Constant => Schedule::Constant,
         }),
         warmup_steps: Some(settings.warmup(examples)),
         weight_decay: Some(settings.weight_decay),
@@ -169,9 +169,9 @@ pub(super) fn holding(
         accumulate: Some(settings.accumulate),
         seed: Some(settings.seed),
         recompute: Some(match settings.recompute {
-            train::Recompute::Auto => Recompute::Auto,
-            train::Recompute::Always => Recompute::Always,
-            train::Recompute::Never => Recompute::Never,
+            hotplate_train::Recompute::Auto => Recompute::Auto,
+            hotplate_train::Recompute::Always => Recompute::Always,
+            hotplate_train::Recompute::Never => Recompute::Never,
         }),
         patience: Some(settings.patience),
         evaluations: Some(settings.evaluations_per_epoch),

@@ -1,6 +1,6 @@
 //! What each base wrote of its own, once: the texts that drift is measured on, and the answers that its runs rehearse.
 
-use hotplate_engine::neutral::NeutralSamples;
+use hotplate_train::neutral::NeutralSamples;
 use rusqlite::{OptionalExtension, params};
 
 use super::{Result, Store, json_column, to_json};

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotplate_engine::base::Base;
-use hotplate_engine::train::effort::{Known, Parts};
-use hotplate_engine::train::{
-    HeldOut, HeldOutPlan, TrainData, TrainError, TrainEvent, TrainSettings, Trainer,
-};
 use hotplate_protocol::RpcError;
+use hotplate_train::effort::{Known, Parts};
+use hotplate_train::{HeldOut, HeldOutPlan, TrainData, TrainError, TrainEvent, TrainSettings, Trainer};
 use rayon::ThreadPool;
 
 use super::priority::{Pools, at};

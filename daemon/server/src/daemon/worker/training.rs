@@ -9,13 +9,13 @@ use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_text::{BaseSource, Sample};
 use hotplate_engine::lora::Adapter;
-use hotplate_engine::train::forecast::Look;
-use hotplate_engine::train::{
-    self, Learnt, Outcome, OwnLosses, StopReason, TrainError, TrainEvent, Trainer, Work, WorkKind,
-};
 use hotplate_protocol::knobs::Style;
 use hotplate_protocol::run::{RunEvent, RunId, RunWork, SamplePair};
 use hotplate_protocol::{ErrorCode, RpcError};
+use hotplate_train::forecast::Look;
+use hotplate_train::{
+    self, Learnt, Outcome, OwnLosses, StopReason, TrainError, TrainEvent, Trainer, Work, WorkKind,
+};
 use rayon::ThreadPool;
 
 use super::bases::Bases;
@@ -303,7 +303,8 @@ impl Training {
                 let times = if self.samplings == 0 { 2.0 } else { 1.0 };
                 self.samplings += 1;
                 self.meter.written(took, parts.samples * times);
-                let pair = |train::SamplePair { prompt, base, mine }| SamplePair { prompt, base, mine };
+                let pair =
+                    |hotplate_train::SamplePair { prompt, base, mine }| SamplePair { prompt, base, mine };
                 let samples = samples.into_iter().map(pair).collect();
                 (vec![News::Event(RunEvent::Sampled { step, samples })], false)
             }
