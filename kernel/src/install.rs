@@ -22,7 +22,7 @@ const LOGOS: [(&str, &[u8]); 3] = [
 
 /// For whom the kernel is installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum InstallPrefix {
     /// The user's own Jupyter folder.
     User,
     Prefix(PathBuf),
@@ -57,7 +57,7 @@ pub(crate) enum InstallError {
 }
 
 /// Gives the folder that was written.
-pub(crate) fn install(place: &Place, name: &str) -> Result<PathBuf, InstallError> {
+pub(crate) fn install(place: &InstallPrefix, name: &str) -> Result<PathBuf, InstallError> {
     let folder = kernel_folder(place, name)?;
     let program = env::current_exe().map_err(InstallError::NoProgram)?;
     let kernel_json = filled_in(&program)?;
@@ -78,7 +78,7 @@ pub(crate) fn install(place: &Place, name: &str) -> Result<PathBuf, InstallError
 }
 
 /// Gives the folder that was removed.
-pub(crate) fn uninstall(place: &Place, name: &str) -> Result<PathBuf, InstallError> {
+pub(crate) fn uninstall(place: &InstallPrefix, name: &str) -> Result<PathBuf, InstallError> {
     let folder = kernel_folder(place, name)?;
     let file = folder.join("kernel.json");
     let Ok(bytes) = fs::read(&file) else { return Err(InstallError::NotInstalled(folder)) };
@@ -116,7 +116,7 @@ fn is_ours(kernel_json: &[u8]) -> bool {
         .is_ok_and(|spec| spec.get("language").and_then(Value::as_str) == Some("hotplate"))
 }
 
-fn kernel_folder(place: &Place, name: &str) -> Result<PathBuf, InstallError> {
+fn kernel_folder(place: &InstallPrefix, name: &str) -> Result<PathBuf, InstallError> {
     // Jupyter's own rule for names.
     let good = !name.is_empty()
         && !name.starts_with('.')
@@ -125,9 +125,9 @@ fn kernel_folder(place: &Place, name: &str) -> Result<PathBuf, InstallError> {
         return Err(InstallError::BadName(name.to_owned()));
     }
     let data = match place {
-        Place::User => user_data_folder()?,
-        Place::Prefix(prefix) => prefix.join("share/jupyter"),
-        Place::SysPrefix => python_prefix()?.join("share/jupyter"),
+        InstallPrefix::User => user_data_folder()?,
+        InstallPrefix::Prefix(prefix) => prefix.join("share/jupyter"),
+        InstallPrefix::SysPrefix => python_prefix()?.join("share/jupyter"),
     };
     Ok(data.join("kernels").join(name))
 }
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn install_and_uninstall_leave_nothing() {
         let prefix = tempfile::tempdir().unwrap();
-        let place = Place::Prefix(prefix.path().to_owned());
+        let place = InstallPrefix::Prefix(prefix.path().to_owned());
         let folder = install(&place, "hot.plate-2").unwrap();
         assert_eq!(folder, prefix.path().join("share/jupyter/kernels/hot.plate-2"));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 4);
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn other_kernels_and_files_are_left_alone() {
         let prefix = tempfile::tempdir().unwrap();
-        let place = Place::Prefix(prefix.path().to_owned());
+        let place = InstallPrefix::Prefix(prefix.path().to_owned());
         let folder = install(&place, "mine").unwrap();
         fs::write(folder.join("notes.txt"), "mine").unwrap();
         uninstall(&place, "mine").unwrap();

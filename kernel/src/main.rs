@@ -38,7 +38,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use install::Place;
+use install::InstallPrefix;
 
 /// Says what is logged to standard error, as in `hotplate_kernel=debug`.
 const LOG_VARIABLE: &str = "HOTPLATE_KERNEL_LOG";
@@ -82,11 +82,11 @@ struct Target {
 }
 
 impl Target {
-    fn place(&self) -> Place {
+    fn place(&self) -> InstallPrefix {
         match &self.prefix {
-            Some(folder) => Place::Prefix(folder.clone()),
-            None if self.sys_prefix => Place::SysPrefix,
-            None => Place::User,
+            Some(folder) => InstallPrefix::Prefix(folder.clone()),
+            None if self.sys_prefix => InstallPrefix::SysPrefix,
+            None => InstallPrefix::User,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use hotplate_client::command::{Command, GrammarError, folder_in};
 use hotplate_client::{
-    CallError, Canceller, ConnectError, Connection, PerformError, Shown, perform, perform::logs,
-    perform::pull, words,
+    CallError, Canceller, CommandError, ConnectError, Connection, Shown, run_command, run_command::logs,
+    run_command::pull, words,
 };
 
 use jupyter_protocol::{ClearOutput, ExecutionCount, MediaType, Payload};
@@ -272,14 +272,14 @@ impl Runner<'_> {
         command: &Command,
         show: &mut impl FnMut(Shown),
     ) -> Result<(), CellError> {
-        let outcome = self.perform(command, show);
+        let outcome = self.run_command(command, show);
         if leaves_the_session(command, &outcome) {
             self.daemon.hang_up();
         }
         outcome.map_err(|failure| failure.explained(&self.turn.canceller))
     }
 
-    fn perform(&mut self, command: &Command, show: &mut impl FnMut(Shown)) -> Result<(), Failure> {
+    fn run_command(&mut self, command: &Command, show: &mut impl FnMut(Shown)) -> Result<(), Failure> {
         // These four make sense without a daemon, and must not start one.
         let connection = match command {
             Command::Logs(args) => {
@@ -297,7 +297,7 @@ impl Runner<'_> {
             }
             _ => self.daemon.connection()?,
         };
-        Ok(perform(&connection, command, self.folder, &self.turn.canceller, show)?)
+        Ok(run_command(&connection, command, self.folder, &self.turn.canceller, show)?)
     }
 
     fn running(&mut self) -> Result<Option<Connection>, DaemonError> {
@@ -313,12 +313,12 @@ impl Runner<'_> {
 fn leaves_the_session(command: &Command, outcome: &Result<(), Failure>) -> bool {
     let broken = matches!(
         outcome,
-        Err(Failure::Perform(PerformError::Call(error))) if !matches!(error, CallError::Refused(_))
+        Err(Failure::Perform(CommandError::Call(error))) if !matches!(error, CallError::Refused(_))
     );
     // A run that nobody looks at any more still sends its events to the session that began or joined it.
     broken
         || match (command, outcome) {
-            (Command::Stop(_), Ok(())) | (_, Err(Failure::Perform(PerformError::RunGoesOn { .. }))) => true,
+            (Command::Stop(_), Ok(())) | (_, Err(Failure::Perform(CommandError::RunGoesOn { .. }))) => true,
             (Command::Watch(args), _) => args.follow,
             (Command::Train(args), Ok(())) => args.detach,
             _ => false,
@@ -330,7 +330,7 @@ enum Failure {
     #[error(transparent)]
     Daemon(#[from] DaemonError),
     #[error(transparent)]
-    Perform(#[from] PerformError),
+    Perform(#[from] CommandError),
     #[error(transparent)]
     TextCell(#[from] TextCellError),
 }
@@ -358,26 +358,26 @@ impl Failure {
 }
 
 /// What a program can tell the errors of commands apart by.
-pub(crate) fn perform_error_name(error: &PerformError) -> String {
+pub(crate) fn perform_error_name(error: &CommandError) -> String {
     let name = match error {
         // The protocol's closed list of errors; its names are the variants' own.
-        PerformError::Call(CallError::Refused(refused)) => return format!("{:?}", refused.code),
-        PerformError::Call(CallError::Disconnected { .. } | CallError::Unreadable { .. }) => "Disconnected",
-        PerformError::Call(CallError::Cancelled) | PerformError::Cancelled => "Cancelled",
-        PerformError::RunFailed { .. } => "RunFailed",
-        PerformError::RunGoesOn { .. } => "Interrupted",
-        PerformError::NoRun | PerformError::NothingToFinish => "NoRun",
-        PerformError::Hub(_) => "Hub",
-        PerformError::NotVerified { .. } => "NotVerified",
-        PerformError::ChosenBase { .. } => "UnusableBase",
-        PerformError::Choice(_) => "Choice",
-        PerformError::NameIsAPath { .. }
-        | PerformError::NothingToCompare
-        | PerformError::NothingToMerge
-        | PerformError::NotABase { .. }
-        | PerformError::TwoVersions { .. } => "Usage",
-        PerformError::NoLog { .. } | PerformError::UnreadableLog { .. } => "NoLog",
-        PerformError::StillRunning { .. } => "StillRunning",
+        CommandError::Call(CallError::Refused(refused)) => return format!("{:?}", refused.code),
+        CommandError::Call(CallError::Disconnected { .. } | CallError::Unreadable { .. }) => "Disconnected",
+        CommandError::Call(CallError::Cancelled) | CommandError::Cancelled => "Cancelled",
+        CommandError::RunFailed { .. } => "RunFailed",
+        CommandError::RunGoesOn { .. } => "Interrupted",
+        CommandError::NoRun | CommandError::NothingToFinish => "NoRun",
+        CommandError::Hub(_) => "Hub",
+        CommandError::NotVerified { .. } => "NotVerified",
+        CommandError::ChosenBase { .. } => "UnusableBase",
+        CommandError::Choice(_) => "Choice",
+        CommandError::NameIsAPath { .. }
+        | CommandError::NothingToCompare
+        | CommandError::NothingToMerge
+        | CommandError::NotABase { .. }
+        | CommandError::TwoVersions { .. } => "Usage",
+        CommandError::NoLog { .. } | CommandError::UnreadableLog { .. } => "NoLog",
+        CommandError::StillRunning { .. } => "StillRunning",
     };
     name.to_owned()
 }

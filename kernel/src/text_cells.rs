@@ -8,7 +8,7 @@ use hotplate_client::protocol::methods::Nothing;
 use hotplate_client::protocol::methods::adapters::Adapters;
 use hotplate_client::protocol::methods::check::CheckResult;
 use hotplate_client::protocol::methods::status::{Status, WatchStatus};
-use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, TOY, perform};
+use hotplate_client::{CallError, Canceller, CommandError, Connection, Shown, TOY, run_command};
 use hotplate_home::hub::HubName;
 use hotplate_home::is_gguf_file;
 
@@ -30,7 +30,7 @@ pub(crate) enum TextCellError {
     #[error(transparent)]
     Daemon(#[from] DaemonError),
     #[error(transparent)]
-    Perform(#[from] PerformError),
+    Perform(#[from] CommandError),
 }
 
 impl From<CallError> for TextCellError {
@@ -123,7 +123,7 @@ pub(crate) fn check(
     let file = folder.path().join(format!("cell.{}", Form::of(text).extension()));
     fs::write(file, format!("{}{text}\n", "\n".repeat(line))).map_err(TextCellError::NoDraft)?;
     let command = Command::Check(CheckArgs { folder: folder.path().to_owned(), ..args });
-    let outcome = perform(connection, &command, folder.path(), canceller, &mut |mut shown| {
+    let outcome = run_command(connection, &command, folder.path(), canceller, &mut |mut shown| {
         if let Shown::Checked(check) = shown {
             // Settings would be those of the folder that the texts go to.
             let folder = PathBuf::from("this cell");
@@ -146,7 +146,7 @@ pub(crate) fn watched(daemon: &mut Daemon, folder: &Path) -> Option<Watched> {
     let folder = fs::canonicalize(folder).ok()?;
     let watches = connection.call::<Status>(&Nothing {}).ok()?.watches;
     let watch = watches.into_iter().find(|watch| folder.starts_with(&watch.folder))?;
-    perform::attach_to_all(&connection).ok()?;
+    run_command::attach_to_all(&connection).ok()?;
     Some(Watched { connection, watch })
 }
 
@@ -162,8 +162,9 @@ pub(crate) fn examples(
     let written = write_examples::write(folder, args.file.as_deref(), text)?;
     painter.sentence(&in_words(&written, &args.folder, watched));
     if let Some(Watched { connection, watch }) = watched.filter(|_| !written.already) {
-        let began =
-            perform::follow_save(connection, &watch.adapter, canceller, &mut |shown| painter.show(&shown))?;
+        let began = run_command::follow_save(connection, &watch.adapter, canceller, &mut |shown| {
+            painter.show(&shown);
+        })?;
         if !began {
             painter.sentence("No run has begun yet; hotplate status says what the daemon does.");
         }

@@ -158,9 +158,9 @@ mod tests {
         assert_eq!((&again.file, again.already, again.made_folder), (&first.file, true, false));
         let other = write(&folder, None, "Three.").unwrap();
         assert_eq!(other.file, folder.join("cell-2.md"));
-        fs::write(folder.join("mine.md"), "Mine.").unwrap();
+        fs::write(folder.join("mine.md"), "AdapterSide.").unwrap();
         assert!(matches!(write(&folder, Some("mine.md"), "Theirs."), Err(WriteError::Exists(_))));
-        assert_eq!(fs::read_to_string(folder.join("mine.md")).unwrap(), "Mine.");
+        assert_eq!(fs::read_to_string(folder.join("mine.md")).unwrap(), "AdapterSide.");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "no drafts stay");
     }
 

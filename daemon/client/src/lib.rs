@@ -11,7 +11,7 @@ mod connection;
 #[cfg(test)]
 mod fuzz;
 pub mod hub;
-pub mod perform;
+pub mod run_command;
 mod shown;
 mod weighed;
 pub mod words;
@@ -22,6 +22,6 @@ pub use connection::{CallError, ConnectError, Connection, Spawn, address};
 pub use hotplate_home::{HOME_VARIABLE, Home, HomeError};
 pub use hotplate_protocol as protocol;
 pub use hotplate_protocol::methods::initialize::PeerInfo;
-pub use perform::{PerformError, perform};
+pub use run_command::{CommandError, run_command};
 pub use shown::{Answers, ScoredLine, Shown};
-pub use weighed::{Difference, Mine, Weighed, WeighedRow};
+pub use weighed::{AdapterSide, Difference, FewShotVsTuned, FewShotVsTunedRow};

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::chosen_base::{ChosenBase, ChosenBy, TOY};
 use crate::hub::{Fetched, Progress};
-use crate::weighed::Weighed;
+use crate::weighed::FewShotVsTuned;
 
 /// In the order in which it happens; [`words`](crate::words) has a plain text for each.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,7 @@ pub enum Shown {
         result: ScoreResult,
     },
     /// Whether feeding or training is needed.
-    Weighed(Box<Weighed>),
+    FewShotVsTuned(Box<FewShotVsTuned>),
     Status(StatusResult),
     /// `status` was asked and no daemon runs in this home.
     NotRunning {
@@ -148,7 +148,7 @@ impl Shown {
             Shown::Compared { answers, .. } => value(answers),
             Shown::ScoredExample(example) => value(example),
             Shown::Scored { result, .. } => with("event", json!("summary"), value(result)),
-            Shown::Weighed(weighed) => with("event", json!("weighed"), value(weighed)),
+            Shown::FewShotVsTuned(weighed) => with("event", json!("weighed"), value(weighed)),
             Shown::Status(status) => with("running", json!(true), value(status)),
             Shown::NotRunning { home } => json!({ "running": false, "home": home }),
             Shown::Adapters(adapters) => json!({ "adapters": adapters }),

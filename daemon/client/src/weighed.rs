@@ -13,18 +13,18 @@ const ENOUGH: usize = 5;
 const CLEAR: f64 = 2.8;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Weighed {
+pub struct FewShotVsTuned {
     /// The folder, as it was named.
     pub folder: PathBuf,
-    pub rows: Vec<WeighedRow>,
+    pub rows: Vec<FewShotVsTunedRow>,
     pub base: ScoreResult,
     pub fed: ScoreResult,
-    pub mine: Mine,
+    pub mine: AdapterSide,
 }
 
 /// One held-out example; losses in nats a token.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct WeighedRow {
+pub struct FewShotVsTunedRow {
     pub file: PathBuf,
     /// Its first, from 1.
     pub line: usize,
@@ -36,7 +36,7 @@ pub struct WeighedRow {
 /// The adapter's side.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mine {
+pub enum AdapterSide {
     NotNamed,
     /// It has learnt examples that would judge it, so that its figure would flatter it.
     Learnt {
@@ -60,7 +60,7 @@ pub enum Difference {
     TooFew,
 }
 
-impl Weighed {
+impl FewShotVsTuned {
     /// From the bare base to feeding.
     pub fn by_feeding(&self) -> Difference {
         difference(self.rows.iter().map(|row| (row.base, row.fed)))
@@ -68,13 +68,13 @@ impl Weighed {
 
     /// From the bare base to the adapter; `None` where it cannot be judged.
     pub fn by_training(&self) -> Option<Difference> {
-        matches!(self.mine, Mine::Scored(_))
+        matches!(self.mine, AdapterSide::Scored(_))
             .then(|| difference(self.rows.iter().map(|row| (row.base, row.mine))))
     }
 
     /// From feeding to the adapter.
     pub fn from_feeding_to_training(&self) -> Option<Difference> {
-        matches!(self.mine, Mine::Scored(_))
+        matches!(self.mine, AdapterSide::Scored(_))
             .then(|| difference(self.rows.iter().map(|row| (row.fed, row.mine))))
     }
 }

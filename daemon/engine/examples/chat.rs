@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::base_spec::{BaseSource, BaseSpec};
 use serde_json::{Value, json};
 
 /// Reads a list of `{"messages": [...], "tools": [...] or null, "add_generation_prompt": bool}` and prints a list of
@@ -22,7 +22,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let text = BaseText::open(&BaseSource::at(&arguments.base))?;
+    let text = BaseSpec::open(&BaseSource::at(&arguments.base))?;
     let conversations: Vec<Value> = serde_json::from_reader(std::io::stdin().lock())?;
     let rendered = conversations.iter().map(|conversation| {
         let messages = conversation["messages"].as_array().cloned().unwrap_or_default();

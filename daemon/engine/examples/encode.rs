@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::Parser;
 use hotplate_dataset::{Dataset, Finding, Limits, Side, Style, TrainOn, read, split};
 use hotplate_engine::base_source::BaseSource;
-use hotplate_engine::base_text::BaseText;
+use hotplate_engine::base_spec::BaseSpec;
 use hotplate_engine::encode_example::{EncodeOptions, Encoded};
 
 /// Each line: `{"file": ..., "line": ..., "id": ..., "tokens": [...], "supervised": [...], "truncated": ..., "left_out": [...],
@@ -36,7 +36,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let base = BaseText::open(&arguments.base.map_or(BaseSource::Embedded, |path| BaseSource::at(&path)))?;
+    let base = BaseSpec::open(&arguments.base.map_or(BaseSource::Embedded, |path| BaseSource::at(&path)))?;
     let options = EncodeOptions {
         max_tokens: arguments.max_tokens,
         train_on: arguments.train_on,

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use candle_core::Device;
 
 use crate::base_error::BaseError;
-use crate::base_text::{BaseSource, BaseText};
+use crate::base_spec::{BaseSource, BaseSpec};
 use crate::checkpoint::{self, Built};
 use crate::decoder::Decoder;
 use crate::device::in_pool;
-pub use crate::ops::filed_matrix::Settled;
+pub use crate::ops::mapped_matrix::Materialized;
 use crate::packed::{Origin, Packed, Unkept};
 use crate::quantise::Quantise;
 use crate::weights::Weights;
 
 #[derive(Debug)]
 pub struct Base {
-    pub text: Arc<BaseText>,
+    pub text: Arc<BaseSpec>,
     pub decoder: Arc<Decoder>,
     pub device: Device,
     /// What was quantised as it was loaded.
@@ -28,14 +28,14 @@ pub struct Base {
 impl Base {
     /// Reads config, tokenizer and weights.
     pub fn open(source: &BaseSource, device: &Device) -> Result<Base, BaseError> {
-        let text = Arc::new(BaseText::open(source)?);
+        let text = Arc::new(BaseSpec::open(source)?);
         Base::with_text(text, source.quantise(), device, None)
     }
 
     /// Reads the weights for a text side that is already open, and quantises them if that is wished. `packed` is a folder where
     /// [such weights are kept](Self::keep_packed).
     pub fn with_text(
-        text: Arc<BaseText>,
+        text: Arc<BaseSpec>,
         quantise: Option<Quantise>,
         device: &Device,
         packed: Option<&Path>,
@@ -53,7 +53,7 @@ impl Base {
 
     /// The same weights beside another text side: the files of tokenizer, template or end tokens were edited.
     #[must_use]
-    pub fn with_other_text(&self, text: Arc<BaseText>) -> Base {
+    pub fn with_other_text(&self, text: Arc<BaseSpec>) -> Base {
         Base { text, decoder: Arc::clone(&self.decoder), device: self.device.clone(), unkept: None }
     }
 
@@ -77,12 +77,12 @@ impl Base {
 
     /// Copies one of the weights that still lie in their file. They are first read there, so that an answer need not wait for a copy of them all. To be called
     /// until there is [nothing](Settled::Nothing) to do, whenever there is time, as a file may be written to.
-    pub fn settle(&self) -> Settled {
-        in_pool(|| self.decoder.settle())
+    pub fn materialize(&self) -> Materialized {
+        in_pool(|| self.decoder.materialize())
     }
 
     /// A base of parts.
-    pub fn of(text: Arc<BaseText>, decoder: Decoder, device: Device) -> Base {
+    pub fn of(text: Arc<BaseSpec>, decoder: Decoder, device: Device) -> Base {
         Base { text, decoder: Arc::new(decoder), device, unkept: None }
     }
 

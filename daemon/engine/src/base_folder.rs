@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::{DType, Device};
 
 use crate::base_error::BaseError;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::decoder::Decoder;
 
 /// What belongs to a base beside its weights, as far as it has it.
@@ -33,7 +33,7 @@ pub enum WriteBaseError {
 }
 
 /// Writes config, tokenizer and template of `text`, and the weights of `decoder` in f32, into an existing folder.
-pub fn write_base(folder: &Path, decoder: &Decoder, text: &BaseText) -> Result<(), WriteBaseError> {
+pub fn write_base(folder: &Path, decoder: &Decoder, text: &BaseSpec) -> Result<(), WriteBaseError> {
     let write = |name: &str, bytes: &[u8]| {
         let file = folder.join(name);
         fs::write(&file, bytes).map_err(|source| WriteBaseError::Io { file, source })

@@ -13,8 +13,8 @@ use rayon::prelude::*;
 
 pub use batch::Batch;
 pub use cache::KvCache;
+pub use groups::BlockAdapters;
 pub use groups::Group;
-pub use groups::Pairs;
 use projecting::Projecting;
 
 use crate::config::{DecoderConfig, NormWeight, Projections};
@@ -23,12 +23,12 @@ use crate::norm::Norm;
 use crate::ops::add::{add, add3};
 use crate::ops::attention::{self, Heads, Segment};
 use crate::ops::dropout::Dropout;
-use crate::ops::filed_matrix::Settled;
 use crate::ops::frozen_linear::FrozenLinear;
 use crate::ops::frozen_weight::FrozenWeight;
 use crate::ops::gated_unit;
 use crate::ops::host::on_host;
 use crate::ops::low_rank;
+use crate::ops::mapped_matrix::Materialized;
 use crate::ops::rms_norm;
 use crate::ops::rope::{self, RopeTable};
 
@@ -131,7 +131,7 @@ pub struct Kept {
 
 /// Whose gradients a backward pass collects.
 #[derive(Clone, Copy)]
-pub enum Learner<'a> {
+pub enum WantGradients<'a> {
     Adapter(&'a LayerAdapter),
     Weights,
 }
@@ -257,7 +257,7 @@ impl Decoder {
         }
         let mut x = groups::adapt_embedding(self, self.embed(&batch.tokens)?, &batch.tokens, groups)?;
         for layer in 0..self.blocks.len() {
-            x = self.block_forward(layer, &x, &context, Pairs::of_block(layer, groups), caches)?.0;
+            x = self.block_forward(layer, &x, &context, BlockAdapters::of_block(layer, groups), caches)?.0;
         }
         for (segment, cache) in batch.segments.iter().zip(caches) {
             cache.grown(segment.q_len);
@@ -276,7 +276,7 @@ impl Decoder {
         });
         let pairs: Vec<_> = layers.chain(adapter.head.iter().map(|pair| (&self.head, pair))).collect();
         pairs.into_par_iter().try_for_each(|(linear, pair)| {
-            let read = on_host(&pair.a) && linear.weight().is_narrow();
+            let read = on_host(&pair.a) && linear.weight().is_at_most_16_bit();
             if read { pair.panels().map(|_| ()) } else { Ok(()) }
         })
     }
@@ -295,12 +295,14 @@ impl Decoder {
     }
 
     /// Copies the first weight that still lies in its file.
-    pub fn settle(&self) -> Settled {
+    pub fn materialize(&self) -> Materialized {
         let layers = self.blocks.iter().flat_map(|block| block.linears.iter().flatten());
         let mut weights = layers.chain([&self.head]).map(FrozenLinear::weight).chain([&self.embedding]);
         weights
-            .find_map(|weight| Some(weight.settle()).filter(|settled| *settled != Settled::Nothing))
-            .unwrap_or(Settled::Nothing)
+            .find_map(|weight| {
+                Some(weight.materialize()).filter(|materialized| *materialized != Materialized::Nothing)
+            })
+            .unwrap_or(Materialized::Nothing)
     }
 
     /// Whether [`logits`](Self::logits) are products of bf16 values.
@@ -393,7 +395,7 @@ impl Decoder {
         layer: usize,
         x: &Tensor,
         context: &PassContext,
-        pairs: Pairs,
+        pairs: BlockAdapters,
         caches: &mut [&mut KvCache],
     ) -> Result<(Tensor, Kept)> {
         let block = &self.blocks[layer];
@@ -401,7 +403,7 @@ impl Decoder {
         let heads = self.heads(layer);
         let tokens = x.dim(0)?;
         // Only answers keep keys and values, and nothing goes back through them.
-        let answers = !caches.is_empty() || matches!(pairs, Pairs::Groups { .. });
+        let answers = !caches.is_empty() || matches!(pairs, BlockAdapters::Groups { .. });
         let thin = Default::default();
         let mut layers = Projecting { block, layer, context, pairs, answers, thin };
         let mut before: [Option<Tensor>; Norm::COUNT] = Default::default();
@@ -481,7 +483,7 @@ impl Decoder {
         kept: &Kept,
         dy: &Tensor,
         context: &PassContext,
-        learner: Learner,
+        learner: WantGradients,
     ) -> Result<BlockGradients> {
         let heads = self.heads(layer);
         let mut back = BlockBackward { decoder: self, layer, kept, context, learner, slots: Vec::new() };
@@ -538,7 +540,7 @@ struct BlockBackward<'a> {
     layer: usize,
     kept: &'a Kept,
     context: &'a PassContext,
-    learner: Learner<'a>,
+    learner: WantGradients<'a>,
     slots: Vec<(Slot, Tensor)>,
 }
 
@@ -547,14 +549,14 @@ impl BlockBackward<'_> {
     fn unproject(&mut self, linear: Linear, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let layer = self.decoder.blocks[self.layer].linear(linear);
         match self.learner {
-            Learner::Weights => {
+            WantGradients::Weights => {
                 self.slots.push((Slot::Weight(linear), FrozenLinear::weight_gradient(x, dy)?));
                 if layer.bias().is_some() {
                     self.slots.push((Slot::Bias(linear), dy.sum(0)?));
                 }
                 layer.backward(dy)
             }
-            Learner::Adapter(pairs) => match (pairs.get(linear), &self.kept.thin[linear as usize]) {
+            WantGradients::Adapter(pairs) => match (pairs.get(linear), &self.kept.thin[linear as usize]) {
                 (Some(pair), Some(thin)) => {
                     let gradients = match self.context.dropout_of(self.layer, linear) {
                         None => low_rank::adapted_backward(layer, x, thin, dy, pair)?,
@@ -583,7 +585,7 @@ impl BlockBackward<'_> {
         };
         let Some(x) = x else { candle_core::bail!("the input of {norm:?} was not kept") };
         let eps = self.decoder.config.rms_eps;
-        if matches!(self.learner, Learner::Weights) {
+        if matches!(self.learner, WantGradients::Weights) {
             let rows = |x: &Tensor| x.reshape(((), factor.elem_count()));
             let gradient = rms_norm::weight_gradient(&rows(x)?, eps, &rows(dy)?)?;
             self.slots.push((Slot::Norm(norm), gradient));

@@ -1,6 +1,6 @@
 //! How an example becomes tokens, and which of them carry loss.
 //!
-//! The invariant: a training item begins with exactly the tokens that an answer's prompt has ([`BaseText::prompt`]), and
+//! The invariant: a training item begins with exactly the tokens that an answer's prompt has ([`BaseSpec::prompt`]), and
 //! goes on with the answer and its end token. What is trained is what is served.
 //!
 //! Where the answers lie in a rendered conversation is the work of [`answers`]; here is what becomes of it.
@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use hotplate_dataset::{Chat, Content, Example, LeftOut, Role, Style, TrainOn, Turn};
 
-use crate::base_text::{BaseError, BaseText};
+use crate::base_spec::{BaseError, BaseSpec};
 use crate::sample::Sample;
 use crate::tokenizer::Pieces;
 
@@ -51,7 +51,7 @@ impl From<Sample> for Encoded {
     }
 }
 
-impl BaseText {
+impl BaseSpec {
     /// All training items of an example: one, or a text's two where it is also learnt as an answer. A base without a chat
     /// template has no other form than the plain one.
     ///

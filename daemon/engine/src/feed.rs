@@ -7,7 +7,7 @@
 use hotplate_dataset::{Chat, Content, Example, Role, TrainOn, Turn};
 use serde_json::Value;
 
-use crate::base_text::{BaseError, BaseText};
+use crate::base_spec::{BaseError, BaseSpec};
 use crate::encode_example::EncodeOptions;
 use crate::sample::Sample;
 
@@ -47,7 +47,7 @@ pub enum PassedOver {
     Refused,
 }
 
-impl BaseText {
+impl BaseSpec {
     /// The tokens that lead to an answer: `prompt` as in [`prompt`](Self::prompt), behind as many of `ranked`, nearest first, as
     /// there is room for.
     ///
@@ -126,7 +126,7 @@ impl BaseText {
     }
 }
 
-impl BaseText {
+impl BaseSpec {
     /// What an example answers, as tokens without any template: what an answer that copies it consists of.
     ///
     /// # Errors
@@ -173,7 +173,7 @@ fn take(
 
 /// Before a prompt without a template.
 struct Texts<'a> {
-    base: &'a BaseText,
+    base: &'a BaseSpec,
     tokens: Vec<u32>,
 }
 
@@ -193,7 +193,7 @@ impl Texts<'_> {
 
 /// Before a prompt that goes through the template.
 struct Conversation<'a> {
-    base: &'a BaseText,
+    base: &'a BaseSpec,
     /// `None` until the nearest example brings it.
     system: Option<System>,
     before: Vec<Turn>,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use crate::base::Base;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::config::DecoderConfig;
 use crate::decoder::{Block, Decoder};
 use crate::lora::{Adapter, Linear, LoraSpec, Targets};
@@ -94,5 +94,5 @@ pub fn adapter_everywhere(decoder: &Decoder, rank: usize) -> Adapter {
 
 pub fn base(seed: u64) -> Base {
     let decoder = decoder(seed);
-    Base::of(Arc::new(BaseText::for_tests(config())), decoder, Device::Cpu)
+    Base::of(Arc::new(BaseSpec::for_tests(config())), decoder, Device::Cpu)
 }

@@ -4,7 +4,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::decoder::{Batch, Decoder, Pairs, PassContext};
+use crate::decoder::{Batch, BlockAdapters, Decoder, PassContext};
 use crate::lora::Adapter;
 
 pub struct LayeredForward {
@@ -29,7 +29,8 @@ impl LayeredForward {
             self.x = decoder.adapt_embedding(self.x.clone(), &self.tokens, adapter)?;
         }
         let pairs = adapter.and_then(|adapter| adapter.layers.get(self.layer));
-        self.x = decoder.block_forward(self.layer, &self.x, &self.context, Pairs::Same(pairs), &mut [])?.0;
+        self.x =
+            decoder.block_forward(self.layer, &self.x, &self.context, BlockAdapters::Same(pairs), &mut [])?.0;
         self.layer += 1;
         Ok(None)
     }

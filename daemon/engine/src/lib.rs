@@ -8,7 +8,7 @@ pub mod base;
 pub mod base_error;
 pub mod base_folder;
 pub mod base_source;
-pub mod base_text;
+pub mod base_spec;
 mod checkpoint;
 pub mod config;
 pub mod decoder;

@@ -60,7 +60,7 @@ impl MappedFile {
 
     /// Some of its own bytes were copied out: their pages need not be held in this process any longer, or a base would take its size twice while it
     /// is loaded. Whoever reads them again gets them again. Other bytes are let alone.
-    pub(crate) fn let_go(&self, bytes: &[u8]) {
+    pub(crate) fn release_pages(&self, bytes: &[u8]) {
         #[cfg(unix)]
         if let Some(part) = self.part(bytes) {
             #[expect(unsafe_code, reason = "advice about memory is unsafe where the memory could be written")]
@@ -81,8 +81,8 @@ impl FilePart {
         &self.file[self.range.clone()]
     }
 
-    /// See [`MappedFile::let_go`].
-    pub(crate) fn let_go(&self, bytes: &[u8]) {
-        self.file.let_go(bytes);
+    /// See [`MappedFile::release_pages`].
+    pub(crate) fn release_pages(&self, bytes: &[u8]) {
+        self.file.release_pages(bytes);
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value};
 
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::config::parse_object;
 use crate::lora::{Adapter, Dora, Lora, Place};
 use crate::peft::{AdapterError, CONFIG_FILE, translated};
@@ -25,7 +25,7 @@ pub(crate) fn is_mlx(folder: &Path) -> bool {
 
 /// # Errors
 /// As [`crate::peft::load`].
-pub(crate) fn load(folder: &Path, base: &BaseText, device: &Device) -> Result<Adapter, AdapterError> {
+pub(crate) fn load(folder: &Path, base: &BaseSpec, device: &Device) -> Result<Adapter, AdapterError> {
     let config_file = folder.join(CONFIG_FILE);
     let file = folder.join(WEIGHTS_FILE);
     let bad = |why: String| AdapterError::BadConfig { file: config_file.clone(), why };
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn loaded(folder: &TempDir) -> Result<Adapter, AdapterError> {
-        crate::peft::load(folder.path(), &BaseText::for_tests(fixtures::config()), &Device::Cpu)
+        crate::peft::load(folder.path(), &BaseSpec::for_tests(fixtures::config()), &Device::Cpu)
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
         let load = |tied| {
             let mut config = fixtures::config();
             config.tied_embeddings = tied;
-            crate::peft::load(folder.path(), &BaseText::for_tests(config), &Device::Cpu).unwrap()
+            crate::peft::load(folder.path(), &BaseSpec::for_tests(config), &Device::Cpu).unwrap()
         };
         assert!(load(false).head.is_none());
         let adapter = load(true);
@@ -276,7 +276,7 @@ mod tests {
         deeper.layers += 1;
         deeper.attention = vec![deeper.attention[0]; deeper.layers];
         let load = |folder: &TempDir| {
-            crate::peft::load(folder.path(), &BaseText::for_tests(deeper.clone()), &Device::Cpu)
+            crate::peft::load(folder.path(), &BaseSpec::for_tests(deeper.clone()), &Device::Cpu)
         };
         let error = load(&folder(&config(), &tensors())).unwrap_err();
         assert!(matches!(error, AdapterError::OtherBase { .. }), "{error}");

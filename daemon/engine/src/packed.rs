@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::mapped_file::MappedFile;
-use crate::ops::filed_matrix::{FiledKind, FiledMatrix};
 use crate::ops::frozen_weight::FrozenWeight;
+use crate::ops::mapped_matrix::{MappedKind, MappedMatrix};
 use crate::ops::quantised::{BlockKind, QuantisedMatrix};
 use crate::quantise::Quantise;
 use crate::weights::HEADER_LENGTH;
@@ -59,7 +59,7 @@ pub(crate) struct Packed {
 
 impl Origin {
     /// Nothing for a base that lies in no file.
-    pub(crate) fn of(text: &BaseText, quantise: Quantise) -> Option<Origin> {
+    pub(crate) fn of(text: &BaseSpec, quantise: Quantise) -> Option<Origin> {
         text.source.on_disk()?;
         let files = text.source.weight_files().ok()?;
         let told = files.iter().map(|file| stamp(file)).collect::<Option<Vec<String>>>()?;
@@ -153,8 +153,8 @@ impl Packed {
         let (start, end) = self.header.info(name)?.data_offsets;
         let bytes = self.file.get(self.data + start..self.data + end)?;
         let [rows, columns] = shape;
-        let matrix = FiledMatrix::new(rows, columns, FiledKind::from(kind), self.file.part(bytes)?)?;
-        Some(FrozenWeight::Filed(Arc::new(matrix)))
+        let matrix = MappedMatrix::new(rows, columns, MappedKind::from(kind), self.file.part(bytes)?)?;
+        Some(FrozenWeight::Mapped(Arc::new(matrix)))
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::base::{Base, Settled};
+    use crate::base::{Base, Materialized};
     use crate::base_source::BaseSource;
     use crate::decoder::Batch;
     use crate::embedded;
@@ -241,7 +241,7 @@ mod tests {
         }
 
         fn load(&self, quantise: Quantise, packed: Option<&Path>) -> Base {
-            let text = BaseText::open(&BaseSource::Folder(self.base.path().to_owned())).unwrap();
+            let text = BaseSpec::open(&BaseSource::Folder(self.base.path().to_owned())).unwrap();
             Base::with_text(Arc::new(text), Some(quantise), &Device::Cpu, packed).unwrap()
         }
 
@@ -283,7 +283,7 @@ mod tests {
             assert_eq!(shelf.ask(quantise), (wanted.clone(), true));
             assert_eq!(shelf.ask(quantise), (wanted.clone(), false));
             let base = shelf.load(quantise, Some(shelf.packed.path()));
-            while base.settle() == Settled::Copied {}
+            while base.materialize() == Materialized::Copied {}
             assert_eq!(logits(&base), wanted, "and when they are copied");
         }
         assert_eq!(shelf.files().len(), 2);
@@ -329,7 +329,7 @@ mod tests {
         shelf.ask(Quantise::Q8);
         let name = name_of(&shelf);
         let whole = fs::read(shelf.file()).unwrap();
-        let text = BaseText::open(&BaseSource::Folder(shelf.base.path().to_owned())).unwrap();
+        let text = BaseSpec::open(&BaseSource::Folder(shelf.base.path().to_owned())).unwrap();
         let origin = Origin::of(&text, Quantise::Q8).unwrap();
         let folder = crate::fuzz::folder();
         // The header alone is long; what lies behind it is a checksum's work.
@@ -348,7 +348,7 @@ mod tests {
     }
 
     fn name_of(shelf: &Shelf) -> String {
-        let text = BaseText::open(&BaseSource::Folder(shelf.base.path().to_owned())).unwrap();
+        let text = BaseSpec::open(&BaseSource::Folder(shelf.base.path().to_owned())).unwrap();
         format!("{}-q8.{EXTENSION}", text.fingerprint)
     }
 

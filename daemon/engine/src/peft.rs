@@ -17,7 +17,7 @@ use hotplate_dataset::regular_file;
 use serde::{Deserialize, Serialize};
 
 use crate::base_source::BaseSource;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::golden::Golden;
 use crate::lora::Adapter;
 use crate::mlx;
@@ -59,7 +59,7 @@ pub enum AdapterError {
 /// What stands in [`OWN_FILE`]. An adapter from elsewhere has none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// [`BaseText::name`] and [`BaseText::fingerprint`].
+    /// [`BaseSpec::name`] and [`BaseSpec::fingerprint`].
     pub base: String,
     pub fingerprint: String,
     /// How the base was quantised while it trained and wrote the golden answers.
@@ -79,7 +79,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// # Errors
     /// The adapter's values are not finite.
-    pub fn new(base: &BaseText, adapter: &Adapter, goldens: Vec<Golden>) -> Result<Snapshot, AdapterError> {
+    pub fn new(base: &BaseSpec, adapter: &Adapter, goldens: Vec<Golden>) -> Result<Snapshot, AdapterError> {
         Ok(Snapshot {
             base: base.name.clone(),
             fingerprint: base.fingerprint.clone(),
@@ -126,7 +126,7 @@ pub fn weights_hash(adapter: &Adapter) -> Result<String, AdapterError> {
 /// # Errors
 /// A missing or damaged file, settings or tensors that this version does not apply, an adapter of another base, values
 /// that are not finite. Each names the file and what is in it.
-pub fn load(folder: &Path, base: &BaseText, device: &Device) -> Result<Adapter, AdapterError> {
+pub fn load(folder: &Path, base: &BaseSpec, device: &Device) -> Result<Adapter, AdapterError> {
     if !folder.is_dir() {
         return Err(AdapterError::Missing { file: folder.to_owned() });
     }
@@ -146,7 +146,7 @@ pub fn load(folder: &Path, base: &BaseText, device: &Device) -> Result<Adapter, 
 pub fn save(
     folder: &Path,
     adapter: &Adapter,
-    base: &BaseText,
+    base: &BaseSpec,
     goldens: &[Golden],
 ) -> Result<(), AdapterError> {
     save_with(folder, adapter, base, &Snapshot::new(base, adapter, goldens.to_vec())?)
@@ -159,7 +159,7 @@ pub fn save(
 pub fn save_with(
     folder: &Path,
     adapter: &Adapter,
-    base: &BaseText,
+    base: &BaseSpec,
     own: &Snapshot,
 ) -> Result<(), AdapterError> {
     let io = |file: &Path| {
@@ -184,7 +184,7 @@ pub fn save_with(
 }
 
 /// The hub's id, or what tells the base apart from every other: never a path or a folder's name, which mean nothing elsewhere.
-fn name_for_others(base: &BaseText) -> String {
+fn name_for_others(base: &BaseSpec) -> String {
     match (&base.hub_id, &base.source) {
         (Some(id), _) => id.clone(),
         (None, BaseSource::Embedded) => base.name.clone(),
@@ -214,7 +214,7 @@ fn unreadable(file: &Path, source: std::io::Error) -> AdapterError {
 }
 
 /// Our own file tells another base even where all shapes are equal.
-fn check_own_file(folder: &Path, base: &BaseText) -> Result<(), AdapterError> {
+fn check_own_file(folder: &Path, base: &BaseSpec) -> Result<(), AdapterError> {
     let Some(own) = Snapshot::read(folder)? else { return Ok(()) };
     if own.fingerprint == base.fingerprint {
         return Ok(());

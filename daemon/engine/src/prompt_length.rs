@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::base_error::BaseError;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 
 /// Bytes that a token stands for at most, unless the vocabulary has a longer one: a space or a mark that tokenizers leave out counts for nothing,
 /// but nobody writes sixty of them for each token.
@@ -15,7 +15,7 @@ const LARGEST_PIECE: usize = 1 << 19;
 /// Tokens that a cut may add.
 const AT_A_CUT: usize = 64;
 
-impl BaseText {
+impl BaseSpec {
     /// [`prompt`](Self::prompt) for a text of any length: one that the context could not hold is refused soon. `gone` is asked now and then.
     ///
     /// # Errors
@@ -88,10 +88,10 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::base_text::BaseSource;
+    use crate::base_spec::BaseSource;
 
-    fn tiny() -> BaseText {
-        BaseText::open(&BaseSource::Embedded).unwrap()
+    fn tiny() -> BaseSpec {
+        BaseSpec::open(&BaseSource::Embedded).unwrap()
     }
 
     #[test]

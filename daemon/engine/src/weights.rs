@@ -61,7 +61,7 @@ impl Weights {
     }
 
     /// A tensor as the file has it where the kernels read that and the device is the CPU, and else as [`tensor`](Self::tensor) gives it: for the large
-    /// weights. It may still lie in the file, until it [settles](FrozenWeight::settle).
+    /// weights. It may still lie in the file, until it [is copied](FrozenWeight::materialize).
     ///
     /// # Errors
     /// As there.

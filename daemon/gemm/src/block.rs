@@ -18,7 +18,7 @@ use std::ops::Range;
 use super::lanes::{LINE, Lanes, Portable, Stored};
 use super::layout::{Ahead, COLUMN_TILES, Layout, fill_right, pack_left};
 use super::places::{Places, Single};
-use super::{Order, Problem, Registers, Start};
+use super::{Accumulate, Gemm, Order, Registers};
 
 /// The sizes of one machine's kernel.
 pub(crate) struct Sizes {
@@ -93,7 +93,7 @@ pub(crate) fn with_scratch(run: impl FnOnce(&mut Scratch)) {
 
 #[expect(unsafe_code, reason = "as `block`")]
 pub(crate) unsafe fn portable<P: Places<Portable>, E: Stored>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &mut Scratch,
@@ -108,7 +108,7 @@ pub(crate) unsafe fn portable<P: Places<Portable>, E: Stored>(
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
 pub(crate) unsafe fn block<L: Lanes, P: Places<L>, E: Stored, const ROWS: usize, const DEPTH: usize>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &mut Scratch,
@@ -180,7 +180,7 @@ pub(crate) unsafe fn block<L: Lanes, P: Places<L>, E: Stored, const ROWS: usize,
                 unsafe {
                     ahead.fetch::<L>();
                     let row = rows.start + tile * ROWS;
-                    let place = Place {
+                    let place = TileOrigin {
                         target: problem.target.0.add(row * problem.target_stride + column),
                         stride: problem.target_stride,
                         rows: ROWS.min(rows.end - row),
@@ -275,7 +275,7 @@ unsafe fn multiply_as_wide<L: Lanes, P: Places<L>, S: Side, const ROWS: usize>(
     side: S,
     right: *const f32,
     depth: (usize, usize),
-    place: &Place,
+    place: &TileOrigin,
 ) {
     unsafe {
         if place.columns > L::COUNT {
@@ -297,17 +297,17 @@ enum First {
 
 /// Later stretches of the inner length are added to what the earlier ones left.
 #[inline(always)]
-fn first_start<E: Stored>(problem: &Problem<'_, E>, from: usize, column: usize) -> First {
+fn first_start<E: Stored>(problem: &Gemm<'_, E>, from: usize, column: usize) -> First {
     match problem.start {
         _ if from > 0 => First::Target,
-        Start::Zero => First::Zero,
-        Start::Target => First::Target,
-        Start::Bias(bias) => First::Bias(bias[column..].as_ptr()),
+        Accumulate::Zero => First::Zero,
+        Accumulate::Target => First::Target,
+        Accumulate::Bias(bias) => First::Bias(bias[column..].as_ptr()),
     }
 }
 
 /// A tile's place in the result.
-struct Place {
+struct TileOrigin {
     target: *mut f32,
     stride: usize,
     rows: usize,
@@ -325,7 +325,7 @@ unsafe fn multiply<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VEC
     side: S,
     right: *const f32,
     depth: (usize, usize),
-    place: &Place,
+    place: &TileOrigin,
 ) {
     unsafe {
         let mut sums = [[L::splat(0.0); VECTORS]; ROWS];

@@ -12,7 +12,7 @@
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
-use super::Problem;
+use super::Gemm;
 use super::dots::{self, Rows};
 use super::lanes::{Lanes, Stored, group};
 use super::places::{Places, Single};

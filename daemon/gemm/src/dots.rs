@@ -20,7 +20,7 @@ use super::blocks::{Block, SUMMED};
 use super::lanes::{LINE, Lanes, Stored};
 use super::nibbles;
 use super::places::{Places, Single};
-use super::{Problem, Start};
+use super::{Accumulate, Gemm};
 
 /// Lines of the right side that are worked on together: a task's columns are a multiple of it.
 pub(crate) const LINES: usize = 12;
@@ -39,7 +39,7 @@ impl Ahead {
 
     /// What lies behind `lines` lines from `column` on.
     #[inline(always)]
-    pub(crate) fn new<E: Stored>(problem: &Problem<'_, E>, column: usize, lines: usize) -> Self {
+    pub(crate) fn new<E: Stored>(problem: &Gemm<'_, E>, column: usize, lines: usize) -> Self {
         let bytes = (problem.right.stride * size_of::<E>()).max(1);
         let lines = column + lines.max(Self::LEAST / bytes);
         Self { next: problem.right.values.as_ptr().wrapping_add(lines * problem.right.stride).cast(), due: 0 }
@@ -151,7 +151,7 @@ impl Rows {
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
 pub(crate) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     columns: Range<usize>,
     soon: &[&[f16]],
     scratch: &mut Scratch,
@@ -200,10 +200,7 @@ pub(crate) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
 /// As [`dots`].
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
-unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
-    problem: &Problem<'_, E>,
-    scratch: &mut Scratch,
-) -> Rows {
+unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(problem: &Gemm<'_, E>, scratch: &mut Scratch) -> Rows {
     let (count, inner) = (problem.rows, problem.inner);
     let (packs, width) = (P::COUNT > 1, P::COUNT * L::COUNT);
     let sums_stride = E::sums_times(P::COUNT).map_or(0, |_| count * L::COUNT);
@@ -270,7 +267,7 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 unsafe fn sweep<L: Lanes, P: Places<L>, E: Stored, const LINES: usize, const ROWS: usize>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     columns: Range<usize>,
     rows: Rows,
     soon: &mut Soon<'_>,
@@ -289,7 +286,7 @@ unsafe fn sweep<L: Lanes, P: Places<L>, E: Stored, const LINES: usize, const ROW
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 unsafe fn few_rows<L: Lanes, P: Places<L>, E: Stored, const LINES: usize>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     column: usize,
     mut row: usize,
     rows: Rows,
@@ -317,7 +314,7 @@ pub(crate) unsafe fn group_of_values<
     const LINES: usize,
     const ROWS: usize,
 >(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     column: usize,
     row: usize,
     rows: Rows,
@@ -379,7 +376,7 @@ pub(crate) unsafe fn group_of_values<
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 pub(crate) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, const ROWS: usize>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     column: usize,
     row: usize,
     rows: Rows,
@@ -413,7 +410,7 @@ pub(crate) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, con
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 pub(crate) unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     column: usize,
     row: usize,
     sums: [[L; ROWS]; LINES],
@@ -430,9 +427,9 @@ pub(crate) unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
             let target = target.wrapping_add(row.wrapping_mul(problem.target_stride).wrapping_add(line));
             unsafe {
                 *target = match problem.start {
-                    Start::Zero => sum,
-                    Start::Target => *target + sum,
-                    Start::Bias(bias) => bias[column + line] + sum,
+                    Accumulate::Zero => sum,
+                    Accumulate::Target => *target + sum,
+                    Accumulate::Bias(bias) => bias[column + line] + sum,
                 };
             }
         }

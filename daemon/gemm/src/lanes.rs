@@ -8,7 +8,7 @@
 use bytemuck::Pod;
 use half::{bf16, f16};
 
-use super::Problem;
+use super::Gemm;
 use super::blocks::BlockQ4_0;
 use super::dots::{self, Rows};
 use super::places::Places;
@@ -63,7 +63,7 @@ pub trait Lanes: Copy {
 
 /// A register whose places may also hold pairs of bf16 values, the first one in the lower half.
 #[expect(unsafe_code, reason = "as above")]
-pub trait Pairs: Lanes {
+pub trait Bf16Pairs: Lanes {
     /// Sixteen neighbours, rounded to the nearest bf16, in eight pairs.
     ///
     /// # Safety
@@ -121,7 +121,7 @@ pub trait Stored: Pod + Send + Sync {
     /// # Safety
     /// As [`load`](Self::load).
     #[inline(always)]
-    unsafe fn load_pairs<L: Pairs>(from: *const Self, at: usize) -> L::Eight {
+    unsafe fn load_pairs<L: Bf16Pairs>(from: *const Self, at: usize) -> L::Eight {
         unsafe { L::pair_neighbours(Self::load(from, at), Self::load(from, at + 8)) }
     }
 
@@ -130,7 +130,7 @@ pub trait Stored: Pod + Send + Sync {
     /// # Safety
     /// As [`load`](Self::load).
     #[inline(always)]
-    unsafe fn load_line<L: Pairs>(from: *const Self, at: usize) -> L {
+    unsafe fn load_line<L: Bf16Pairs>(from: *const Self, at: usize) -> L {
         unsafe { L::line(Self::load(from, at), Self::load(from, at + L::COUNT)) }
     }
 
@@ -149,7 +149,7 @@ pub trait Stored: Pod + Send + Sync {
     /// # Safety
     /// As there; `rows` are the left side's as it wants them.
     unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
-        problem: &Problem<'_, Self>,
+        problem: &Gemm<'_, Self>,
         column: usize,
         row: usize,
         rows: Rows,
@@ -161,7 +161,7 @@ macro_rules! group {
     ($group:expr) => {
         #[inline(always)]
         unsafe fn group<L: Lanes, P: Places<L>, const LINES: usize, const ROWS: usize>(
-            problem: &Problem<'_, Self>,
+            problem: &Gemm<'_, Self>,
             column: usize,
             row: usize,
             rows: Rows,
@@ -201,13 +201,13 @@ stored_alone!(f32, load, |value| value, false, {});
 // `bf16::to_f32` would also quieten a signalling NaN; every path here only moves the bits.
 stored_alone!(bf16, load_bf16, |value| f32::from_bits(u32::from(value.to_bits()) << 16), true, {
     #[inline(always)]
-    unsafe fn load_pairs<L: Pairs>(from: *const Self, at: usize) -> L::Eight {
+    unsafe fn load_pairs<L: Bf16Pairs>(from: *const Self, at: usize) -> L::Eight {
         // Neighbours in memory are pairs already.
         unsafe { L::Eight::load(from.wrapping_add(at).cast()) }
     }
 
     #[inline(always)]
-    unsafe fn load_line<L: Pairs>(from: *const Self, at: usize) -> L {
+    unsafe fn load_line<L: Bf16Pairs>(from: *const Self, at: usize) -> L {
         unsafe { L::load(from.wrapping_add(at).cast()) }
     }
 });
@@ -338,7 +338,7 @@ pub(crate) fn pair(first: f32, second: f32) -> f32 {
 }
 
 #[expect(unsafe_code, reason = "as above")]
-impl Pairs for Portable {
+impl Bf16Pairs for Portable {
     #[inline(always)]
     unsafe fn pair_neighbours(first: Self, second: Self) -> Self {
         Self(std::array::from_fn(|at| {

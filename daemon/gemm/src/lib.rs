@@ -39,10 +39,10 @@ pub use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, k_scales};
 pub use exp::exp;
 pub use lanes::Stored;
 pub use machine::{Arithmetic, Machine, Registers, UnknownArithmetic, Values, use_arithmetic};
-pub use panels::Panels;
+pub use panels::HalfFactors;
 use panels::Part;
 use places::{InPairs, Single};
-pub use together::{FewRows, Layer, Pair, Pairs, run};
+pub use together::{FewRows, Layer, RowAdapter, RowAdapters, run};
 pub use wide::{dot, dot_weighted, maximum, sum, sum_of};
 
 /// Products of fewer multiplications than this run on the calling thread: waking another costs more.
@@ -108,7 +108,7 @@ fn holds(len: usize, stride: usize, lines: usize, length: usize) -> bool {
 
 /// A second product, added to the first: `left (rows x inner) * right (inner x columns)`, such as a pair of thin factors beside a layer.
 #[derive(Debug, Clone, Copy)]
-pub struct Extra<'a> {
+pub struct AddedProduct<'a> {
     pub inner: usize,
     pub left: Matrix<'a, f32>,
     pub right: Matrix<'a, f32>,
@@ -116,7 +116,7 @@ pub struct Extra<'a> {
 
 /// Thin factors beside a product of `left`: `scale * (left * a) * b` is added to it.
 #[derive(Debug, Clone, Copy)]
-pub struct Factors<'a> {
+pub struct LoraFactors<'a> {
     pub rank: usize,
     /// `inner x rank`
     pub a: Matrix<'a, f32>,
@@ -127,7 +127,7 @@ pub struct Factors<'a> {
 
 /// What a product is added to.
 #[derive(Debug, Clone, Copy)]
-pub enum Start<'a> {
+pub enum Accumulate<'a> {
     Zero,
     /// What the target holds.
     Target,
@@ -136,7 +136,7 @@ pub enum Start<'a> {
 }
 
 /// One product, checked: every pointer that a kernel makes of it stays inside its slices.
-pub struct Problem<'a, E> {
+pub struct Gemm<'a, E> {
     target: Target,
     target_stride: usize,
     rows: usize,
@@ -144,8 +144,8 @@ pub struct Problem<'a, E> {
     columns: usize,
     left: Matrix<'a, f32>,
     right: Matrix<'a, E>,
-    extra: Option<Extra<'a>>,
-    start: Start<'a>,
+    extra: Option<AddedProduct<'a>>,
+    start: Accumulate<'a>,
 }
 
 /// The result's memory. Tasks write disjoint parts of it.
@@ -156,7 +156,7 @@ pub struct Target(*mut f32);
     unsafe_code,
     reason = "tasks write disjoint rectangles of one matrix, which no safe slice expresses"
 )]
-// SAFETY: `Problem::run` is the only one to hand it out, and gives every task a rectangle of its own; the slice behind it is borrowed
+// SAFETY: `Gemm::run` is the only one to hand it out, and gives every task a rectangle of its own; the slice behind it is borrowed
 // mutably for as long as the tasks run.
 unsafe impl Send for Target {}
 #[expect(unsafe_code, reason = "as above")]
@@ -172,7 +172,7 @@ pub fn product<E: Stored>(
     target: (&mut [f32], usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
-    start: Start<'_>,
+    start: Accumulate<'_>,
 ) {
     product_with(shape, target, left, right, None, start);
 }
@@ -183,8 +183,8 @@ pub fn product_with<E: Stored>(
     target: (&mut [f32], usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
-    extra: Option<Extra<'_>>,
-    start: Start<'_>,
+    extra: Option<AddedProduct<'_>>,
+    start: Accumulate<'_>,
 ) {
     product_on(Machine::here(), shape, target, left, right, extra, start);
 }
@@ -204,10 +204,10 @@ pub fn new_product_with<E: Stored>(
     (rows, inner, columns): (usize, usize, usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
-    extra: Option<Extra<'_>>,
+    extra: Option<AddedProduct<'_>>,
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    let start = bias.map_or(Start::Zero, Start::Bias);
+    let start = bias.map_or(Accumulate::Zero, Accumulate::Bias);
     let mut target: Vec<f32> = Vec::with_capacity(rows * columns);
     let memory = Target(target.as_mut_ptr());
     run_on(Machine::here(), (rows, inner, columns), (memory, columns), left, right, extra, start);
@@ -224,17 +224,18 @@ pub fn new_product_with_factors<E: Stored>(
     (rows, inner, columns): (usize, usize, usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
-    factors: Factors<'_>,
+    factors: LoraFactors<'_>,
     bias: Option<&[f32]>,
 ) -> (Vec<f32>, Vec<f32>) {
     if few(rows, left.order, right.order) && few(rows, Order::Rows, factors.b.order) {
         let product = FewRows::new((rows, inner, columns), left, right, bias);
-        let pairs = [(0..rows, Pair::Factors(factors))];
+        let pairs = [(0..rows, RowAdapter::LoraFactors(factors))];
         let thin = run(Machine::here(), &[Layer { product: &product, pairs: &pairs }], &[]).pop();
         return (product.into_values(), thin.unwrap_or_default());
     }
     let thin = thin((rows, inner, factors.rank), left, factors.a, factors.scale);
-    let extra = Extra { inner: factors.rank, left: Matrix::rows(&thin, factors.rank), right: factors.b };
+    let extra =
+        AddedProduct { inner: factors.rank, left: Matrix::rows(&thin, factors.rank), right: factors.b };
     (new_product_with((rows, inner, columns), left, right, Some(extra), bias), thin)
 }
 
@@ -251,7 +252,7 @@ fn thin<E: Stored>(
 }
 
 #[expect(unsafe_code, reason = "kernels work on pointers")]
-fn add_panels(machine: Machine, panels: &Panels, part: &Part<'_>) {
+fn add_panels(machine: Machine, panels: &HalfFactors, part: &Part<'_>) {
     // SAFETY: whoever makes a part answers for it; `Machine::all` asked the processor for these instructions.
     unsafe {
         match machine.registers {
@@ -272,8 +273,8 @@ fn product_on<E: Stored>(
     (target, target_stride): (&mut [f32], usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
-    extra: Option<Extra<'_>>,
-    start: Start<'_>,
+    extra: Option<AddedProduct<'_>>,
+    start: Accumulate<'_>,
 ) {
     assert!(holds(target.len(), target_stride, rows, columns), "the target is too small");
     let target = Target(target.as_mut_ptr());
@@ -281,19 +282,19 @@ fn product_on<E: Stored>(
 }
 
 /// The target must hold `rows` rows of `columns`, rows `target_stride` apart; its elements are read before they are written only for
-/// [`Start::Target`].
+/// [`Accumulate::Target`].
 fn run_on<E: Stored>(
     machine: Machine,
     (rows, inner, columns): (usize, usize, usize),
     (target, target_stride): (Target, usize),
     left: Matrix<'_, f32>,
     right: Matrix<'_, E>,
-    extra: Option<Extra<'_>>,
-    start: Start<'_>,
+    extra: Option<AddedProduct<'_>>,
+    start: Accumulate<'_>,
 ) {
-    let problem = Problem::checked((rows, inner, columns), (target, target_stride), left, right, start);
-    let beside = extra.map(|Extra { inner, left, right }| {
-        Problem::checked((rows, inner, columns), (target, target_stride), left, right, Start::Target)
+    let problem = Gemm::checked((rows, inner, columns), (target, target_stride), left, right, start);
+    let beside = extra.map(|AddedProduct { inner, left, right }| {
+        Gemm::checked((rows, inner, columns), (target, target_stride), left, right, Accumulate::Target)
     });
     if rows == 0 || columns == 0 {
         return;
@@ -304,7 +305,7 @@ fn run_on<E: Stored>(
             problem.run(machine);
             beside.run(machine);
         }
-        _ => Problem { extra, ..problem }.run(machine),
+        _ => Gemm { extra, ..problem }.run(machine),
     }
 }
 
@@ -313,18 +314,18 @@ fn few(rows: usize, left: Order, right: Order) -> bool {
     rows <= FEW_ROWS && left == Order::Rows && right == Order::Columns
 }
 
-impl<'a, E: Stored> Problem<'a, E> {
+impl<'a, E: Stored> Gemm<'a, E> {
     /// A product without a second one. Whoever makes it answers for the target's memory.
     fn checked(
         (rows, inner, columns): (usize, usize, usize),
         (target, target_stride): (Target, usize),
         left: Matrix<'a, f32>,
         right: Matrix<'a, E>,
-        start: Start<'a>,
+        start: Accumulate<'a>,
     ) -> Self {
         assert!(left.holds(rows, inner), "the left matrix reaches outside its slice");
         assert!(right.holds(inner, columns), "the right matrix reaches outside its slice");
-        if let Start::Bias(bias) = start {
+        if let Accumulate::Bias(bias) = start {
             assert_eq!(bias.len(), columns, "a bias has one value a column");
         }
         Self { target, target_stride, rows, inner, columns, left, right, extra: None, start }
@@ -391,7 +392,7 @@ impl<'a, E: Stored> Problem<'a, E> {
     /// Some columns of a product whose rows are dotted; `soon` is what is read behind them.
     fn dots(&self, machine: Machine, columns: Range<usize>, soon: &[&[f16]]) {
         block::with_scratch(|scratch| {
-            // SAFETY: `Problem::checked` looked at the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
+            // SAFETY: `Gemm::checked` looked at the matrices, the columns lie inside them and belong to this task alone; `Machine::all` asked the
             // processor for these instructions.
             unsafe {
                 match (machine.registers, machine.dots_bf16::<E>()) {

@@ -16,7 +16,7 @@ use std::arch::asm;
 
 use half::{bf16, f16};
 
-use super::lanes::{Lanes, Pairs};
+use super::lanes::{Bf16Pairs, Lanes};
 
 /// Eight values.
 #[derive(Clone, Copy)]
@@ -235,7 +235,7 @@ unsafe fn round_to_bf16(values: float32x4_t) -> uint32x4_t {
 }
 
 #[expect(unsafe_code, reason = "vector instructions")]
-impl Pairs for Neon {
+impl Bf16Pairs for Neon {
     #[inline(always)]
     unsafe fn pair_neighbours(first: Self, second: Self) -> Self {
         unsafe {

@@ -9,10 +9,10 @@
 )]
 #![expect(clippy::needless_range_loop, reason = "numbers of registers: the loops are unrolled")]
 
-use super::Problem;
+use super::Gemm;
 use super::blocks::{Block, BlockQ4_0, BlockQ4K, SUMMED, k_scales, times};
 use super::dots::{Ahead, Rows, finish};
-use super::lanes::{Lanes, Pairs, Stored};
+use super::lanes::{Bf16Pairs, Lanes, Stored};
 use super::places::InPairs;
 
 /// Blocks of numbers of four bits, which have [`NIBBLES`](Stored::NIBBLES).
@@ -23,7 +23,7 @@ pub trait Nibbles: Block {
     /// # Safety
     /// The lines have so many, and the rows the units for a whole step, in the order of [`place`], and their sums where
     /// [`sums_times`](Stored::sums_times) asks for them. The processor has the instructions of `L`.
-    unsafe fn add_step<L: Pairs, const LINES: usize, const ROWS: usize>(
+    unsafe fn add_step<L: Bf16Pairs, const LINES: usize, const ROWS: usize>(
         lines: [*const Self; LINES],
         blocks: usize,
         rows: Rows,
@@ -55,8 +55,8 @@ pub(crate) fn registers<L: Lanes>(part: usize) -> impl Iterator<Item = usize> {
 /// As [`dots`](super::dots::dots).
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
-pub(crate) unsafe fn group<L: Pairs, E: Nibbles, const LINES: usize, const ROWS: usize>(
-    problem: &Problem<'_, E>,
+pub(crate) unsafe fn group<L: Bf16Pairs, E: Nibbles, const LINES: usize, const ROWS: usize>(
+    problem: &Gemm<'_, E>,
     column: usize,
     row: usize,
     rows: Rows,
@@ -92,7 +92,7 @@ pub(crate) unsafe fn group<L: Pairs, E: Nibbles, const LINES: usize, const ROWS:
 #[expect(unsafe_code, reason = "as above")]
 impl Nibbles for BlockQ4_0 {
     #[inline(always)]
-    unsafe fn add_step<L: Pairs, const LINES: usize, const ROWS: usize>(
+    unsafe fn add_step<L: Bf16Pairs, const LINES: usize, const ROWS: usize>(
         lines: [*const Self; LINES],
         blocks: usize,
         rows: Rows,
@@ -121,7 +121,7 @@ impl Nibbles for BlockQ4_0 {
 #[expect(unsafe_code, reason = "as above")]
 impl Nibbles for BlockQ4K {
     #[inline(always)]
-    unsafe fn add_step<L: Pairs, const LINES: usize, const ROWS: usize>(
+    unsafe fn add_step<L: Bf16Pairs, const LINES: usize, const ROWS: usize>(
         lines: [*const Self; LINES],
         _: usize,
         rows: Rows,

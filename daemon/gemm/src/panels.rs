@@ -35,7 +35,7 @@ const FURTHEST: i32 = 60;
 
 /// `scale * (x a) b`, with `a: inner x rank` and `b: rank x columns`.
 #[derive(Debug)]
-pub struct Panels {
+pub struct HalfFactors {
     rank: usize,
     inner: usize,
     columns: usize,
@@ -47,7 +47,7 @@ pub struct Panels {
     scale: f32,
 }
 
-impl Panels {
+impl HalfFactors {
     /// `a` lies column after column, and so does `b`.
     ///
     /// # Panics
@@ -132,7 +132,7 @@ pub(crate) struct Part<'a> {
 /// `rows * rank` values, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(crate) unsafe fn add<L: Lanes>(panels: &Panels, part: &Part<'_>) {
+pub(crate) unsafe fn add<L: Lanes>(panels: &HalfFactors, part: &Part<'_>) {
     let mut column = part.columns.start;
     while column < part.columns.end {
         let panel = panels.b.as_ptr().wrapping_add(column * panels.rank);
@@ -159,7 +159,7 @@ pub(crate) unsafe fn add<L: Lanes>(panels: &Panels, part: &Part<'_>) {
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `add`")]
 unsafe fn rows<L: Lanes, const ROWS: usize>(
-    panels: &Panels,
+    panels: &HalfFactors,
     panel: *const f16,
     part: &Part<'_>,
     (row, column, count): (usize, usize, usize),
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn values_are_halves_of_the_same_size() {
         let (a, b) = ([3.0, -1.5e-3, 0.0, 7.0e-9], [1.0e-7, -2.5e-8]);
-        let panels = Panels::new((2, 2, 1), &a, &b, 0.5);
+        let panels = HalfFactors::new((2, 2, 1), &a, &b, 0.5);
         let largest = |values: &[f16]| values.iter().map(|value| value.to_f32().abs()).fold(0.0, f32::max);
         assert!((16384.0..65504.0).contains(&largest(&panels.a)) && largest(&panels.b) >= 16384.0);
         let product = panels.a[0].to_f32() * panels.b[0].to_f32() * panels.scale;
@@ -229,7 +229,7 @@ mod tests {
             let x: Vec<f32> = (0..rows * inner).map(|at| value(at, 7)).collect();
             let a: Vec<f32> = (0..rank * inner).map(|at| value(at, 13) * 1e-3).collect();
             let b: Vec<f32> = (0..rank * columns).map(|at| value(at, 29) * 1e-4).collect();
-            let panels = Panels::new((rank, inner, columns), &a, &b, 2.0);
+            let panels = HalfFactors::new((rank, inner, columns), &a, &b, 2.0);
             let thin = panels.thin(rows, Matrix::rows(&x, inner));
             for machine in super::super::Machine::all() {
                 for first in [0, PANEL] {
@@ -262,10 +262,10 @@ mod tests {
     /// Nothing, and what is no number, stay what they are.
     #[test]
     fn strange_values_stay_strange() {
-        let panels = Panels::new((1, 3, 1), &[f32::NAN, f32::INFINITY, 1e-40], &[0.0], 1.0);
+        let panels = HalfFactors::new((1, 3, 1), &[f32::NAN, f32::INFINITY, 1e-40], &[0.0], 1.0);
         assert!(panels.a[0].is_nan() && panels.a[1].is_infinite() && panels.b[0] == f16::ZERO);
         assert!(panels.scale.is_finite() && panels.scale > 0.0);
-        let empty = Panels::new((0, 3, 2), &[], &[], 1.0);
+        let empty = HalfFactors::new((0, 3, 2), &[], &[], 1.0);
         assert!(empty.b.is_empty() && empty.fit(3, 2) && !empty.fit(2, 3));
     }
 }

@@ -7,9 +7,9 @@
     reason = "a kernel compiled for some instructions must hold all that it calls, or that is compiled without them"
 )]
 
-use super::Problem;
+use super::Gemm;
 use super::dots::{self, Rows};
-use super::lanes::{Lanes, Pairs, Stored, pair};
+use super::lanes::{Bf16Pairs, Lanes, Stored, pair};
 use super::nibbles::{self, Nibbles};
 
 /// How a stretch of the inner length is put in units of 32 bits.
@@ -38,7 +38,7 @@ pub trait Places<L: Lanes> {
     /// # Safety
     /// As [`dots`](super::dots::dots).
     unsafe fn nibbles<E: Nibbles, const LINES: usize, const ROWS: usize>(
-        problem: &Problem<'_, E>,
+        problem: &Gemm<'_, E>,
         column: usize,
         row: usize,
         rows: Rows,
@@ -79,7 +79,7 @@ impl<L: Lanes> Places<L> for Single {
 
     #[inline(always)]
     unsafe fn nibbles<E: Nibbles, const LINES: usize, const ROWS: usize>(
-        problem: &Problem<'_, E>,
+        problem: &Gemm<'_, E>,
         column: usize,
         row: usize,
         rows: Rows,
@@ -102,7 +102,7 @@ impl<L: Lanes> Places<L> for Single {
 pub(crate) struct InPairs;
 
 #[expect(unsafe_code, reason = "as above")]
-impl<L: Pairs> Places<L> for InPairs {
+impl<L: Bf16Pairs> Places<L> for InPairs {
     const COUNT: usize = 2;
 
     #[inline(always)]
@@ -127,7 +127,7 @@ impl<L: Pairs> Places<L> for InPairs {
 
     #[inline(always)]
     unsafe fn nibbles<E: Nibbles, const LINES: usize, const ROWS: usize>(
-        problem: &Problem<'_, E>,
+        problem: &Gemm<'_, E>,
         column: usize,
         row: usize,
         rows: Rows,

@@ -93,11 +93,11 @@ fn check<E: Stored>(
         #[expect(clippy::cast_possible_truncation, reason = "it was an f32")]
         if rounds { f64::from(bf16::from_f32(value as f32)) } else { value }
     };
-    let starts = [Start::Zero, Start::Target, Start::Bias(&bias)];
+    let starts = [Accumulate::Zero, Accumulate::Target, Accumulate::Bias(&bias)];
     let cases = [(starts[0], None), (starts[1], None), (starts[2], None)];
     let cases = cases.into_iter().chain([(starts[1], Some(&thin)), (starts[2], Some(&thick))]);
     for (start, beside) in cases {
-        let extra = beside.map(|(inner, left, right)| Extra {
+        let extra = beside.map(|(inner, left, right)| AddedProduct {
             inner: *inner,
             left: matrix(left, (rows, *inner), orders.0),
             right: matrix(right, (*inner, columns), orders.1),
@@ -111,13 +111,13 @@ fn check<E: Stored>(
                 continue;
             }
             let first = match start {
-                Start::Zero => 0.0,
-                Start::Target => f64::from(*before),
-                Start::Bias(bias) => f64::from(bias[column]),
+                Accumulate::Zero => 0.0,
+                Accumulate::Target => f64::from(*before),
+                Accumulate::Bias(bias) => f64::from(bias[column]),
             };
             let terms = (0..inner)
                 .map(|p| rounded(rounds.0, at(&left, row, p)) * rounded(rounds.1, at(&right, p, column)));
-            let beside = extra.iter().flat_map(|Extra { inner, left, right }| {
+            let beside = extra.iter().flat_map(|AddedProduct { inner, left, right }| {
                 (0..*inner).map(|p| at(left, row, p) * at(right, p, column))
             });
             let (sum, size) =
@@ -211,15 +211,23 @@ fn nothing_to_do_and_nothing_to_sum() {
             none,
             Matrix::rows(&[1.0f32; 6], 2),
             None,
-            Start::Zero,
+            Accumulate::Zero,
         );
-        product_on(machine, (2, 3, 0), (&mut target, 2), Matrix::rows(&[1.0; 6], 3), none, None, Start::Zero);
+        product_on(
+            machine,
+            (2, 3, 0),
+            (&mut target, 2),
+            Matrix::rows(&[1.0; 6], 3),
+            none,
+            None,
+            Accumulate::Zero,
+        );
         assert_eq!(target, [7.0; 4]);
-        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, None, Start::Target);
+        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, None, Accumulate::Target);
         assert_eq!(target, [7.0; 4]);
-        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, None, Start::Bias(&[1.0, 2.0]));
+        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, None, Accumulate::Bias(&[1.0, 2.0]));
         assert_eq!(target, [1.0, 2.0, 1.0, 2.0]);
-        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, None, Start::Zero);
+        product_on(machine, (2, 0, 2), (&mut target, 2), none, none, None, Accumulate::Zero);
         assert_eq!(target, [0.0; 4]);
         target = [7.0; 4];
     }
@@ -285,7 +293,7 @@ fn quantised_blocks() {
 fn blocks_that_a_line_ends_in_are_refused() {
     let blocks = random_wide(4, &mut ChaCha8Rng::seed_from_u64(1));
     let (mut target, right) = ([0.0; 2], Matrix::rows(&blocks, 2).transposed());
-    product((1, 40, 2), (&mut target, 2), Matrix::rows(&[1.0; 40], 40), right, Start::Zero);
+    product((1, 40, 2), (&mut target, 2), Matrix::rows(&[1.0; 40], 40), right, Accumulate::Zero);
 }
 
 /// What is not finite stays where it belongs: in its row or its column.
@@ -309,7 +317,7 @@ fn values_that_are_not_finite_stay_in_their_place() {
                 left,
                 right,
                 None,
-                Start::Zero,
+                Accumulate::Zero,
             );
             for (index, value) in target.iter().enumerate() {
                 let (row, column) = (index / columns, index % columns);
@@ -344,7 +352,7 @@ fn every_stored_value_is_widened_exactly() {
                 let stride = if order == Order::Rows { columns } else { 1 };
                 let (left, shape) = (Matrix::rows(&left, 1), (rows, 1, columns));
                 let right = Matrix { values: &bf16s, stride, order };
-                product_on(machine, shape, (&mut target, columns), left, right, None, Start::Zero);
+                product_on(machine, shape, (&mut target, columns), left, right, None, Accumulate::Zero);
                 // `VDPBF16PS` takes what is too small for an exponent for zero.
                 let (flushes, _) = rounds::<bf16>(machine, rows, (Order::Rows, order));
                 let same = |(found, wanted): (&f32, f32)| {
@@ -358,7 +366,7 @@ fn every_stored_value_is_widened_exactly() {
                         .all(|row| row.iter().zip(bf16s.iter().map(|v| v.to_f32())).all(same))
                 );
                 let right = Matrix { values: &f16s, stride, order };
-                product_on(machine, shape, (&mut target, columns), left, right, None, Start::Zero);
+                product_on(machine, shape, (&mut target, columns), left, right, None, Accumulate::Zero);
                 assert!(
                     target
                         .chunks(columns)
@@ -391,7 +399,7 @@ fn the_number_of_threads_changes_no_bit() {
 fn a_matrix_outside_its_slice_is_refused() {
     let mut target = [0.0; 4];
     let short = Matrix::rows(&[1.0f32; 3], 2);
-    product((2, 2, 2), (&mut target, 2), Matrix::rows(&[1.0; 4], 2), short, Start::Zero);
+    product((2, 2, 2), (&mut target, 2), Matrix::rows(&[1.0; 4], 2), short, Accumulate::Zero);
 }
 
 #[test]
@@ -399,7 +407,13 @@ fn a_matrix_outside_its_slice_is_refused() {
 fn a_target_that_is_too_small_is_refused() {
     let values = [1.0f32; 4];
     let mut target = [0.0; 3];
-    product((2, 2, 2), (&mut target, 2), Matrix::rows(&values, 2), Matrix::rows(&values, 2), Start::Zero);
+    product(
+        (2, 2, 2),
+        (&mut target, 2),
+        Matrix::rows(&values, 2),
+        Matrix::rows(&values, 2),
+        Accumulate::Zero,
+    );
 }
 
 /// Answers that are written together are those that would have been written alone.
@@ -416,7 +430,7 @@ fn a_row_among_few_has_the_bits_that_it_has_alone() {
                 let mut target = vec![0.0; rows.len() * columns];
                 let shape = (rows.len(), inner, columns);
                 let left = Matrix::rows(&left[rows.start * inner..], inner);
-                product_on(machine, shape, (&mut target, columns), left, right, None, Start::Zero);
+                product_on(machine, shape, (&mut target, columns), left, right, None, Accumulate::Zero);
                 target
             };
             let alone: Vec<f32> = (0..FEW_ROWS).flat_map(|row| run(row..row + 1)).collect();

@@ -11,53 +11,55 @@ use half::f16;
 
 use super::panels::{PANEL, Part};
 use super::{
-    ALONE, FEW_ROWS, Factors, Machine, Matrix, Order, Panels, Problem, Start, Stored, Target, add_panels,
-    dots, each, each_after, thin,
+    ALONE, Accumulate, FEW_ROWS, Gemm, HalfFactors, LoraFactors, Machine, Matrix, Order, Stored, Target,
+    add_panels, dots, each, each_after, thin,
 };
 
 /// A thin pair beside some rows: `scale * (x a) b` is added to the product of those.
 #[derive(Debug, Clone, Copy)]
-pub enum Pair<'a> {
-    Factors(Factors<'a>),
-    Panels(&'a Panels),
+pub enum RowAdapter<'a> {
+    LoraFactors(LoraFactors<'a>),
+    HalfFactors(&'a HalfFactors),
 }
 
-impl Pair<'_> {
+impl RowAdapter<'_> {
     /// Whether it goes beside a product of this inner length and so many columns.
     fn fits(&self, inner: usize, columns: usize) -> bool {
         match self {
-            Pair::Factors(Factors { rank, a, b, .. }) => {
+            RowAdapter::LoraFactors(LoraFactors { rank, a, b, .. }) => {
                 let dotted = a.order == Order::Columns && b.order == Order::Columns;
                 dotted && a.holds(inner, *rank) && b.holds(*rank, columns)
             }
-            Pair::Panels(panels) => panels.fit(inner, columns),
+            RowAdapter::HalfFactors(panels) => panels.fit(inner, columns),
         }
     }
 
     /// `scale * left * a`, `rows x rank`.
     fn thin(&self, (rows, inner): (usize, usize), left: Matrix<'_, f32>) -> Vec<f32> {
         match self {
-            Pair::Factors(Factors { rank, a, scale, .. }) => thin((rows, inner, *rank), left, *a, *scale),
-            Pair::Panels(panels) => panels.thin(rows, left),
+            RowAdapter::LoraFactors(LoraFactors { rank, a, scale, .. }) => {
+                thin((rows, inner, *rank), left, *a, *scale)
+            }
+            RowAdapter::HalfFactors(panels) => panels.thin(rows, left),
         }
     }
 
     /// What [`add`](Self::add) reads for these columns, where it lies close together.
     fn read_behind(&self, columns: Range<usize>) -> Option<&[f16]> {
         match self {
-            Pair::Panels(panels) => Some(panels.of(columns)),
-            Pair::Factors(_) => None,
+            RowAdapter::HalfFactors(panels) => Some(panels.of(columns)),
+            RowAdapter::LoraFactors(_) => None,
         }
     }
 
     /// Adds `thin * b` to a part of the result, `columns` in all.
     fn add(&self, machine: Machine, columns: usize, part: Part<'_>) {
         match self {
-            Pair::Panels(panels) => add_panels(machine, panels, &part),
-            Pair::Factors(Factors { rank, b, .. }) => {
+            RowAdapter::HalfFactors(panels) => add_panels(machine, panels, &part),
+            RowAdapter::LoraFactors(LoraFactors { rank, b, .. }) => {
                 let left = Matrix::rows(part.thin, *rank);
                 let target = (part.target, part.stride);
-                Problem::checked((part.rows, *rank, columns), target, left, *b, Start::Target).dots(
+                Gemm::checked((part.rows, *rank, columns), target, left, *b, Accumulate::Target).dots(
                     machine,
                     part.columns,
                     &[],
@@ -68,11 +70,11 @@ impl Pair<'_> {
 }
 
 /// Pairs, and the rows that each stands beside.
-pub type Pairs<'a> = [(Range<usize>, Pair<'a>)];
+pub type RowAdapters<'a> = [(Range<usize>, RowAdapter<'a>)];
 
 /// A product of few rows that is to be computed with others, in memory of its own.
 pub struct FewRows<'a, E> {
-    problem: Problem<'a, E>,
+    problem: Gemm<'a, E>,
     memory: Vec<f32>,
     written: AtomicBool,
 }
@@ -90,8 +92,8 @@ impl<'a, E: Stored> FewRows<'a, E> {
     ) -> Self {
         let mut memory = Vec::with_capacity(rows * columns);
         let target = (Target(memory.as_mut_ptr()), columns);
-        let start = bias.map_or(Start::Zero, Start::Bias);
-        let problem = Problem::checked((rows, inner, columns), target, left, right, start);
+        let start = bias.map_or(Accumulate::Zero, Accumulate::Bias);
+        let problem = Gemm::checked((rows, inner, columns), target, left, right, start);
         assert!(problem.few(), "a product of more than {FEW_ROWS} rows, or of other orders");
         Self { problem, memory, written: AtomicBool::new(false) }
     }
@@ -155,7 +157,7 @@ impl<E: Stored> Dotted for FewRows<'_, E> {
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
     pub product: &'a dyn Dotted,
-    pub pairs: &'a Pairs<'a>,
+    pub pairs: &'a RowAdapters<'a>,
 }
 
 /// A layer's columns, cut into tasks.

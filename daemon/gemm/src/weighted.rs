@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::lanes::{Lanes, Stored};
-use super::{Problem, Start};
+use super::{Accumulate, Gemm};
 
 /// Up to so many rows on the left; with more, laying the right side out pays for itself.
 pub(crate) const ROWS: usize = 8;
@@ -29,7 +29,7 @@ const AHEAD: usize = 8;
 /// task alone, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
-pub(crate) unsafe fn weighted<L: Lanes, E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+pub(crate) unsafe fn weighted<L: Lanes, E: Stored>(problem: &Gemm<'_, E>, columns: Range<usize>) {
     let mut row = 0;
     while row < problem.rows {
         let step = (problem.rows - row).min(4);
@@ -48,7 +48,7 @@ pub(crate) unsafe fn weighted<L: Lanes, E: Stored>(problem: &Problem<'_, E>, col
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `weighted`")]
 unsafe fn rows<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     row: usize,
     columns: Range<usize>,
 ) {
@@ -72,9 +72,9 @@ unsafe fn rows<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
                 }
                 let to = problem.target.0.add(row * problem.target_stride + column);
                 *to = match problem.start {
-                    Start::Zero => sum,
-                    Start::Target => *to + sum,
-                    Start::Bias(bias) => bias[column] + sum,
+                    Accumulate::Zero => sum,
+                    Accumulate::Target => *to + sum,
+                    Accumulate::Bias(bias) => bias[column] + sum,
                 };
             }
         }
@@ -85,7 +85,7 @@ unsafe fn rows<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `weighted`")]
 unsafe fn strip<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     row: usize,
     column: usize,
 ) {
@@ -111,9 +111,9 @@ unsafe fn strip<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
             for vector in 0..VECTORS {
                 let (sum, to) = (sums[row_of][vector], to.add(vector * L::COUNT));
                 match problem.start {
-                    Start::Zero => sum,
-                    Start::Target => L::load(to).add(sum),
-                    Start::Bias(bias) => L::load(bias[column + vector * L::COUNT..].as_ptr()).add(sum),
+                    Accumulate::Zero => sum,
+                    Accumulate::Target => L::load(to).add(sum),
+                    Accumulate::Bias(bias) => L::load(bias[column + vector * L::COUNT..].as_ptr()).add(sum),
                 }
                 .store(to);
             }

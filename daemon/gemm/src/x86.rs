@@ -33,10 +33,10 @@ use half::{bf16, f16};
 
 use super::block::{self, Scratch};
 use super::blocks::BlockQ4_0;
-use super::lanes::{Lanes, Pairs, Stored};
-use super::panels::{self, Panels, Part};
+use super::lanes::{Bf16Pairs, Lanes, Stored};
+use super::panels::{self, HalfFactors, Part};
 use super::places::{InPairs, Places, Single};
-use super::{Problem, dots, weighted};
+use super::{Gemm, dots, weighted};
 
 #[expect(unsafe_code, reason = "vector instructions")]
 impl Lanes for __m256 {
@@ -206,7 +206,7 @@ unsafe fn round_to_bf16(values: __m256) -> __m256i {
 }
 
 #[expect(unsafe_code, reason = "vector instructions")]
-impl Pairs for __m256 {
+impl Bf16Pairs for __m256 {
     #[inline(always)]
     unsafe fn pair_neighbours(first: Self, second: Self) -> Self {
         unsafe {
@@ -388,7 +388,7 @@ const fn whole_numbers<const LESS: u8>() -> [u16; 32] {
 }
 
 #[expect(unsafe_code, reason = "vector instructions")]
-impl Pairs for __m512 {
+impl Bf16Pairs for __m512 {
     #[inline(always)]
     unsafe fn pair_neighbours(first: __m256, second: __m256) -> __m256 {
         unsafe {
@@ -451,7 +451,7 @@ impl Pairs for __m512 {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "compiled for instructions that the caller has asked for")]
 pub(crate) unsafe fn dots_avx2<P: Places<__m256>, E: Stored>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     columns: Range<usize>,
     soon: &[&[f16]],
     scratch: &mut Scratch,
@@ -462,7 +462,7 @@ pub(crate) unsafe fn dots_avx2<P: Places<__m256>, E: Stored>(
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn dots_avx512<E: Stored>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     columns: Range<usize>,
     soon: &[&[f16]],
     scratch: &mut Scratch,
@@ -473,7 +473,7 @@ pub(crate) unsafe fn dots_avx512<E: Stored>(
 #[target_feature(enable = "avx512bf16,avx512bw,avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn dots_avx512_in_pairs<E: Stored>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     columns: Range<usize>,
     soon: &[&[f16]],
     scratch: &mut Scratch,
@@ -483,32 +483,32 @@ pub(crate) unsafe fn dots_avx512_in_pairs<E: Stored>(
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(crate) unsafe fn weighted_avx2<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+pub(crate) unsafe fn weighted_avx2<E: Stored>(problem: &Gemm<'_, E>, columns: Range<usize>) {
     unsafe { weighted::weighted::<__m256, E>(problem, columns) }
 }
 
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(crate) unsafe fn weighted_avx512<E: Stored>(problem: &Problem<'_, E>, columns: Range<usize>) {
+pub(crate) unsafe fn weighted_avx512<E: Stored>(problem: &Gemm<'_, E>, columns: Range<usize>) {
     unsafe { weighted::weighted::<__m512, E>(problem, columns) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(crate) unsafe fn panels_avx2(panels: &Panels, part: &Part<'_>) {
+pub(crate) unsafe fn panels_avx2(panels: &HalfFactors, part: &Part<'_>) {
     unsafe { panels::add::<__m256>(panels, part) }
 }
 
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
-pub(crate) unsafe fn panels_avx512(panels: &Panels, part: &Part<'_>) {
+pub(crate) unsafe fn panels_avx512(panels: &HalfFactors, part: &Part<'_>) {
     unsafe { panels::add::<__m512>(panels, part) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &mut Scratch,
@@ -523,7 +523,7 @@ pub(crate) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn block_avx512<E: Stored>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &mut Scratch,
@@ -538,7 +538,7 @@ pub(crate) unsafe fn block_avx512<E: Stored>(
 #[target_feature(enable = "avx512bf16,avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn block_avx512_in_pairs<E: Stored>(
-    problem: &Problem<'_, E>,
+    problem: &Gemm<'_, E>,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &mut Scratch,

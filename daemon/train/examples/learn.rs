@@ -15,7 +15,7 @@ use hotplate_engine::base::Base;
 use hotplate_engine::base_source::BaseSource;
 use hotplate_engine::device::{self, Arithmetic};
 use hotplate_engine::sample::Sample;
-use hotplate_train::{HeldOut, HeldOutPlan, TrainData, TrainEvent, TrainSettings, Trainer};
+use hotplate_train::{HeldOut, TrainData, TrainEvent, TrainSettings, Trainer, Validation};
 use serde::Deserialize;
 
 #[derive(Parser)]
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
         settings[name] = value;
     }
     let settings: TrainSettings = serde_json::from_value(settings)?;
-    let data = TrainData { train, heldout: HeldOutPlan::Split(heldout) };
+    let data = TrainData { train, heldout: Validation::Holdout(heldout) };
     let mut trainer = Trainer::new(&base, None, data, settings)?;
     loop {
         match trainer.step(&base)? {

@@ -20,7 +20,7 @@ use hotplate_engine::device::{self, Arithmetic};
 use hotplate_engine::peft;
 use hotplate_engine::sample::Sample;
 use hotplate_train::{
-    HeldOut, HeldOutPlan, Learnt, Method, TrainData, TrainEvent, TrainSettings, Trainer, gradients,
+    HeldOut, Method, TrainData, TrainEvent, TrainSettings, TrainedWeights, Trainer, Validation, gradients,
 };
 
 #[derive(Parser)]
@@ -47,10 +47,10 @@ fn main() -> Result<()> {
     let base = Base::open(&BaseSource::at(&arguments.base), &Device::Cpu)?;
     let mut settings: TrainSettings = serde_json::from_str(&arguments.settings)?;
     let start = if let Some(folder) = &arguments.adapter {
-        Learnt::Adapter(peft::load(folder, &base.text, &base.device)?)
+        TrainedWeights::Adapter(peft::load(folder, &base.text, &base.device)?)
     } else {
         settings.method = Method::Full;
-        Learnt::Base(Box::new((*base.decoder).clone()))
+        TrainedWeights::Base(Box::new((*base.decoder).clone()))
     };
     let train = std::fs::read_to_string(&arguments.samples)?
         .lines()
@@ -70,7 +70,7 @@ fn main() -> Result<()> {
         gradients.into_iter().map(|(name, value)| (format!("gradient.{name}"), value)).collect();
 
     let judge = train.first().context("no examples")?.clone();
-    let heldout = HeldOutPlan::Split(vec![HeldOut { sample: judge, is_new: false }]);
+    let heldout = Validation::Holdout(vec![HeldOut { sample: judge, is_new: false }]);
     let mut trainer = Trainer::new(&base, Some(&start), TrainData { train, heldout }, settings)?;
     let mut steps = Vec::new();
     let mut examples = trainer.next_examples().to_vec();

@@ -13,43 +13,43 @@ pub struct HeldOut {
 
 /// How a run is judged.
 #[derive(Debug, Clone)]
-pub enum HeldOutPlan {
+pub enum Validation {
     /// By these examples, which are not learnt.
-    Split(Vec<HeldOut>),
+    Holdout(Vec<HeldOut>),
     /// By cross-validation, where too few examples are there to do without some: they are divided into so many parts (at most one for each
     /// example), each part judges what was learnt from the others, and the result is then trained on all of them for the number of steps that
     /// did best.
-    Folds(usize),
+    KFold(usize),
 }
 
 #[derive(Debug, Clone)]
 pub struct TrainData {
     pub train: Vec<Sample>,
-    pub heldout: HeldOutPlan,
+    pub heldout: Validation,
 }
 
 impl TrainData {
     /// How many parts cross-validation has; `None` where examples are held out.
     pub fn folds(&self) -> Option<usize> {
         match self.heldout {
-            HeldOutPlan::Split(_) => None,
-            HeldOutPlan::Folds(folds) => Some(folds.clamp(2, self.train.len().max(2))),
+            Validation::Holdout(_) => None,
+            Validation::KFold(folds) => Some(folds.clamp(2, self.train.len().max(2))),
         }
     }
 
     /// The examples that judge, and whether each is new.
     pub fn judges(&self) -> impl Iterator<Item = (&Sample, bool)> {
         let (split, folds) = match &self.heldout {
-            HeldOutPlan::Split(heldout) => (heldout.as_slice(), [].as_slice()),
-            HeldOutPlan::Folds(_) => ([].as_slice(), self.train.as_slice()),
+            Validation::Holdout(heldout) => (heldout.as_slice(), [].as_slice()),
+            Validation::KFold(_) => ([].as_slice(), self.train.as_slice()),
         };
         split.iter().map(|item| (&item.sample, item.is_new)).chain(folds.iter().map(|sample| (sample, false)))
     }
 
     pub(crate) fn judge(&self, index: usize) -> (&Sample, bool) {
         match &self.heldout {
-            HeldOutPlan::Split(heldout) => (&heldout[index].sample, heldout[index].is_new),
-            HeldOutPlan::Folds(_) => (&self.train[index], false),
+            Validation::Holdout(heldout) => (&heldout[index].sample, heldout[index].is_new),
+            Validation::KFold(_) => (&self.train[index], false),
         }
     }
 }

@@ -7,12 +7,12 @@ use hotplate_engine::generate::MOST_TOGETHER;
 use hotplate_engine::golden;
 use hotplate_engine::sample::Sample;
 
-use super::closing::OPENINGS;
 use super::data::TrainData;
+use super::final_metrics::OPENINGS;
 use super::settings::TrainSettings;
 use super::trainer::GAP_EXAMPLES;
 use crate::guard::questions;
-use crate::neutral::NeutralSamples;
+use crate::reference_samples::ReferenceSamples;
 use crate::rehearsal;
 
 /// Tokens of a neutral sample's opening, about; a chat template's words make it longer.
@@ -73,7 +73,7 @@ pub struct Known<'a> {
     /// It chats: what was learnt is held against these texts at each look.
     pub chats: bool,
     /// The answers that are rehearsed.
-    pub rehearsal: Option<&'a NeutralSamples>,
+    pub rehearsal: Option<&'a ReferenceSamples>,
 }
 
 impl Known<'_> {
@@ -195,7 +195,7 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
-    use crate::HeldOutPlan;
+    use crate::Validation;
 
     use super::*;
     use crate::test_base;
@@ -221,12 +221,12 @@ mod tests {
         let rehearsing = Parts::of(&data, &TrainSettings { rehearsal: 0.5, ..settings.clone() }, known);
         assert!((rehearsing.step.learnt - parts.step.learnt - 96.0).abs() < 1e-9);
         assert!(rehearsing.rehearsal.written > 0.0);
-        let written = NeutralSamples::default();
+        let written = ReferenceSamples::default();
         let known = Known { rehearsal: Some(&written), ..known };
         let again = Parts::of(&data, &TrainSettings { rehearsal: 0.5, ..settings.clone() }, known);
         assert_eq!(again.rehearsal, Effort::default());
         // Folds judge all of what is learnt.
-        let folds = TrainData { heldout: HeldOutPlan::Folds(5), ..data };
+        let folds = TrainData { heldout: Validation::KFold(5), ..data };
         assert_eq!(Parts::of(&folds, &settings, known).heldout, Effort::reading(tokens));
     }
 }

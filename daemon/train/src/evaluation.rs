@@ -5,8 +5,8 @@ use hotplate_engine::decoder::Decoder;
 use hotplate_engine::sample::Sample;
 
 use super::data::Losses;
-use super::learnt::Learnt;
 use super::pass::{Goal, Pass, pack};
+use super::trained_weights::TrainedWeights;
 use super::work::{Work, WorkKind};
 
 pub(crate) struct Evaluation {
@@ -60,7 +60,7 @@ impl Evaluation {
     pub(crate) fn step<'a>(
         &mut self,
         base: &Decoder,
-        learnt: impl Fn(usize) -> Option<&'a Learnt>,
+        learnt: impl Fn(usize) -> Option<&'a TrainedWeights>,
         example: impl Fn(usize) -> (&'a Sample, bool),
     ) -> Result<Option<Evaluated>> {
         let Some((learner, row)) = self.rows.get(self.next) else { return Ok(Some(self.result())) };
@@ -71,7 +71,9 @@ impl Evaluation {
             self.pass = Some(Pass::new(decoder, &samples, Goal::Loss, 0)?);
         }
         let Some(pass) = &mut self.pass else { return Ok(None) };
-        let Some(result) = pass.step(decoder, learnt.and_then(Learnt::adapter))? else { return Ok(None) };
+        let Some(result) = pass.step(decoder, learnt.and_then(TrainedWeights::adapter))? else {
+            return Ok(None);
+        };
         for (index, loss) in row.iter().zip(result.losses) {
             let (sample, is_new) = example(*index);
             let sum = &mut self.sums[*learner][usize::from(is_new)];

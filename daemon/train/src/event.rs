@@ -50,7 +50,7 @@ pub struct SamplePair {
 /// Which figure told that a run began to memorise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Memory {
+pub enum MemorizationSign {
     /// The loss on what it trains on fell far below the loss on what is held out, which rose.
     Gap,
     /// Its answers repeat the training texts word for word.
@@ -70,7 +70,7 @@ pub enum StopReason {
     Memorising {
         step: usize,
         best_step: usize,
-        sign: Memory,
+        sign: MemorizationSign,
     },
     /// The base's own answers to everyday questions were gone.
     Forgetting {
@@ -130,10 +130,10 @@ impl fmt::Display for StopReason {
             ),
             StopReason::Memorising { step, best_step, sign } => {
                 let why = match sign {
-                    Memory::Gap => {
+                    MemorizationSign::Gap => {
                         "it did ever better on what it trains on and worse on the held-out examples"
                     }
-                    Memory::Copies => "its answers began to repeat the examples word for word",
+                    MemorizationSign::Copies => "its answers began to repeat the examples word for word",
                 };
                 write!(
                     f,

@@ -6,8 +6,8 @@ use hotplate_engine::sample::Sample;
 
 use super::TrainError;
 use super::learner::{Learner, Pool, Rates, Shape, StepWork};
-use super::learnt::Learnt;
 use super::pass::{Goal, Pass, pack};
+use super::trained_weights::TrainedWeights;
 
 /// What holds for one step.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +26,11 @@ pub struct FullTrainer {
 
 impl FullTrainer {
     pub fn new(decoder: &Decoder) -> Result<FullTrainer, TrainError> {
-        Ok(FullTrainer { learner: Learner::new(Learnt::of_base(decoder)?)? })
+        Ok(FullTrainer { learner: Learner::new(TrainedWeights::of_base(decoder)?)? })
     }
 
     pub fn decoder(&self) -> &Decoder {
-        let Learnt::Base(decoder) = &self.learner.learnt else {
+        let TrainedWeights::Base(decoder) = &self.learner.learnt else {
             unreachable!("a full trainer is made with a whole base and moves nothing else");
         };
         decoder

@@ -12,13 +12,13 @@ use hotplate_engine::ops::dropout::Dropout;
 use hotplate_engine::sample::Sample;
 
 use super::adamw::{AdamW, Update, clip_factor};
-use super::learnt::{Learnt, peft_name};
 use super::pass::{Factor, Parameter, Pass, pack};
+use super::trained_weights::{TrainedWeights, peft_name};
 
 /// What is learnt, and the optimiser that moves it.
 #[derive(Debug, Clone)]
 pub(crate) struct Learner {
-    pub(crate) learnt: Learnt,
+    pub(crate) learnt: TrainedWeights,
     pub(crate) optimiser: AdamW,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Rates {
 }
 
 impl Learner {
-    pub(crate) fn new(learnt: Learnt) -> Result<Learner> {
+    pub(crate) fn new(learnt: TrainedWeights) -> Result<Learner> {
         let optimiser = AdamW::new(&learnt.tensors()?)?;
         Ok(Learner { learnt, optimiser })
     }
@@ -118,7 +118,7 @@ impl StepWork {
         chosen: &[usize],
         rehearsed: &[usize],
         pool: Pool<'_>,
-        learnt: &Learnt,
+        learnt: &TrainedWeights,
         shape: Shape,
     ) -> StepWork {
         let places: HashMap<_, _> =
@@ -166,7 +166,7 @@ impl StepWork {
     pub(crate) fn step(
         &mut self,
         base: &Decoder,
-        learnt: &Learnt,
+        learnt: &TrainedWeights,
         pool: Pool<'_>,
         layers_kept: impl Fn(usize) -> usize,
     ) -> Result<bool> {
@@ -208,14 +208,14 @@ impl StepWork {
     }
 }
 
-/// The mean loss over all supervised tokens of `samples` and its gradients, named as [`Learnt::named`] names an adapter's tensors: what one
+/// The mean loss over all supervised tokens of `samples` and its gradients, named as [`TrainedWeights::named`] names an adapter's tensors: what one
 /// step is made of, for whoever compares it with another implementation.
 ///
 /// # Errors
 /// A tensor operation that failed.
 pub fn gradients(
     base: &Decoder,
-    learnt: &Learnt,
+    learnt: &TrainedWeights,
     samples: &[Sample],
     row_tokens: usize,
 ) -> Result<(f64, Vec<(String, Tensor)>)> {
@@ -248,7 +248,7 @@ mod tests {
     fn rehearsal_is_one_more_part_of_the_mean() {
         let base = test_base::base(5);
         let samples = test_base::data(9).train;
-        let learnt = Learnt::Adapter(test_base::adapter(&base.decoder, 3));
+        let learnt = TrainedWeights::Adapter(test_base::adapter(&base.decoder, 3));
         let (train, rehearsal) = samples.split_at(3);
         let rehearsal = &rehearsal[..2];
         let pool = Pool { train, rehearsal };
@@ -257,8 +257,8 @@ mod tests {
         while !work.step(&base.decoder, &learnt, pool, |_| base.decoder.config().layers).unwrap() {}
         let supervised =
             |samples: &[Sample]| samples.iter().map(Sample::supervised_tokens).sum::<usize>() as f64;
-        let own = |learnt: &Learnt| gradients(&base.decoder, learnt, train, 2048).unwrap().0;
-        let loss = |learnt: &Learnt| {
+        let own = |learnt: &TrainedWeights| gradients(&base.decoder, learnt, train, 2048).unwrap().0;
+        let loss = |learnt: &TrainedWeights| {
             let apart: f64 = rehearsal.iter().map(|sample| divergence(&base.decoder, learnt, sample)).sum();
             (own(learnt) * supervised(train) + apart) / (supervised(train) + supervised(rehearsal))
         };
@@ -282,7 +282,7 @@ mod tests {
     }
 
     /// KL(base || learnt) over the sample's supervised places, summed.
-    fn divergence(base: &Decoder, learnt: &Learnt, sample: &Sample) -> f64 {
+    fn divergence(base: &Decoder, learnt: &TrainedWeights, sample: &Sample) -> f64 {
         let batch = Batch::packed([&sample.tokens[..sample.tokens.len() - 1]]);
         let rows = |adapter| {
             let hidden = base.forward(&batch, adapter, None).unwrap();

@@ -4,21 +4,20 @@
 //! threads, no callbacks, no clock: the server owns time. Stepping it, saving and restoring it, and never having stopped give the same bits.
 
 mod adamw;
-mod closing;
 mod data;
 pub mod effort;
 mod evaluation;
 mod event;
+mod example_losses;
+mod final_metrics;
 pub mod forecast;
 pub mod full;
 pub mod guard;
 mod learner;
-mod learnt;
-pub mod neutral;
 mod overlap;
-mod own_losses;
 mod pass;
 mod progress;
+pub mod reference_samples;
 pub mod rehearsal;
 mod samples;
 mod schedule;
@@ -27,6 +26,7 @@ mod start;
 mod state;
 #[cfg(test)]
 mod test_base;
+mod trained_weights;
 mod trainer;
 mod work;
 
@@ -34,15 +34,15 @@ use std::path::PathBuf;
 
 use hotplate_engine::lora::LoraError;
 
-pub use data::{HeldOut, HeldOutPlan, Losses, TrainData};
-pub use event::{FoldFigures, Memory, SamplePair, StopReason, TrainEvent};
+pub use data::{HeldOut, Losses, TrainData, Validation};
+pub use event::{FoldFigures, MemorizationSign, SamplePair, StopReason, TrainEvent};
+pub use example_losses::ExampleLosses;
 pub use learner::gradients;
-pub use learnt::Learnt;
 pub use overlap::trigram_overlap;
-pub use own_losses::OwnLosses;
 pub use progress::Outcome;
 pub use schedule::Schedule;
 pub use settings::{MARGIN, Method, Recompute, TrainSettings};
+pub use trained_weights::TrainedWeights;
 pub use trainer::Trainer;
 pub use work::{Pace, Work, WorkKind};
 
@@ -83,7 +83,7 @@ pub enum TrainError {
     #[error("a sample could not be written: {0}")]
     Sample(#[from] hotplate_engine::generate::GenerateError),
     #[error("the base's own samples could not be written: {0}")]
-    Neutral(#[from] neutral::NeutralError),
+    Neutral(#[from] reference_samples::ReferenceError),
     #[error(transparent)]
     Text(#[from] hotplate_engine::base_error::BaseError),
     #[error("a tensor operation failed: {0}")]

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::data::{HeldOutPlan, TrainData};
+use super::data::{TrainData, Validation};
 
 /// Tokens that are read, at most: a guess need not wait for a whole library.
 const TRAINED: usize = 400_000;
@@ -37,7 +37,7 @@ pub fn trigram_overlap(data: &TrainData) -> f64 {
             break;
         }
     }
-    let each_other = matches!(data.heldout, HeldOutPlan::Folds(_));
+    let each_other = matches!(data.heldout, Validation::KFold(_));
     let (mut all, mut shared, mut judged) = (0_usize, 0_usize, 0);
     for (index, (sample, _)) in data.judges().enumerate() {
         let last = sample.supervised.iter().skip(2);
@@ -74,7 +74,7 @@ mod tests {
         let train = vec![sample(&[1, 2, 3, 4, 5]), sample(&[7, 8, 9, 3, 4, 5]), sample(&[1])];
         let held = |tokens: &[u32]| HeldOut { sample: sample(tokens), is_new: false };
         let split =
-            |judges: Vec<HeldOut>| TrainData { train: train.clone(), heldout: HeldOutPlan::Split(judges) };
+            |judges: Vec<HeldOut>| TrainData { train: train.clone(), heldout: Validation::Holdout(judges) };
         let overlap = |judges| trigram_overlap(&split(judges));
         assert!((overlap(vec![held(&[0, 1, 2, 3, 4])]) - 2.0 / 3.0).abs() < 1e-12);
         assert!((overlap(vec![held(&[1, 2, 3]), held(&[3, 2, 1])]) - 0.5).abs() < 1e-12);
@@ -84,7 +84,7 @@ mod tests {
         prompted.sample.supervised[2] = false;
         assert!(overlap(vec![prompted]).abs() < 1e-12);
         // Each other: 3 4 5 stands in two of them, twice; of seven trigrams.
-        let folds = TrainData { train, heldout: HeldOutPlan::Folds(2) };
+        let folds = TrainData { train, heldout: Validation::KFold(2) };
         assert!((trigram_overlap(&folds) - 2.0 / 7.0).abs() < 1e-12);
     }
 }

@@ -4,7 +4,7 @@
 //! their input and are computed again. Between two steps anybody may use the base.
 
 use candle_core::{DType, Result, Tensor};
-use hotplate_engine::decoder::{Batch, Decoder, Kept, Learner, Pairs, PassContext, Slot};
+use hotplate_engine::decoder::{Batch, BlockAdapters, Decoder, Kept, PassContext, Slot, WantGradients};
 use hotplate_engine::lora::{Adapter, LayerAdapter};
 use hotplate_engine::ops::cross_entropy::{Gradient, Targets, cross_entropy};
 use hotplate_engine::ops::dropout::Dropout;
@@ -51,7 +51,7 @@ pub(crate) struct PassResult {
     pub(crate) gradients: Vec<(Parameter, Tensor)>,
 }
 
-enum Memory {
+enum SavedLayer {
     Kept(Box<Kept>),
     Input(Tensor),
     /// No way back is wanted.
@@ -77,7 +77,7 @@ pub(crate) struct Pass {
     goal: Goal,
     layers: usize,
     layers_kept: usize,
-    memory: Vec<Memory>,
+    memory: Vec<SavedLayer>,
     x: Tensor,
     direction: Direction,
     result: PassResult,
@@ -181,13 +181,13 @@ impl Pass {
         if layer < decoder.config().layers {
             let pairs = adapter.and_then(|adapter| adapter.layers.get(layer));
             let (y, kept) =
-                decoder.block_forward(layer, &self.x, &self.context, Pairs::Same(pairs), &mut [])?;
+                decoder.block_forward(layer, &self.x, &self.context, BlockAdapters::Same(pairs), &mut [])?;
             let keep = layer + self.layers_kept >= decoder.config().layers;
             // The deepest layers are walked back first, so theirs live shortest when kept.
             self.memory.push(match self.goal {
-                Goal::Loss => Memory::Nothing,
-                _ if keep => Memory::Kept(Box::new(kept)),
-                _ => Memory::Input(self.x.clone()),
+                Goal::Loss => SavedLayer::Nothing,
+                _ if keep => SavedLayer::Kept(Box::new(kept)),
+                _ => SavedLayer::Input(self.x.clone()),
             });
             self.x = y;
             return Ok(None);
@@ -238,13 +238,13 @@ impl Pass {
         dy: &Tensor,
     ) -> Result<Option<PassResult>> {
         let kept = match self.memory.pop() {
-            Some(Memory::Kept(kept)) => Some(*kept),
-            Some(Memory::Input(x)) => {
+            Some(SavedLayer::Kept(kept)) => Some(*kept),
+            Some(SavedLayer::Input(x)) => {
                 let layer = self.memory.len();
                 let pairs = adapter.and_then(|adapter| adapter.layers.get(layer));
-                Some(decoder.block_forward(layer, &x, &self.context, Pairs::Same(pairs), &mut [])?.1)
+                Some(decoder.block_forward(layer, &x, &self.context, BlockAdapters::Same(pairs), &mut [])?.1)
             }
-            Some(Memory::Nothing) | None => None,
+            Some(SavedLayer::Nothing) | None => None,
         };
         let Some(kept) = kept else {
             if matches!(self.goal, Goal::Weights { .. }) {
@@ -262,8 +262,8 @@ impl Pass {
         let none = LayerAdapter::default();
         let pairs = adapter.and_then(|adapter| adapter.layers.get(layer)).unwrap_or(&none);
         let learner = match self.goal {
-            Goal::Weights { .. } => Learner::Weights,
-            Goal::Adapter { .. } | Goal::Loss => Learner::Adapter(pairs),
+            Goal::Weights { .. } => WantGradients::Weights,
+            Goal::Adapter { .. } | Goal::Loss => WantGradients::Adapter(pairs),
         };
         let gradients = decoder.block_backward(layer, &kept, dy, &self.context, learner)?;
         for (slot, gradient) in gradients.slots {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::data::Losses;
 use super::event::{FoldFigures, StopReason};
 use super::learner::Learner;
-use super::learnt::Learnt;
+use super::trained_weights::TrainedWeights;
 use crate::guard::{Futile, GuardFigures};
 
 /// A run whose loss is beyond this many times its first one, or this much above it, has diverged.
@@ -19,7 +19,7 @@ const MIN_GAIN: f64 = 0.002;
 #[derive(Debug)]
 pub struct Outcome {
     /// The best on the held-out examples, not the last; after cross-validation, what was learnt from all examples.
-    pub learnt: Learnt,
+    pub learnt: TrainedWeights,
     pub best_step: usize,
     /// Optimiser steps, those of cross-validation included (a step of all folds counts once).
     pub steps: usize,
@@ -42,7 +42,7 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub(super) struct Best {
     /// `None` in cross-validation: what counts there is the step.
-    pub(super) learnt: Option<Learnt>,
+    pub(super) learnt: Option<TrainedWeights>,
     pub(super) step: usize,
     pub(super) losses: Losses,
     pub(super) train_loss: f64,
@@ -65,7 +65,7 @@ pub(super) struct Progress {
     /// One for each fold, or one.
     pub(super) learners: Vec<Learner>,
     /// What the learner after cross-validation begins with.
-    pub(super) initial: Option<Learnt>,
+    pub(super) initial: Option<TrainedWeights>,
     pub(super) counts: Counts,
     pub(super) base: Option<Losses>,
     pub(super) start: Option<Losses>,
@@ -169,7 +169,7 @@ impl Progress {
     }
 
     /// What the run would keep if it ended now.
-    pub(super) fn kept(&self) -> Option<&Learnt> {
+    pub(super) fn kept(&self) -> Option<&TrainedWeights> {
         let best = self.best.as_ref().and_then(|best| best.learnt.as_ref());
         best.or_else(|| self.learners.first().map(|learner| &learner.learnt))
     }

@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hotplate_engine::base::Base;
-use hotplate_engine::base_text::{BaseError, BaseText};
+use hotplate_engine::base_spec::{BaseError, BaseSpec};
 use hotplate_engine::sample::Sample;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::neutral::{NeutralDrawing, NeutralSample, NeutralSamples, Opening};
+use crate::reference_samples::{Opening, ReferenceSample, ReferenceSamples, ReferenceSampling};
 
 /// Prompts that a base answers, at most.
 pub const PROMPTS: usize = 256;
@@ -28,7 +28,7 @@ const OPENINGS: &str = include_str!("rehearsal/openings.txt");
 const ENGLISH_FOR_ONE_CHINESE: usize = 4;
 
 /// The prompts of a base, in their order: of each list from its beginning to its end.
-fn prompts(text: &BaseText) -> Vec<Opening> {
+fn prompts(text: &BaseSpec) -> Vec<Opening> {
     let spread = |list: &'static str, wanted: usize| -> Vec<&'static str> {
         let all: Vec<&str> = list.lines().collect();
         let wanted = wanted.min(all.len());
@@ -45,15 +45,18 @@ fn prompts(text: &BaseText) -> Vec<Opening> {
 
 /// # Errors
 /// The tokenizer fails on an opening.
-pub fn drawing(base: &Base) -> Result<NeutralDrawing, BaseError> {
-    NeutralDrawing::new(base, prompts(&base.text), ANSWER_TOKENS)
+pub fn drawing(base: &Base) -> Result<ReferenceSampling, BaseError> {
+    ReferenceSampling::new(base, prompts(&base.text), ANSWER_TOKENS)
 }
 
 /// What was asked, and what the base answered, as a person reads it.
 ///
 /// # Errors
 /// The tokenizer fails.
-pub fn as_text(text: &BaseText, written: &NeutralSamples) -> Result<Vec<(&'static str, String)>, BaseError> {
+pub fn as_text(
+    text: &BaseSpec,
+    written: &ReferenceSamples,
+) -> Result<Vec<(&'static str, String)>, BaseError> {
     let mut asked: HashMap<Vec<u32>, &'static str> = HashMap::new();
     for opening in prompts(text) {
         if let Some(tokens) = opening.tokens(text)? {
@@ -73,12 +76,12 @@ pub fn as_text(text: &BaseText, written: &NeutralSamples) -> Result<Vec<(&'stati
 
 /// A base's answers, and as a run learns them.
 pub(crate) struct Rehearsal {
-    pub(crate) written: Arc<NeutralSamples>,
+    pub(crate) written: Arc<ReferenceSamples>,
     samples: Vec<Sample>,
 }
 
 impl Rehearsal {
-    pub(crate) fn new(written: Arc<NeutralSamples>) -> Rehearsal {
+    pub(crate) fn new(written: Arc<ReferenceSamples>) -> Rehearsal {
         let samples = samples(&written);
         Rehearsal { written, samples }
     }
@@ -89,8 +92,8 @@ impl Rehearsal {
     }
 }
 
-fn samples(written: &NeutralSamples) -> Vec<Sample> {
-    let sample = |NeutralSample { tokens, prompt_tokens }: &NeutralSample| Sample {
+fn samples(written: &ReferenceSamples) -> Vec<Sample> {
+    let sample = |ReferenceSample { tokens, prompt_tokens }: &ReferenceSample| Sample {
         tokens: tokens.clone(),
         supervised: (0..tokens.len()).map(|at| at >= (*prompt_tokens).max(1)).collect(),
         truncated: false,
@@ -123,7 +126,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::neutral::tests::drawn;
+    use crate::reference_samples::tests::drawn;
     use crate::test_base;
 
     #[test]

@@ -9,7 +9,7 @@ use hotplate_engine::base::Base;
 
 use super::TrainError;
 use super::event::SamplePair;
-use super::learnt::Learnt;
+use super::trained_weights::TrainedWeights;
 use super::work::{Work, WorkKind};
 
 /// Prompts as tokens.
@@ -66,20 +66,24 @@ pub(crate) struct SampleAnswers {
 }
 
 impl SampleAnswers {
-    pub(crate) fn new(base: &Base, learnt: Option<&Learnt>, prompts: &Prompts) -> SampleAnswers {
+    pub(crate) fn new(base: &Base, learnt: Option<&TrainedWeights>, prompts: &Prompts) -> SampleAnswers {
         let questions =
             prompts.tokens.iter().map(|tokens| Question::greedy(tokens.clone(), prompts.most_tokens));
         SampleAnswers::asked(base, learnt, questions.collect())
     }
 
-    pub(crate) fn asked(base: &Base, learnt: Option<&Learnt>, questions: Vec<Question>) -> SampleAnswers {
+    pub(crate) fn asked(
+        base: &Base,
+        learnt: Option<&TrainedWeights>,
+        questions: Vec<Question>,
+    ) -> SampleAnswers {
         let moved = match learnt {
-            Some(Learnt::Base(decoder)) => {
+            Some(TrainedWeights::Base(decoder)) => {
                 Some(Base::of(Arc::clone(&base.text), (**decoder).clone(), base.device.clone()))
             }
             _ => None,
         };
-        let adapter = learnt.and_then(Learnt::adapter).map(|adapter| Arc::new(adapter.clone()));
+        let adapter = learnt.and_then(TrainedWeights::adapter).map(|adapter| Arc::new(adapter.clone()));
         SampleAnswers { moved, answers: Answers::new(adapter, questions) }
     }
 

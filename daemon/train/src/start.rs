@@ -6,39 +6,39 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::data::{HeldOutPlan, TrainData};
-use super::learnt::Learnt;
+use super::data::{TrainData, Validation};
+use super::trained_weights::TrainedWeights;
 use super::{Method, TrainError, TrainSettings};
 
 /// What a run begins with.
 pub(super) fn initial(
     base: &Base,
-    start: Option<&Learnt>,
+    start: Option<&TrainedWeights>,
     settings: &TrainSettings,
-) -> Result<Learnt, TrainError> {
+) -> Result<TrainedWeights, TrainError> {
     let config = base.decoder.config();
     let misfit = |why: String| Err(TrainError::Misfit(why));
     match (settings.method, start) {
         (Method::Lora, None) => {
-            Ok(Learnt::Adapter(Adapter::fresh(config, &settings.lora, settings.seed, &base.device)?))
+            Ok(TrainedWeights::Adapter(Adapter::fresh(config, &settings.lora, settings.seed, &base.device)?))
         }
-        (Method::Full, None) => Ok(Learnt::of_base(&base.decoder)?),
-        (Method::Lora, Some(Learnt::Adapter(adapter))) if adapter.is_dora() => misfit(
+        (Method::Full, None) => Ok(TrainedWeights::of_base(&base.decoder)?),
+        (Method::Lora, Some(TrainedWeights::Adapter(adapter))) if adapter.is_dora() => misfit(
             "it is a DoRA adapter, which answers here but is not trained; train a LoRA adapter under another name"
                 .to_owned(),
         ),
-        (Method::Lora, Some(Learnt::Adapter(adapter))) if adapter.layers.len() != config.layers => {
+        (Method::Lora, Some(TrainedWeights::Adapter(adapter))) if adapter.layers.len() != config.layers => {
             misfit(format!("it has {} layers, the base {}", adapter.layers.len(), config.layers))
         }
-        (Method::Full, Some(Learnt::Base(decoder))) if decoder.config() != config => {
+        (Method::Full, Some(TrainedWeights::Base(decoder))) if decoder.config() != config => {
             misfit("its shape is another one".to_owned())
         }
-        (Method::Lora, Some(start @ Learnt::Adapter(_))) => Ok(start.clone()),
-        (Method::Full, Some(Learnt::Base(decoder))) => Ok(Learnt::of_base(decoder)?),
-        (Method::Lora, Some(Learnt::Base(_))) => {
+        (Method::Lora, Some(start @ TrainedWeights::Adapter(_))) => Ok(start.clone()),
+        (Method::Full, Some(TrainedWeights::Base(decoder))) => Ok(TrainedWeights::of_base(decoder)?),
+        (Method::Lora, Some(TrainedWeights::Base(_))) => {
             misfit("it is a whole base, and the method is \"lora\"; train with method \"full\" or under another name".to_owned())
         }
-        (Method::Full, Some(Learnt::Adapter(_))) => {
+        (Method::Full, Some(TrainedWeights::Adapter(_))) => {
             misfit("it is an adapter, and the method is \"full\"; train with method \"lora\" or under another name".to_owned())
         }
     }
@@ -51,8 +51,8 @@ pub(super) fn check_data(data: &TrainData) -> Result<(), TrainError> {
         return Err(TrainError::NoExamples);
     }
     let enough = match &data.heldout {
-        HeldOutPlan::Split(heldout) => heldout.iter().any(|item| carries(&item.sample)),
-        HeldOutPlan::Folds(_) => data.train.iter().filter(|sample| carries(sample)).count() >= 2,
+        Validation::Holdout(heldout) => heldout.iter().any(|item| carries(&item.sample)),
+        Validation::KFold(_) => data.train.iter().filter(|sample| carries(sample)).count() >= 2,
     };
     if enough { Ok(()) } else { Err(TrainError::NoHeldOut) }
 }

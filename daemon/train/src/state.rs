@@ -12,11 +12,11 @@ use hotplate_engine::lora::{Adapter, Lora, Place};
 use serde::{Deserialize, Serialize};
 
 use super::adamw::AdamW;
-use super::data::{HeldOutPlan, Losses, TrainData};
+use super::data::{Losses, TrainData, Validation};
 use super::event::{FoldFigures, StopReason};
 use super::learner::Learner;
-use super::learnt::Learnt;
 use super::progress::{Best, Counts, Phase, Progress};
+use super::trained_weights::TrainedWeights;
 use super::trainer::Trainer;
 use super::{TrainError, TrainSettings};
 use crate::guard::GuardFigures;
@@ -178,7 +178,7 @@ impl Trainer {
                 },
             })
         };
-        let stored = |kind: &str, there: bool| -> Result<Option<Learnt>, TrainError> {
+        let stored = |kind: &str, there: bool| -> Result<Option<TrainedWeights>, TrainError> {
             if there { Ok(Some(empty.with_tensors(values(kind)?))) } else { Ok(None) }
         };
         let best = match &numbers.best {
@@ -209,48 +209,48 @@ impl Trainer {
     }
 }
 
-fn shape(learnt: &Learnt) -> Shape {
+fn shape(learnt: &TrainedWeights) -> Shape {
     match learnt {
-        Learnt::Adapter(adapter) => Shape::Adapter {
+        TrainedWeights::Adapter(adapter) => Shape::Adapter {
             rank: adapter.rank,
             alpha: adapter.alpha,
             rslora: adapter.rslora,
             pairs: adapter.pairs().map(|(place, pair)| (place, pair.scale)).collect(),
         },
-        Learnt::Base(_) => Shape::Base,
+        TrainedWeights::Base(_) => Shape::Base,
     }
 }
 
 /// What was learnt, with the right places and scales, whose values are still to be put in.
-fn empty(base: &Base, shape: &Shape) -> Option<Learnt> {
+fn empty(base: &Base, shape: &Shape) -> Option<TrainedWeights> {
     let Shape::Adapter { rank, alpha, rslora, pairs } = shape else {
-        return Some(Learnt::Base(Box::new((*base.decoder).clone())));
+        return Some(TrainedWeights::Base(Box::new((*base.decoder).clone())));
     };
     let mut adapter = Adapter::empty(base.decoder.config(), *rank, *alpha, *rslora);
     for &(place, scale) in pairs {
         let empty = Tensor::zeros((0, 0), DType::F32, &base.device).ok()?;
         adapter.set(place, Lora::plain(empty.clone(), empty, scale));
     }
-    (adapter.pairs().count() == pairs.len()).then_some(Learnt::Adapter(adapter))
+    (adapter.pairs().count() == pairs.len()).then_some(TrainedWeights::Adapter(adapter))
 }
 
 /// The shape of each tensor; 0 stands for a rank, which the file tells.
-fn expected_shapes(base: &Base, empty: &Learnt) -> Result<Vec<Vec<usize>>, TrainError> {
+fn expected_shapes(base: &Base, empty: &TrainedWeights) -> Result<Vec<Vec<usize>>, TrainError> {
     Ok(match empty {
-        Learnt::Adapter(adapter) => adapter
+        TrainedWeights::Adapter(adapter) => adapter
             .pairs()
             .flat_map(|(place, _)| {
                 let (outputs, inputs) = place.shape(base.decoder.config());
                 [vec![0, inputs], vec![outputs, 0]]
             })
             .collect(),
-        Learnt::Base(_) => empty.tensors()?.iter().map(|tensor| tensor.dims().to_vec()).collect(),
+        TrainedWeights::Base(_) => empty.tensors()?.iter().map(|tensor| tensor.dims().to_vec()).collect(),
     })
 }
 
 /// Both factors of a pair have one rank.
-fn check_ranks(empty: &Learnt, values: &[Tensor]) -> Result<(), String> {
-    if matches!(empty, Learnt::Adapter(_)) {
+fn check_ranks(empty: &TrainedWeights, values: &[Tensor]) -> Result<(), String> {
+    if matches!(empty, TrainedWeights::Adapter(_)) {
         for pair in values.chunks_exact(2) {
             if pair[0].dims().first() != pair[1].dims().last() {
                 return Err(format!("{TENSORS}: the factors of a pair have different ranks"));
@@ -265,8 +265,8 @@ fn fingerprint(data: &TrainData) -> String {
     let folds = data.folds().unwrap_or(0) as u64;
     hasher.update(&folds.to_le_bytes());
     let heldout = match &data.heldout {
-        HeldOutPlan::Split(heldout) => heldout.as_slice(),
-        HeldOutPlan::Folds(_) => &[],
+        Validation::Holdout(heldout) => heldout.as_slice(),
+        Validation::KFold(_) => &[],
     };
     let heldout = heldout.iter().map(|item| (&item.sample, 1 + u8::from(item.is_new)));
     for (sample, kind) in data.train.iter().map(|sample| (sample, 0)).chain(heldout) {

@@ -3,7 +3,7 @@
 pub(crate) use hotplate_engine::fixtures::*;
 use hotplate_engine::sample::Sample;
 
-use crate::{HeldOut, HeldOutPlan, TrainData, TrainSettings};
+use crate::{HeldOut, TrainData, TrainSettings, Validation};
 
 /// Sequences that count upwards by a step of their own, so that there is something to learn; the last two are held out.
 pub(crate) fn data(examples: usize) -> TrainData {
@@ -16,7 +16,7 @@ pub(crate) fn data(examples: usize) -> TrainData {
     let heldout = samples.split_off(examples - 2);
     let heldout =
         heldout.into_iter().enumerate().map(|(at, sample)| HeldOut { sample, is_new: at == 1 }).collect();
-    TrainData { train: samples, heldout: HeldOutPlan::Split(heldout) }
+    TrainData { train: samples, heldout: Validation::Holdout(heldout) }
 }
 
 pub(crate) fn settings() -> TrainSettings {

@@ -12,19 +12,19 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::closing::Closing;
 use super::data::{Losses, TrainData};
 use super::evaluation::{Evaluated, Evaluation};
-use super::event::{FoldFigures, Memory, StopReason, TrainEvent};
+use super::event::{FoldFigures, MemorizationSign, StopReason, TrainEvent};
+use super::final_metrics::FinalMetrics;
 use super::learner::{Learner, Pool, Rates, Shape, StepWork};
-use super::learnt::Learnt;
 use super::progress::{Best, Counts, Outcome, Phase, Progress};
 use super::samples::{Prompts, SampleAnswers};
 use super::start::{check_data, divide, initial};
+use super::trained_weights::TrainedWeights;
 use super::work::{Pace, Work, WorkKind};
-use super::{TrainError, TrainSettings, closing};
+use super::{TrainError, TrainSettings, final_metrics};
 use crate::guard::{Drift, GuardFigures, Moved, Verdict, copying::copying, forgets, worth};
-use crate::neutral::NeutralSamples;
+use crate::reference_samples::ReferenceSamples;
 use crate::rehearsal::{self, Rehearsal};
 
 /// Evaluations, or steps, in a row.
@@ -53,7 +53,7 @@ enum Activity {
     Drawing(Box<Drawing>),
     Comparing(Box<Comparing>),
     /// The figures of what is kept.
-    Closing(Box<Closing>),
+    FinalMetrics(Box<FinalMetrics>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct Trainer {
     pub(super) progress: Progress,
     activity: Activity,
     /// What the base answers to the guard's questions, and the measurement on it, which remembers what the base thinks.
-    neutral: Option<Arc<NeutralSamples>>,
+    neutral: Option<Arc<ReferenceSamples>>,
     drift: Option<Drift>,
     /// What is learnt along with the examples.
     rehearsal: Option<Rehearsal>,
@@ -92,7 +92,7 @@ impl Trainer {
     /// Settings out of range, nothing to train on or to judge by, a start that does not fit the base.
     pub fn new(
         base: &Base,
-        start: Option<&Learnt>,
+        start: Option<&TrainedWeights>,
         data: TrainData,
         settings: TrainSettings,
     ) -> Result<Trainer, TrainError> {
@@ -170,7 +170,7 @@ impl Trainer {
     }
 
     /// What has been learnt by now, which need not be the best; in cross-validation, by the first fold.
-    pub fn current(&self) -> &Learnt {
+    pub fn current(&self) -> &TrainedWeights {
         &self.progress.learners[0].learnt
     }
 
@@ -203,7 +203,7 @@ impl Trainer {
             Activity::Sampling(_, answers) => answers.work(WorkKind::Samples),
             Activity::Drawing(drawing) => self.drawing_work(drawing),
             Activity::Comparing(comparing) => comparing.work(),
-            Activity::Closing(closing) => closing.work(),
+            Activity::FinalMetrics(closing) => closing.work(),
         }
     }
 
@@ -249,7 +249,7 @@ impl Trainer {
                     self.judged(base, losses, each, moved)
                 }
             },
-            Activity::Closing(_) => self.close(base),
+            Activity::FinalMetrics(_) => self.close(base),
             Activity::Evaluating(subject, evaluation) => {
                 let subject = *subject;
                 let learners = &self.progress.learners;
@@ -278,7 +278,7 @@ impl Trainer {
             if progress.guard.is_some() {
                 return Ok(TrainEvent::Finished { reason });
             }
-            Activity::Closing(Box::new(self.closing(base)))
+            Activity::FinalMetrics(Box::new(self.closing(base)))
         } else if progress.base.is_none() {
             self.evaluation(Subject::Base)
         } else if progress.continues && progress.start.is_none() {
@@ -431,7 +431,7 @@ impl Trainer {
         } else if counts.forgetful_evaluations >= FORGETFUL_EVALUATIONS {
             Some(StopReason::Forgetting { step, best_step })
         } else if !patient && memorised {
-            Some(StopReason::Memorising { step, best_step, sign: Memory::Gap })
+            Some(StopReason::Memorising { step, best_step, sign: MemorizationSign::Gap })
         } else if !patient && step >= gained_step + per_epoch {
             Some(StopReason::NoGain { step, best_step })
         } else if progress.counts.asked {
@@ -645,7 +645,7 @@ impl Trainer {
         let best_step = self.progress.best_step();
         // What is the best so far may copy: then its figures say so. What is no better and copies ends the run.
         if step > best_step && self.progress.stopped.is_none() && self.copies(&answers) {
-            let sign = Memory::Copies;
+            let sign = MemorizationSign::Copies;
             self.end_phase(base, StopReason::Memorising { step, best_step, sign })?;
         }
         let known = self.progress.base_answers.as_deref().unwrap_or_default();
@@ -657,23 +657,23 @@ impl Trainer {
     fn copies(&self, answers: &[Answer]) -> bool {
         let texts: Vec<&[u32]> = answers.iter().map(|answer| answer.tokens.as_slice()).collect();
         let found = copying(&texts, self.data.train.iter().map(|sample| sample.tokens.as_slice()));
-        let common = closing::common(&self.data);
+        let common = final_metrics::common(&self.data);
         let figures = GuardFigures { heldout_copy_rate: common, ..GuardFigures::default() };
         figures.with_copies(&found).verdict() == Verdict::Memorising
     }
 
     /// The gap is measured on as many training examples as judge, in the first epoch's order.
-    fn closing(&self, base: &Base) -> Closing {
+    fn closing(&self, base: &Base) -> FinalMetrics {
         let most = self.data.judges().count().max(GAP_EXAMPLES);
         let group: Vec<usize> = self.order(0, 0).into_iter().take(most).collect();
         let len = |index: usize| self.data.train[index].tokens.len();
         let known = Evaluation::new(&[group], len, self.settings.row_tokens);
         let heldout = self.progress.best.as_ref().map(|best| best.losses.all);
-        Closing::new(known, heldout, &self.prompts, &self.data, base, self.settings.sample_tokens)
+        FinalMetrics::new(known, heldout, &self.prompts, &self.data, base, self.settings.sample_tokens)
     }
 
     fn close(&mut self, base: &Base) -> Result<TrainEvent, TrainError> {
-        let Activity::Closing(closing) = &mut self.activity else { return Ok(TrainEvent::Working) };
+        let Activity::FinalMetrics(closing) = &mut self.activity else { return Ok(TrainEvent::Working) };
         let Some(kept) = self.progress.kept() else { return Err(TrainError::Unfinished) };
         let Some(figures) = closing.step(base, kept, &self.data, &mut self.neutral)? else {
             return Ok(TrainEvent::Working);
@@ -684,7 +684,7 @@ impl Trainer {
     }
 
     /// What a finished run keeps.
-    pub fn kept(&self) -> Option<&Learnt> {
+    pub fn kept(&self) -> Option<&TrainedWeights> {
         self.progress.kept()
     }
 

@@ -4,7 +4,7 @@ use hotplate_client::protocol::methods::models::ModelInfo;
 use hotplate_client::protocol::methods::score::ScoreResult;
 use hotplate_client::protocol::methods::status::{RunState, StatusResult};
 use hotplate_client::protocol::run::Plan;
-use hotplate_client::{ScoredLine, Shown, Weighed, words};
+use hotplate_client::{FewShotVsTuned, ScoredLine, Shown, words};
 
 use super::check::check;
 use super::html;
@@ -23,7 +23,7 @@ pub(super) fn bundle(shown: &Shown, here: &Here) -> Option<Bundle> {
         Shown::Checked(result) => check(result, &words::check_summary(result), here),
         Shown::CheckedTexts(result) => check(result, &words::texts_summary(result), here),
         Shown::Scored { lines, result } => scored(lines, result),
-        Shown::Weighed(result) => weighed(result),
+        Shown::FewShotVsTuned(result) => weighed(result),
         Shown::Planned(result) => plan(result),
         Shown::Status(result) => status(result),
         Shown::Adapters(list) if !list.is_empty() => adapters(list),
@@ -53,7 +53,7 @@ fn scored(lines: &[ScoredLine], result: &ScoreResult) -> String {
 }
 
 /// What it says first, and the examples for those who look closer.
-fn weighed(weighed: &Weighed) -> String {
+fn weighed(weighed: &FewShotVsTuned) -> String {
     let (headers, rows) = words::weighed_table(weighed);
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let table = html::table(&headers, &rows[..rows.len().min(MOST_SCORES)]);

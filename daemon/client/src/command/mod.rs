@@ -1,6 +1,6 @@
 //! The command grammar, which the shell and the notebook share: one file per command.
 //!
-//! Owns words, options, their ranges and their help. What a command does is in [`perform`](crate::perform()).
+//! Owns words, options, their ranges and their help. What a command does is in [`run_command`](crate::run_command()).
 
 mod adapters;
 mod attach;

@@ -1,7 +1,7 @@
 //! A session with the daemon: requests out, exactly one reply each; notifications in, in order.
 //!
 //! Owns the socket, the reader thread and the matching of replies to requests. Knows the protocol's envelope and
-//! the handshake; what the other methods mean is the business of [`perform`](crate::perform()).
+//! the handshake; what the other methods mean is the business of [`run_command`](crate::run_command()).
 
 mod address;
 mod error;

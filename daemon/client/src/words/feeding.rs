@@ -5,7 +5,7 @@ use hotplate_protocol::methods::score::{Judges, ScoreResult};
 
 use super::visible::path;
 use super::{UNBOUNDED, count, loss, number, table};
-use crate::weighed::{Difference, Mine, Weighed};
+use crate::weighed::{AdapterSide, Difference, FewShotVsTuned};
 
 /// More rows would bury what they say; `--json` has all.
 const MOST_ROWS: usize = 40;
@@ -62,12 +62,12 @@ fn place(place: &FedPlace) -> String {
 }
 
 /// The figures, example by example and together, and what they say.
-pub fn weighed(weighed: &Weighed) -> String {
+pub fn weighed(weighed: &FewShotVsTuned) -> String {
     format!("{}\n\n{}", weighed_rows(weighed, UNBOUNDED), weighed_summary(weighed))
 }
 
 /// Each example's losses. Those that feeding helps most stand first.
-pub fn weighed_rows(weighed: &Weighed, width: usize) -> String {
+pub fn weighed_rows(weighed: &FewShotVsTuned, width: usize) -> String {
     let (headers, rows) = weighed_table(weighed);
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let mut text = table(&headers, &rows[..rows.len().min(MOST_ROWS)], width);
@@ -78,9 +78,9 @@ pub fn weighed_rows(weighed: &Weighed, width: usize) -> String {
 }
 
 /// The same as cells.
-pub fn weighed_table(weighed: &Weighed) -> (Vec<String>, Vec<Vec<String>>) {
+pub fn weighed_table(weighed: &FewShotVsTuned) -> (Vec<String>, Vec<Vec<String>>) {
     let mut headers = vec!["base".to_owned(), "fed".to_owned()];
-    let scored = if let Mine::Scored(mine) = &weighed.mine { Some(mine) } else { None };
+    let scored = if let AdapterSide::Scored(mine) = &weighed.mine { Some(mine) } else { None };
     headers.extend(scored.map(who));
     headers.push("where".to_owned());
     let mut rows: Vec<_> = weighed.rows.iter().collect();
@@ -101,7 +101,7 @@ fn who(result: &ScoreResult) -> String {
 }
 
 /// What was measured, the three figures, and which way is needed.
-pub fn weighed_summary(weighed: &Weighed) -> String {
+pub fn weighed_summary(weighed: &FewShotVsTuned) -> String {
     let folder = path(&weighed.folder);
     let examples = count(weighed.rows.len(), "example");
     let judges = match weighed.base.heldout.map(|heldout| heldout.judges) {
@@ -110,7 +110,7 @@ pub fn weighed_summary(weighed: &Weighed) -> String {
     };
     let figure = |result: &ScoreResult| result.loss.map_or_else(|| "-".to_owned(), loss);
     let mut figures = format!("base {}, fed {}", figure(&weighed.base), figure(&weighed.fed));
-    if let Mine::Scored(mine) = &weighed.mine {
+    if let AdapterSide::Scored(mine) = &weighed.mine {
         figures.push_str(&format!(", {} {}", who(mine), figure(mine)));
     }
     let before = weighed.fed.heldout.map_or_else(String::new, |heldout| {
@@ -126,10 +126,10 @@ pub fn weighed_summary(weighed: &Weighed) -> String {
         verdict(weighed)
     );
     match &weighed.mine {
-        Mine::NotNamed => text.push_str(&format!(
+        AdapterSide::NotNamed => text.push_str(&format!(
             "\nWhat training does: hotplate train {folder}, then the same with -a and the adapter's name."
         )),
-        Mine::Learnt { adapter, examples, trained } => {
+        AdapterSide::Learnt { adapter, examples, trained } => {
             text.push_str(&format!(
                 "\n{adapter} has learnt {} of these examples, so its figure here would flatter it.",
                 number(*examples)
@@ -142,13 +142,13 @@ pub fn weighed_summary(weighed: &Weighed) -> String {
                 ));
             }
         }
-        Mine::Scored(_) => {}
+        AdapterSide::Scored(_) => {}
     }
     text
 }
 
 /// One sentence; chance is never called a difference.
-fn verdict(weighed: &Weighed) -> String {
+fn verdict(weighed: &FewShotVsTuned) -> String {
     let nats = |gain: f64| format!("{} nats a token", loss(gain));
     let feeding = match weighed.by_feeding() {
         Difference::TooFew => {
@@ -185,7 +185,7 @@ mod tests {
     use hotplate_protocol::methods::score::HeldOutScored;
 
     use super::*;
-    use crate::weighed::WeighedRow;
+    use crate::weighed::FewShotVsTunedRow;
 
     fn at(file: &str, line: usize) -> FedPlace {
         FedPlace { file: file.into(), line, last_line: line + 1 }
@@ -238,10 +238,10 @@ mod tests {
         }
     }
 
-    fn sum(fed: f64, mine: Option<f64>, rows: usize) -> Weighed {
+    fn sum(fed: f64, mine: Option<f64>, rows: usize) -> FewShotVsTuned {
         let row = |line: usize| {
             let hard = line as f64 / 50.0;
-            WeighedRow {
+            FewShotVsTunedRow {
                 file: "a.md".into(),
                 line,
                 base: Some(3.0),
@@ -249,18 +249,18 @@ mod tests {
                 mine: mine.map(|mine| mine - hard),
             }
         };
-        Weighed {
+        FewShotVsTuned {
             folder: "notes/".into(),
             rows: (1..=rows).map(row).collect(),
             base: result(3.0, None, Judges::HeldOut, 0),
             fed: result(fed, None, Judges::HeldOut, 16),
-            mine: mine.map_or(Mine::NotNamed, |mine| {
-                Mine::Scored(result(mine, Some("notes@2"), Judges::HeldOut, 0))
+            mine: mine.map_or(AdapterSide::NotNamed, |mine| {
+                AdapterSide::Scored(result(mine, Some("notes@2"), Judges::HeldOut, 0))
             }),
         }
     }
 
-    fn check(weighed: &Weighed, expected: &Expect) {
+    fn check(weighed: &FewShotVsTuned, expected: &Expect) {
         expected.assert_eq(&weighed_summary(weighed));
     }
 
@@ -273,7 +273,7 @@ mod tests {
             Measured on 5 examples that no run learns, each as the answer to its own prompt or title. Fed were 3.2 examples with 320 tokens before each.
             Feeding helps, by 0.44 nats a token on average; training helps, by 1.06 nats a token. Here training is needed."]],
         );
-        let verdict = |weighed: &Weighed| verdict(weighed);
+        let verdict = |weighed: &FewShotVsTuned| verdict(weighed);
         assert!(verdict(&sum(2.0, Some(2.7), 5)).ends_with("Here feeding is enough, and better."));
         assert!(
             verdict(&sum(3.1, Some(3.2), 5)).ends_with("Here neither of them is shown to help."),
@@ -284,8 +284,8 @@ mod tests {
         assert!(verdict(&sum(2.0, None, 5)).starts_with("Feeding helps, by 0.94"));
         assert!(verdict(&sum(2.0, Some(1.0), 4)).starts_with("Too few examples"));
         check(
-            &Weighed {
-                mine: Mine::Learnt { adapter: "notes".into(), examples: 5, trained: Some((3.1, 2.3)) },
+            &FewShotVsTuned {
+                mine: AdapterSide::Learnt { adapter: "notes".into(), examples: 5, trained: Some((3.1, 2.3)) },
                 ..sum(3.5, None, 5)
             },
             &expect![[r"

@@ -66,7 +66,7 @@ pub fn shown(shown: &Shown) -> Option<String> {
         Shown::Compared { number, of, answers } => compared(*number, *of, answers),
         Shown::ScoredExample(_) => return None,
         Shown::Scored { lines, result } => scored(lines, result, UNBOUNDED),
-        Shown::Weighed(what) => weighed(what),
+        Shown::FewShotVsTuned(what) => weighed(what),
         Shown::Status(what) => status(what),
         Shown::NotRunning { home } => {
             format!("No daemon is running. Any command that needs one starts it.\nIts home: {}", path(home))

@@ -9,7 +9,7 @@
 use serde_json::error::Category;
 
 use super::{Code, Finding, Rule};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP003",
@@ -19,8 +19,8 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// `text` is the whole record, which starts in the first of the place's lines.
-pub(crate) fn invalid_json(place: Place<'_>, text: &str, error: &serde_json::Error) -> Finding {
-    let Place { file, lines } = place;
+pub(crate) fn invalid_json(place: RecordLocation<'_>, text: &str, error: &serde_json::Error) -> Finding {
+    let RecordLocation { file, lines } = place;
     // A record of several lines: the one where reading stopped, and its text.
     let within = error.line().saturating_sub(1);
     let line = (lines.0 + within).min(lines.1);

@@ -6,7 +6,7 @@
 //! What was read before the damage stays; the rest of the file is left out.
 
 use super::{Code, Finding, Rule};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP017",
@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
     skips: true,
 };
 
-pub(crate) fn invalid_parquet(place: Place<'_>, why: &str) -> Finding {
+pub(crate) fn invalid_parquet(place: RecordLocation<'_>, why: &str) -> Finding {
     // The library's words may end in several lines.
     let why = why.lines().next().unwrap_or("it contradicts itself");
     Finding::new(Code::InvalidParquet, place.file, place.lines, format!("it cannot be read: {why}"))

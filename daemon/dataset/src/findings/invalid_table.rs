@@ -7,7 +7,7 @@
 //! The row is left out, and those around it are read; where the names of the columns are wrong, the whole file is.
 
 use super::{Code, Finding, Rule, shown};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP015",
@@ -23,7 +23,7 @@ pub(crate) enum TableFault<'a> {
     OpenQuote,
 }
 
-pub(crate) fn invalid_table(place: Place<'_>, fault: &TableFault<'_>) -> Finding {
+pub(crate) fn invalid_table(place: RecordLocation<'_>, fault: &TableFault<'_>) -> Finding {
     let message = match fault {
         TableFault::Cells { found, wanted } => {
             format!("this row has {found} cells; the first row names {wanted} columns")

@@ -18,7 +18,7 @@
 //! The record is left out.
 
 use super::{Code, Finding, Rule, shown_list};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP004",
@@ -31,7 +31,7 @@ pub(super) const RULE: Rule = Rule {
 const RENAMES: &[(&[&str], &str)] = &[(&["content"], "\"content\" to \"text\"")];
 
 /// `missing` says what would do; `found` are the names that are there.
-pub(crate) fn missing_field(place: Place<'_>, missing: &str, found: &[String]) -> Finding {
+pub(crate) fn missing_field(place: RecordLocation<'_>, missing: &str, found: &[String]) -> Finding {
     let rename =
         RENAMES.iter().find(|(from, _)| from.iter().all(|name| found.iter().any(|there| there == name)));
     // Inside a message the names are others.

@@ -5,7 +5,7 @@
 //! The record is left out.
 
 use super::{Code, Finding, Rule};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP012",
@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
     skips: true,
 };
 
-pub(crate) fn no_answer(place: Place<'_>, messages: usize) -> Finding {
+pub(crate) fn no_answer(place: RecordLocation<'_>, messages: usize) -> Finding {
     let message = match messages {
         0 => "the list of messages is empty".to_owned(),
         1 => "the one message is not the assistant's".to_owned(),

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::unread_mark::said;
 use super::{Code, Finding, Rule};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP018",
@@ -38,7 +38,7 @@ pub(crate) fn nothing_learnt(
 }
 
 /// A record that is switched off by a mark of its own.
-pub(crate) fn marked_off(place: Place<'_>, name: &str, value: &Value) -> Finding {
+pub(crate) fn marked_off(place: RecordLocation<'_>, name: &str, value: &Value) -> Finding {
     let message = format!("the record is marked as not to be learnt: \"{name}\" is {}", said(value));
     Finding::new(Code::NothingLearnt, place.file, place.lines, message)
 }

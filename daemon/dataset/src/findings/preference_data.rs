@@ -7,7 +7,7 @@
 //! The record is left out. To learn the good answers alone, make records of `prompt` and `completion` of them.
 
 use super::{Code, Finding, Rule};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP014",
@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
     skips: true,
 };
 
-pub(crate) fn preference_data(place: Place<'_>, why: &str) -> Finding {
+pub(crate) fn preference_data(place: RecordLocation<'_>, why: &str) -> Finding {
     let message = format!("{why}; preferences are not learnt");
     Finding::new(Code::PreferenceData, place.file, place.lines, message)
 }

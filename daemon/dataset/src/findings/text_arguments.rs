@@ -6,7 +6,7 @@
 //! The example is still learnt, quotes included.
 
 use super::{Code, Finding, Rule};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP023",
@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// `call`: which one of which message.
-pub(crate) fn text_arguments(place: Place<'_>, call: &str) -> Finding {
+pub(crate) fn text_arguments(place: RecordLocation<'_>, call: &str) -> Finding {
     let message = format!("the arguments of {call} are a text that holds no JSON object");
     Finding::new(Code::TextArguments, place.file, place.lines, message)
 }

@@ -7,7 +7,7 @@
 
 use super::{Code, Finding, Rule, shown};
 use crate::columns::Unclear;
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP025",
@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
     skips: true,
 };
 
-pub(crate) fn unclear_columns(place: Place<'_>, unclear: &Unclear<'_>) -> Finding {
+pub(crate) fn unclear_columns(place: RecordLocation<'_>, unclear: &Unclear<'_>) -> Finding {
     let Unclear { field, columns: [one, other] } = unclear;
     let message = format!("{} and {} could both be the {field}", shown(one), shown(other));
     Finding::new(Code::UnclearColumns, place.file, place.lines, message)

@@ -7,7 +7,7 @@
 //! The record is left out.
 
 use super::{Code, Finding, Rule, shown};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP011",
@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// `message` counts from 1.
-pub(crate) fn unknown_role(place: Place<'_>, message: usize, role: &str) -> Finding {
+pub(crate) fn unknown_role(place: RecordLocation<'_>, message: usize, role: &str) -> Finding {
     let message = format!("message {message} has the role {}", shown(role));
     Finding::new(Code::UnknownRole, place.file, place.lines, message)
 }

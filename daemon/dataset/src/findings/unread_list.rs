@@ -6,7 +6,7 @@
 //! The list is left out: what somebody kept apart to test by should not be learnt.
 
 use super::{Code, Finding, Rule, shown};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP016",
@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
     skips: true,
 };
 
-pub(crate) fn unread_list(place: Place<'_>, name: &str) -> Finding {
+pub(crate) fn unread_list(place: RecordLocation<'_>, name: &str) -> Finding {
     Finding::new(Code::UnreadList, place.file, place.lines, format!("the list {} is not read", shown(name)))
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Code, Finding, Rule, shown};
 use crate::chat::Role;
 use crate::mark::{MARKS, Mark};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP022",
@@ -29,7 +29,7 @@ pub(crate) enum Marked {
     OtherTurn(usize, Role),
 }
 
-pub(crate) fn unread_mark(place: Place<'_>, marked: Marked, name: &str, value: &Value) -> Finding {
+pub(crate) fn unread_mark(place: RecordLocation<'_>, marked: Marked, name: &str, value: &Value) -> Finding {
     let of = match marked {
         Marked::Record => String::new(),
         Marked::Turn(number) | Marked::OtherTurn(number, _) => format!(" of message {number}"),

@@ -7,7 +7,7 @@
 //! The record is left out.
 
 use super::{Code, Finding, Rule};
-use crate::shapes::Place;
+use crate::shapes::RecordLocation;
 
 pub(super) const RULE: Rule = Rule {
     code: "HP010",
@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// `what` must be `expected` and is `found`.
-pub(crate) fn wrong_type(place: Place<'_>, what: &str, expected: &str, found: &str) -> Finding {
+pub(crate) fn wrong_type(place: RecordLocation<'_>, what: &str, expected: &str, found: &str) -> Finding {
     let message = format!("{what} must be {expected}; this is {found}");
     Finding::new(Code::WrongType, place.file, place.lines, message)
 }

@@ -8,7 +8,7 @@ use super::jsonl::record;
 use super::{Found, Source, tell};
 use crate::findings::{EmptyPlace, empty, invalid_json, record_too_large, unread_list};
 use crate::loose_json;
-use crate::shapes::{Parsed, Place};
+use crate::shapes::{Parsed, RecordLocation};
 
 /// Whether the file goes line by line: its first line is one whole object, and another line follows.
 pub(super) fn is_lines(start: &[u8]) -> bool {
@@ -56,16 +56,16 @@ fn found(source: Source<'_>, piece: &Piece<'_>, on_found: &mut dyn FnMut(Found))
     let Source { file, max_record_bytes: limit, columns } = source;
     match piece {
         Piece::Record { lines, offset, bytes } => {
-            tell(record(columns, Place { file, lines: *lines }, *offset, bytes), *lines, on_found);
+            tell(record(columns, RecordLocation { file, lines: *lines }, *offset, bytes), *lines, on_found);
         }
         Piece::TooLarge { lines, bytes } => {
             on_found(Found::Finding(record_too_large(file, *lines, *bytes, limit)));
         }
         Piece::OtherList { name, lines } => {
-            on_found(Found::Finding(unread_list(Place { file, lines: *lines }, name)));
+            on_found(Found::Finding(unread_list(RecordLocation { file, lines: *lines }, name)));
         }
         Piece::Open { lines, offset, bytes } => {
-            let place = Place { file, lines: *lines };
+            let place = RecordLocation { file, lines: *lines };
             // The reader's own words for where it ended; of a list that is not closed, for the list.
             let text = if bytes.is_empty() { b"[".as_slice() } else { bytes };
             let parsed = str::from_utf8(text).map(|text| Parsed::read(text, columns.columns));

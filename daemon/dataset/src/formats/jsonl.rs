@@ -4,7 +4,7 @@ use super::{Found, Source, tell};
 use crate::columns::Use;
 use crate::findings::{BadByte, EmptyPlace, Finding, empty, invalid_json, not_utf8, record_too_large};
 use crate::lines::{Body, Line};
-use crate::shapes::{self, Parsed, Place, Shaped};
+use crate::shapes::{self, Parsed, RecordLocation, Shaped};
 
 pub(crate) struct JsonLinesParser<'a> {
     source: Source<'a>,
@@ -24,7 +24,7 @@ impl<'a> JsonLinesParser<'a> {
         let found = match line.body {
             Body::TooLong { bytes } => Err(record_too_large(file, lines, bytes, max_record_bytes)),
             Body::Whole(bytes) if bytes.trim_ascii().is_empty() => return,
-            Body::Whole(bytes) => record(columns, Place { file, lines }, line.offset, bytes),
+            Body::Whole(bytes) => record(columns, RecordLocation { file, lines }, line.offset, bytes),
         };
         self.records += 1;
         tell(found, lines, on_found);
@@ -40,7 +40,7 @@ impl<'a> JsonLinesParser<'a> {
 /// One record as JSON, which starts at `offset` of the file.
 pub(super) fn record(
     columns: &Use<'_>,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     offset: u64,
     bytes: &[u8],
 ) -> Result<Shaped, Finding> {

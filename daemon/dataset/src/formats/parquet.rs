@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{Found, Source, tell};
 use crate::findings::{EmptyPlace, Finding, empty, invalid_parquet, record_too_large, wrong_type};
-use crate::shapes::{self, Parsed, Place, Record, Shaped};
+use crate::shapes::{self, Parsed, Record, RecordLocation, Shaped};
 
 /// Reads the file to its end, or to where it is broken; that is a finding.
 pub(crate) fn read(source: Source<'_>, opened: File, on_found: &mut dyn FnMut(Found)) {
@@ -25,7 +25,7 @@ pub(crate) fn read(source: Source<'_>, opened: File, on_found: &mut dyn FnMut(Fo
         Ok(Err(Trouble::Library(error))) => error.to_string(),
         Err(_) => "it contradicts itself".to_owned(),
     };
-    let place = Place { file: source.file, lines: (row + 1, row + 1) };
+    let place = RecordLocation { file: source.file, lines: (row + 1, row + 1) };
     on_found(Found::Finding(invalid_parquet(place, &why)));
 }
 
@@ -51,14 +51,14 @@ fn rows(
     let reader = SerializedFileReader::new(opened)?;
     let schema = reader.metadata().file_metadata().schema();
     let names: Vec<String> = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
-    let first = Place { file, lines: (1, 1) };
+    let first = RecordLocation { file, lines: (1, 1) };
     shapes::header(&names, columns, first).map_err(|finding| Trouble::Said(Box::new(finding)))?;
     let is_read = |field: &&Arc<Type>| Record::is_read(field.name(), columns.columns);
     let read: Vec<Arc<Type>> = schema.get_fields().iter().filter(is_read).cloned().collect();
     let projection = Type::group_type_builder(schema.name()).with_fields(read).build()?;
     for each in reader.get_row_iter(Some(projection))? {
         let each = each?;
-        let place = Place { file, lines: (*row + 1, *row + 1) };
+        let place = RecordLocation { file, lines: (*row + 1, *row + 1) };
         tell(record(each, &names, source, place), place.lines, on_found);
         *row += 1;
     }
@@ -68,7 +68,12 @@ fn rows(
     Ok(())
 }
 
-fn record(row: Row, names: &[String], source: Source<'_>, place: Place<'_>) -> Result<Shaped, Finding> {
+fn record(
+    row: Row,
+    names: &[String],
+    source: Source<'_>,
+    place: RecordLocation<'_>,
+) -> Result<Shaped, Finding> {
     let Source { max_record_bytes: limit, columns, .. } = source;
     let mut record = Record::default();
     let mut bytes = 0;

@@ -14,7 +14,7 @@ use crate::findings::{
     BadByte, EmptyPlace, Finding, TableFault, empty, invalid_table, not_utf8, record_too_large,
 };
 use crate::loose_json;
-use crate::shapes::{self, Parsed, Place, Record};
+use crate::shapes::{self, Parsed, Record, RecordLocation};
 
 pub(crate) struct TableParser<'a> {
     source: Source<'a>,
@@ -163,7 +163,7 @@ fn most_frequent(bytes: &[u8]) -> u8 {
 impl Rows<'_> {
     fn row(&mut self, row: &Row<'_>, on_found: &mut dyn FnMut(Found)) {
         let Source { file, max_record_bytes, .. } = self.source;
-        let place = Place { file, lines: row.lines };
+        let place = RecordLocation { file, lines: row.lines };
         let cells = match row.body {
             RowBody::Cells(cells) if cells.is_blank() && !row.open_quote => return,
             RowBody::Cells(cells) => Ok(cells),
@@ -197,7 +197,7 @@ impl Rows<'_> {
 fn columns(
     cells: Cells<'_>,
     source: Source<'_>,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     offset: u64,
 ) -> Result<Vec<Column>, Finding> {
     let mut names: Vec<String> = Vec::with_capacity(cells.len());
@@ -221,7 +221,7 @@ fn record(
     cells: Cells<'_>,
     columns: &[Column],
     told: &Told,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     offset: u64,
 ) -> Result<Record, Finding> {
     // A separator at the end of each row, but not of the first one, is a cell of nothing.
@@ -264,7 +264,7 @@ fn json(text: &str) -> Value {
     }
 }
 
-fn text<'a>(cell: &'a [u8], place: Place<'_>, offset: u64) -> Result<&'a str, Finding> {
+fn text<'a>(cell: &'a [u8], place: RecordLocation<'_>, offset: u64) -> Result<&'a str, Finding> {
     str::from_utf8(cell).map_err(|_| {
         let bad = BadByte::find(place.lines.0, offset, cell);
         bad.map_or_else(

@@ -3,13 +3,13 @@
 
 use serde_json::Value;
 
-use super::{Place, Record, kind, optional_text, text_field};
+use super::{Record, RecordLocation, kind, optional_text, text_field};
 use crate::chat::{Chat, Role, Turn};
 use crate::content::Content;
 use crate::findings::{Finding, wrong_type};
 use crate::loose_json;
 
-pub(super) fn content(mut record: Record, place: Place<'_>) -> Result<Content, Finding> {
+pub(super) fn content(mut record: Record, place: RecordLocation<'_>) -> Result<Content, Finding> {
     let instruction = text_field(&mut record, "instruction", place)?;
     let input = optional_text(&mut record, "input", place)?;
     let output = text_field(&mut record, "output", place)?;
@@ -33,7 +33,7 @@ pub(super) fn content(mut record: Record, place: Place<'_>) -> Result<Content, F
     Ok(Content::Chat(Chat::new(turns)))
 }
 
-fn history(history: Option<Value>, place: Place<'_>) -> Result<Vec<[String; 2]>, Finding> {
+fn history(history: Option<Value>, place: RecordLocation<'_>) -> Result<Vec<[String; 2]>, Finding> {
     const WANTED: &str = "a list of pairs of question and answer";
     let history = match history {
         None => return Ok(Vec::new()),

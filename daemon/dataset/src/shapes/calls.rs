@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Place;
+use super::RecordLocation;
 use crate::findings::{Finding, text_arguments};
 use crate::loose_json;
 
@@ -13,7 +13,7 @@ use crate::loose_json;
 pub(super) fn open(
     message: &mut Map<String, Value>,
     number: usize,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     remarks: &mut Vec<Finding>,
 ) {
     if let Some(calls) = message.get_mut("tool_calls") {

@@ -3,14 +3,14 @@
 
 use serde_json::Value;
 
-use super::{Place, Record, kind, messages, text_field};
+use super::{Record, RecordLocation, kind, messages, text_field};
 use crate::chat::{Chat, Role};
 use crate::content::Content;
 use crate::findings::{Finding, no_answer, wrong_type};
 
 pub(super) fn content(
     mut record: Record,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     remarks: &mut Vec<Finding>,
 ) -> Result<Content, Finding> {
     let lists = ["prompt", "completion"].map(|name| record.get(name).is_some_and(Value::is_array));

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Place, Record, Shape};
+use super::{Record, RecordLocation, Shape};
 use crate::chat::Role;
 use crate::findings::{Finding, Marked, marked_off, unread_mark};
 use crate::mark::{MARKS, Mark, UNREAD_MARKS};
@@ -16,7 +16,7 @@ use crate::mark::{MARKS, Mark, UNREAD_MARKS};
 pub(super) fn of_record(
     record: &mut Record,
     shape: Shape,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     remarks: &mut Vec<Finding>,
 ) -> Result<(), Finding> {
     for name in MARKS {
@@ -49,7 +49,7 @@ pub(super) fn of_turn(
     turn: &Map<String, Value>,
     role: Role,
     number: usize,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     remarks: &mut Vec<Finding>,
 ) {
     for (name, value) in turn {

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Place, Record, calls, kind, marks};
+use super::{Record, RecordLocation, calls, kind, marks};
 use crate::chat::{Chat, Role, Turn};
 use crate::content::Content;
 use crate::findings::{Finding, missing_field, no_answer, unknown_role, wrong_type};
@@ -24,7 +24,7 @@ pub(super) fn list_name(record: &Record) -> Option<&'static str> {
 
 pub(super) fn content(
     mut record: Record,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     remarks: &mut Vec<Finding>,
 ) -> Result<Content, Finding> {
     let name = list_name(&record).unwrap_or("messages");
@@ -38,7 +38,7 @@ pub(super) fn content(
 }
 
 /// A list of function descriptions; tables hold it as JSON in a text.
-pub(super) fn tools(record: &mut Record, place: Place<'_>) -> Result<Option<Value>, Finding> {
+pub(super) fn tools(record: &mut Record, place: RecordLocation<'_>) -> Result<Option<Value>, Finding> {
     let tools = match record.take("tools") {
         None => return Ok(None),
         Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
@@ -65,7 +65,7 @@ pub(super) fn tools(record: &mut Record, place: Place<'_>) -> Result<Option<Valu
 pub(super) fn turns(
     mut list: Option<Value>,
     name: &str,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     remarks: &mut Vec<Finding>,
 ) -> Result<Vec<Turn>, Finding> {
     // A table's cell.
@@ -87,7 +87,7 @@ pub(super) fn turns(
 fn turn(
     message: Value,
     number: usize,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     remarks: &mut Vec<Finding>,
 ) -> Result<Turn, Finding> {
     let mut message = match message {
@@ -177,7 +177,7 @@ fn is_unread_nan(name: &str, value: &Value) -> bool {
 
 /// # Errors
 /// Python's numbers that no JSON has would stand in the template's text.
-pub(super) fn all_json(value: &Value, what: &str, place: Place<'_>) -> Result<(), Finding> {
+pub(super) fn all_json(value: &Value, what: &str, place: RecordLocation<'_>) -> Result<(), Finding> {
     match loose_json::not_json_inside(value) {
         None => Ok(()),
         Some(token) => {

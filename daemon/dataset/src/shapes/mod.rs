@@ -66,7 +66,7 @@ impl Shape {
 
 /// Where a record stands.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct RecordLocation<'a> {
     pub(crate) file: &'a Path,
     pub(crate) lines: (usize, usize),
 }
@@ -83,7 +83,7 @@ pub(crate) struct Shaped {
 
 /// # Errors
 /// Why the record is no example.
-pub(crate) fn read(parsed: Parsed, columns: &Use<'_>, place: Place<'_>) -> Result<Shaped, Finding> {
+pub(crate) fn read(parsed: Parsed, columns: &Use<'_>, place: RecordLocation<'_>) -> Result<Shaped, Finding> {
     let mut record = match parsed {
         Parsed::Record(record) => record.with_fields(columns, is_known, place)?,
         Parsed::Other(kind) => return Err(wrong_type(place, "a record", "an object", kind)),
@@ -113,7 +113,11 @@ pub(crate) fn read(parsed: Parsed, columns: &Use<'_>, place: Place<'_>) -> Resul
 ///
 /// # Errors
 /// They make none, or could make several.
-pub(crate) fn header(names: &[String], columns: &Use<'_>, place: Place<'_>) -> Result<Record, Finding> {
+pub(crate) fn header(
+    names: &[String],
+    columns: &Use<'_>,
+    place: RecordLocation<'_>,
+) -> Result<Record, Finding> {
     let mut record = Record::default();
     for name in names {
         record.insert(name.clone(), Value::String(String::new()), columns.columns);
@@ -128,7 +132,7 @@ fn is_known(record: &Record) -> bool {
 }
 
 /// Says what would do, as near to what is there as possible.
-fn nothing_known(record: &Record, place: Place<'_>) -> Finding {
+fn nothing_known(record: &Record, place: RecordLocation<'_>) -> Finding {
     let gap = ["text", "completion", "prompt", "messages", "conversations", "output", "instruction"]
         .into_iter()
         .find_map(|name| Some((name, record.gap(name)?)));
@@ -149,7 +153,7 @@ fn nothing_known(record: &Record, place: Place<'_>) -> Finding {
 }
 
 /// A field that must be a text.
-fn text_field(record: &mut Record, name: &str, place: Place<'_>) -> Result<String, Finding> {
+fn text_field(record: &mut Record, name: &str, place: RecordLocation<'_>) -> Result<String, Finding> {
     match record.take(name) {
         Some(Value::String(text)) if whole_number(&text).is_none() => Ok(text),
         other => {
@@ -160,7 +164,11 @@ fn text_field(record: &mut Record, name: &str, place: Place<'_>) -> Result<Strin
 }
 
 /// A field that may be missing, null or blank.
-fn optional_text(record: &mut Record, name: &str, place: Place<'_>) -> Result<Option<String>, Finding> {
+fn optional_text(
+    record: &mut Record,
+    name: &str,
+    place: RecordLocation<'_>,
+) -> Result<Option<String>, Finding> {
     if !record.has(name) {
         return Ok(None);
     }

@@ -3,11 +3,11 @@
 
 use serde_json::Value;
 
-use super::{Place, Record, Shape};
+use super::{Record, RecordLocation, Shape};
 use crate::findings::{Finding, preference_data};
 
 /// The finding, where the record is of that kind and of no other.
-pub(super) fn found(record: &Record, shape: Option<Shape>, place: Place<'_>) -> Option<Finding> {
+pub(super) fn found(record: &Record, shape: Option<Shape>, place: RecordLocation<'_>) -> Option<Finding> {
     let verdict =
         ["label", "kto_tag"].into_iter().find(|name| record.get(name).is_some_and(Value::is_boolean));
     match shape {

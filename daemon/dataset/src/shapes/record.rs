@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{Place, is_known};
+use super::{RecordLocation, is_known};
 use crate::columns::{self, Columns, Rename, Use};
 use crate::findings::{Finding, unclear_columns};
 use crate::loose_json;
@@ -127,7 +127,7 @@ impl Record {
         mut self,
         columns: &Use<'_>,
         fits: impl Fn(&Record) -> bool,
-        place: Place<'_>,
+        place: RecordLocation<'_>,
     ) -> Result<Record, Finding> {
         if !columns.columns.is_empty() {
             let there: Vec<&str> = self.fields.keys().map(String::as_str).collect();

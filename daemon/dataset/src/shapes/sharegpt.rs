@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Place, Record, calls, kind, marks, messages, optional_text};
+use super::{Record, RecordLocation, calls, kind, marks, messages, optional_text};
 use crate::chat::{Chat, Role, Turn};
 use crate::content::Content;
 use crate::findings::{Finding, missing_field, no_answer, unknown_role, wrong_type};
@@ -48,7 +48,7 @@ fn speaker(word: &str) -> Option<Speaker> {
 
 pub(super) fn content(
     mut record: Record,
-    place: Place<'_>,
+    place: RecordLocation<'_>,
     remarks: &mut Vec<Finding>,
 ) -> Result<Content, Finding> {
     let name = list_name(&record).unwrap_or("conversations");
@@ -78,7 +78,12 @@ pub(super) fn content(
 }
 
 /// `number` counts turns from 1.
-fn one(turn: Value, number: usize, place: Place<'_>, remarks: &mut Vec<Finding>) -> Result<Turn, Finding> {
+fn one(
+    turn: Value,
+    number: usize,
+    place: RecordLocation<'_>,
+    remarks: &mut Vec<Finding>,
+) -> Result<Turn, Finding> {
     let mut turn = match turn {
         Value::Object(turn) => turn,
         other => return Err(wrong_type(place, &format!("message {number}"), "an object", kind(&other))),
@@ -110,7 +115,12 @@ fn one(turn: Value, number: usize, place: Place<'_>, remarks: &mut Vec<Finding>)
 }
 
 /// The assistant's turn that calls what the value says; a value that is no call is what the assistant says.
-fn call(value: &str, number: usize, place: Place<'_>, remarks: &mut Vec<Finding>) -> Result<Turn, Finding> {
+fn call(
+    value: &str,
+    number: usize,
+    place: RecordLocation<'_>,
+    remarks: &mut Vec<Finding>,
+) -> Result<Turn, Finding> {
     let said = || Ok(Turn::new(Role::Assistant, value));
     let Ok(parsed) = loose_json::from_str::<Value>(value) else { return said() };
     let each = match parsed {

@@ -1,9 +1,9 @@
 //! `{"text": "..."}`: learnt as it is.
 
-use super::{Place, Record, text_field};
+use super::{Record, RecordLocation, text_field};
 use crate::content::Content;
 use crate::findings::Finding;
 
-pub(super) fn content(mut record: Record, place: Place<'_>) -> Result<Content, Finding> {
+pub(super) fn content(mut record: Record, place: RecordLocation<'_>) -> Result<Content, Finding> {
     text_field(&mut record, "text", place).map(Content::Text)
 }

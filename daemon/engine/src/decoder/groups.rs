@@ -27,7 +27,7 @@ impl<'a> Group<'a> {
 
 /// The pairs of one block.
 #[derive(Clone, Copy)]
-pub enum Pairs<'a> {
+pub enum BlockAdapters<'a> {
     /// All rows have the same.
     Same(Option<&'a LayerAdapter>),
     Groups {
@@ -36,11 +36,11 @@ pub enum Pairs<'a> {
     },
 }
 
-impl<'a> Pairs<'a> {
+impl<'a> BlockAdapters<'a> {
     pub(super) fn of_block(layer: usize, groups: &'a [Group<'a>]) -> Self {
         match groups {
-            [only] => Pairs::Same(only.adapter.and_then(|adapter| adapter.layers.get(layer))),
-            _ => Pairs::Groups { layer, groups },
+            [only] => BlockAdapters::Same(only.adapter.and_then(|adapter| adapter.layers.get(layer))),
+            _ => BlockAdapters::Groups { layer, groups },
         }
     }
 }

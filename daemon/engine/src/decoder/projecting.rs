@@ -4,7 +4,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Block, Group, Pairs, PassContext};
+use super::{Block, BlockAdapters, Group, PassContext};
 use crate::lora::{LayerAdapter, Linear, Lora};
 use crate::ops::add::add;
 use crate::ops::low_rank;
@@ -14,7 +14,7 @@ pub(super) struct Projecting<'a> {
     pub(super) block: &'a Block,
     pub(super) layer: usize,
     pub(super) context: &'a PassContext,
-    pub(super) pairs: Pairs<'a>,
+    pub(super) pairs: BlockAdapters<'a>,
     /// Whether nothing goes back through this pass.
     pub(super) answers: bool,
     /// What backward needs of each pair.
@@ -41,8 +41,8 @@ impl<'a> Projecting<'a> {
         let pairs: Vec<_> = linears
             .iter()
             .map(|linear| match self.pairs {
-                Pairs::Same(pairs) => vec![(rows, pairs.and_then(|pairs| pairs.get(*linear)))],
-                Pairs::Groups { layer, groups } => {
+                BlockAdapters::Same(pairs) => vec![(rows, pairs.and_then(|pairs| pairs.get(*linear)))],
+                BlockAdapters::Groups { layer, groups } => {
                     Group::pairs(groups, |adapter| adapter.layers.get(layer)?.get(*linear))
                 }
             })
@@ -64,8 +64,8 @@ impl<'a> Projecting<'a> {
         let of =
             |pairs: Option<&'a LayerAdapter>| behind.iter().filter_map(move |linear| pairs?.get(*linear));
         match self.pairs {
-            Pairs::Same(pairs) => of(pairs.filter(|_| blocks == 0)).collect(),
-            Pairs::Groups { layer, groups } => groups
+            BlockAdapters::Same(pairs) => of(pairs.filter(|_| blocks == 0)).collect(),
+            BlockAdapters::Groups { layer, groups } => groups
                 .iter()
                 .filter_map(|group| group.adapter)
                 .flat_map(|adapter| of(adapter.layers.get(layer + blocks)))
@@ -75,8 +75,8 @@ impl<'a> Projecting<'a> {
 
     fn adapted(&mut self, linear: Linear, x: &Tensor) -> Result<Tensor> {
         let pair = match self.pairs {
-            Pairs::Same(pairs) => pairs.and_then(|pairs| pairs.get(linear)),
-            Pairs::Groups { .. } => None,
+            BlockAdapters::Same(pairs) => pairs.and_then(|pairs| pairs.get(linear)),
+            BlockAdapters::Groups { .. } => None,
         };
         let frozen = self.block.linear(linear);
         let (y, thin) = match (pair, self.context.dropout_of(self.layer, linear)) {

@@ -66,11 +66,19 @@ fn the_gradients_of_every_familys_block_agree_with_finite_differences() {
         for layer in 0..2 {
             let pairs = &adapter.layers[layer];
             let run = |decoder: &Decoder, x: &Tensor, pairs: Option<&LayerAdapter>| {
-                dot(&decoder.block_forward(layer, x, &context, Pairs::Same(pairs), &mut []).unwrap().0, &dy)
+                dot(
+                    &decoder
+                        .block_forward(layer, x, &context, BlockAdapters::Same(pairs), &mut [])
+                        .unwrap()
+                        .0,
+                    &dy,
+                )
             };
-            let (_, kept) =
-                decoder.block_forward(layer, &x, &context, Pairs::Same(Some(pairs)), &mut []).unwrap();
-            let back = decoder.block_backward(layer, &kept, &dy, &context, Learner::Adapter(pairs)).unwrap();
+            let (_, kept) = decoder
+                .block_forward(layer, &x, &context, BlockAdapters::Same(Some(pairs)), &mut [])
+                .unwrap();
+            let back =
+                decoder.block_backward(layer, &kept, &dy, &context, WantGradients::Adapter(pairs)).unwrap();
             let along = random(x.dims(), 3);
             check(name, &back.dx, &along, STEP, |by| run(&decoder, &moved(&x, &along, by), Some(pairs)));
             assert_eq!(back.slots.len(), 2 * Linear::of(&decoder.config).len());
@@ -86,8 +94,9 @@ fn the_gradients_of_every_familys_block_agree_with_finite_differences() {
                     run(&decoder, &x, Some(&other))
                 });
             }
-            let (_, kept) = decoder.block_forward(layer, &x, &context, Pairs::Same(None), &mut []).unwrap();
-            let back = decoder.block_backward(layer, &kept, &dy, &context, Learner::Weights).unwrap();
+            let (_, kept) =
+                decoder.block_forward(layer, &x, &context, BlockAdapters::Same(None), &mut []).unwrap();
+            let back = decoder.block_backward(layer, &kept, &dy, &context, WantGradients::Weights).unwrap();
             let biases = Linear::of(&decoder.config).iter().filter(|linear| decoder.config.biased(**linear));
             let trainable =
                 Linear::of(&decoder.config).len() + biases.count() + Norm::of(&decoder.config).count();

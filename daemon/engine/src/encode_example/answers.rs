@@ -22,7 +22,7 @@ use std::ops::Range;
 use hotplate_dataset::{Chat, LeftOut, Role, TrainOn, Turn};
 use serde_json::Value;
 
-use crate::base_text::{BaseError, BaseText};
+use crate::base_spec::{BaseError, BaseSpec};
 use crate::template_source::ANSWER_MARKS;
 use rendered::{Rendered, Span};
 
@@ -47,7 +47,7 @@ pub(super) fn learnt(chat: &Chat, train_on: TrainOn) -> Vec<usize> {
     }
 }
 
-impl BaseText {
+impl BaseSpec {
     pub(super) fn answers(&self, chat: &Chat, train_on: TrainOn) -> Result<Answers, BaseError> {
         let flat;
         let turns = if chat.turns.iter().any(Turn::has_parts) && !self.reads_parts() {

@@ -23,11 +23,11 @@ const ENDLESS: &str = "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% 
 /// No generation prompt.
 const UNOPENED: &str = "{% for m in messages %}<|{{ m.role }}|>: {{ m.content }}<|end|>\n{% endfor %}";
 
-fn base(tokenizer: Tokenizer, template: Option<&str>) -> BaseText {
+fn base(tokenizer: Tokenizer, template: Option<&str>) -> BaseSpec {
     let config = json!({"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
         "num_attention_heads": 2, "vocab_size": 1000});
     let config = DecoderConfig::parse(config.to_string().as_bytes(), Path::new("config.json")).unwrap();
-    BaseText::with_tokenizer(tokenizer, template, config)
+    BaseSpec::with_tokenizer(tokenizer, template, config)
 }
 
 fn completion(prompt: &str, completion: &str) -> Content {
@@ -39,7 +39,7 @@ fn chat(turns: &[(Role, &str)]) -> Content {
 }
 
 /// The text of the tokens that carry loss, special tokens included.
-fn learnt(base: &BaseText, sample: &Sample) -> String {
+fn learnt(base: &BaseSpec, sample: &Sample) -> String {
     let tokens: Vec<u32> = sample
         .tokens
         .iter()
@@ -50,7 +50,7 @@ fn learnt(base: &BaseText, sample: &Sample) -> String {
     base.tokenizer.decode(&tokens, false).unwrap()
 }
 
-fn whole(base: &BaseText, sample: &Sample) -> String {
+fn whole(base: &BaseSpec, sample: &Sample) -> String {
     base.tokenizer.decode(&sample.tokens, false).unwrap()
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 
 use super::{ExportError, io as failed};
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::gguf::names::{self, Family};
 use crate::gguf::requantise::plain;
 use crate::gguf::tensor_kind::TensorKind;
@@ -56,7 +56,7 @@ fn family(class: &str) -> Result<Family, ExportError> {
 /// # Errors
 /// DoRA, an adapted embedding or head of a tied base (llama.cpp knows neither), a family that it names in a way not known here, or the
 /// disk refuses.
-pub fn write_gguf(file: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), ExportError> {
+pub fn write_gguf(file: &Path, adapter: &Adapter, base: &BaseSpec) -> Result<(), ExportError> {
     if adapter.is_dora() {
         let what = "llama.cpp does not apply DoRA to a base; write a whole model with --to gguf --merged";
         return Err(ExportError::Unsupported(what.to_owned()));
@@ -98,7 +98,7 @@ fn factors(
     pair: &Lora,
     alpha: f32,
     family: &Family,
-    base: &BaseText,
+    base: &BaseSpec,
 ) -> Result<(Tensor, Tensor), ExportError> {
     let (a, b) = (pair.a.to_device(&Device::Cpu)?, pair.b.to_device(&Device::Cpu)?);
     let applied = f64::from(alpha) / pair.rank() as f64;
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn other_scales_go_into_b() {
-        let base = BaseText::for_tests(fixtures::config());
+        let base = BaseSpec::for_tests(fixtures::config());
         let ones =
             |shape: (usize, usize)| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
         let pair = Lora::plain(ones((2, 16)), ones((24, 2)), 3.0);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_llama_cpp_cannot_do_is_said() {
-        let base = BaseText::for_tests(fixtures::config());
+        let base = BaseSpec::for_tests(fixtures::config());
         let decoder = fixtures::decoder(1);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.gguf");

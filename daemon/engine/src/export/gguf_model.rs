@@ -14,7 +14,7 @@ use super::gguf::{MARK_KEY, marked};
 use super::merged::on_cpu;
 use super::{ExportError, io};
 use crate::base_source::BaseSource;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::gguf::describe::{self, Tables};
 use crate::gguf::names::{self, Undo};
 use crate::gguf::requantise::{Change, plain};
@@ -51,7 +51,7 @@ enum Content<'a> {
 ///
 /// # Errors
 /// A base that llama.cpp computes otherwise or whose tokenizer it cannot be told surely, or the disk refuses.
-pub fn write_gguf_model(file: &Path, adapter: &Adapter, base: &BaseText) -> Result<Vec<String>, ExportError> {
+pub fn write_gguf_model(file: &Path, adapter: &Adapter, base: &BaseSpec) -> Result<Vec<String>, ExportError> {
     let weights = Weights::open(&base.source)?;
     let mut pairs: HashMap<String, (Place, &Lora)> =
         adapter.pairs().map(|(place, pair)| (format!("{place}.weight"), (place, pair))).collect();
@@ -88,7 +88,7 @@ pub fn write_gguf_model(file: &Path, adapter: &Adapter, base: &BaseText) -> Resu
 }
 
 /// llama.cpp attends to all of a text in every layer of phi3 ("Phi SWA is currently disabled", says its log), whatever the file says.
-fn window_remark(base: &BaseText) -> Option<String> {
+fn window_remark(base: &BaseSpec) -> Option<String> {
     if base.config.architecture != "Phi3ForCausalLM" {
         return None;
     }
@@ -102,7 +102,7 @@ fn window_remark(base: &BaseText) -> Option<String> {
 
 fn from_gguf<'a>(
     tensors: &'a GgufTensors,
-    base: &BaseText,
+    base: &BaseSpec,
     pairs: &mut HashMap<String, (Place, &'a Lora)>,
     unties: bool,
 ) -> Result<Vec<Planned<'a>>, ExportError> {
@@ -115,26 +115,26 @@ fn from_gguf<'a>(
     let head = format!("{}.weight", Place::Head);
     let mut planned = Vec::new();
     let mut own_head = None;
-    for filed in tensors.in_order() {
+    for mapped in tensors.in_order() {
         let weight = |checkpoint: &str, pair| Content::Weight {
             checkpoint: checkpoint.to_owned(),
-            kind: filed.kind,
-            undo: undo.get(filed.name).copied().unwrap_or(Undo::Nothing),
+            kind: mapped.kind,
+            undo: undo.get(mapped.name).copied().unwrap_or(Undo::Nothing),
             pair: Some(pair),
         };
-        let content = |pair: Option<(Place, &'a Lora)>| match (filed.checkpoint, pair) {
+        let content = |pair: Option<(Place, &'a Lora)>| match (mapped.checkpoint, pair) {
             (Some(checkpoint), Some(pair)) => weight(checkpoint, pair),
-            _ => Content::Copied(filed.kind, filed.bytes),
+            _ => Content::Copied(mapped.kind, mapped.bytes),
         };
-        let checkpoint = filed.checkpoint.unwrap_or_default();
+        let checkpoint = mapped.checkpoint.unwrap_or_default();
         if unties && checkpoint == embedding {
             let content = content(pairs.remove(&head));
-            own_head = Some(Planned { name: names::HEAD.to_owned(), shape: filed.shape.to_vec(), content });
+            own_head = Some(Planned { name: names::HEAD.to_owned(), shape: mapped.shape.to_vec(), content });
         }
         let pair = pairs.remove(checkpoint);
         planned.push(Planned {
-            name: filed.name.to_owned(),
-            shape: filed.shape.to_vec(),
+            name: mapped.name.to_owned(),
+            shape: mapped.shape.to_vec(),
             content: content(pair),
         });
     }
@@ -144,7 +144,7 @@ fn from_gguf<'a>(
 
 fn from_folder<'a>(
     weights: &'a Weights,
-    base: &BaseText,
+    base: &BaseSpec,
     pairs: &mut HashMap<String, (Place, &'a Lora)>,
     unties: bool,
 ) -> Result<(Keys, Vec<Planned<'a>>), ExportError> {
@@ -213,7 +213,7 @@ fn from_folder<'a>(
 
 /// llama.cpp knows by a Phi-3's name that the marks of its turns take the white space behind them, and looks these tokens up then: without one it
 /// does not load the file.
-fn name(base: &BaseText, architecture: &str) -> String {
+fn name(base: &BaseSpec, architecture: &str) -> String {
     const LOOKED_UP: [&str; 4] = ["</s>", "<unk>", "<s>", "<|endoftext|>"];
     let lower = base.name.to_lowercase();
     let named = lower.contains("phi-3") || lower.contains("phi3");
@@ -257,8 +257,8 @@ impl Planned<'_> {
             if kind.block_values() > 1 { as_there(flat(weight.widened(0..rows)?)?)? } else { Vec::new() };
         if before == after {
             // Rounding anew might move what nothing has changed.
-            if let Some(filed) = weights.gguf().and_then(|file| file.filed(&self.name)) {
-                return Ok((filed.kind, filed.bytes.to_vec().into()));
+            if let Some(mapped) = weights.gguf().and_then(|file| file.mapped(&self.name)) {
+                return Ok((mapped.kind, mapped.bytes.to_vec().into()));
             }
         }
         let (written, bytes) = Change { before: &before, after: &after, columns }.encoded(kind)?;
@@ -312,7 +312,7 @@ const PROBES: [&str; 12] = [
 ];
 
 /// Whether the file says what the base says, as far as this engine reads it back: its shape, and the tokens of texts of many kinds.
-fn check(file: &Path, base: &BaseText) -> Result<(), ExportError> {
+fn check(file: &Path, base: &BaseSpec) -> Result<(), ExportError> {
     if matches!(base.source.stored(), BaseSource::Gguf(_)) {
         return Ok(());
     }
@@ -323,7 +323,7 @@ fn check(file: &Path, base: &BaseText) -> Result<(), ExportError> {
             base.name
         ))
     };
-    let read = BaseText::open(&BaseSource::Gguf(file.to_owned()))?;
+    let read = BaseSpec::open(&BaseSource::Gguf(file.to_owned()))?;
     let turns = |config: &crate::config::DecoderConfig| -> Vec<Vec<f32>> {
         config
             .attention

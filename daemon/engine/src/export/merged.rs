@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{ExportError, io};
 use crate::base_source::{BaseSource, LARGEST_TEXT_FILE};
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::config::parse_object;
 use crate::lora::{Adapter, Lora, Place, merged_weight};
 use crate::weights::{INDEX, RawTensor, Weights};
@@ -42,7 +42,7 @@ const COPIED: &[&str] = &[
 ///
 /// # Errors
 /// A base whose checkpoint lacks a weight that the adapter changes, or the disk refuses.
-pub fn write_merged(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result<(), ExportError> {
+pub fn write_merged(folder: &Path, adapter: &Adapter, base: &BaseSpec) -> Result<(), ExportError> {
     if let BaseSource::Gguf(file) = &base.source {
         return Err(ExportError::Unsupported(format!(
             "{} is a GGUF file, and --to merged writes the files that a base has as a Hugging Face folder; write a whole model as GGUF with \
@@ -119,7 +119,7 @@ pub fn write_merged(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result
     Ok(())
 }
 
-fn config(base: &BaseText, unties: bool) -> Result<Vec<u8>, ExportError> {
+fn config(base: &BaseSpec, unties: bool) -> Result<Vec<u8>, ExportError> {
     let bytes = base.source.read("config.json")?;
     if !unties {
         return Ok(bytes.into_owned());
@@ -132,7 +132,7 @@ fn config(base: &BaseText, unties: bool) -> Result<Vec<u8>, ExportError> {
 }
 
 /// Templates beside the main one, as newer transformers saves them.
-fn copy_templates(base: &BaseText, folder: &Path) -> Result<(), ExportError> {
+fn copy_templates(base: &BaseSpec, folder: &Path) -> Result<(), ExportError> {
     let BaseSource::Folder(source) = &base.source else { return Ok(()) };
     let from = source.join("additional_chat_templates");
     if !from.is_dir() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{ExportError, merged, write_gguf_model};
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::lora::Adapter;
 
 const MODEL: &str = "model.gguf";
@@ -12,7 +12,7 @@ const MODEL: &str = "model.gguf";
 ///
 /// # Errors
 /// As [`write_gguf_model`].
-pub fn write_ollama(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result<Vec<String>, ExportError> {
+pub fn write_ollama(folder: &Path, adapter: &Adapter, base: &BaseSpec) -> Result<Vec<String>, ExportError> {
     let mut remarks = write_gguf_model(&folder.join(MODEL), adapter, base)?;
     merged::write(&folder.join("Modelfile"), modelfile(base).as_bytes())?;
     if base.chats() {
@@ -26,7 +26,7 @@ pub fn write_ollama(folder: &Path, adapter: &Adapter, base: &BaseText) -> Result
 }
 
 /// `FROM`, and each token that ends an answer.
-fn modelfile(base: &BaseText) -> String {
+fn modelfile(base: &BaseSpec) -> String {
     let mut text = format!("FROM ./{MODEL}\n");
     for end in &base.eos {
         // A quotation mark or a line break would end the value.
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn every_end_of_an_answer_is_a_stop() {
-        let mut base = BaseText::for_tests(fixtures::config());
+        let mut base = BaseSpec::for_tests(fixtures::config());
         base.eos = vec![1, 2];
         let stops = [1, 2].map(|id| format!("PARAMETER stop \"{}\"\n", base.tokenizer.piece(id).unwrap()));
         assert_eq!(modelfile(&base), format!("FROM ./model.gguf\n{}", stops.concat()));

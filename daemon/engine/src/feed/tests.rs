@@ -13,11 +13,11 @@ const STRICT: &str = "{% for m in messages %}{% if (m.role == 'user') != (loop.i
     <|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
 const ROOM: Room = Room { tokens: 10_000, examples: 8 };
 
-fn base(template: Option<&str>) -> BaseText {
+fn base(template: Option<&str>) -> BaseSpec {
     let config = json!({"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
         "num_attention_heads": 2, "vocab_size": 1000});
     let config = DecoderConfig::parse(config.to_string().as_bytes(), Path::new("config.json")).unwrap();
-    BaseText::with_tokenizer(if template.is_some() { byte_level() } else { llama() }, template, config)
+    BaseSpec::with_tokenizer(if template.is_some() { byte_level() } else { llama() }, template, config)
 }
 
 fn example(content: Content) -> Example {
@@ -32,12 +32,12 @@ fn chat(turns: &[(Role, &str)]) -> Example {
     example(Content::Chat(Chat::new(turns.iter().map(|(role, text)| Turn::new(*role, *text)).collect())))
 }
 
-fn text_of(base: &BaseText, tokens: &[u32]) -> String {
+fn text_of(base: &BaseSpec, tokens: &[u32]) -> String {
     base.tokenizer.decode(tokens, false).unwrap()
 }
 
 /// What the prompt becomes, as text, and which examples stand before it.
-fn fed(base: &BaseText, prompt: &str, ranked: &[Example], room: Room) -> (String, Fed) {
+fn fed(base: &BaseSpec, prompt: &str, ranked: &[Example], room: Room) -> (String, Fed) {
     let ranked: Vec<&Example> = ranked.iter().collect();
     let (tokens, fed) = base.feed_prompt(prompt, false, &ranked, room).unwrap();
     let alone = base.prompt(prompt, false).unwrap().len();

@@ -5,7 +5,7 @@
 use super::config::{DIVISORS, LONG, SHORT};
 use super::names::{self, Family};
 use super::writer::Keys;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::config::{BlockNorms, DecoderConfig};
 use crate::ops::gated_unit::Activation;
 use crate::rope_config::{Rope, RopeScaling};
@@ -23,7 +23,7 @@ const SMOLLM3_PATTERN: usize = 4;
 
 /// # Errors
 /// What llama.cpp's family does otherwise.
-pub(crate) fn describe(keys: &mut Keys, base: &BaseText, family: &Family) -> Result<Tables, String> {
+pub(crate) fn describe(keys: &mut Keys, base: &BaseSpec, family: &Family) -> Result<Tables, String> {
     let config = &base.config;
     check(config, family)?;
     let architecture = family.architecture;
@@ -159,7 +159,7 @@ fn scaling(keys: &mut Keys, rope: &Rope, architecture: &str) -> Result<Tables, S
 ///
 /// # Errors
 /// It has none that is known here.
-pub(crate) fn family(base: &BaseText) -> Result<Family, String> {
+pub(crate) fn family(base: &BaseSpec) -> Result<Family, String> {
     names::of_class(&base.config.architecture).ok_or_else(|| {
         format!("how llama.cpp names the weights of {} is not known here", base.config.architecture)
     })

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::word_pieces::Splitting;
 use super::writer::Keys;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::tokenizer::TokenizerConfig;
 
 const PREFIX: &str = "tokenizer.ggml";
@@ -32,7 +32,7 @@ struct Parts<'a> {
 
 /// # Errors
 /// What llama.cpp has no name for.
-pub(crate) fn describe(keys: &mut Keys, base: &BaseText) -> Result<(), String> {
+pub(crate) fn describe(keys: &mut Keys, base: &BaseSpec) -> Result<(), String> {
     let bytes = base.source.read("tokenizer.json").map_err(|error| error.to_string())?;
     let file: Json = serde_json::from_slice(&bytes).map_err(|error| format!("tokenizer.json: {error}"))?;
     let parts = Parts {
@@ -90,7 +90,7 @@ impl Tokens {
 }
 
 /// As many as the embedding has rows.
-fn tokens(base: &BaseText, sentence_piece: bool) -> Result<Tokens, String> {
+fn tokens(base: &BaseSpec, sentence_piece: bool) -> Result<Tokens, String> {
     let (mut texts, mut types) = (Vec::new(), Vec::new());
     for id in 0..u32::try_from(base.config.vocab).map_err(|_| "its vocabulary is too large".to_owned())? {
         let Some(text) = base.tokenizer.piece(id) else {
@@ -128,7 +128,7 @@ fn merges<'a>(parts: &Parts<'a>) -> Result<Vec<(&'a str, &'a str)>, String> {
 
 /// llama.cpp joins the neighbours that make the best token, tokenizers the pair that comes first: the same where all pairs that make a token
 /// follow each other.
-fn scores(parts: &Parts, base: &BaseText, count: usize) -> Result<Vec<f32>, String> {
+fn scores(parts: &Parts, base: &BaseSpec, count: usize) -> Result<Vec<f32>, String> {
     let merges = merges(parts)?;
     let mut rank: HashMap<String, usize> = HashMap::new();
     let mut last = String::new();
@@ -226,7 +226,7 @@ fn list<'a>(one: &'a Json, inner: &str) -> Vec<&'a Json> {
 }
 
 /// The special tokens, and which of them the tokenizer puts around a text.
-fn around(keys: &mut Keys, base: &BaseText) -> Result<(), String> {
+fn around(keys: &mut Keys, base: &BaseSpec) -> Result<(), String> {
     let encode = |special| base.tokenizer.encode("a", special).map_err(|error| error.to_string());
     let (alone, whole) = (encode(false)?, encode(true)?);
     let added = |before: Option<u32>, behind: Option<u32>| -> Vec<u32> {

@@ -178,9 +178,9 @@ impl GgufFile {
         value.ok_or_else(|| self.bad(format!("its metadata has no {key}")))
     }
 
-    /// See [`MappedFile::let_go`].
-    pub(super) fn let_go(&self, part: &[u8]) {
-        self.bytes.let_go(part);
+    /// See [`MappedFile::release_pages`].
+    pub(super) fn release_pages(&self, part: &[u8]) {
+        self.bytes.release_pages(part);
     }
 
     pub(super) fn part(&self, bytes: &[u8]) -> Option<FilePart> {

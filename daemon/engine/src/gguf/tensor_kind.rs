@@ -7,8 +7,8 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::wide;
-use crate::ops::filed_matrix::FiledKind;
 use crate::ops::frozen_weight::FrozenWeight;
+use crate::ops::mapped_matrix::MappedKind;
 use crate::ops::quantised::{Blocks, QuantisedMatrix};
 
 /// A type of values that this version reads. A block is the smallest part that stands for itself.
@@ -145,15 +145,15 @@ impl TensorKind {
     }
 
     /// Where the kernels read it as it is.
-    pub(super) const fn filed(self) -> Option<FiledKind> {
+    pub(super) const fn mapped(self) -> Option<MappedKind> {
         Some(match self {
-            TensorKind::F32 => FiledKind::F32,
-            TensorKind::F16 => FiledKind::F16,
-            TensorKind::Bf16 => FiledKind::Bf16,
-            TensorKind::Q8_0 => FiledKind::Q8_0,
-            TensorKind::Q4_0 => FiledKind::Q4_0,
-            TensorKind::Q4K => FiledKind::Q4K,
-            TensorKind::Q6K => FiledKind::Q6K,
+            TensorKind::F32 => MappedKind::F32,
+            TensorKind::F16 => MappedKind::F16,
+            TensorKind::Bf16 => MappedKind::Bf16,
+            TensorKind::Q8_0 => MappedKind::Q8_0,
+            TensorKind::Q4_0 => MappedKind::Q4_0,
+            TensorKind::Q4K => MappedKind::Q4K,
+            TensorKind::Q6K => MappedKind::Q6K,
             TensorKind::Q4_1
             | TensorKind::Q5_0
             | TensorKind::Q5_1
@@ -183,7 +183,7 @@ impl TensorKind {
 impl GgmlBlocks<'_> {
     /// A copy that the kernels read, in wider blocks of our own if need be; nothing for types that have none.
     pub(super) fn copied(&self) -> candle_core::Result<Option<FrozenWeight>> {
-        if let Some(kind) = self.kind.filed() {
+        if let Some(kind) = self.kind.mapped() {
             return kind.copy((self.rows, self.columns), &self.bytes, |_| ()).map(Some);
         }
         let Some(blocks) = wide::blocks(self.kind, &self.bytes, self.kind.block_bytes()) else {

@@ -13,18 +13,18 @@ use super::names::{self, Undo};
 use super::tensor_kind::{GgmlBlocks, TensorKind};
 use super::writer::Keys;
 use crate::base_error::BaseError;
-use crate::ops::filed_matrix::FiledMatrix;
 use crate::ops::frozen_weight::FrozenWeight;
+use crate::ops::mapped_matrix::MappedMatrix;
 
 #[derive(Debug)]
 pub(crate) struct GgufTensors {
     file: GgufFile,
     /// By the checkpoint's name.
-    places: HashMap<String, Place>,
+    places: HashMap<String, TensorLocation>,
 }
 
 /// A tensor as it lies in the file.
-pub(crate) struct Filed<'a> {
+pub(crate) struct Mapped<'a> {
     pub(crate) name: &'a str,
     /// What the checkpoint calls it; nothing for what is part of the configuration.
     pub(crate) checkpoint: Option<&'a str>,
@@ -34,7 +34,7 @@ pub(crate) struct Filed<'a> {
 }
 
 #[derive(Debug)]
-struct Place {
+struct TensorLocation {
     gguf: String,
     entry: Entry,
     undo: Undo,
@@ -54,7 +54,7 @@ impl GgufTensors {
                 return Err(file.bad(format!("has no tensor {}, which its metadata calls for", name.gguf)));
             };
             used.insert(&name.gguf);
-            let place = Place { gguf: name.gguf.clone(), entry: entry.clone(), undo: name.undo };
+            let place = TensorLocation { gguf: name.gguf.clone(), entry: entry.clone(), undo: name.undo };
             places.insert(name.checkpoint.clone(), place);
         }
         let left = file.tensors.keys().filter(|name| !used.contains(name.as_str())).min();
@@ -95,13 +95,13 @@ impl GgufTensors {
 
     fn in_f32(
         &self,
-        place: &Place,
+        place: &TensorLocation,
         blocks: &GgmlBlocks<'_>,
         shape: &[usize],
         device: &Device,
     ) -> Result<Tensor, BaseError> {
         let tensor = Tensor::from_vec(blocks.values()?, shape, device)?;
-        self.file.let_go(self.file.tensor_bytes(&place.entry));
+        self.file.release_pages(self.file.tensor_bytes(&place.entry));
         Ok(if place.undo == Undo::One { (tensor - 1.0)? } else { tensor })
     }
 
@@ -116,21 +116,21 @@ impl GgufTensors {
         if !device.is_cpu() || place.undo == Undo::One {
             return Ok(self.in_f32(place, &blocks, shape, device)?.into());
         }
-        if let Some(kind) = blocks.kind.filed()
+        if let Some(kind) = blocks.kind.mapped()
             && let Cow::Borrowed(bytes) = &blocks.bytes
             && let Some(part) = self.file.part(bytes)
-            && let Some(matrix) = FiledMatrix::new(blocks.rows, blocks.columns, kind, part)
+            && let Some(matrix) = MappedMatrix::new(blocks.rows, blocks.columns, kind, part)
         {
-            return Ok(FrozenWeight::Filed(Arc::new(matrix)));
+            return Ok(FrozenWeight::Mapped(Arc::new(matrix)));
         }
         if let Some(weight) = blocks.copied()? {
-            self.file.let_go(self.file.tensor_bytes(&place.entry));
+            self.file.release_pages(self.file.tensor_bytes(&place.entry));
             return Ok(weight);
         }
         Ok(self.in_f32(place, &blocks, shape, device)?.into())
     }
 
-    fn part(&self, name: &str, shape: &[usize]) -> Result<(&Place, GgmlBlocks<'_>), BaseError> {
+    fn part(&self, name: &str, shape: &[usize]) -> Result<(&TensorLocation, GgmlBlocks<'_>), BaseError> {
         let Some(place) = self.places.get(name) else {
             return Err(self.file.bad(format!("has no tensor for {name}")));
         };
@@ -181,24 +181,24 @@ impl GgufTensors {
     }
 
     /// Every tensor as it lies in the file, in the file's order.
-    pub(crate) fn in_order(&self) -> Vec<Filed<'_>> {
+    pub(crate) fn in_order(&self) -> Vec<Mapped<'_>> {
         let own: HashMap<&str, &str> =
             self.places.iter().map(|(name, place)| (place.gguf.as_str(), name.as_str())).collect();
         let mut entries: Vec<_> = self.file.tensors.iter().collect();
         entries.sort_by_key(|(_, entry)| entry.bytes.start);
-        let filed = entries.into_iter().map(|(name, entry)| Filed {
+        let mapped = entries.into_iter().map(|(name, entry)| Mapped {
             name,
             checkpoint: own.get(name.as_str()).copied(),
             kind: entry.kind,
             shape: &entry.shape,
             bytes: self.file.tensor_bytes(entry),
         });
-        filed.collect()
+        mapped.collect()
     }
 
     /// One of them.
-    pub(crate) fn filed(&self, name: &str) -> Option<Filed<'_>> {
-        self.in_order().into_iter().find(|filed| filed.name == name)
+    pub(crate) fn mapped(&self, name: &str) -> Option<Mapped<'_>> {
+        self.in_order().into_iter().find(|mapped| mapped.name == name)
     }
 
     /// Puts the metadata, as they are but for one key, behind others.

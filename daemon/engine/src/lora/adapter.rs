@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Device, Tensor};
-use hotplate_gemm::Panels;
+use hotplate_gemm::HalfFactors;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -23,7 +23,7 @@ pub struct Lora {
     /// Where the adapter is DoRA: the length that each output's row of weights is brought to.
     pub dora: Option<Dora>,
     /// The same factors as answers read them, laid out when the first one does. Private, so that nobody gives them to other factors.
-    panels: Arc<OnceLock<Panels>>,
+    panels: Arc<OnceLock<HalfFactors>>,
 }
 
 impl Lora {
@@ -44,7 +44,7 @@ impl Lora {
 
     /// The factors in halves, for answers of a layer whose weights have no more than that: they cost what is read of them. The factors themselves,
     /// which are trained, merged and written to files, stay in f32.
-    pub(crate) fn panels(&self) -> candle_core::Result<&Panels> {
+    pub(crate) fn panels(&self) -> candle_core::Result<&HalfFactors> {
         if let Some(panels) = self.panels.get() {
             return Ok(panels);
         }
@@ -53,12 +53,12 @@ impl Lora {
             candle_core::bail!("factors of shapes {:?} and {:?} do not fit", self.a.dims(), self.b.dims());
         }
         let (a, b) = (HostSlice::new(&self.a)?, HostSlice::new(&self.b)?);
-        let panels = Panels::new((rank, inputs, outputs), &a.read()?, &b.read()?, self.scale as f32);
+        let panels = HalfFactors::new((rank, inputs, outputs), &a.read()?, &b.read()?, self.scale as f32);
         Ok(self.panels.get_or_init(|| panels))
     }
 
     /// [`panels`](Self::panels), if somebody asked for them before.
-    pub(crate) fn laid_out(&self) -> Option<&Panels> {
+    pub(crate) fn laid_out(&self) -> Option<&HalfFactors> {
         self.panels.get()
     }
 

@@ -7,7 +7,7 @@
 mod few;
 
 use candle_core::{Result, Tensor};
-use hotplate_gemm::{Matrix, Start, dot, exp, maximum, new_product, product, sum, wide};
+use hotplate_gemm::{Accumulate, Matrix, dot, exp, maximum, new_product, product, sum, wide};
 use rayon::prelude::*;
 
 use super::host::{HostLines, HostRead, HostSlice, on_host};
@@ -185,7 +185,7 @@ pub fn backward(
                         (&mut dv[first_key * width..], width),
                         Matrix::rows(&weights, keys).transposed(),
                         dy_rows,
-                        Start::Target,
+                        Accumulate::Target,
                     );
                     let values = vs.of(segment, first_key, kv_head).transposed();
                     let mut slopes = new_product((rows, width, keys), dy_rows, values, None);
@@ -196,14 +196,14 @@ pub fn backward(
                         (&mut dq[(row * group + member) * width..], group * width),
                         slope_rows,
                         ks.of(segment, first_key, kv_head),
-                        Start::Zero,
+                        Accumulate::Zero,
                     );
                     product(
                         (keys, rows, width),
                         (&mut dk[first_key * width..], width),
                         slope_rows.transposed(),
                         Matrix::rows(&q, width),
-                        Start::Target,
+                        Accumulate::Target,
                     );
                 }
             }

@@ -8,7 +8,9 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 use half::f16;
-use hotplate_gemm::{Extra, FEW_ROWS, Factors, FewRows, Layer, Machine, Matrix, Pairs, Stored};
+use hotplate_gemm::{
+    AddedProduct, FEW_ROWS, FewRows, Layer, LoraFactors, Machine, Matrix, RowAdapters, Stored,
+};
 
 use super::frozen_weight::FrozenWeight;
 use super::host::{HostRead, HostSlice, on_host};
@@ -98,7 +100,7 @@ impl FrozenLinear {
         let (x, a, b) = (x.read()?, a.read()?, b.read()?);
         let bias = self.bias.as_ref().map(HostSlice::new).transpose()?;
         let bias = bias.as_ref().map(HostSlice::read).transpose()?;
-        let factors = Factors {
+        let factors = LoraFactors {
             rank,
             a: Matrix::rows(&a, inputs).transposed(),
             b: Matrix::rows(&b, rank).transposed(),
@@ -115,7 +117,7 @@ impl FrozenLinear {
     /// # Errors
     /// Other memory, more than [`FEW_ROWS`], shapes that do not fit.
     pub(crate) fn forward_few(
-        layers: &[(&FrozenLinear, &Pairs<'_>)],
+        layers: &[(&FrozenLinear, &RowAdapters<'_>)],
         x: &Tensor,
         soon: &[&[f16]],
     ) -> Result<Vec<Tensor>> {
@@ -253,9 +255,9 @@ impl ThinBack {
 }
 
 impl ThinBackRead<'_> {
-    fn extra(&self) -> Extra<'_> {
+    fn extra(&self) -> AddedProduct<'_> {
         let right = Matrix::rows(&self.factor, self.columns);
-        Extra { inner: self.rank, left: Matrix::rows(&self.thin, self.rank), right }
+        AddedProduct { inner: self.rank, left: Matrix::rows(&self.thin, self.rank), right }
     }
 }
 
@@ -279,7 +281,7 @@ impl Work for Forward<'_> {
 /// The same with factors beside it.
 struct Adapted<'a> {
     forward: Forward<'a>,
-    factors: Factors<'a>,
+    factors: LoraFactors<'a>,
 }
 
 impl Work for Adapted<'_> {
@@ -300,7 +302,7 @@ struct Together<'a> {
     made: Vec<Layer<'a>>,
     /// Memory that is read behind them.
     soon: &'a [&'a [f16]],
-    rest: &'a [(&'a FrozenLinear, &'a Pairs<'a>, Option<&'a [f32]>)],
+    rest: &'a [(&'a FrozenLinear, &'a RowAdapters<'a>, Option<&'a [f32]>)],
 }
 
 impl Together<'_> {
@@ -338,7 +340,7 @@ impl Work for Together<'_> {
 struct Backward<'a> {
     dy: &'a [f32],
     shape: (usize, usize, usize),
-    extra: Option<Extra<'a>>,
+    extra: Option<AddedProduct<'a>>,
 }
 
 impl Work for Backward<'_> {

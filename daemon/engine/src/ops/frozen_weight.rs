@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 use hotplate_gemm::Machine;
 
-use super::filed_matrix::{FiledKind, FiledMatrix, Settled};
+use super::mapped_matrix::{MappedKind, MappedMatrix, Materialized};
 use super::quantised::{BlockKind, QuantisedMatrix, Widen, Work};
 
 /// `[rows, columns]`. Cloning shares the memory.
@@ -19,7 +19,7 @@ pub enum FrozenWeight {
     /// In CPU memory.
     Quantised(Arc<QuantisedMatrix>),
     /// In a file, for now.
-    Filed(Arc<FiledMatrix>),
+    Mapped(Arc<MappedMatrix>),
 }
 
 impl From<Tensor> for FrozenWeight {
@@ -40,7 +40,7 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(values) => values.dims().first().copied().unwrap_or(0),
             FrozenWeight::Quantised(matrix) => matrix.rows(),
-            FrozenWeight::Filed(matrix) => matrix.rows(),
+            FrozenWeight::Mapped(matrix) => matrix.rows(),
         }
     }
 
@@ -48,7 +48,7 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(values) => values.dims().get(1).copied().unwrap_or(0),
             FrozenWeight::Quantised(matrix) => matrix.columns(),
-            FrozenWeight::Filed(matrix) => matrix.columns(),
+            FrozenWeight::Mapped(matrix) => matrix.columns(),
         }
     }
 
@@ -62,24 +62,24 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(values) => values.elem_count() * values.dtype().size_in_bytes(),
             FrozenWeight::Quantised(matrix) => matrix.bytes(),
-            FrozenWeight::Filed(matrix) => matrix.bytes(),
+            FrozenWeight::Mapped(matrix) => matrix.bytes(),
         }
     }
 
     /// Copies it out of its file, if it still lies there.
-    pub(crate) fn settle(&self) -> Settled {
+    pub(crate) fn materialize(&self) -> Materialized {
         match self {
-            FrozenWeight::Filed(matrix) => matrix.settle(),
-            FrozenWeight::Values(_) | FrozenWeight::Quantised(_) => Settled::Nothing,
+            FrozenWeight::Mapped(matrix) => matrix.materialize(),
+            FrozenWeight::Values(_) | FrozenWeight::Quantised(_) => Materialized::Nothing,
         }
     }
 
     /// Whether its values have 16 bits at most.
-    pub(crate) fn is_narrow(&self) -> bool {
+    pub(crate) fn is_at_most_16_bit(&self) -> bool {
         match self {
             FrozenWeight::Values(values) => matches!(values.dtype(), DType::BF16 | DType::F16),
             FrozenWeight::Quantised(_) => true,
-            FrozenWeight::Filed(matrix) => matrix.kind() != FiledKind::F32,
+            FrozenWeight::Mapped(matrix) => matrix.kind() != MappedKind::F32,
         }
     }
 
@@ -87,7 +87,7 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(_) => false,
             FrozenWeight::Quantised(_) => true,
-            FrozenWeight::Filed(matrix) => matrix.kind().is_quantised(),
+            FrozenWeight::Mapped(matrix) => matrix.kind().is_quantised(),
         }
     }
 
@@ -96,7 +96,7 @@ impl FrozenWeight {
         let stored_so = match self {
             FrozenWeight::Values(values) => values.dtype() == DType::BF16 && values.device().is_cpu(),
             FrozenWeight::Quantised(_) => false,
-            FrozenWeight::Filed(matrix) => matrix.kind() == FiledKind::Bf16,
+            FrozenWeight::Mapped(matrix) => matrix.kind() == MappedKind::Bf16,
         };
         stored_so && Machine::here().multiplies_bf16::<half::bf16>()
     }
@@ -104,7 +104,7 @@ impl FrozenWeight {
     pub(crate) fn device(&self) -> &Device {
         match self {
             FrozenWeight::Values(values) => values.device(),
-            FrozenWeight::Quantised(_) | FrozenWeight::Filed(_) => &Device::Cpu,
+            FrozenWeight::Quantised(_) | FrozenWeight::Mapped(_) => &Device::Cpu,
         }
     }
 
@@ -113,8 +113,8 @@ impl FrozenWeight {
         match self {
             FrozenWeight::Values(values) => Ok(values.clone()),
             FrozenWeight::Quantised(_) => self.widened(0..self.rows()),
-            FrozenWeight::Filed(matrix) => {
-                matrix.settle();
+            FrozenWeight::Mapped(matrix) => {
+                matrix.materialize();
                 match matrix.copied() {
                     Some(weight) => weight.values(),
                     None => self.widened(0..self.rows()),
@@ -127,7 +127,7 @@ impl FrozenWeight {
     pub(crate) fn widened(&self, rows: Range<usize>) -> Result<Tensor> {
         match self {
             FrozenWeight::Values(values) => values.narrow(0, rows.start, rows.len())?.to_dtype(DType::F32),
-            FrozenWeight::Quantised(_) | FrozenWeight::Filed(_) => {
+            FrozenWeight::Quantised(_) | FrozenWeight::Mapped(_) => {
                 let shape = (rows.len(), self.columns());
                 Tensor::from_vec(self.with_rows(rows, Widen)?, shape, &Device::Cpu)
             }
@@ -141,8 +141,8 @@ impl FrozenWeight {
     pub(crate) fn quantised(&self, kind: BlockKind) -> Result<QuantisedMatrix> {
         let values = |rows: Range<usize>| {
             let values = self.widened(rows.clone())?.flatten_all()?.to_vec1::<f32>()?;
-            if let FrozenWeight::Filed(filed) = self {
-                filed.let_go(rows);
+            if let FrozenWeight::Mapped(mapped) = self {
+                mapped.release_pages(rows);
             }
             Ok(values)
         };
@@ -162,7 +162,7 @@ impl FrozenWeight {
                 let index = Tensor::new(numbers, values.device())?;
                 values.index_select(&index, 0)?.to_dtype(DType::F32)
             }
-            FrozenWeight::Quantised(_) | FrozenWeight::Filed(_) => {
+            FrozenWeight::Quantised(_) | FrozenWeight::Mapped(_) => {
                 let mut rows = Vec::with_capacity(numbers.len() * self.columns());
                 for &number in numbers {
                     rows.append(&mut self.with_rows(number as usize..number as usize + 1, Widen)?);
@@ -179,7 +179,7 @@ impl FrozenWeight {
                 let stored = matches!(values.dtype(), DType::F32 | DType::BF16 | DType::F16);
                 stored && values.device().is_cpu()
             }
-            FrozenWeight::Quantised(_) | FrozenWeight::Filed(_) => true,
+            FrozenWeight::Quantised(_) | FrozenWeight::Mapped(_) => true,
         }
     }
 
@@ -191,7 +191,7 @@ impl FrozenWeight {
         let values = match self {
             FrozenWeight::Values(values) => values,
             FrozenWeight::Quantised(matrix) => return Ok(matrix.with_rows(rows, work)),
-            FrozenWeight::Filed(matrix) => return matrix.with_rows(rows, work),
+            FrozenWeight::Mapped(matrix) => return matrix.with_rows(rows, work),
         };
         let columns = self.columns();
         let (storage, layout) = values.storage_and_layout();

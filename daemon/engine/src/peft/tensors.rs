@@ -10,7 +10,7 @@ use safetensors::tensor::TensorView;
 use super::config::Settings;
 use super::{AdapterError, CONFIG_FILE, WEIGHTS_FILE};
 use crate::base_error::BaseError;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::lora::{Adapter, Dora, Linear, Lora, Place};
 use crate::weights::Weights;
 
@@ -62,7 +62,7 @@ fn role(place: Place, (a, b): (&str, &str), suffix: &str) -> Option<Role> {
 pub(super) fn load(
     folder: &Path,
     settings: &Settings,
-    base: &BaseText,
+    base: &BaseSpec,
     device: &Device,
 ) -> Result<Adapter, AdapterError> {
     let file = folder.join(WEIGHTS_FILE);
@@ -100,7 +100,7 @@ struct Source<'a> {
     file: PathBuf,
     weights: Weights,
     settings: &'a Settings,
-    base: &'a BaseText,
+    base: &'a BaseSpec,
     device: &'a Device,
 }
 

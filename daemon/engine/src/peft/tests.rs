@@ -9,8 +9,8 @@ use super::*;
 use crate::fixtures;
 use crate::lora::{Dora, LayerAdapter, Linear, Lora, LoraSpec, Place};
 
-fn base() -> BaseText {
-    BaseText::for_tests(fixtures::config())
+fn base() -> BaseSpec {
+    BaseSpec::for_tests(fixtures::config())
 }
 
 /// All pairs random, rank 2, alpha 3.
@@ -206,7 +206,7 @@ fn saving_twice_gives_the_same_bytes_and_never_overwrites() {
 #[test]
 fn the_base_is_named_by_its_hub_id() {
     let folder = tempfile::tempdir().unwrap();
-    let base = BaseText { hub_id: Some("org/model".to_owned()), ..base() };
+    let base = BaseSpec { hub_id: Some("org/model".to_owned()), ..base() };
     save(folder.path(), &adapter(), &base, &[]).unwrap();
     assert_eq!(settings(&folder)["base_model_name_or_path"], "org/model");
 }
@@ -413,7 +413,7 @@ fn a_shallower_adapter_is_another_bases_and_not_damaged() {
         config.layers += 3;
         config.attention = vec![config.attention[0]; config.layers];
         change(&mut config);
-        let error = load(folder.path(), &BaseText { config, ..base() }, &Device::Cpu).unwrap_err();
+        let error = load(folder.path(), &BaseSpec { config, ..base() }, &Device::Cpu).unwrap_err();
         assert!(matches!(error, AdapterError::OtherBase { .. }), "{error}");
         error.to_string()
     };
@@ -457,13 +457,13 @@ fn unknown_and_broken_tensors_are_refused_by_name() {
 #[test]
 fn an_adapter_of_another_base_is_told_by_shape_or_fingerprint() {
     let folder = saved(&adapter());
-    let twin = BaseText { fingerprint: "other".to_owned(), name: "twin".to_owned(), ..base() };
+    let twin = BaseSpec { fingerprint: "other".to_owned(), name: "twin".to_owned(), ..base() };
     let error = load(folder.path(), &twin, &Device::Cpu).unwrap_err();
     assert!(matches!(&error, AdapterError::OtherBase { base, .. } if base == "twin"), "{error}");
 
     let mut config = fixtures::config();
     config.hidden = 20;
-    let wider = BaseText { config, ..base() };
+    let wider = BaseSpec { config, ..base() };
     let error = load(folder.path(), &wider, &Device::Cpu).unwrap_err();
     assert!(matches!(error, AdapterError::OtherBase { .. }), "{error}");
     // Without our own file, as from elsewhere: the shapes still tell.

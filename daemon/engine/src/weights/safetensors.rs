@@ -16,8 +16,8 @@ use crate::base_source::BaseSource;
 use crate::config::parse_object;
 use crate::embedded;
 use crate::mapped_file::MappedFile;
-use crate::ops::filed_matrix::{FiledKind, FiledMatrix};
 use crate::ops::frozen_weight::FrozenWeight;
+use crate::ops::mapped_matrix::{MappedKind, MappedMatrix};
 
 const SINGLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
@@ -78,16 +78,16 @@ impl Bytes {
     }
 
     /// A matrix that is read where it lies.
-    fn filed(&self, [rows, columns]: [usize; 2], kind: FiledKind, part: &[u8]) -> Option<FiledMatrix> {
+    fn mapped(&self, [rows, columns]: [usize; 2], kind: MappedKind, part: &[u8]) -> Option<MappedMatrix> {
         match self {
             Bytes::Embedded(_) => None,
-            Bytes::Mapped(map) => FiledMatrix::new(rows, columns, kind, map.part(part)?),
+            Bytes::Mapped(map) => MappedMatrix::new(rows, columns, kind, map.part(part)?),
         }
     }
 
-    fn let_go(&self, part: &[u8]) {
+    fn release_pages(&self, part: &[u8]) {
         if let Bytes::Mapped(map) = self {
-            map.let_go(part);
+            map.release_pages(part);
         }
     }
 }
@@ -175,7 +175,7 @@ impl Checkpoint {
     pub(crate) fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, BaseError> {
         let Part { shard, dtype, bytes } = self.part(name, shape)?;
         if let Some(values) = to_f32(bytes, dtype) {
-            shard.bytes.let_go(bytes);
+            shard.bytes.release_pages(bytes);
             Ok(Tensor::from_vec(values, shape, device)?)
         } else {
             Err(shard.unread(name, dtype))
@@ -195,18 +195,18 @@ impl Checkpoint {
     ) -> Result<FrozenWeight, BaseError> {
         let Part { shard, dtype, bytes } = self.part(name, &shape)?;
         let kind = match dtype {
-            Dtype::F32 => FiledKind::F32,
-            Dtype::BF16 => FiledKind::Bf16,
-            Dtype::F16 => FiledKind::F16,
+            Dtype::F32 => MappedKind::F32,
+            Dtype::BF16 => MappedKind::Bf16,
+            Dtype::F16 => MappedKind::F16,
             _ => return Ok(self.tensor(name, &shape, device)?.into()),
         };
         if !device.is_cpu() {
             return Ok(self.tensor(name, &shape, device)?.into());
         }
-        if let Some(matrix) = shard.bytes.filed(shape, kind, bytes) {
-            return Ok(FrozenWeight::Filed(Arc::new(matrix)));
+        if let Some(matrix) = shard.bytes.mapped(shape, kind, bytes) {
+            return Ok(FrozenWeight::Mapped(Arc::new(matrix)));
         }
-        Ok(kind.copy(shape.into(), bytes, |bytes| shard.bytes.let_go(bytes))?)
+        Ok(kind.copy(shape.into(), bytes, |bytes| shard.bytes.release_pages(bytes))?)
     }
 
     fn part(&self, name: &str, shape: &[usize]) -> Result<Part<'_>, BaseError> {
@@ -411,7 +411,7 @@ mod tests {
             let stored = weights.stored(name, shape, &Device::Cpu).unwrap();
             let bytes = values.len() * if name.ends_with("16") { 2 } else { 4 };
             assert_eq!(stored.bytes(), bytes, "{name}");
-            assert_eq!(matches!(stored, FrozenWeight::Filed(_)), name != "f64", "{name}");
+            assert_eq!(matches!(stored, FrozenWeight::Mapped(_)), name != "f64", "{name}");
             assert_eq!(flat(stored.widened(0..values.len()).unwrap()), read(name), "{name}");
         }
         let error = weights.tensor("i64", &[1], &Device::Cpu).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use hotplate_dataset::Limits;
-use hotplate_engine::base_text::{BaseText, Sample};
+use hotplate_engine::base_spec::{BaseSpec, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -36,7 +36,7 @@ pub(super) fn random_tokens(rng: &mut ChaCha8Rng, tokens: usize, vocab: usize) -
 }
 
 /// The samples of a path: a `.jsonl` file whose lines have `input_ids` (and `labels`) as they are, a folder as training reads it.
-pub(super) fn read(path: &Path, text: &BaseText, max_tokens: usize) -> anyhow::Result<Vec<Sample>> {
+pub(super) fn read(path: &Path, text: &BaseSpec, max_tokens: usize) -> anyhow::Result<Vec<Sample>> {
     if path.is_file() {
         return tokens_of(path, text.config.vocab, max_tokens);
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::generate::{first_token, greedy};
 use super::measure::{gigabytes, memory, milliseconds, peak_memory};
-use super::{Common, data, print, settle};
+use super::{Common, data, materialize, print};
 
 /// Open a base and write one token, as the daemon does for the first question
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     first_token(&mut answer, &base)?;
     let first_token_ms = milliseconds(began.elapsed());
     let began = Instant::now();
-    settle(&base)?;
+    materialize(&base)?;
     if let Some(folder) = &args.packed {
         base.keep_packed(folder).with_context(|| format!("cannot keep weights in {}", folder.display()))?;
     }

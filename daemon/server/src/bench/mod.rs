@@ -17,8 +17,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use hotplate_client::command::QuantizeArg;
-use hotplate_engine::base::{Base, Settled};
-use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::base::{Base, Materialized};
+use hotplate_engine::base_spec::{BaseSource, BaseSpec};
 use hotplate_engine::device::{self, Device, DeviceChoice};
 use serde::Serialize;
 
@@ -69,7 +69,7 @@ impl Common {
     /// A warm base, as the daemon has it a moment after its first answer.
     fn open(&self) -> anyhow::Result<Base> {
         let base = self.open_cold(None)?;
-        settle(&base)?;
+        materialize(&base)?;
         Ok(base)
     }
 
@@ -81,7 +81,7 @@ impl Common {
             None => BaseSource::Embedded,
         };
         let quantise = asked_or(self.quantize.quantize, None);
-        let text = Arc::new(BaseText::open(&source)?);
+        let text = Arc::new(BaseSpec::open(&source)?);
         Ok(Base::with_text(text, quantise, &device, packed)?)
     }
 
@@ -95,12 +95,14 @@ impl Common {
     }
 }
 
-fn settle(base: &Base) -> anyhow::Result<()> {
+fn materialize(base: &Base) -> anyhow::Result<()> {
     loop {
-        match base.settle() {
-            Settled::Copied => {}
-            Settled::Stays { bytes } => anyhow::bail!("there is no memory for a weight of {bytes} bytes"),
-            Settled::Nothing => return Ok(()),
+        match base.materialize() {
+            Materialized::Copied => {}
+            Materialized::Stays { bytes } => {
+                anyhow::bail!("there is no memory for a weight of {bytes} bytes")
+            }
+            Materialized::Nothing => return Ok(()),
         }
     }
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use hotplate_engine::base_text::Sample;
+use hotplate_engine::base_spec::Sample;
 use hotplate_engine::lora::LoraSpec;
-use hotplate_train::{HeldOut, HeldOutPlan, TrainData, TrainEvent, TrainSettings, Trainer};
+use hotplate_train::{HeldOut, TrainData, TrainEvent, TrainSettings, Trainer, Validation};
 use serde::Serialize;
 
 use super::measure::{gigabytes, median, peak_memory};
@@ -120,7 +120,7 @@ pub(super) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     };
     // Evaluations are not what is measured: the least that a run accepts.
     let shortest = Sample { tokens: vec![0, 0], supervised: vec![false, true], truncated: false };
-    let heldout = HeldOutPlan::Split(vec![HeldOut { sample: shortest, is_new: false }]);
+    let heldout = Validation::Holdout(vec![HeldOut { sample: shortest, is_new: false }]);
     let mut trainer = Trainer::new(&base, None, TrainData { train, heldout }, settings)?;
 
     let (mut step_seconds, mut step_tokens, mut losses) = (Vec::new(), Vec::new(), Vec::new());

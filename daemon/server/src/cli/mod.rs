@@ -20,7 +20,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use hotplate_client::command::{Command, GenerateArgs, UseArgs};
-use hotplate_client::{ConnectError, Connection, Home, PeerInfo, PerformError, Shown, Spawn, perform, words};
+use hotplate_client::{
+    CommandError, ConnectError, Connection, Home, PeerInfo, Shown, Spawn, run_command, words,
+};
 
 use interrupt::{Patience, on_interrupt};
 use style::{ERROR, paint, rendered};
@@ -34,10 +36,10 @@ pub(crate) enum Ending {
     Failed(anyhow::Error),
 }
 
-impl From<PerformError> for Ending {
-    fn from(error: PerformError) -> Self {
+impl From<CommandError> for Ending {
+    fn from(error: CommandError) -> Self {
         match error {
-            PerformError::Cancelled => Ending::Interrupted,
+            CommandError::Cancelled => Ending::Interrupted,
             error => Ending::Failed(error.into()),
         }
     }
@@ -74,8 +76,8 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
         }
     };
     match &command {
-        Command::Logs(args) => return Ok(perform::logs(&home, args, &canceller, &mut show)?),
-        Command::Pull(args) => return Ok(perform::pull(args, &canceller, &mut show)?),
+        Command::Logs(args) => return Ok(run_command::logs(&home, args, &canceller, &mut show)?),
+        Command::Pull(args) => return Ok(run_command::pull(args, &canceller, &mut show)?),
         _ => {}
     }
     let spawn = match &command {
@@ -91,7 +93,7 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
         connection => connection.map_err(anyhow::Error::new)?,
     };
     if io::stdin().is_terminal()
-        && let Some(question) = perform::question(&connection, &command, &canceller)?
+        && let Some(question) = run_command::question(&connection, &command, &canceller)?
         && !agreed(&question)?
     {
         return Err(anyhow::anyhow!("nothing was deleted, as you did not say yes").into());
@@ -99,9 +101,9 @@ pub(crate) fn run(mut command: Command) -> Result<(), Ending> {
     if matches!(&command, Command::Train(_)) && !as_json && !command.quiet() {
         terminal.borrow_mut().waits();
     }
-    let outcome = perform(&connection, &command, &folder, &canceller, &mut show);
+    let outcome = run_command(&connection, &command, &folder, &canceller, &mut show);
     terminal.borrow_mut().done();
-    if let Err(goes_on @ PerformError::RunGoesOn { .. }) = &outcome {
+    if let Err(goes_on @ CommandError::RunGoesOn { .. }) = &outcome {
         // Not an error: the person has seen enough, and wants to know what becomes of the run.
         let _ = writeln!(io::stderr(), "{}", words::fold(&goes_on.to_string(), stderr_width()));
         return Err(Ending::Interrupted);
@@ -120,13 +122,13 @@ pub(crate) fn use_base(args: &UseArgs) -> Result<(), Ending> {
             output_is_gone(&error);
         }
     };
-    if perform::show_or_reset(&home, args, &folder, &mut show)? {
+    if run_command::show_or_reset(&home, args, &folder, &mut show)? {
         return Ok(());
     }
     let canceller = on_interrupt(Patience::SecondEnds).context("cannot listen for Ctrl-C")?;
     let spawn = Spawn::IfNeeded { program: this_program()? };
     let connection = Connection::open(&home, &spawn, myself()).map_err(anyhow::Error::new)?;
-    Ok(perform::use_base(&connection, args, &folder, &canceller, &mut show)?)
+    Ok(run_command::use_base(&connection, args, &folder, &canceller, &mut show)?)
 }
 
 fn current_folder() -> anyhow::Result<PathBuf> {

@@ -71,7 +71,7 @@ impl Terminal {
                 self.aside(&words::generated(result))
             }
             Shown::Compared { number, of, answers } => self.out(&compared(*number, *of, answers)),
-            Shown::Weighed(weighed) => {
+            Shown::FewShotVsTuned(weighed) => {
                 let rows = with_heading(&words::weighed_rows(weighed, stdout_width()));
                 self.out(&format!("{rows}\n\n{}", words::weighed_summary(weighed)))
             }

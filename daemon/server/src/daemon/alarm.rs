@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::events::Event;
-use super::faults::reason;
+use super::rpc_errors::reason;
 
 /// Starts a thread whose end is heard of, unless it is the end of `body`.
 pub(crate) fn spawn(

@@ -8,17 +8,17 @@ use hotplate_protocol::run::RunId;
 use hotplate_protocol::{Id, Request, RpcError};
 use serde_json::Value;
 
-use super::desk::{Purpose, Saves, Taken};
+use super::file_pool::{Purpose, Saves, Taken};
 use super::methods::import::Imported;
 use super::methods::rollback::Checked;
 use super::removal::Removal;
 use super::runs::finish::Draft;
-use super::runs::look::Look;
+use super::runs::look::FolderSnapshot;
 use super::runs::prepare::Preparation;
-use super::sessions::{Asker, InFlight, Outbox, Seat, SessionId};
+use super::sessions::{InFlight, Outbox, RequestRef, Seat, SessionId};
 use super::store::WatchRow;
 use super::watch::News;
-use super::worker::{Command, Report};
+use super::worker::{WorkerEvent, WorkerJob};
 
 pub(crate) enum Event {
     /// A client connected.
@@ -43,29 +43,29 @@ pub(crate) enum Event {
         session: SessionId,
     },
 
-    /// The desk has done an errand.
+    /// The file pool has done a file job.
     Answered {
-        asker: Asker,
+        asker: RequestRef,
         outcome: Result<Value, RpcError>,
     },
     /// The worker can begin.
     TextsRead {
-        asker: Asker,
-        result: Result<Command, RpcError>,
+        asker: RequestRef,
+        result: Result<WorkerJob, RpcError>,
     },
     OrderTaken {
-        asker: Asker,
+        asker: RequestRef,
         purpose: Purpose,
         result: Result<Taken, RpcError>,
     },
     WatchTaken {
-        asker: Asker,
-        result: Result<(WatchRow, Look), RpcError>,
+        asker: RequestRef,
+        result: Result<(WatchRow, FolderSnapshot), RpcError>,
     },
     Looked {
         watch: WatchRow,
         saves: Option<Saves>,
-        result: Result<Look, RpcError>,
+        result: Result<FolderSnapshot, RpcError>,
     },
     Prepared {
         run: RunId,
@@ -78,7 +78,7 @@ pub(crate) enum Event {
     },
 
     Imported {
-        asker: Asker,
+        asker: RequestRef,
         result: Result<Imported, RpcError>,
     },
 
@@ -89,13 +89,13 @@ pub(crate) enum Event {
     },
     /// The files of a version that is to answer again were looked at.
     VersionChecked {
-        asker: Asker,
+        asker: RequestRef,
         result: Result<Checked, RpcError>,
     },
     /// Files of versions that went are removed.
     Discarded(Removal),
 
-    Worker(Report),
+    Worker(WorkerEvent),
     Watch(News),
     /// The system asks the daemon to end (SIGTERM, SIGINT, SIGHUP).
     Signal,

@@ -1,18 +1,18 @@
-//! Feeding at the desk: a folder read as training reads it, the examples nearest to a prompt, and the tokens of both together.
+//! Feeding on the file threads: a folder read as training reads it, the examples nearest to a prompt, and the tokens of both together.
 //!
 //! It must not know sessions or tensors.
 
 use std::path::Path;
 
 use hotplate_dataset::{Dataset, Example, ExampleId, Limits, Nearest, answers_itself};
-use hotplate_engine::base_text::BaseText;
+use hotplate_engine::base_spec::BaseSpec;
 use hotplate_engine::feed::{Fed, PassedOver, Room};
 use hotplate_protocol::feed::{self, FedExample, FedPlace, FeedEnd};
 use hotplate_protocol::{ErrorCode, RpcError};
 
-use super::faults;
+use super::rpc_errors;
+use super::runs::overrides::columns_in;
 use super::runs::place::real_folder;
-use super::runs::wish::columns_in;
 
 /// Where nobody says how many: what few-shot prompts gain is gained by then, and each token before a prompt is read anew for
 /// every answer.
@@ -24,7 +24,7 @@ fn read_examples(folder: &Path) -> Result<Dataset, RpcError> {
     let folder = real_folder(folder)?;
     let columns = columns_in(&folder);
     let limits = Limits { columns: &columns, ..Limits::default() };
-    let dataset = hotplate_dataset::read(&folder, &limits).map_err(|error| faults::of_dataset(&error))?;
+    let dataset = hotplate_dataset::read(&folder, &limits).map_err(|error| rpc_errors::of_dataset(&error))?;
     if dataset.examples.is_empty() { Err(no_examples(&folder, &dataset)) } else { Ok(dataset) }
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn no_examples(path: &Path, dataset: &Dataset) -> RpcError {
 }
 
 /// Room for examples, where a prompt and its answer take so many tokens of the base's context.
-pub(crate) fn room(text: &BaseText, taken: usize, examples: Option<usize>) -> Room {
+pub(crate) fn room(text: &BaseSpec, taken: usize, examples: Option<usize>) -> Room {
     let left = text.config.context.saturating_sub(taken);
     match examples {
         Some(examples) => Room { tokens: left, examples },
@@ -69,23 +69,23 @@ pub(crate) struct FedExamples {
 
 /// A prompt behind the examples of a folder.
 pub(crate) fn feed_prompt(
-    text: &BaseText,
+    text: &BaseSpec,
     wanted: &feed::Feed,
     prompt: &str,
     raw: bool,
     answer_tokens: usize,
 ) -> Result<(Vec<u32>, FedExamples), RpcError> {
     let dataset = read_examples(&wanted.folder)?;
-    let prompt_tokens = text.prompt(prompt, raw).map_err(|error| faults::of_base(&error))?.len();
+    let prompt_tokens = text.prompt(prompt, raw).map_err(|error| rpc_errors::of_base(&error))?.len();
     let room = room(text, prompt_tokens.saturating_add(answer_tokens), wanted.examples);
     let (candidates, itself) = ranked(&Nearest::among(&dataset.examples), &dataset.examples, prompt, None);
     let (tokens, fed) =
-        text.feed_prompt(prompt, raw, &candidates, room).map_err(|error| faults::of_base(&error))?;
+        text.feed_prompt(prompt, raw, &candidates, room).map_err(|error| rpc_errors::of_base(&error))?;
     if fed.examples.is_empty() {
         return Err(nothing_fed(text, &dataset, &fed, room, prompt_tokens, answer_tokens));
     }
     let answers = fed.examples.iter().map(|one| text.answer_tokens(candidates[one.rank]));
-    let answers = answers.collect::<Result<_, _>>().map_err(|error| faults::of_base(&error))?;
+    let answers = answers.collect::<Result<_, _>>().map_err(|error| rpc_errors::of_base(&error))?;
     Ok((tokens, FedExamples { told: told(&dataset, &candidates, &fed, room, itself.map(place)), answers }))
 }
 
@@ -134,7 +134,7 @@ fn told(
 
 /// Somebody asked for examples before the prompt, and there is none: an answer without them would look as if there were.
 fn nothing_fed(
-    text: &BaseText,
+    text: &BaseSpec,
     dataset: &Dataset,
     fed: &Fed,
     room: Room,

@@ -6,22 +6,22 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use hotplate_dataset::{Example, ExampleId, Nearest, Side, split};
-use hotplate_engine::base_text::{BaseText, Sample};
+use hotplate_engine::base_spec::{BaseSpec, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_engine::feed::Room;
 use hotplate_protocol::knobs::Knobs;
 use hotplate_protocol::methods::score::{HeldOut, HeldOutScored, Judges};
 use hotplate_protocol::{ErrorCode, RpcError};
 
-use super::desk::{Desk, Gone};
-use super::faults;
 use super::feeding::{no_examples, ranked, room};
+use super::file_pool::{FilePool, Gone};
 use super::names::{self, Wanted};
-use super::runs::order::Target;
+use super::rpc_errors;
+use super::runs::overrides::Overrides;
 use super::runs::place::real_folder;
 use super::runs::prepare::{FEW, options};
 use super::runs::read::{max_tokens, read};
-use super::runs::wish::Wish;
+use super::runs::train_request::DatasetTarget;
 use super::store::{Manifest, lineage};
 
 /// More would take minutes on a base of a useful size, and tell little more.
@@ -39,19 +39,19 @@ pub(crate) struct Asked {
 
 /// The folder's held-out examples, as far as the adapter's runs know them.
 pub(crate) fn ask(
-    desk: &Desk,
+    file_pool: &FilePool,
     folder: &Path,
-    text: &BaseText,
+    text: &BaseSpec,
     adapter: Option<&str>,
     heldout: HeldOut,
     gone: &Gone,
 ) -> Result<Asked, RpcError> {
     let folder = real_folder(folder)?;
-    let wish = Wish::in_folder(&Knobs::default(), &folder)?;
-    let longest = max_tokens(text, &wish.knobs);
-    let options = options(&wish.knobs, longest);
+    let overrides = Overrides::in_folder(&Knobs::default(), &folder)?;
+    let longest = max_tokens(text, &overrides.knobs);
+    let options = options(&overrides.knobs, longest);
     // As training reads it: a long text is divided alike.
-    let dataset = read(&folder, text, &options, &wish.columns(), gone)?;
+    let dataset = read(&folder, text, &options, &overrides.columns(), gone)?;
     let examples = &dataset.examples;
     if examples.is_empty() {
         return Err(no_examples(&folder, &dataset));
@@ -63,7 +63,7 @@ pub(crate) fn ask(
         );
         return Err(RpcError::new(ErrorCode::UnusableDataset, message));
     }
-    let (manifest, learnt) = known(desk, adapter)?;
+    let (manifest, learnt) = known(file_pool, adapter)?;
     let (judges, mut chosen) = choose(examples, &manifest);
     let helping: Vec<Example> = match judges {
         Judges::HeldOut => {
@@ -104,7 +104,7 @@ pub(crate) fn ask(
 }
 
 fn behind_others(
-    text: &BaseText,
+    text: &BaseSpec,
     judge: &Example,
     nearest: &Nearest,
     helping: &[Example],
@@ -114,7 +114,7 @@ fn behind_others(
 ) -> Result<Sample, RpcError> {
     let failed = |error| {
         let place = format!("{}:{}", judge.file.display(), judge.lines.0);
-        let message = format!("{place}: {}", faults::of_base(&error).message);
+        let message = format!("{place}: {}", rpc_errors::of_base(&error).message);
         RpcError::new(ErrorCode::UnusableDataset, message)
     };
     let nothing = Room { tokens: 0, examples: 0 };
@@ -129,13 +129,13 @@ fn behind_others(
 }
 
 /// What is known of an adapter of the store: its folder's examples with their sides, and those that the named version has learnt.
-fn known(desk: &Desk, adapter: Option<&str>) -> Result<(Manifest, HashSet<ExampleId>), RpcError> {
+fn known(file_pool: &FilePool, adapter: Option<&str>) -> Result<(Manifest, HashSet<ExampleId>), RpcError> {
     let Some(Wanted::Name { name, version }) = adapter.map(names::parse).transpose()? else {
         return Ok((Manifest::default(), HashSet::new()));
     };
-    let store = desk.store()?;
+    let store = file_pool.store()?;
     let Some(row) = store.adapter(name)? else { return Ok((Manifest::default(), HashSet::new())) };
-    let manifest = store.manifest(&Target { folder: row.folder, adapter: row.name.clone() })?;
+    let manifest = store.manifest(&DatasetTarget { folder: row.folder, adapter: row.name.clone() })?;
     let chain = lineage(&store.versions(&row.name)?, version.unwrap_or(row.current));
     let learnt = manifest.learnt(&chain).collect();
     Ok((manifest, learnt))

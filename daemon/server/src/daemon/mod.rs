@@ -1,17 +1,16 @@
 //! The daemon: one per home, alive as long as somebody needs it.
 //!
 //! Owns the order of the start: the lock, the store, the socket, then everything that may take time. Threads: `main` (the loop in
-//! [`state`]), `accept`, a reader and a writer per client, `watch`, the desks, and the `worker` that owns the tensors. They speak
+//! [`state`]), `accept`, a reader and a writer per client, `watch`, the file pools, and the `worker` that owns the tensors. They speak
 //! through channels of closed enums ([`events`]).
 
 mod alarm;
-mod desk;
 mod disk_use;
 mod durable;
 mod events;
 mod fair_queue;
-mod faults;
 mod feeding;
+mod file_pool;
 mod heldout;
 mod idle;
 mod last_words;
@@ -22,20 +21,21 @@ mod memory;
 mod methods;
 mod names;
 mod noticed;
-mod pick;
 mod private;
 mod process;
 mod prune;
 pub(crate) mod quantise;
 mod reading;
 mod removal;
+mod resolve_model;
+mod rpc_errors;
 mod runs;
 mod sessions;
 mod settings;
 mod signals;
+mod spec_cache;
 mod state;
 mod store;
-mod texts;
 mod version_files;
 mod watch;
 mod watching;
@@ -48,8 +48,8 @@ use std::time::Instant;
 use alarm::Alarm;
 use anyhow::Context;
 use crossbeam_channel::bounded;
-use desk::{Desk, Errands};
 use events::Event;
+use file_pool::{FileJobs, FilePool};
 use hotplate_engine::device::{self, DeviceChoice};
 use hotplate_home::Home;
 use idle::Idle;
@@ -57,9 +57,9 @@ use lock::{Lock, Taken};
 use private::Umask;
 use runs::{Runs, resume};
 use settings::Settings;
+use spec_cache::SpecCache;
 use state::{Daemon, Stopping};
 use store::Store;
-use texts::Texts;
 use watch::Watcher;
 use worker::Worker;
 
@@ -109,9 +109,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     let device = device::open(DeviceChoice::Auto)?;
     tracing::info!(processor = device::processor(), "computing");
-    let desk = Arc::new(Desk {
+    let file_pool = Arc::new(FilePool {
         device: device::describe(&device),
-        texts: Texts::default(),
+        texts: SpecCache::default(),
         home: home.clone(),
         umask,
     });
@@ -126,12 +126,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     };
     let mut daemon = Daemon {
         started,
-        worker: Worker::start(&desk, device, &settings, &send)?,
-        errands: Errands::start(&desk, &send)?,
+        worker: Worker::start(&file_pool, device, &settings, &send)?,
+        file_jobs: FileJobs::start(&file_pool, &send)?,
         watcher,
         settings,
         store,
-        desk,
+        file_pool,
         sessions: HashMap::new(),
         runs: Runs::default(),
         watches: BTreeMap::new(),
@@ -150,14 +150,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     };
     let interrupted = daemon.store.open_runs()?;
     let versions = known_versions(&daemon.store)?;
-    resume::clean_up(&daemon.desk, &interrupted, &|name, version| {
+    resume::clean_up(&daemon.file_pool, &interrupted, &|name, version| {
         versions.contains(&(name.to_owned(), version))
     });
-    removal::finish(&daemon.desk, &mut daemon.store)?;
-    left_over::clean_up(&daemon.desk.home, &|folder| {
-        versions.iter().any(|(name, version)| daemon.desk.version_folder(name, *version) == folder)
+    removal::finish(&daemon.file_pool, &mut daemon.store)?;
+    left_over::clean_up(&daemon.file_pool.home, &|folder| {
+        versions.iter().any(|(name, version)| daemon.file_pool.version_folder(name, *version) == folder)
     });
-    methods::export::clean_up(&daemon.desk.home);
+    methods::export::clean_up(&daemon.file_pool.home);
     daemon.fault_before = daemon.store.take_fault()?;
     let suspended = daemon.store.suspended(aborted)?;
     daemon.restore_runs(interrupted, &suspended);

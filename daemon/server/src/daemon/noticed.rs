@@ -1,12 +1,12 @@
 //! What an answer's tokens say against it: circles, and an example's words in place of its own.
 
-use hotplate_engine::base_text::BaseText;
+use hotplate_engine::base_spec::BaseSpec;
 use hotplate_engine::repeating::repeating;
 use hotplate_protocol::methods::generate::{GenerateResult, Noticed};
 use hotplate_train::guard::CopyCheck;
 
 /// Looks at a finished answer; `examples` are what those that were fed answer, in the order of `result.fed`.
-pub(crate) fn noticed(text: &BaseText, result: &GenerateResult, examples: &[Vec<u32>]) -> Vec<Noticed> {
+pub(crate) fn noticed(text: &BaseSpec, result: &GenerateResult, examples: &[Vec<u32>]) -> Vec<Noticed> {
     let mut noticed = Vec::new();
     if let Some(found) = repeating(&result.token_ids) {
         let phrase = result.token_ids.get(found.start..found.start + found.tokens).unwrap_or_default();

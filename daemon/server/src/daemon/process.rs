@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Memory {
+pub(crate) struct ProcessMemory {
     /// Resident bytes; 0 where the system does not tell.
     pub(crate) now: u64,
     pub(crate) peak: u64,
 }
 
-pub(crate) fn memory() -> Memory {
+pub(crate) fn memory() -> ProcessMemory {
     if cfg!(target_os = "linux") {
         std::fs::read_to_string("/proc/self/status").map(|status| parse(&status)).unwrap_or_default()
     } else {
-        Memory::default()
+        ProcessMemory::default()
     }
 }
 
@@ -25,12 +25,15 @@ pub(crate) fn thread_time() -> Duration {
 }
 
 /// <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
-fn parse(status: &str) -> Memory {
+fn parse(status: &str) -> ProcessMemory {
     let kilobytes = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;
         line.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse::<u64>().ok()
     };
-    Memory { now: kilobytes("VmRSS").unwrap_or(0) * 1024, peak: kilobytes("VmHWM").unwrap_or(0) * 1024 }
+    ProcessMemory {
+        now: kilobytes("VmRSS").unwrap_or(0) * 1024,
+        peak: kilobytes("VmHWM").unwrap_or(0) * 1024,
+    }
 }
 
 #[cfg(test)]
@@ -51,7 +54,7 @@ mod tests {
     #[test]
     fn the_kernels_words_are_read() {
         let status = "Name:\thotplate\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n";
-        assert_eq!(parse(status), Memory { now: 1024 * 1024, peak: 2048 * 1024 });
-        assert_eq!(parse(""), Memory::default());
+        assert_eq!(parse(status), ProcessMemory { now: 1024 * 1024, peak: 2048 * 1024 });
+        assert_eq!(parse(""), ProcessMemory::default());
     }
 }

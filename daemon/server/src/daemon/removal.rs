@@ -12,13 +12,13 @@ use hotplate_protocol::run::RunId;
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde_json::Value;
 
-use super::desk::{Desk, Errand};
 use super::disk_use::bytes_at;
+use super::file_pool::{FileJob, FilePool};
 use super::prune;
-use super::sessions::Asker;
+use super::sessions::RequestRef;
 use super::state::Daemon;
 use super::store::{Going, Store, VersionRow};
-use super::worker::Command;
+use super::worker::WorkerJob;
 
 /// Folders of this kind are nobody's.
 const TRASH_PREFIX: &str = ".trash-";
@@ -28,7 +28,7 @@ const TRASH_PREFIX: &str = ".trash-";
 pub(crate) struct Removal {
     /// Versions' folders; later where they were moved to.
     pub(crate) folders: Vec<PathBuf>,
-    reply: Option<(Asker, Value)>,
+    reply: Option<(RequestRef, Value)>,
 }
 
 impl Removal {
@@ -49,14 +49,14 @@ fn remove(folder: &Path) {
 }
 
 /// A version's folder as the store notes it: below the adapters' own.
-pub(crate) fn below(desk: &Desk, folder: &Path) -> PathBuf {
-    folder.strip_prefix(desk.home.adapters()).unwrap_or(folder).to_owned()
+pub(crate) fn below(file_pool: &FilePool, folder: &Path) -> PathBuf {
+    folder.strip_prefix(file_pool.home.adapters()).unwrap_or(folder).to_owned()
 }
 
 /// Takes a doomed folder out of the way and says where it is now; `None` where there is none.
-fn set_aside(desk: &Desk, folder: &Path) -> io::Result<Option<PathBuf>> {
-    let adapters = desk.home.adapters();
-    let name = below(desk, folder).to_string_lossy().replace(['/', '\\'], "-");
+fn set_aside(file_pool: &FilePool, folder: &Path) -> io::Result<Option<PathBuf>> {
+    let adapters = file_pool.home.adapters();
+    let name = below(file_pool, folder).to_string_lossy().replace(['/', '\\'], "-");
     let places = (0_u32..).map(|number| adapters.join(format!("{TRASH_PREFIX}{name}-{number}")));
     for place in places {
         if place.symlink_metadata().is_ok() {
@@ -72,16 +72,16 @@ fn set_aside(desk: &Desk, folder: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// What a kill left: doomed folders that are still there, and what was set aside.
-pub(crate) fn finish(desk: &Desk, store: &mut Store) -> anyhow::Result<()> {
+pub(crate) fn finish(file_pool: &FilePool, store: &mut Store) -> anyhow::Result<()> {
     for folder in store.doomed()? {
-        let place = desk.home.adapters().join(&folder);
-        match set_aside(desk, &place) {
+        let place = file_pool.home.adapters().join(&folder);
+        match set_aside(file_pool, &place) {
             Ok(_) => store.undoom(&folder)?,
             Err(error) => tracing::warn!(folder = %place.display(), %error, "cannot be removed"),
         }
         remove_if_empty(&place);
     }
-    let Ok(entries) = fs::read_dir(desk.home.adapters()) else { return Ok(()) };
+    let Ok(entries) = fs::read_dir(file_pool.home.adapters()) else { return Ok(()) };
     for entry in entries.flatten() {
         if entry.file_name().to_string_lossy().starts_with(TRASH_PREFIX) {
             remove(&entry.path());
@@ -108,18 +108,18 @@ pub(crate) enum TrainsFrom {
 
 impl Daemon {
     /// The rows are gone: the files go as soon as nobody waits to read them.
-    pub(crate) fn discard(&mut self, folders: Vec<PathBuf>, reply: Option<(Asker, Value)>) {
-        self.worker.send(Command::LetGo(Removal { folders, reply }));
+    pub(crate) fn discard(&mut self, folders: Vec<PathBuf>, reply: Option<(RequestRef, Value)>) {
+        self.worker.send(WorkerJob::LetGo(Removal { folders, reply }));
     }
 
     /// Whoever asked before has what he needs.
-    pub(crate) fn let_go(&mut self, mut removal: Removal) {
+    pub(crate) fn release_pages(&mut self, mut removal: Removal) {
         let mut aside = Vec::new();
         for folder in &removal.folders {
-            match set_aside(&self.desk, folder) {
+            match set_aside(&self.file_pool, folder) {
                 Ok(place) => {
                     aside.extend(place);
-                    if let Err(error) = self.store.undoom(&below(&self.desk, folder)) {
+                    if let Err(error) = self.store.undoom(&below(&self.file_pool, folder)) {
                         tracing::warn!(%error, "at the next start");
                     }
                 }
@@ -129,7 +129,7 @@ impl Daemon {
             remove_if_empty(folder);
         }
         removal.folders = aside;
-        self.errands.send(Errand::Discard(removal));
+        self.file_jobs.send(FileJob::Discard(removal));
     }
 
     pub(crate) fn discarded(&mut self, removal: Removal) {
@@ -139,13 +139,13 @@ impl Daemon {
     }
 
     pub(crate) fn folders_of(&self, adapter: &str, versions: &[u32]) -> Vec<PathBuf> {
-        versions.iter().map(|version| self.desk.version_folder(adapter, *version)).collect()
+        versions.iter().map(|version| self.file_pool.version_folder(adapter, *version)).collect()
     }
 
     /// Takes versions out of the store; their files are still there.
     pub(crate) fn take_out(&mut self, adapter: &str, going: &Going) -> Result<Vec<PathBuf>, RpcError> {
         let folders = self.folders_of(adapter, &going.all());
-        let noted: Vec<PathBuf> = folders.iter().map(|folder| below(&self.desk, folder)).collect();
+        let noted: Vec<PathBuf> = folders.iter().map(|folder| below(&self.file_pool, folder)).collect();
         self.store.remove_versions(adapter, going, &noted)?;
         tracing::info!(adapter, versions = ?going.all(), "removed");
         Ok(folders)

@@ -14,7 +14,7 @@ pub(crate) struct Settings {
     /// How long the machine must have been idle before a stale adapter is trained anew. `HOTPLATE_STALE_RETRAIN_SECONDS`.
     pub(crate) stale_retrain: Duration,
     /// How long a folder must be quiet before its saves count as finished. `HOTPLATE_SETTLE_SECONDS`.
-    pub(crate) settle: Duration,
+    pub(crate) debounce: Duration,
     /// How often a folder is looked at where the system tells nothing. `HOTPLATE_POLL_SECONDS`.
     pub(crate) poll_every: Duration,
     /// How long a connection may say nothing before it is closed. `HOTPLATE_HELLO_SECONDS`.
@@ -31,7 +31,7 @@ impl Default for Settings {
             model_ttl: Duration::from_mins(30),
             idle_exit: Duration::from_hours(1),
             stale_retrain: Duration::from_secs(30),
-            settle: Duration::from_millis(400),
+            debounce: Duration::from_millis(400),
             poll_every: Duration::from_secs(5),
             hello: Duration::from_secs(10),
             checkpoint: Duration::from_secs(20),
@@ -61,7 +61,7 @@ impl Settings {
             model_ttl: seconds("HOTPLATE_MODEL_TTL_SECONDS", default.model_ttl),
             idle_exit: seconds("HOTPLATE_IDLE_EXIT_SECONDS", default.idle_exit),
             stale_retrain: seconds("HOTPLATE_STALE_RETRAIN_SECONDS", default.stale_retrain),
-            settle: seconds("HOTPLATE_SETTLE_SECONDS", default.settle),
+            debounce: seconds("HOTPLATE_SETTLE_SECONDS", default.debounce),
             poll_every: seconds("HOTPLATE_POLL_SECONDS", default.poll_every),
             hello: seconds("HOTPLATE_HELLO_SECONDS", default.hello),
             checkpoint: seconds("HOTPLATE_CHECKPOINT_SECONDS", default.checkpoint),

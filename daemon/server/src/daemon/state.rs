@@ -10,50 +10,50 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use hotplate_engine::base_text::{BaseSource, BaseText, late_templates};
+use hotplate_engine::base_spec::{BaseSource, BaseSpec, late_templates};
 use hotplate_protocol::methods::initialize::Initialize;
 use hotplate_protocol::methods::status::Status;
 use hotplate_protocol::notifications::{GenerateDeltaParams, RunEventParams, ScoreExampleParams};
 use hotplate_protocol::{ErrorCode, Id, Request, RequestKind, RpcError};
 use serde_json::Value;
 
-use super::desk::{Desk, Errands, Gone, OnLeaving};
 use super::events::Event;
+use super::file_pool::{FileJobs, FilePool, Gone, OnLeaving};
 use super::idle::Idle;
 use super::runs::Runs;
-use super::runs::order::Target;
-use super::sessions::{Asker, Pace, Seat, Session, SessionId, no_place, urgent};
+use super::runs::train_request::DatasetTarget;
+use super::sessions::{Pace, RequestRef, Seat, Session, SessionId, no_place, urgent};
 use super::settings::Settings;
 use super::store::Store;
 use super::watch::Watcher;
 use super::watching::Watched;
-use super::worker::{Command, NAME as WORKER, Report, Worker};
-use super::{faults, log, methods, process};
+use super::worker::{NAME as WORKER, Worker, WorkerEvent, WorkerJob};
+use super::{log, methods, process, rpc_errors};
 
 pub(crate) struct Daemon {
     pub(crate) settings: Settings,
     pub(crate) started: Instant,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) file_pool: Arc<FilePool>,
     pub(crate) store: Store,
     pub(crate) sessions: HashMap<SessionId, Session>,
     pub(crate) runs: Runs,
     /// By folder.
     pub(crate) watches: BTreeMap<PathBuf, Watched>,
     /// Runs that were given up because the daemon died as it prepared them.
-    pub(crate) suspended_runs: HashSet<Target>,
+    pub(crate) suspended_runs: HashSet<DatasetTarget>,
     /// Bases in memory.
     pub(crate) models: HashMap<BaseSource, Model>,
     /// From the request until its reply.
-    pub(crate) generating: HashMap<Asker, Gone>,
-    pub(crate) scoring: HashMap<Asker, Gone>,
-    /// Requests whose folder the desk reads.
-    pub(crate) reading: HashMap<Asker, (Gone, OnLeaving)>,
+    pub(crate) generating: HashMap<RequestRef, Gone>,
+    pub(crate) scoring: HashMap<RequestRef, Gone>,
+    /// Requests whose folder the file pool reads.
+    pub(crate) reading: HashMap<RequestRef, (Gone, OnLeaving)>,
     /// Plans whose steps are being timed.
-    pub(crate) measuring: HashSet<Asker>,
-    /// Requests that were cancelled while the desk had them.
-    pub(crate) cancelled: HashSet<Asker>,
+    pub(crate) measuring: HashSet<RequestRef>,
+    /// Requests that were cancelled while the file pool had them.
+    pub(crate) cancelled: HashSet<RequestRef>,
     pub(crate) worker: Worker,
-    pub(crate) errands: Errands,
+    pub(crate) file_jobs: FileJobs,
     pub(crate) watcher: Watcher,
     /// Why the daemon ends, and why the one before it did, where it is a fault.
     pub(crate) fault: Option<String>,
@@ -66,7 +66,7 @@ pub(crate) struct Daemon {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
-    pub(crate) text: Arc<BaseText>,
+    pub(crate) text: Arc<BaseSpec>,
     pub(crate) bytes: u64,
     pub(crate) parameters: u64,
     pub(crate) used: Instant,
@@ -99,11 +99,11 @@ impl Daemon {
         let mut next_tick = Instant::now() + TICK;
         loop {
             match events.recv_deadline(next_tick) {
-                Ok(Event::Worker(Report::Stopped)) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Event::Worker(WorkerEvent::Stopped)) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(event) => {
                     // A fault in one handler must not end everybody's sessions.
                     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.handle(event))) {
-                        faults::of_panic("an event", &*panic);
+                        rpc_errors::of_panic("an event", &*panic);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -173,7 +173,7 @@ impl Daemon {
             return;
         }
         let (greeted, seat) = (asking.protocol.is_some(), asking.seat);
-        let asker = Asker { session, id };
+        let asker = RequestRef { session, id };
         if !greeted && request.method != Initialize::METHOD {
             let message =
                 format!("{} came before initialize, which must be the first request", request.method);
@@ -193,26 +193,26 @@ impl Daemon {
             Ok(methods::Answer::Now(outcome)) => self.reply(&asker, outcome),
             Ok(methods::Answer::Later) => {}
             Err(panic) => {
-                let error = faults::of_panic(&method, &*panic);
+                let error = rpc_errors::of_panic(&method, &*panic);
                 self.reply(&asker, Err(error));
             }
         }
     }
 
     /// Whether whoever asked keeps up with what it is told.
-    pub(crate) fn pace(&self, asker: &Asker) -> Pace {
+    pub(crate) fn pace(&self, asker: &RequestRef) -> Pace {
         self.sessions.get(&asker.session).map_or_else(Pace::free, Session::pace)
     }
 
     /// The request's one reply. Whoever has left or cancelled gets none.
-    pub(crate) fn reply(&mut self, asker: &Asker, outcome: Result<Value, RpcError>) {
+    pub(crate) fn reply(&mut self, asker: &RequestRef, outcome: Result<Value, RpcError>) {
         if let Some(session) = self.sessions.get_mut(&asker.session) {
             session.reply(&asker.id, outcome);
         }
     }
 
     /// A request's folder is about to be read; what comes back says when nobody waits for it any more.
-    pub(crate) fn reading_for(&mut self, asker: &Asker, leaving: OnLeaving) -> Gone {
+    pub(crate) fn reading_for(&mut self, asker: &RequestRef, leaving: OnLeaving) -> Gone {
         let gone = Gone::default();
         self.reading.insert(asker.clone(), (gone.clone(), leaving));
         gone
@@ -222,13 +222,13 @@ impl Daemon {
         if !self.sessions.get(&session).is_some_and(|asking| asking.is_open(&id)) {
             return;
         }
-        let asker = Asker { session, id };
+        let asker = RequestRef { session, id };
         let (generating, scoring) = (self.generating.remove(&asker), self.scoring.remove(&asker));
         if let Some(gone) = generating.or(scoring) {
             gone.set();
-            self.worker.send(Command::CancelGenerate(asker.clone()));
+            self.worker.send(WorkerJob::CancelGenerate(asker.clone()));
         } else if self.measuring.remove(&asker) {
-            self.worker.send(Command::CancelMeasure(asker.clone()));
+            self.worker.send(WorkerJob::CancelMeasure(asker.clone()));
         } else {
             if let Some((gone, _)) = self.reading.remove(&asker) {
                 gone.set();
@@ -258,53 +258,53 @@ impl Daemon {
         }
         self.measuring.retain(|asker| asker.session != session);
         self.cancelled.retain(|asker| asker.session != session);
-        self.worker.send(Command::SessionLeft(session));
+        self.worker.send(WorkerJob::SessionLeft(session));
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: WorkerEvent) {
         match report {
-            Report::Delta { asker, text, token_ids } => {
+            WorkerEvent::Delta { asker, text, token_ids } => {
                 if let Some(session) = self.sessions.get(&asker.session) {
                     session.delta(GenerateDeltaParams { id: asker.id, text, token_ids });
                 }
             }
-            Report::Generated { asker, result } => {
+            WorkerEvent::Generated { asker, result } => {
                 self.generating.remove(&asker);
                 self.reply(&asker, result.and_then(|result| methods::to_value(&result)));
             }
-            Report::ScoredExample { asker, example } => {
+            WorkerEvent::ScoredExample { asker, example } => {
                 if let Some(session) = self.sessions.get(&asker.session) {
                     session.scored(&ScoreExampleParams { id: asker.id, example });
                 }
             }
-            Report::Scored { asker, result } => {
+            WorkerEvent::Scored { asker, result } => {
                 self.scoring.remove(&asker);
                 self.reply(&asker, result.and_then(|result| methods::to_value(&result)));
             }
-            Report::Verified { asker, result } => {
+            WorkerEvent::Verified { asker, result } => {
                 self.generating.remove(&asker);
                 self.reply(&asker, result.and_then(|result| methods::to_value(&result)));
             }
-            Report::Training { run, news } => self.training_news(run, news),
-            Report::Measured { wanted, prices } => self.measured(*wanted, prices),
-            Report::Loaded { source, text, bytes, parameters } => {
+            WorkerEvent::Training { run, news } => self.training_news(run, news),
+            WorkerEvent::Measured { wanted, prices } => self.measured(*wanted, prices),
+            WorkerEvent::Loaded { source, text, bytes, parameters } => {
                 self.models.insert(source, Model { text, bytes, parameters, used: Instant::now() });
             }
-            Report::Used { source } => {
+            WorkerEvent::Used { source } => {
                 if let Some(model) = self.models.get_mut(&source) {
                     model.used = Instant::now();
                 }
             }
-            Report::Unloaded { source } => {
+            WorkerEvent::Unloaded { source } => {
                 self.models.remove(&source);
             }
-            Report::LetGo(removal) => self.let_go(removal),
-            Report::Stopped => {}
+            WorkerEvent::LetGo(removal) => self.release_pages(removal),
+            WorkerEvent::Stopped => {}
         }
     }
 
     /// The texts for the worker are read; whoever asked may have gone.
-    fn texts_read(&mut self, asker: &Asker, result: Result<Command, RpcError>) {
+    fn texts_read(&mut self, asker: &RequestRef, result: Result<WorkerJob, RpcError>) {
         if !self.scoring.contains_key(asker) && !self.generating.contains_key(asker) {
             return;
         }
@@ -320,7 +320,7 @@ impl Daemon {
 
     /// What `status` says beside what it lists.
     pub(crate) fn problems(&self) -> Vec<String> {
-        let watched = |target: &&Target| {
+        let watched = |target: &&DatasetTarget| {
             self.watches.get(&target.folder).is_some_and(|watched| watched.row.target == **target)
         };
         // A watched folder says so itself.
@@ -391,7 +391,7 @@ impl Daemon {
         for session in self.sessions.values_mut() {
             session.refuse_open(&shutting_down());
         }
-        self.worker.send(Command::Stop);
+        self.worker.send(WorkerJob::Stop);
     }
 
     /// A chat template that does not end is left alone as long as somebody is served beside it; its thread can only be ended with the process.
@@ -443,7 +443,7 @@ impl Daemon {
             gone.set();
         }
         // Whoever else is left may save what it is at.
-        self.worker.send(Command::Stop);
+        self.worker.send(WorkerJob::Stop);
         let deadline = Instant::now() + within;
         self.stopping = match self.stopping {
             Stopping::Now { deadline: before } => Stopping::Now { deadline: deadline.min(before) },

@@ -8,12 +8,12 @@ use hotplate_protocol::methods::status::{WatchMethod, WatchStatus};
 use hotplate_protocol::run::{Cause, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
 
-use super::desk::{Errand, Saves};
+use super::file_pool::{FileJob, Saves};
 use super::methods;
-use super::runs::look::{Look, unix};
-use super::runs::order::{Named, Order, Target};
+use super::runs::look::{FolderSnapshot, unix};
 use super::runs::place::came_from_elsewhere;
-use super::sessions::Asker;
+use super::runs::train_request::{DatasetTarget, Named, TrainRequest};
+use super::sessions::RequestRef;
 use super::state::{Daemon, Stopping, shutting_down};
 use super::store::{ReadFor, WatchRow};
 use super::watch::News;
@@ -25,7 +25,7 @@ pub(crate) struct Watched {
     health: Option<String>,
     /// Why the last look could not be taken.
     unreadable: Option<String>,
-    look: Option<Look>,
+    look: Option<FolderSnapshot>,
     /// Since when nothing was saved here.
     rested: Instant,
     said_stale: bool,
@@ -89,14 +89,14 @@ impl Watched {
 }
 
 /// What is said of a watch whose folder has taken the daemon down.
-fn suspension((target, what): &(Target, ReadFor)) -> String {
+fn suspension((target, what): &(DatasetTarget, ReadFor)) -> String {
     let folder = target.folder.display();
     let when = match what {
         ReadFor::Watch => "read this folder",
         ReadFor::Run => "prepared a run on this folder",
     };
     format!(
-        "suspended: the daemon died while it {when}, so it is left alone; hotplate logs says more. Look at what was changed there and \
+        "suspended: the daemon died while it {when}, so it is left alone; hotplate logs says more. FolderSnapshot at what was changed there and \
          in the base last, then go on with: hotplate watch {folder}"
     )
 }
@@ -109,7 +109,7 @@ const SAID_PART: u32 = 3;
 impl Daemon {
     /// Goes on with the watches that the store knows; files that were saved meanwhile are found. What has taken the daemon down is left
     /// alone.
-    pub(crate) fn restore_watches(&mut self, suspended: &[(Target, ReadFor)]) {
+    pub(crate) fn restore_watches(&mut self, suspended: &[(DatasetTarget, ReadFor)]) {
         match self.store.watches() {
             Ok(rows) => {
                 for row in rows {
@@ -145,7 +145,7 @@ impl Daemon {
         watched.looking = true;
         let row = watched.row.clone();
         self.begin_preparing(&row.target, ReadFor::Watch);
-        self.errands.send(Errand::Look(row, saves));
+        self.file_jobs.send(FileJob::Look(row, saves));
     }
 
     pub(crate) fn watch_news(&mut self, news: News) {
@@ -169,7 +169,11 @@ impl Daemon {
     }
 
     /// A client wants the folder watched, and it can be.
-    pub(crate) fn watch_taken(&mut self, asker: &Asker, result: Result<(WatchRow, Look), RpcError>) {
+    pub(crate) fn watch_taken(
+        &mut self,
+        asker: &RequestRef,
+        result: Result<(WatchRow, FolderSnapshot), RpcError>,
+    ) {
         if self.cancelled.remove(asker) {
             return;
         }
@@ -177,7 +181,7 @@ impl Daemon {
         self.reply(asker, outcome.and_then(|status| methods::to_value(&status)));
     }
 
-    fn watch(&mut self, row: &WatchRow, look: Look) -> Result<WatchStatus, RpcError> {
+    fn watch(&mut self, row: &WatchRow, look: FolderSnapshot) -> Result<WatchStatus, RpcError> {
         if self.stopping != Stopping::No {
             return Err(shutting_down());
         }
@@ -205,7 +209,12 @@ impl Daemon {
         status.ok_or_else(shutting_down)
     }
 
-    pub(crate) fn looked(&mut self, row: &WatchRow, saves: Option<Saves>, result: Result<Look, RpcError>) {
+    pub(crate) fn looked(
+        &mut self,
+        row: &WatchRow,
+        saves: Option<Saves>,
+        result: Result<FolderSnapshot, RpcError>,
+    ) {
         let folder = &row.target.folder;
         self.end_preparing(&row.target, ReadFor::Watch);
         let Some(watched) = self.watches.get_mut(folder) else { return };
@@ -226,7 +235,7 @@ impl Daemon {
     }
 
     /// Starts what a look calls for.
-    fn learn(&mut self, row: &WatchRow, saves: Option<Saves>, look: Look) {
+    fn learn(&mut self, row: &WatchRow, saves: Option<Saves>, look: FolderSnapshot) {
         let target = &row.target;
         // What is gone may be back in a moment: that is said when the folder has rested.
         if look.has_version && !look.stale {
@@ -271,7 +280,7 @@ impl Daemon {
         } else {
             Cause::Saved { files: files.into_iter().collect() }
         };
-        let order = Order {
+        let order = TrainRequest {
             target: target.clone(),
             base: row.base.clone(),
             quantise: None,
@@ -290,27 +299,27 @@ impl Daemon {
     }
 
     /// Notes that a folder is being read. A store that cannot be written says so elsewhere.
-    pub(crate) fn begin_preparing(&mut self, target: &Target, what: ReadFor) {
+    pub(crate) fn begin_preparing(&mut self, target: &DatasetTarget, what: ReadFor) {
         if let Err(error) = self.store.begin_preparing(target, what) {
             tracing::warn!(%error, "what is being read could not be noted");
         }
     }
 
-    pub(crate) fn end_preparing(&mut self, target: &Target, what: ReadFor) {
+    pub(crate) fn end_preparing(&mut self, target: &DatasetTarget, what: ReadFor) {
         self.suspended_runs.remove(target);
         if let Err(error) = self.store.end_preparing(target, what) {
             tracing::warn!(%error, "what has been read could not be noted");
         }
     }
 
-    fn note_stale(&mut self, target: &Target, stale: bool) {
+    fn note_stale(&mut self, target: &DatasetTarget, stale: bool) {
         if let Err(error) = self.store.set_stale(&target.adapter, stale) {
             tracing::warn!(%error, "the adapter's state could not be noted");
         }
     }
 
     /// A run that forgets what was gone has lost its reason when that is back, or when the folder is no longer the one it reads.
-    fn end_retrains_of_another_folder(&mut self, target: &Target, look: &Look) {
+    fn end_retrains_of_another_folder(&mut self, target: &DatasetTarget, look: &FolderSnapshot) {
         let Some(run) = self.runs.forgetting(target, &look.state, look.stale) else { return };
         let text = if look.stale {
             "the folder has changed again; it is tried anew when the folder has come to rest"
@@ -323,7 +332,7 @@ impl Daemon {
     /// Says of adapters that some of what they learnt is gone, once their folders have rested for a moment.
     pub(crate) fn say_what_is_stale(&mut self, now: Instant) {
         let rest = self.settings.stale_retrain / SAID_PART;
-        let stale: Vec<Target> = self
+        let stale: Vec<DatasetTarget> = self
             .watches
             .values()
             .filter(|watched| {
@@ -368,7 +377,7 @@ impl Daemon {
                     return;
                 }
             }
-            let order = Order {
+            let order = TrainRequest {
                 target: row.target,
                 base: row.base,
                 quantise: None,

@@ -16,7 +16,7 @@ use hotplate_client::protocol::methods::watch::Watch;
 use hotplate_client::protocol::notifications::{RunEventNotification, RunEventParams};
 use hotplate_client::protocol::run::{Plan, RunEvent, RunResult};
 use hotplate_client::words::wrap;
-use hotplate_client::{CallError, Canceller, Connection, PerformError, Shown, perform, words};
+use hotplate_client::{CallError, Canceller, CommandError, Connection, Shown, run_command, words};
 
 use super::samples::{LATER, Samples};
 use super::score::Score;
@@ -160,7 +160,7 @@ impl Play<'_> {
         let started = self.ask::<Train>(&self.params(ADAPTER, knobs))?;
         let mut progress = RunProgress::new(self.tongue.bar());
         let mut result = None;
-        perform::follow(self.connection(), started.run, self.canceller, &mut |shown| {
+        run_command::follow(self.connection(), started.run, self.canceller, &mut |shown| {
             let Shown::Run { event, .. } = shown else { return };
             if self.speaker.is_aloud() {
                 progress.event(&event);
@@ -276,7 +276,7 @@ impl Play<'_> {
                 }
                 // Nothing within this time.
                 Err(CallError::Cancelled) => {}
-                Err(error) => return Err(PerformError::from(error).into()),
+                Err(error) => return Err(CommandError::from(error).into()),
             }
         }
     }
@@ -303,14 +303,14 @@ impl Play<'_> {
             .call_with::<Generate>(&params, self.canceller, &mut |_| {
                 first_piece.get_or_insert_with(|| begun.elapsed());
             })
-            .map_err(PerformError::from)?;
+            .map_err(CommandError::from)?;
         // A text of nothing has no first piece; then its end is what was waited for.
         Ok(Text { text: result.text, first_piece: first_piece.unwrap_or_else(|| begun.elapsed()) })
     }
 
     fn ask<R: RequestKind>(&self, params: &R::Params) -> Result<R::Result, Ending> {
         let asked = self.connection().call_with::<R>(params, self.canceller, &mut |_| {});
-        asked.map_err(|error| PerformError::from(error).into())
+        asked.map_err(|error| CommandError::from(error).into())
     }
 
     fn params(&self, adapter: &str, knobs: Knobs) -> TrainParams {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotplate_client::command::{Command, OutputArgs, StopArgs};
-use hotplate_client::{Canceller, Connection, Home, Spawn, perform};
+use hotplate_client::{Canceller, Connection, Home, Spawn, run_command};
 use tempfile::TempDir;
 
 use crate::cli::{myself, this_program};
@@ -66,7 +66,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         let stop = Command::Stop(StopArgs { when_idle: false, output: OutputArgs::default() });
-        let stopped = perform(&self.connection, &stop, &self.root, &Canceller::new(), &mut |_| {});
+        let stopped = run_command(&self.connection, &stop, &self.root, &Canceller::new(), &mut |_| {});
         if stopped.is_err() {
             self.end_the_process();
         }

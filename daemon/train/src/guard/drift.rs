@@ -1,6 +1,6 @@
 //! Drift: how far an adapter has moved its base on texts that have nothing to do with the data.
 //!
-//! Over the tokens of the base's own [`NeutralSamples`]: the mean of KL(base || adapter), the divergence between what the base and what the adapted
+//! Over the tokens of the base's own [`ReferenceSamples`]: the mean of KL(base || adapter), the divergence between what the base and what the adapted
 //! base would say next, in nats (0: nothing changed), and the share of places where both would say the same (top-1 agreement, 1: nothing changed).
 
 use candle_core::{DType, Result, Tensor};
@@ -10,7 +10,7 @@ use hotplate_engine::lora::Adapter;
 use hotplate_engine::ops::cross_entropy::LOGITS_AT_ONCE;
 use rayon::prelude::*;
 
-use crate::neutral::NeutralSamples;
+use crate::reference_samples::ReferenceSamples;
 
 /// Tokens that go through the decoder together.
 const ROW_TOKENS: usize = 512;
@@ -54,7 +54,7 @@ enum Stage {
 }
 
 impl Drift {
-    pub fn new(samples: &NeutralSamples) -> Drift {
+    pub fn new(samples: &ReferenceSamples) -> Drift {
         let mut rows = Vec::new();
         let mut sequences: Vec<&[u32]> = Vec::new();
         let (mut wanted, mut start) = (Vec::new(), 0);
@@ -180,18 +180,18 @@ fn normaliser(row: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::neutral::NeutralSample;
+    use crate::reference_samples::ReferenceSample;
     use crate::test_base;
 
-    fn samples(texts: &[(&[u32], usize)]) -> NeutralSamples {
-        let samples = texts.iter().map(|(tokens, prompt_tokens)| NeutralSample {
+    fn samples(texts: &[(&[u32], usize)]) -> ReferenceSamples {
+        let samples = texts.iter().map(|(tokens, prompt_tokens)| ReferenceSample {
             tokens: tokens.to_vec(),
             prompt_tokens: *prompt_tokens,
         });
-        NeutralSamples { samples: samples.collect() }
+        ReferenceSamples { samples: samples.collect() }
     }
 
-    fn measure(decoder: &Decoder, adapter: &Adapter, samples: &NeutralSamples) -> Option<Moved> {
+    fn measure(decoder: &Decoder, adapter: &Adapter, samples: &ReferenceSamples) -> Option<Moved> {
         let mut drift = Drift::new(samples);
         loop {
             if let Some(result) = drift.step(decoder, decoder, Some(adapter)).unwrap() {

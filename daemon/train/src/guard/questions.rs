@@ -3,9 +3,9 @@
 //! A base that chats is not asked to write on from openings: there a voice may well be heard, and says nothing about whether the assistant is still there.
 
 use hotplate_engine::base::Base;
-use hotplate_engine::base_text::BaseError;
+use hotplate_engine::base_spec::BaseError;
 
-use crate::neutral::{NeutralDrawing, Opening};
+use crate::reference_samples::{Opening, ReferenceSampling};
 
 /// Tokens of each answer, at most.
 pub const ANSWER_TOKENS: usize = 48;
@@ -35,13 +35,13 @@ const QUESTIONS: [&str; 16] = [
 
 /// # Errors
 /// The tokenizer fails on an opening.
-pub fn drawing(base: &Base) -> Result<NeutralDrawing, BaseError> {
+pub fn drawing(base: &Base) -> Result<ReferenceSampling, BaseError> {
     if base.text.chats() {
-        let asked = NeutralDrawing::new(base, QUESTIONS.map(Opening::Question), ANSWER_TOKENS)?;
+        let asked = ReferenceSampling::new(base, QUESTIONS.map(Opening::Question), ANSWER_TOKENS)?;
         // A template may refuse every question.
         if !asked.is_empty() {
             return Ok(asked);
         }
     }
-    NeutralDrawing::new(base, OPENINGS.map(Opening::Text), ANSWER_TOKENS)
+    ReferenceSampling::new(base, OPENINGS.map(Opening::Text), ANSWER_TOKENS)
 }

@@ -90,7 +90,7 @@ fn so_it_is_with_dropout_accumulation_and_lora_plus() {
 
 #[test]
 fn so_it_is_in_the_middle_of_any_fold() {
-    let data = || TrainData { heldout: HeldOutPlan::Folds(3), ..test_base::data(12) };
+    let data = || TrainData { heldout: Validation::KFold(3), ..test_base::data(12) };
     check_resume(&data, &TrainSettings { dropout: 0.1, ..short() });
 }
 
@@ -109,7 +109,7 @@ fn other_data_and_broken_files_are_refused() {
     assert!(matches!(resume(test_base::data(12)), Err(TrainError::BadState { .. })));
     trainer.save_state(folder.path(), &base).unwrap();
     assert!(matches!(resume(test_base::data(11)), Err(TrainError::OtherData { .. })));
-    let folds = TrainData { heldout: HeldOutPlan::Folds(3), ..test_base::data(12) };
+    let folds = TrainData { heldout: Validation::KFold(3), ..test_base::data(12) };
     assert!(matches!(resume(folds), Err(TrainError::OtherData { .. })));
     std::fs::write(folder.path().join(TENSORS), b"garbage").unwrap();
     assert!(matches!(resume(test_base::data(12)), Err(TrainError::BadState { .. })));

@@ -9,7 +9,7 @@ use crate::TrainError;
 use crate::data::Losses;
 use crate::event::TrainEvent;
 use crate::guard::{Drift, Moved, questions};
-use crate::neutral::{NeutralDrawing, NeutralSamples};
+use crate::reference_samples::{ReferenceSamples, ReferenceSampling};
 use crate::rehearsal::{self, Rehearsal};
 use crate::work::{Work, WorkKind};
 
@@ -25,7 +25,7 @@ pub(super) enum Purpose {
 /// The base answers, once.
 pub(super) struct Drawing {
     purpose: Purpose,
-    drawing: NeutralDrawing,
+    drawing: ReferenceSampling,
 }
 
 /// What was learnt is held against the base's own answers before it may be the best.
@@ -132,22 +132,22 @@ impl Trainer {
     }
 
     /// The base's own answers, drawn once per base. Without them the run draws them before its first step.
-    pub fn set_rehearsal(&mut self, written: Arc<NeutralSamples>) {
+    pub fn set_rehearsal(&mut self, written: Arc<ReferenceSamples>) {
         self.rehearsal = Some(Rehearsal::new(written));
     }
 
     /// For the next run on the same base.
-    pub fn rehearsal(&self) -> Option<&Arc<NeutralSamples>> {
+    pub fn rehearsal(&self) -> Option<&Arc<ReferenceSamples>> {
         self.rehearsal.as_ref().map(|rehearsal| &rehearsal.written)
     }
 
     /// The base's own answers to what the guard asks, drawn once per base. Without them the run draws them.
-    pub fn set_neutral(&mut self, samples: Arc<NeutralSamples>) {
+    pub fn set_neutral(&mut self, samples: Arc<ReferenceSamples>) {
         self.neutral = Some(samples);
     }
 
     /// For the next run on the same base.
-    pub fn neutral(&self) -> Option<&Arc<NeutralSamples>> {
+    pub fn neutral(&self) -> Option<&Arc<ReferenceSamples>> {
         self.neutral.as_ref()
     }
 }

@@ -4,7 +4,7 @@ use hotplate_engine::score::{ScoreEvent, Scoring, Wanted};
 
 use super::*;
 use crate::test_base;
-use crate::{HeldOut, HeldOutPlan, MARGIN, Method};
+use crate::{HeldOut, MARGIN, Method, Validation};
 
 /// What a run says, without the work between.
 fn events(base: &Base, trainer: &mut Trainer) -> Vec<TrainEvent> {
@@ -30,7 +30,7 @@ fn evaluations(events: &[TrainEvent]) -> Vec<(usize, f64)> {
 
 fn folds(examples: usize, folds: usize) -> TrainData {
     let data = test_base::data(examples + 2);
-    TrainData { heldout: HeldOutPlan::Folds(folds), ..data }
+    TrainData { heldout: Validation::KFold(folds), ..data }
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_run_of_the_whole_base_leaves_the_base_itself_alone() {
     events(&base, &mut trainer);
     let outcome = trainer.finish().unwrap();
     assert!(outcome.best_loss.all < 0.8 * outcome.base_loss.all, "{outcome:?}");
-    let Learnt::Base(decoder) = &outcome.learnt else { panic!("a whole base was asked for") };
+    let TrainedWeights::Base(decoder) = &outcome.learnt else { panic!("a whole base was asked for") };
     let fresh = test_base::decoder(1);
     for ((name, trained), (_, before)) in
         decoder.named_weights().unwrap().iter().zip(fresh.named_weights().unwrap())
@@ -191,7 +191,7 @@ fn what_is_rehearsed_stays_and_what_is_shown_is_the_examples() {
     assert!((without.0 - with.0).abs() < 1e-9, "the same examples under the same start");
     assert!(with.1 > without.1, "but more tokens");
     // Against what the base would lose of its own without it.
-    let loss = |learnt: &Learnt| crate::gradients(&base.decoder, learnt, answers, 2048).unwrap().0;
+    let loss = |learnt: &TrainedWeights| crate::gradients(&base.decoder, learnt, answers, 2048).unwrap().0;
     let start = Learner::new(initial(&base, None, &test_base::settings()).unwrap()).unwrap().learnt;
     let (own, kept, lost) = (loss(&start), loss(&rehearsed.learnt), loss(&alone.learnt));
     assert!(kept < own + 0.5 * (lost - own), "{own} at first, {kept} with, {lost} without");
@@ -304,8 +304,9 @@ fn accumulated_batches_give_the_update_of_one_large_batch() {
 #[test]
 fn a_run_that_goes_on_takes_new_examples_within_the_margin() {
     let base = test_base::base(1);
-    let start =
-        Learnt::Adapter(Adapter::fresh(base.decoder.config(), &test_base::spec(2), 1, &base.device).unwrap());
+    let start = TrainedWeights::Adapter(
+        Adapter::fresh(base.decoder.config(), &test_base::spec(2), 1, &base.device).unwrap(),
+    );
     let mut trainer = Trainer::new(&base, Some(&start), test_base::data(12), test_base::settings()).unwrap();
     let losses = |all, new| Losses { all, new };
     let best = |step, losses| {
@@ -338,14 +339,14 @@ fn nothing_to_learn_or_to_judge_by_is_an_error() {
     let without = |train, heldout| TrainData { train, heldout };
     let new = |data| Trainer::new(&base, None, data, test_base::settings());
     assert!(matches!(new(without(Vec::new(), data.heldout.clone())), Err(TrainError::NoExamples)));
-    let nobody = HeldOutPlan::Split(Vec::new());
+    let nobody = Validation::Holdout(Vec::new());
     assert!(matches!(new(without(data.train.clone(), nobody)), Err(TrainError::NoHeldOut)));
     let one = data.train[..1].to_vec();
-    assert!(matches!(new(without(one, HeldOutPlan::Folds(5))), Err(TrainError::NoHeldOut)));
+    assert!(matches!(new(without(one, Validation::KFold(5))), Err(TrainError::NoHeldOut)));
     let silent = |sample: &Sample| Sample { supervised: vec![false; sample.tokens.len()], ..sample.clone() };
     let masked: Vec<Sample> = data.train.iter().map(silent).collect();
-    assert!(matches!(new(without(masked.clone(), HeldOutPlan::Folds(5))), Err(TrainError::NoExamples)));
-    let heldout = HeldOutPlan::Split(vec![HeldOut { sample: masked[0].clone(), is_new: false }]);
+    assert!(matches!(new(without(masked.clone(), Validation::KFold(5))), Err(TrainError::NoExamples)));
+    let heldout = Validation::Holdout(vec![HeldOut { sample: masked[0].clone(), is_new: false }]);
     assert!(matches!(new(without(data.train.clone(), heldout)), Err(TrainError::NoHeldOut)));
     let settings = TrainSettings { lora: test_base::spec(0), ..test_base::settings() };
     assert!(matches!(Trainer::new(&base, None, data, settings), Err(TrainError::BadSetting(_))));
@@ -435,7 +436,7 @@ fn a_run_that_memorises_says_so() {
     let base = test_base::base(1);
     // Three sequences by heart, judged by others that contradict them.
     let mut data = test_base::data(6);
-    let HeldOutPlan::Split(heldout) = &mut data.heldout else { panic!() };
+    let Validation::Holdout(heldout) = &mut data.heldout else { panic!() };
     for item in heldout {
         item.sample.tokens = vec![1, 9, 2, 17, 3, 11, 23, 0];
     }

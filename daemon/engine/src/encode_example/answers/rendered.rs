@@ -10,7 +10,7 @@ use super::changed::{Edge, MARKS, calls, parting, plain, with_mark_in_call, with
 use super::common_prefix;
 use super::places::Places;
 use crate::base_error::HiddenPart;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 
 /// An answer's place in the text.
 pub(super) struct Span {
@@ -20,7 +20,7 @@ pub(super) struct Span {
 }
 
 pub(super) struct Rendered<'a> {
-    pub(super) base: &'a BaseText,
+    pub(super) base: &'a BaseSpec,
     pub(super) turns: &'a [Turn],
     pub(super) tools: Option<&'a Value>,
     pub(super) whole: &'a str,
@@ -33,7 +33,7 @@ pub(super) struct Rendered<'a> {
 
 impl<'a> Rendered<'a> {
     pub(super) fn new(
-        base: &'a BaseText,
+        base: &'a BaseSpec,
         turns: &'a [Turn],
         tools: Option<&'a Value>,
         whole: &'a str,

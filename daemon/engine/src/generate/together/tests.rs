@@ -3,7 +3,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::*;
-use crate::base_text::BaseText;
+use crate::base_spec::BaseSpec;
 use crate::config::DecoderConfig;
 use crate::fixtures;
 use crate::generate::Finish;
@@ -73,7 +73,7 @@ fn base_of(own: &str) -> Base {
     );
     let config = DecoderConfig::parse(json.as_bytes(), std::path::Path::new("config.json")).unwrap();
     let decoder = fixtures::decoder_of(config.clone(), 4);
-    Base::of(Arc::new(BaseText::for_tests(config)), decoder, Device::Cpu)
+    Base::of(Arc::new(BaseSpec::for_tests(config)), decoder, Device::Cpu)
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! A row's bits are those that it has alone, as long as the products dot few rows one by one; whoever makes groups keeps them few.
 
 use candle_core::{Result, Tensor};
-use hotplate_gemm::{FEW_ROWS, Factors, Matrix, Pair, Panels};
+use hotplate_gemm::{FEW_ROWS, HalfFactors, LoraFactors, Matrix, RowAdapter};
 
 use super::super::frozen_linear::FrozenLinear;
 use super::super::host::{HostRead, HostSlice, on_host};
@@ -55,9 +55,9 @@ fn apart(linear: &FrozenLinear, x: &Tensor, groups: &Groups) -> Result<Tensor> {
 
 /// How a pair is read.
 enum Beside<'a> {
-    Panels(&'a Panels),
+    HalfFactors(&'a HalfFactors),
     /// The factors as they are, the rank and the scale.
-    Factors([HostSlice; 2], usize, f32),
+    LoraFactors([HostSlice; 2], usize, f32),
 }
 
 impl<'a> Beside<'a> {
@@ -65,11 +65,11 @@ impl<'a> Beside<'a> {
         let (inputs, outputs) = (linear.inputs(), linear.outputs());
         // What was laid out knows its shape itself. The factors' are elsewhere, and each look costs a line of memory that nobody has near: a seventh of
         // the time of eight answers.
-        if linear.weight().is_narrow()
+        if linear.weight().is_at_most_16_bit()
             && let panels = pair.panels()?
             && panels.fit(inputs, outputs)
         {
-            return Ok(Beside::Panels(panels));
+            return Ok(Beside::HalfFactors(panels));
         }
         if pair.a.dims() != [pair.rank(), inputs] || pair.b.dims() != [outputs, pair.rank()] {
             candle_core::bail!(
@@ -79,28 +79,30 @@ impl<'a> Beside<'a> {
             );
         }
         let factors = [HostSlice::new(&pair.a)?, HostSlice::new(&pair.b)?];
-        Ok(Beside::Factors(factors, pair.rank(), pair.scale as f32))
+        Ok(Beside::LoraFactors(factors, pair.rank(), pair.scale as f32))
     }
 
     fn read(&self) -> Result<Read<'_>> {
         Ok(match self {
-            Beside::Panels(panels) => Read::Panels(panels),
-            Beside::Factors([a, b], rank, scale) => Read::Factors([a.read()?, b.read()?], *rank, *scale),
+            Beside::HalfFactors(panels) => Read::HalfFactors(panels),
+            Beside::LoraFactors([a, b], rank, scale) => {
+                Read::LoraFactors([a.read()?, b.read()?], *rank, *scale)
+            }
         })
     }
 }
 
 /// The same with its memory at hand.
 enum Read<'a> {
-    Panels(&'a Panels),
-    Factors([HostRead<'a>; 2], usize, f32),
+    HalfFactors(&'a HalfFactors),
+    LoraFactors([HostRead<'a>; 2], usize, f32),
 }
 
 impl Read<'_> {
-    fn pair(&self, inputs: usize) -> Pair<'_> {
+    fn pair(&self, inputs: usize) -> RowAdapter<'_> {
         match self {
-            Read::Panels(panels) => Pair::Panels(panels),
-            Read::Factors([a, b], rank, scale) => Pair::Factors(Factors {
+            Read::HalfFactors(panels) => RowAdapter::HalfFactors(panels),
+            Read::LoraFactors([a, b], rank, scale) => RowAdapter::LoraFactors(LoraFactors {
                 rank: *rank,
                 a: Matrix::rows(a, inputs).transposed(),
                 b: Matrix::rows(b, *rank).transposed(),

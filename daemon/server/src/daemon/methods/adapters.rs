@@ -8,13 +8,17 @@ use hotplate_protocol::methods::adapters::{AdapterInfo, Adapters, VersionFiles, 
 use hotplate_protocol::run::RunId;
 
 use super::AtOnce;
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 use crate::daemon::store::{AdapterRow, VersionRow};
 use crate::daemon::version_files::{self, Flaw};
 
 impl AtOnce for Adapters {
-    fn answer(daemon: &mut Daemon, _asker: &Asker, _params: Nothing) -> Result<Vec<AdapterInfo>, RpcError> {
+    fn answer(
+        daemon: &mut Daemon,
+        _asker: &RequestRef,
+        _params: Nothing,
+    ) -> Result<Vec<AdapterInfo>, RpcError> {
         daemon.store.adapters()?.into_iter().map(|row| info(daemon, row)).collect()
     }
 }
@@ -25,7 +29,7 @@ pub(super) fn info(daemon: &Daemon, row: AdapterRow) -> Result<AdapterInfo, RpcE
         versions: versions
             .into_iter()
             .map(|version| {
-                let path = daemon.desk.version_folder(&row.name, version.version);
+                let path = daemon.file_pool.version_folder(&row.name, version.version);
                 // No run made what came from elsewhere, and nothing judged it.
                 let measured = |loss: f64| (version.run != RunId(0)).then_some(loss);
                 VersionInfo {

@@ -2,7 +2,7 @@
 
 use hotplate_dataset::findings::bad_recipe;
 use hotplate_dataset::{Dataset, Example, Side, recipe};
-use hotplate_engine::base_text::BaseText;
+use hotplate_engine::base_spec::BaseSpec;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::knobs::Knobs;
 use hotplate_protocol::methods::check::{
@@ -10,24 +10,24 @@ use hotplate_protocol::methods::check::{
     ShapeCount,
 };
 use hotplate_protocol::run::{Cause, RunKind};
-use hotplate_train::neutral::NeutralSamples;
+use hotplate_train::reference_samples::ReferenceSamples;
 use hotplate_train::rehearsal;
 
-use super::AtDesk;
-use crate::daemon::desk::{Desk, Gone};
-use crate::daemon::faults;
-use crate::daemon::runs::order::{Named, Order, Target, source};
+use super::AtFiles;
+use crate::daemon::file_pool::{FilePool, Gone};
+use crate::daemon::rpc_errors;
+use crate::daemon::runs::overrides::Overrides;
 use crate::daemon::runs::place::{adapter_of, base_folder, dataset_folder, recipe_adapter, recipe_base};
 use crate::daemon::runs::prepare::{choose_full, options};
 use crate::daemon::runs::read::{max_tokens, read};
 use crate::daemon::runs::settings::settings_of_a_full_run;
-use crate::daemon::runs::wish::Wish;
+use crate::daemon::runs::train_request::{DatasetTarget, Named, TrainRequest, source};
 use crate::daemon::store::Manifest;
 
-impl AtDesk for Check {
-    fn answer(desk: &Desk, params: CheckParams, gone: &Gone) -> Result<CheckResult, RpcError> {
-        let store = desk.store()?;
-        let folder = dataset_folder(desk, &store, &params.folder)?;
+impl AtFiles for Check {
+    fn answer(file_pool: &FilePool, params: CheckParams, gone: &Gone) -> Result<CheckResult, RpcError> {
+        let store = file_pool.store()?;
+        let folder = dataset_folder(file_pool, &store, &params.folder)?;
         // A recipe with a mistake is a finding here; the examples are looked at as if there were none.
         let (recipe, mistakes) = match recipe::read(&folder) {
             Ok(found) => (found.unwrap_or_default(), Vec::new()),
@@ -47,14 +47,15 @@ impl AtDesk for Check {
             Some(name) => name,
             None => adapter_of(&store, &folder)?,
         };
-        let wish = Wish::new(&Knobs::default(), recipe)?;
-        let text = desk.texts.open(&source(base.as_deref())).map_err(|error| faults::of_base(&error))?;
-        let longest = max_tokens(&text, &wish.knobs);
-        let dataset = read(&folder, &text, &options(&wish.knobs, longest), &wish.columns(), gone)?;
+        let overrides = Overrides::new(&Knobs::default(), recipe)?;
+        let text =
+            file_pool.texts.open(&source(base.as_deref())).map_err(|error| rpc_errors::of_base(&error))?;
+        let longest = max_tokens(&text, &overrides.knobs);
+        let dataset = read(&folder, &text, &options(&overrides.knobs, longest), &overrides.columns(), gone)?;
         let own = row.as_ref().and_then(|row| row.quantise);
         // The sides that were given in earlier runs of this folder stay.
         let manifest = match row {
-            Some(row) => store.manifest(&Target { folder: folder.clone(), adapter: row.name })?,
+            Some(row) => store.manifest(&DatasetTarget { folder: folder.clone(), adapter: row.name })?,
             None => Manifest::default(),
         };
         let choice = choose_full(&dataset.examples, &manifest);
@@ -62,11 +63,11 @@ impl AtDesk for Check {
         let mut sorted = tokens.clone();
         sorted.sort_unstable();
         let heldout = choice.learns.iter().filter(|(_, side)| *side == Side::HeldOut).count();
-        let order = Order {
-            target: Target { folder: folder.clone(), adapter },
+        let order = TrainRequest {
+            target: DatasetTarget { folder: folder.clone(), adapter },
             base,
             // Two keys that do not go together are said when a run is planned.
-            quantise: wish.quantise(own).unwrap_or_default(),
+            quantise: overrides.quantise(own).unwrap_or_default(),
             knobs: Knobs::default(),
             kind: RunKind::Full,
             cause: Cause::Asked,
@@ -74,7 +75,7 @@ impl AtDesk for Check {
             named,
         };
         let settings = if mistakes.is_empty() {
-            settings_of_a_full_run(&order, &wish, &text, choice.train.len(), longest)
+            settings_of_a_full_run(&order, &overrides, &text, choice.train.len(), longest)
         } else {
             Vec::new()
         };
@@ -141,9 +142,9 @@ fn listed(examples: &[Example], tokens: &[usize], manifest: &Manifest) -> Vec<Li
 }
 
 /// What the base has answered, if it was ever asked.
-fn rehearsed(written: Option<&NeutralSamples>, text: &BaseText) -> Result<Vec<RehearsedAnswer>, RpcError> {
+fn rehearsed(written: Option<&ReferenceSamples>, text: &BaseSpec) -> Result<Vec<RehearsedAnswer>, RpcError> {
     let Some(written) = written else { return Ok(Vec::new()) };
-    let shown = rehearsal::as_text(text, written).map_err(|error| faults::of_base(&error))?;
+    let shown = rehearsal::as_text(text, written).map_err(|error| rpc_errors::of_base(&error))?;
     let answer = |(prompt, answer): (&str, String)| RehearsedAnswer { prompt: prompt.to_owned(), answer };
     Ok(shown.into_iter().map(answer).collect())
 }

@@ -10,14 +10,14 @@ use crate::daemon::disk_use::bytes_at;
 use crate::daemon::names::{self, Wanted};
 use crate::daemon::prune::is_built_on;
 use crate::daemon::removal::{TrainsFrom, below};
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 use crate::daemon::store::{AdapterRow, Going};
 
 impl Later for Delete {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: DeleteParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {
@@ -38,7 +38,7 @@ impl Later for Delete {
 
 fn one(
     daemon: &mut Daemon,
-    asker: &Asker,
+    asker: &RequestRef,
     row: &AdapterRow,
     version: u32,
     dry_run: bool,
@@ -77,7 +77,7 @@ fn one(
     } else {
         Going { gone: vec![version], ..Going::default() }
     };
-    let bytes = bytes_at(&daemon.desk.version_folder(name, version));
+    let bytes = bytes_at(&daemon.file_pool.version_folder(name, version));
     let result = DeleteResult {
         adapter: name.clone(),
         versions: vec![version],
@@ -96,7 +96,7 @@ fn one(
     Ok(())
 }
 
-fn whole(daemon: &mut Daemon, asker: &Asker, row: &AdapterRow, dry_run: bool) -> Result<(), RpcError> {
+fn whole(daemon: &mut Daemon, asker: &RequestRef, row: &AdapterRow, dry_run: bool) -> Result<(), RpcError> {
     let name = &row.name;
     daemon.nobody_needs(name, "deleted")?;
     let versions = daemon.store.versions(name)?;
@@ -115,7 +115,7 @@ fn whole(daemon: &mut Daemon, asker: &Asker, row: &AdapterRow, dry_run: bool) ->
         daemon.reply(asker, Ok(value));
         return Ok(());
     }
-    let noted: Vec<_> = folders.iter().map(|folder| below(&daemon.desk, folder)).collect();
+    let noted: Vec<_> = folders.iter().map(|folder| below(&daemon.file_pool, folder)).collect();
     daemon.store.remove_adapter(name, &noted)?;
     tracing::info!(adapter = name, "deleted");
     daemon.discard(folders, Some((asker.clone(), value)));

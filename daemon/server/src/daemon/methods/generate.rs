@@ -1,20 +1,20 @@
-//! `generate/start`: resolves which base and adapter answer; the desk makes tokens of the prompt, behind examples where they are wanted, and
+//! `generate/start`: resolves which base and adapter answer; the file pool makes tokens of the prompt, behind examples where they are wanted, and
 //! the worker does the rest.
 
 use std::time::Instant;
 
-use hotplate_engine::base_text::{BaseError, BaseText};
+use hotplate_engine::base_spec::{BaseError, BaseSpec};
 use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
-use crate::daemon::desk::{Desk, Errand, Gone};
-use crate::daemon::faults;
 use crate::daemon::feeding::{FedExamples, feed_prompt};
-use crate::daemon::pick::{BaseRequest, label_of_whole, pick, pick_base};
-use crate::daemon::sessions::Asker;
+use crate::daemon::file_pool::{FileJob, FilePool, Gone};
+use crate::daemon::resolve_model::{BaseRequest, label_of_whole, pick, pick_base};
+use crate::daemon::rpc_errors;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
-use crate::daemon::worker::{BaseChoice, Command, GenerateJob, MAX_TOKENS};
+use crate::daemon::worker::{BaseChoice, GenerateJob, MAX_TOKENS, WorkerJob};
 
 /// Answers in progress in the whole daemon: each holds a cache in memory.
 const GENERATIONS: usize = 128;
@@ -24,7 +24,7 @@ const SHORT: usize = 1 << 14;
 impl Later for Generate {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: GenerateParams,
         arrived: Instant,
     ) -> Result<(), RpcError> {
@@ -50,19 +50,19 @@ impl Later for Generate {
         daemon.generating.insert(asker.clone(), gone.clone());
         let short = params.feed.is_none() && params.prompt.len() <= SHORT;
         let asking = asker.clone();
-        let read = Box::new(move |desk: &Desk| {
+        let read = Box::new(move |file_pool: &FilePool| {
             let source = base.source(adapter.as_ref());
-            let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
+            let text = file_pool.texts.open(&source).map_err(|error| rpc_errors::of_base(&error))?;
             let (prompt, fed) = read_prompt(&text, &params, &gone)?;
             let sampling = params.sampling;
             let job =
                 GenerateJob { asker: asking, source, text, adapter, label, prompt, fed, sampling, arrived };
-            Ok(Command::Generate(Box::new(job)))
+            Ok(WorkerJob::Generate(Box::new(job)))
         });
-        daemon.errands.send(if short {
-            Errand::ReadPrompt(asker.clone(), read)
+        daemon.file_jobs.send(if short {
+            FileJob::ReadPrompt(asker.clone(), read)
         } else {
-            Errand::ReadTexts(asker.clone(), read)
+            FileJob::ReadTexts(asker.clone(), read)
         });
         Ok(())
     }
@@ -70,11 +70,11 @@ impl Later for Generate {
 
 /// The prompt's tokens, behind examples where they are wanted.
 fn read_prompt(
-    text: &BaseText,
+    text: &BaseSpec,
     params: &GenerateParams,
     gone: &Gone,
 ) -> Result<(Vec<u32>, Option<FedExamples>), RpcError> {
-    let failed = |error: BaseError| faults::of_base(&error);
+    let failed = |error: BaseError| rpc_errors::of_base(&error);
     let Some(feed) = &params.feed else {
         let prompt = text.short_prompt(&params.prompt, params.raw, &|| gone.is_set()).map_err(failed)?;
         return Ok((prompt, None));

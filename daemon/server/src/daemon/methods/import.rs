@@ -1,9 +1,9 @@
-//! `adapter/import`: the desk reads and copies the folder, the main loop enters it into the store.
+//! `adapter/import`: the file pool reads and copies the folder, the main loop enters it into the store.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::base_spec::BaseSource;
 use hotplate_engine::device::Device;
 use hotplate_engine::peft::{self, Snapshot};
 use hotplate_engine::quantise::Quantise;
@@ -13,23 +13,23 @@ use hotplate_protocol::methods::import::{Import, ImportParams};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::{Later, adapters, to_value};
-use crate::daemon::desk::{Desk, Errand};
+use crate::daemon::file_pool::{FileJob, FilePool};
 use crate::daemon::runs::finish::write_folder;
-use crate::daemon::runs::order::source;
 use crate::daemon::runs::place::{base_folder, real_folder};
-use crate::daemon::sessions::Asker;
+use crate::daemon::runs::train_request::source;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
-use crate::daemon::worker::{AdapterPick, BaseChoice};
-use crate::daemon::{faults, left_over, names};
+use crate::daemon::worker::{BaseChoice, ResolvedAdapter};
+use crate::daemon::{left_over, names, rpc_errors};
 
 impl Later for Import {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: ImportParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {
-        daemon.errands.send(Errand::Import(asker.clone(), params));
+        daemon.file_jobs.send(FileJob::Import(asker.clone(), params));
         Ok(())
     }
 }
@@ -48,8 +48,8 @@ pub(crate) struct Imported {
 }
 
 /// Reads the folder, checks it against its base, and copies it into the store's own place.
-pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, RpcError> {
-    let from = peft::folder_of(&params.path).map_err(|error| faults::of_adapter(&error))?;
+pub(crate) fn take_in(file_pool: &FilePool, params: &ImportParams) -> Result<Imported, RpcError> {
+    let from = peft::folder_of(&params.path).map_err(|error| rpc_errors::of_adapter(&error))?;
     let from = real_folder(&from)?;
     let name = match &params.name {
         Some(name) => {
@@ -58,7 +58,7 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
         }
         None => names::of_folder(&from),
     };
-    let store = desk.store()?;
+    let store = file_pool.store()?;
     let row = store.adapter(&name)?;
     let base = match (&params.base, &row) {
         (Some(base), _) => source(base_folder(base)?.as_deref()),
@@ -68,7 +68,7 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
             named_base(&store.adapters()?, &from, source(otherwise.as_deref()))
         }
     };
-    let text = desk.texts.open(&base).map_err(|error| faults::of_base(&error))?;
+    let text = file_pool.texts.open(&base).map_err(|error| rpc_errors::of_base(&error))?;
     if let Some(row) = &row
         && row.fingerprint != text.fingerprint
     {
@@ -78,21 +78,21 @@ pub(crate) fn take_in(desk: &Desk, params: &ImportParams) -> Result<Imported, Rp
         );
         return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
     }
-    let adapter = peft::load(&from, &text, &Device::Cpu).map_err(|error| faults::of_adapter(&error))?;
+    let adapter = peft::load(&from, &text, &Device::Cpu).map_err(|error| rpc_errors::of_adapter(&error))?;
     let own = Snapshot::read(&from).and_then(|own| match own {
         Some(own) => Ok(own),
         None => Snapshot::new(&text, &adapter, Vec::new()),
     });
-    let own = own.map_err(|error| faults::of_adapter(&error))?;
+    let own = own.map_err(|error| rpc_errors::of_adapter(&error))?;
     let newest = store.versions(&name)?.last().map_or(0, |row| row.version);
     let mut version = newest.max(row.map_or(0, |row| row.newest_deleted)) + 1;
-    while desk.version_folder(&name, version).exists() {
+    while file_pool.version_folder(&name, version).exists() {
         version += 1;
     }
-    let place = desk.version_folder(&name, version);
-    left_over::entering(&place).map_err(|error| faults::of_writing(&place, &error))?;
-    write_folder(desk, &name, version, |beside| {
-        peft::save_with(beside, &adapter, &text, &own).map_err(|error| faults::of_saving(&error))
+    let place = file_pool.version_folder(&name, version);
+    left_over::entering(&place).map_err(|error| rpc_errors::of_writing(&place, &error))?;
+    write_folder(file_pool, &name, version, |beside| {
+        peft::save_with(beside, &adapter, &text, &own).map_err(|error| rpc_errors::of_saving(&error))
     })
     .inspect_err(|_| left_over::entered(&place))?;
     Ok(Imported {
@@ -114,14 +114,14 @@ fn named_base(
     otherwise: BaseSource,
 ) -> BaseSource {
     let known = known.iter().map(|row| (row.fingerprint.clone(), source(row.base_folder.as_deref())));
-    let pick = AdapterPick { folder: folder.to_owned(), label: String::new() };
+    let pick = ResolvedAdapter { folder: folder.to_owned(), label: String::new() };
     BaseChoice::OfAdapter { known: known.collect(), otherwise, quantize: Some(Quantize::None) }
         .source(Some(&pick))
 }
 
 impl Daemon {
-    /// The desk has copied an adapter: from now on it answers.
-    pub(crate) fn imported(&mut self, asker: &Asker, result: Result<Imported, RpcError>) {
+    /// The file pool has copied an adapter: from now on it answers.
+    pub(crate) fn imported(&mut self, asker: &RequestRef, result: Result<Imported, RpcError>) {
         let cancelled = self.cancelled.remove(asker);
         let outcome = result.and_then(|imported| {
             let entered = if cancelled {

@@ -6,13 +6,13 @@ use hotplate_protocol::methods::initialize::{
 use hotplate_protocol::{ErrorCode, PROTOCOL, RpcError};
 
 use super::{AtOnce, to_value};
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 
 impl AtOnce for Initialize {
     fn answer(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: InitializeParams,
     ) -> Result<InitializeResult, RpcError> {
         let theirs = params.initialization_options.hotplate.protocol;

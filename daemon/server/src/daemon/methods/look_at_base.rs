@@ -5,16 +5,16 @@ use std::path::Path;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::look_at_base::{BaseInfo, LookAtBase, LookAtBaseParams};
 
-use super::AtDesk;
-use crate::daemon::desk::{Desk, Gone};
-use crate::daemon::faults;
-use crate::daemon::runs::order::source;
+use super::AtFiles;
+use crate::daemon::file_pool::{FilePool, Gone};
+use crate::daemon::rpc_errors;
 use crate::daemon::runs::place::base_folder;
+use crate::daemon::runs::train_request::source;
 
-impl AtDesk for LookAtBase {
-    fn answer(desk: &Desk, params: LookAtBaseParams, _gone: &Gone) -> Result<BaseInfo, RpcError> {
+impl AtFiles for LookAtBase {
+    fn answer(file_pool: &FilePool, params: LookAtBaseParams, _gone: &Gone) -> Result<BaseInfo, RpcError> {
         let source = source(base_folder(&params.base)?.as_deref());
-        let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
+        let text = file_pool.texts.open(&source).map_err(|error| rpc_errors::of_base(&error))?;
         Ok(BaseInfo {
             name: text.name.clone(),
             path: source.on_disk().map(Path::to_owned),

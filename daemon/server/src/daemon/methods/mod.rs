@@ -51,29 +51,33 @@ use hotplate_protocol::{ErrorCode, Request, RequestKind, RpcError};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::desk::{Desk, Errand, Gone, OnLeaving};
-use super::sessions::Asker;
+use super::file_pool::{FileJob, FilePool, Gone, OnLeaving};
+use super::sessions::RequestRef;
 use super::state::Daemon;
 pub(crate) use rollback::known;
 
 /// Answered at once, on the main loop: must not read files of the user's.
 pub(crate) trait AtOnce: RequestKind {
-    fn answer(daemon: &mut Daemon, asker: &Asker, params: Self::Params) -> Result<Self::Result, RpcError>;
+    fn answer(
+        daemon: &mut Daemon,
+        asker: &RequestRef,
+        params: Self::Params,
+    ) -> Result<Self::Result, RpcError>;
 }
 
-/// Answered by the desk, which reads files and changes nothing of the daemon's. What takes long ends soon after whoever asked is `gone`.
-pub(crate) trait AtDesk: RequestKind
+/// Answered by the file pool, which reads files and changes nothing of the daemon's. What takes long ends soon after whoever asked is `gone`.
+pub(crate) trait AtFiles: RequestKind
 where
     Self::Params: Send + 'static,
 {
-    fn answer(desk: &Desk, params: Self::Params, gone: &Gone) -> Result<Self::Result, RpcError>;
+    fn answer(file_pool: &FilePool, params: Self::Params, gone: &Gone) -> Result<Self::Result, RpcError>;
 }
 
 /// Begun on the main loop, answered when something else has happened.
 pub(crate) trait Later: RequestKind {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: Self::Params,
         arrived: Instant,
     ) -> Result<(), RpcError>;
@@ -85,7 +89,12 @@ pub(crate) enum Answer {
 }
 
 /// Every method that this version knows.
-pub(crate) fn dispatch(daemon: &mut Daemon, asker: &Asker, request: Request, arrived: Instant) -> Answer {
+pub(crate) fn dispatch(
+    daemon: &mut Daemon,
+    asker: &RequestRef,
+    request: Request,
+    arrived: Instant,
+) -> Answer {
     match request.method.as_str() {
         Initialize::METHOD => at_once::<Initialize>(daemon, asker, request),
         Status::METHOD => at_once::<Status>(daemon, asker, request),
@@ -129,27 +138,29 @@ fn params<R: RequestKind>(request: Request) -> Result<R::Params, RpcError> {
     })
 }
 
-fn at_once<R: AtOnce>(daemon: &mut Daemon, asker: &Asker, request: Request) -> Answer {
+fn at_once<R: AtOnce>(daemon: &mut Daemon, asker: &RequestRef, request: Request) -> Answer {
     let answered = params::<R>(request).and_then(|params| R::answer(daemon, asker, params));
     Answer::Now(answered.and_then(|result| to_value(&result)))
 }
 
-fn at_desk<R: AtDesk + 'static>(daemon: &mut Daemon, asker: &Asker, request: Request) -> Answer
+fn at_desk<R: AtFiles + 'static>(daemon: &mut Daemon, asker: &RequestRef, request: Request) -> Answer
 where
     R::Params: Send + 'static,
 {
     match params::<R>(request) {
         Ok(params) => {
             let gone = daemon.reading_for(asker, OnLeaving::Ends);
-            let work = move |desk: &Desk| R::answer(desk, params, &gone).and_then(|result| to_value(&result));
-            daemon.errands.send(Errand::Answer(asker.clone(), Box::new(work)));
+            let work = move |file_pool: &FilePool| {
+                R::answer(file_pool, params, &gone).and_then(|result| to_value(&result))
+            };
+            daemon.file_jobs.send(FileJob::Answer(asker.clone(), Box::new(work)));
             Answer::Later
         }
         Err(error) => Answer::Now(Err(error)),
     }
 }
 
-fn later<R: Later>(daemon: &mut Daemon, asker: &Asker, request: Request, arrived: Instant) -> Answer {
+fn later<R: Later>(daemon: &mut Daemon, asker: &RequestRef, request: Request, arrived: Instant) -> Answer {
     match params::<R>(request).and_then(|params| R::begin(daemon, asker, params, arrived)) {
         Ok(()) => Answer::Later,
         Err(error) => Answer::Now(Err(error)),

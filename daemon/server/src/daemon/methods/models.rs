@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::base_spec::BaseSource;
 use hotplate_engine::quantise::Quantise;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::knobs::Quantize;
@@ -11,12 +11,16 @@ use hotplate_protocol::methods::models::{ModelInfo, Models};
 
 use super::AtOnce;
 use crate::daemon::quantise::word;
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::{Daemon, Model};
 use crate::daemon::store::AdapterRow;
 
 impl AtOnce for Models {
-    fn answer(daemon: &mut Daemon, _asker: &Asker, _params: Nothing) -> Result<Vec<ModelInfo>, RpcError> {
+    fn answer(
+        daemon: &mut Daemon,
+        _asker: &RequestRef,
+        _params: Nothing,
+    ) -> Result<Vec<ModelInfo>, RpcError> {
         let adapters = daemon.store.adapters()?;
         let mut models: Vec<ModelInfo> =
             daemon.models.iter().map(|(source, model)| loaded(source, model, &adapters)).collect();

@@ -6,13 +6,13 @@ use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::prune::{Prune, PruneParams, PruneResult};
 
 use super::{Later, known, to_value};
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 
 impl Later for Prune {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: PruneParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {

@@ -10,12 +10,16 @@ use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::{AtOnce, adapters, known};
 use crate::daemon::removal::below;
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
-use crate::daemon::{durable, faults, names};
+use crate::daemon::{durable, names, rpc_errors};
 
 impl AtOnce for Rename {
-    fn answer(daemon: &mut Daemon, _asker: &Asker, params: RenameParams) -> Result<AdapterInfo, RpcError> {
+    fn answer(
+        daemon: &mut Daemon,
+        _asker: &RequestRef,
+        params: RenameParams,
+    ) -> Result<AdapterInfo, RpcError> {
         let row = known(&daemon.store, &params.adapter)?;
         let (old, new) = (&row.name, &params.name);
         names::check(new)?;
@@ -35,7 +39,7 @@ impl AtOnce for Rename {
             .collect();
         let (from, to) = (daemon.folders_of(old, &versions), daemon.folders_of(new, &versions));
         let noted = |folders: &[PathBuf]| -> Vec<PathBuf> {
-            folders.iter().map(|folder| below(&daemon.desk, folder)).collect()
+            folders.iter().map(|folder| below(&daemon.file_pool, folder)).collect()
         };
         let (old_folders, new_folders) = (noted(&from), noted(&to));
         if let Some(taken) = to.iter().find(|folder| folder.symlink_metadata().is_ok()) {
@@ -48,7 +52,7 @@ impl AtOnce for Rename {
         // The same files under both names, until the store has chosen; then the old folders go as any others.
         daemon.store.doom(&new_folders)?;
         for (from, to) in from.iter().zip(&to) {
-            link_folder(from, to).map_err(|error| faults::of_writing(to, &error))?;
+            link_folder(from, to).map_err(|error| rpc_errors::of_writing(to, &error))?;
         }
         daemon.store.rename_adapter(old, new, &new_folders, &old_folders)?;
         tracing::info!(adapter = old, name = new, "renamed");

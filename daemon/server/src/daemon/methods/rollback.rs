@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::base_spec::BaseSource;
 use hotplate_engine::device::Device;
 use hotplate_engine::peft;
 use hotplate_protocol::knobs::Method;
@@ -11,10 +11,10 @@ use hotplate_protocol::methods::rollback::{Rollback, RollbackParams};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::{Later, adapters, to_value};
-use crate::daemon::desk::{Desk, Errand};
+use crate::daemon::file_pool::{FileJob, FilePool};
 use crate::daemon::names::{self, Wanted};
-use crate::daemon::runs::order::source;
-use crate::daemon::sessions::Asker;
+use crate::daemon::runs::train_request::source;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 use crate::daemon::store::{AdapterRow, Store, VersionRow};
 use crate::daemon::version_files;
@@ -39,7 +39,7 @@ pub(crate) struct Checked {
 impl Later for Rollback {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: RollbackParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {
@@ -84,17 +84,17 @@ impl Later for Rollback {
             current: row.current,
             name: row.name,
         };
-        daemon.errands.send(Errand::CheckVersion(asker.clone(), candidate));
+        daemon.file_jobs.send(FileJob::CheckVersion(asker.clone(), candidate));
         Ok(())
     }
 }
 
 /// Reads the version as an answer would.
-pub(crate) fn look_at_version(desk: &Desk, candidate: Candidate) -> Result<Checked, RpcError> {
+pub(crate) fn look_at_version(file_pool: &FilePool, candidate: Candidate) -> Result<Checked, RpcError> {
     let Candidate { name, to, method, base, others, current } = candidate;
-    let folder = desk.version_folder(&name, to);
+    let folder = file_pool.version_folder(&name, to);
     let whole = version_files::check(&folder, method).map_err(|flaw| flaw.to_string()).and_then(|()| {
-        match (method, desk.texts.open(&base)) {
+        match (method, file_pool.texts.open(&base)) {
             // Its base may be away for the moment; then the files' headers are all that can be looked at.
             (Method::Full, _) | (Method::Lora, Err(_)) => Ok(()),
             (Method::Lora, Ok(text)) => {
@@ -104,7 +104,7 @@ pub(crate) fn look_at_version(desk: &Desk, candidate: Candidate) -> Result<Check
     });
     let Err(why) = whole else { return Ok(Checked { name, to }) };
     let other = others.iter().find(|(version, method)| {
-        version_files::check(&desk.version_folder(&name, *version), *method).is_ok()
+        version_files::check(&file_pool.version_folder(&name, *version), *method).is_ok()
     });
     let remedy = match other {
         Some((version, _)) => format!("version {version} is whole: hotplate rollback {name} --to {version}"),
@@ -117,8 +117,8 @@ pub(crate) fn look_at_version(desk: &Desk, candidate: Candidate) -> Result<Check
 }
 
 impl Daemon {
-    /// The desk has looked at a version: if it is whole, it answers from now on.
-    pub(crate) fn version_checked(&mut self, asker: &Asker, result: Result<Checked, RpcError>) {
+    /// The file pool has looked at a version: if it is whole, it answers from now on.
+    pub(crate) fn version_checked(&mut self, asker: &RequestRef, result: Result<Checked, RpcError>) {
         if self.cancelled.remove(asker) {
             return;
         }

@@ -8,11 +8,11 @@ use hotplate_protocol::{Message, Notification, RpcError};
 
 use super::AtOnce;
 use super::run_cancel::no_such_run;
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 
 impl AtOnce for AttachRun {
-    fn answer(daemon: &mut Daemon, asker: &Asker, params: AttachParams) -> Result<Nothing, RpcError> {
+    fn answer(daemon: &mut Daemon, asker: &RequestRef, params: AttachParams) -> Result<Nothing, RpcError> {
         let past = match params.run {
             None => Vec::new(),
             Some(run) => daemon.past(run)?.ok_or_else(|| no_such_run(run))?,

@@ -6,11 +6,15 @@ use hotplate_protocol::run::RunId;
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::AtOnce;
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 
 impl AtOnce for CancelRun {
-    fn answer(daemon: &mut Daemon, _asker: &Asker, params: CancelRunParams) -> Result<Nothing, RpcError> {
+    fn answer(
+        daemon: &mut Daemon,
+        _asker: &RequestRef,
+        params: CancelRunParams,
+    ) -> Result<Nothing, RpcError> {
         if daemon.cancel_run(params.run) {
             return Ok(Nothing {});
         }

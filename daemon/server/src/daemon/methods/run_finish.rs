@@ -6,11 +6,15 @@ use hotplate_protocol::methods::run_finish::{FinishRun, FinishRunParams};
 
 use super::AtOnce;
 use super::run_cancel::no_such_run;
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 
 impl AtOnce for FinishRun {
-    fn answer(daemon: &mut Daemon, _asker: &Asker, params: FinishRunParams) -> Result<Nothing, RpcError> {
+    fn answer(
+        daemon: &mut Daemon,
+        _asker: &RequestRef,
+        params: FinishRunParams,
+    ) -> Result<Nothing, RpcError> {
         if daemon.finish_run(params.run)? {
             return Ok(Nothing {});
         }

@@ -1,27 +1,27 @@
-//! `score/run`: the desk reads the texts, the worker scores them.
+//! `score/run`: the file pool reads the texts, the worker scores them.
 
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use hotplate_dataset::{Content, Example, Limits, Measured};
-use hotplate_engine::base_text::{BaseError, BaseSource, BaseText};
+use hotplate_engine::base_spec::{BaseError, BaseSource, BaseSpec};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_protocol::methods::score::{HeldOut, ScoreParams, ScoreTexts};
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::Later;
-use crate::daemon::desk::{Desk, Errand, Gone};
 use crate::daemon::feeding::no_examples;
+use crate::daemon::file_pool::{FileJob, FilePool, Gone};
 use crate::daemon::heldout::ask;
-use crate::daemon::pick::{BaseRequest, pick, pick_base};
+use crate::daemon::resolve_model::{BaseRequest, pick, pick_base};
+use crate::daemon::runs::overrides::columns_in;
 use crate::daemon::runs::read::{max_tokens, measured};
-use crate::daemon::runs::wish::columns_in;
-use crate::daemon::sessions::{Asker, Pace};
+use crate::daemon::sessions::{Pace, RequestRef};
 use crate::daemon::state::Daemon;
-use crate::daemon::worker::{AdapterPick, Command, Place, ScoreJob};
-use crate::daemon::{faults, reading};
+use crate::daemon::worker::{ExampleLocation, ResolvedAdapter, ScoreJob, WorkerJob};
+use crate::daemon::{reading, rpc_errors};
 
 /// Scorings in progress in the whole daemon.
 const SCORINGS: usize = 16;
@@ -29,7 +29,7 @@ const SCORINGS: usize = 16;
 impl Later for ScoreTexts {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: ScoreParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {
@@ -53,30 +53,30 @@ impl Later for ScoreTexts {
         daemon.scoring.insert(asker.clone(), gone.clone());
         let asking = asker.clone();
         let pace = daemon.pace(asker);
-        let read = move |desk: &Desk| {
+        let read = move |file_pool: &FilePool| {
             let job = match params.heldout {
-                Some(heldout) => read_heldout(desk, &params, heldout, source, adapter, pace, &gone),
-                None => read(desk, &params, source, adapter, pace, &gone),
+                Some(heldout) => read_heldout(file_pool, &params, heldout, source, adapter, pace, &gone),
+                None => read(file_pool, &params, source, adapter, pace, &gone),
             };
-            Ok(Command::Score(asking, Box::new(job?)))
+            Ok(WorkerJob::Score(asking, Box::new(job?)))
         };
-        daemon.errands.send(Errand::ReadTexts(asker.clone(), Box::new(read)));
+        daemon.file_jobs.send(FileJob::ReadTexts(asker.clone(), Box::new(read)));
         Ok(())
     }
 }
 
 /// Held-out examples as answers to their own prompts.
 fn read_heldout(
-    desk: &Desk,
+    file_pool: &FilePool,
     params: &ScoreParams,
     heldout: HeldOut,
     source: BaseSource,
-    adapter: Option<AdapterPick>,
+    adapter: Option<ResolvedAdapter>,
     pace: Pace,
     gone: &Gone,
 ) -> Result<ScoreJob, RpcError> {
-    let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
-    let asked = ask(desk, &params.path, &text, params.adapter.as_deref(), heldout, gone)?;
+    let text = file_pool.texts.open(&source).map_err(|error| rpc_errors::of_base(&error))?;
+    let asked = ask(file_pool, &params.path, &text, params.adapter.as_deref(), heldout, gone)?;
     Ok(ScoreJob {
         source,
         adapter,
@@ -89,16 +89,16 @@ fn read_heldout(
     })
 }
 
-fn place(example: &Example) -> Place {
-    Place { file: example.file.to_string_lossy().into_owned().into(), lines: example.lines }
+fn place(example: &Example) -> ExampleLocation {
+    ExampleLocation { file: example.file.to_string_lossy().into_owned().into(), lines: example.lines }
 }
 
 /// The examples as training would see them.
 fn read(
-    desk: &Desk,
+    file_pool: &FilePool,
     params: &ScoreParams,
     source: BaseSource,
-    adapter: Option<AdapterPick>,
+    adapter: Option<ResolvedAdapter>,
     pace: Pace,
     gone: &Gone,
 ) -> Result<ScoreJob, RpcError> {
@@ -113,7 +113,7 @@ fn read(
         }
         _ => not_found(format!("cannot open {}: {error}; check that you may read it", path.display())),
     })?;
-    let text = desk.texts.open(&source).map_err(|error| faults::of_base(&error))?;
+    let text = file_pool.texts.open(&source).map_err(|error| rpc_errors::of_base(&error))?;
     let longest = max_tokens(&text, &Knobs::default());
     // Texts are divided as training divides them; what is wrong with a record is found below.
     let options = EncodeOptions::new(longest);
@@ -126,11 +126,11 @@ fn read(
         Limits { max_tokens: longest, measure: Some(&measure), columns: &columns, ..Limits::default() };
     let read = if metadata.is_dir() { hotplate_dataset::read } else { hotplate_dataset::read_one };
     let dataset = reading::apart(|| read(path, &limits));
-    let dataset = dataset.map_err(|error| faults::of_dataset(&error))?;
+    let dataset = dataset.map_err(|error| rpc_errors::of_dataset(&error))?;
     let (mut samples, mut places, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for example in &dataset.examples {
         if gone.is_set() {
-            return Err(faults::of_base(&BaseError::Stopped));
+            return Err(rpc_errors::of_base(&BaseError::Stopped));
         }
         match encode(&text, example, longest, path) {
             Ok(sample) => {
@@ -150,11 +150,11 @@ fn read(
 }
 
 fn encode(
-    text: &BaseText,
+    text: &BaseSpec,
     example: &Example,
     longest: usize,
     path: &Path,
-) -> Result<hotplate_engine::base_text::Sample, RpcError> {
+) -> Result<hotplate_engine::base_spec::Sample, RpcError> {
     text.encode_example(&example.content, &EncodeOptions::new(longest)).map_err(|error| {
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
         let place = folder.join(&example.file);

@@ -8,12 +8,12 @@ use hotplate_protocol::methods::status::{AdapterStatus, Status, StatusResult};
 use super::AtOnce;
 use super::models::loaded;
 use crate::daemon::process;
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 use crate::daemon::watching::Watched;
 
 impl AtOnce for Status {
-    fn answer(daemon: &mut Daemon, _asker: &Asker, _params: Nothing) -> Result<StatusResult, RpcError> {
+    fn answer(daemon: &mut Daemon, _asker: &RequestRef, _params: Nothing) -> Result<StatusResult, RpcError> {
         let adapters = daemon.store.adapters()?;
         let memory = process::memory();
         let mut models: Vec<_> =
@@ -22,9 +22,9 @@ impl AtOnce for Status {
         Ok(StatusResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            home: daemon.desk.home.root().to_owned(),
+            home: daemon.file_pool.home.root().to_owned(),
             uptime_seconds: daemon.started.elapsed().as_secs_f64(),
-            device: daemon.desk.device.to_owned(),
+            device: daemon.file_pool.device.to_owned(),
             processor: device::processor(),
             rss_bytes: memory.now,
             peak_rss_bytes: memory.peak,

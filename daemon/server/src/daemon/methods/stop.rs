@@ -7,13 +7,13 @@ use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::stop::{Stop, StopParams, StopWhen};
 
 use super::{Later, to_value};
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::{Daemon, Stopping};
 
 impl Later for Stop {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: StopParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {

@@ -1,4 +1,4 @@
-//! `train/start` and `train/plan`: the desk reads the dataset, then the run is queued or only described.
+//! `train/start` and `train/plan`: the file pool reads the dataset, then the run is queued or only described.
 
 use std::time::Instant;
 
@@ -6,14 +6,14 @@ use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::train::{PlanTrain, Train, TrainParams};
 
 use super::Later;
-use crate::daemon::desk::{Errand, OnLeaving, Purpose};
-use crate::daemon::sessions::Asker;
+use crate::daemon::file_pool::{FileJob, OnLeaving, Purpose};
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::{Daemon, Stopping, shutting_down};
 
 impl Later for Train {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: TrainParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {
@@ -21,7 +21,7 @@ impl Later for Train {
             return Err(shutting_down());
         }
         let gone = daemon.reading_for(asker, OnLeaving::GoesOn);
-        daemon.errands.send(Errand::TakeOrder(asker.clone(), params, Purpose::Train, gone));
+        daemon.file_jobs.send(FileJob::TakeOrder(asker.clone(), params, Purpose::Train, gone));
         Ok(())
     }
 }
@@ -29,12 +29,12 @@ impl Later for Train {
 impl Later for PlanTrain {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: TrainParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {
         let gone = daemon.reading_for(asker, OnLeaving::Ends);
-        daemon.errands.send(Errand::TakeOrder(asker.clone(), params, Purpose::Plan, gone));
+        daemon.file_jobs.send(FileJob::TakeOrder(asker.clone(), params, Purpose::Plan, gone));
         Ok(())
     }
 }

@@ -6,12 +6,16 @@ use hotplate_protocol::methods::unwatch::{Unwatch, UnwatchParams, Unwatched};
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::AtOnce;
-use crate::daemon::sessions::Asker;
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
 use crate::daemon::watching::Watched;
 
 impl AtOnce for Unwatch {
-    fn answer(daemon: &mut Daemon, _asker: &Asker, params: UnwatchParams) -> Result<Unwatched, RpcError> {
+    fn answer(
+        daemon: &mut Daemon,
+        _asker: &RequestRef,
+        params: UnwatchParams,
+    ) -> Result<Unwatched, RpcError> {
         let Some((folder, adapter)) = meant(daemon, &params) else {
             let each = |watched: &Watched| {
                 let target = &watched.row.target;

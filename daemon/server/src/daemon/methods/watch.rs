@@ -1,4 +1,4 @@
-//! `dataset/watch`: the desk looks at the folder first; what can be said at once is said to the client.
+//! `dataset/watch`: the file pool looks at the folder first; what can be said at once is said to the client.
 
 use std::time::Instant;
 
@@ -7,14 +7,14 @@ use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::methods::watch::Watch;
 
 use super::Later;
-use crate::daemon::desk::{Errand, OnLeaving};
-use crate::daemon::sessions::Asker;
+use crate::daemon::file_pool::{FileJob, OnLeaving};
+use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::{Daemon, Stopping, shutting_down};
 
 impl Later for Watch {
     fn begin(
         daemon: &mut Daemon,
-        asker: &Asker,
+        asker: &RequestRef,
         params: TrainParams,
         _arrived: Instant,
     ) -> Result<(), RpcError> {
@@ -22,7 +22,7 @@ impl Later for Watch {
             return Err(shutting_down());
         }
         let gone = daemon.reading_for(asker, OnLeaving::GoesOn);
-        daemon.errands.send(Errand::TakeWatch(asker.clone(), params, gone));
+        daemon.file_jobs.send(FileJob::TakeWatch(asker.clone(), params, gone));
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use hotplate_protocol::RpcError;
 use hotplate_train::Trainer;
 
 use super::prepare::RunJob;
-use crate::daemon::{durable, faults};
+use crate::daemon::{durable, rpc_errors};
 
 const JOB: &str = "job.json";
 const STATE: &str = "state";
@@ -23,17 +23,17 @@ pub(crate) fn save(folder: &Path, job: &RunJob, trainer: &Trainer, base: &Base) 
     }
     let draft = folder.join(DRAFT);
     let written = || -> Result<(), RpcError> {
-        let failed = |error: std::io::Error| faults::of_writing(folder, &error);
+        let failed = |error: std::io::Error| rpc_errors::of_writing(folder, &error);
         let json = serde_json::to_vec(job).map_err(|error| failed(error.into()))?;
         durable::fresh_folder(&draft.join(STATE)).map_err(failed)?;
         durable::write(&draft.join(JOB), &json).map_err(failed)?;
-        trainer.save_state(&draft.join(STATE), base).map_err(|error| faults::of_training(&error))?;
+        trainer.save_state(&draft.join(STATE), base).map_err(|error| rpc_errors::of_training(&error))?;
         durable::sync_folder(&draft.join(STATE)).map_err(failed)?;
         durable::publish(&draft, &place).map_err(failed)
     };
     let result = fs::remove_dir_all(&draft)
         .or_else(missing_is_fine)
-        .map_err(|error| faults::of_writing(&draft, &error))
+        .map_err(|error| rpc_errors::of_writing(&draft, &error))
         .and_then(|()| written());
     if result.is_err() {
         let _ = fs::remove_dir_all(&draft);

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hotplate_engine::base_folder::{WriteBaseError, write_base};
-use hotplate_engine::base_text::BaseText;
+use hotplate_engine::base_spec::BaseSpec;
 use hotplate_engine::golden::Golden;
 use hotplate_engine::peft::{self, Snapshot};
 use hotplate_engine::quantise::Quantise;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::run::{Cause, RunKind};
-use hotplate_train::{Learnt, Losses};
+use hotplate_train::{Losses, TrainedWeights};
 
-use crate::daemon::desk::Desk;
-use crate::daemon::{durable, faults};
+use crate::daemon::file_pool::FilePool;
+use crate::daemon::{durable, rpc_errors};
 
 /// The losses that decide, nats per supervised token.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,22 +81,22 @@ pub(crate) fn verdict(
 pub(crate) struct Draft {
     pub(crate) adapter_name: String,
     pub(crate) version: u32,
-    pub(crate) learnt: Learnt,
-    pub(crate) text: Arc<BaseText>,
+    pub(crate) learnt: TrainedWeights,
+    pub(crate) text: Arc<BaseSpec>,
     pub(crate) quantise: Option<Quantise>,
     /// What the adapter answers now that it is new.
     pub(crate) goldens: Vec<Golden>,
 }
 
 /// Writes the version's folder beside its place and lets it appear there in one step. Nobody uses it before the store says so.
-pub(crate) fn write_version(desk: &Desk, draft: &Draft) -> Result<PathBuf, RpcError> {
-    write_folder(desk, &draft.adapter_name, draft.version, |beside| match &draft.learnt {
-        Learnt::Adapter(adapter) => Snapshot::new(&draft.text, adapter, draft.goldens.clone())
+pub(crate) fn write_version(file_pool: &FilePool, draft: &Draft) -> Result<PathBuf, RpcError> {
+    write_folder(file_pool, &draft.adapter_name, draft.version, |beside| match &draft.learnt {
+        TrainedWeights::Adapter(adapter) => Snapshot::new(&draft.text, adapter, draft.goldens.clone())
             .map(|own| Snapshot { quantise: draft.quantise, ..own })
             .and_then(|own| peft::save_with(beside, adapter, &draft.text, &own))
-            .map_err(|error| faults::of_saving(&error)),
+            .map_err(|error| rpc_errors::of_saving(&error)),
         // A base of its own: it answers without the one that it was made from.
-        Learnt::Base(decoder) => {
+        TrainedWeights::Base(decoder) => {
             write_base(beside, decoder, &draft.text).map_err(|error| of_writing_base(&error))
         }
     })
@@ -104,20 +104,22 @@ pub(crate) fn write_version(desk: &Desk, draft: &Draft) -> Result<PathBuf, RpcEr
 
 /// A version's folder, written by `save`.
 pub(crate) fn write_folder(
-    desk: &Desk,
+    file_pool: &FilePool,
     adapter: &str,
     version: u32,
     save: impl FnOnce(&Path) -> Result<(), RpcError>,
 ) -> Result<PathBuf, RpcError> {
-    let place = desk.version_folder(adapter, version);
+    let place = file_pool.version_folder(adapter, version);
     if let Some(adapter) = place.parent() {
-        desk.stored(adapter.to_owned())?;
+        file_pool.stored(adapter.to_owned())?;
     }
     let beside = place.with_file_name(format!("{DRAFT_PREFIX}{version}"));
     let written = durable::fresh_folder(&beside)
-        .map_err(|error| faults::of_writing(&beside, &error))
+        .map_err(|error| rpc_errors::of_writing(&beside, &error))
         .and_then(|()| save(&beside))
-        .and_then(|()| durable::publish(&beside, &place).map_err(|error| faults::of_writing(&place, &error)));
+        .and_then(|()| {
+            durable::publish(&beside, &place).map_err(|error| rpc_errors::of_writing(&place, &error))
+        });
     match written {
         Ok(()) => Ok(place),
         Err(error) => {
@@ -133,7 +135,7 @@ pub(crate) const DRAFT_PREFIX: &str = ".new-";
 
 fn of_writing_base(error: &WriteBaseError) -> RpcError {
     if let WriteBaseError::Io { file, source } = error {
-        return faults::of_writing(file, source);
+        return rpc_errors::of_writing(file, source);
     }
     RpcError::new(hotplate_protocol::ErrorCode::StorageFailed, error.to_string())
 }

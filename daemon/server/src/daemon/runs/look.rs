@@ -10,17 +10,17 @@ use hotplate_protocol::RpcError;
 use hotplate_protocol::knobs::Method;
 
 use super::edits::{Unread, edits, may_be_edits};
-use super::order::source;
+use super::overrides::{Overrides, columns_of, recipe_of};
 use super::place::{recipe_adapter, recipe_base};
 use super::prepare::{check_base, options, state_of};
 use super::read::{max_tokens, read, too_few};
-use super::wish::{Wish, columns_of, recipe_of};
-use crate::daemon::desk::{Desk, Gone};
-use crate::daemon::faults;
+use super::train_request::source;
+use crate::daemon::file_pool::{FilePool, Gone};
+use crate::daemon::rpc_errors;
 use crate::daemon::store::{WatchRow, lineage};
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Look {
+pub(crate) struct FolderSnapshot {
     pub(crate) base: String,
     pub(crate) examples: usize,
     pub(crate) findings: usize,
@@ -43,16 +43,17 @@ pub(crate) struct Look {
     pub(crate) problem: Option<String>,
 }
 
-pub(crate) fn look(desk: &Desk, watch: &WatchRow, gone: &Gone) -> Result<Look, RpcError> {
-    let text = desk.texts.open(&source(watch.base.as_deref())).map_err(|error| faults::of_base(&error))?;
-    let store = desk.store()?;
+pub(crate) fn look(file_pool: &FilePool, watch: &WatchRow, gone: &Gone) -> Result<FolderSnapshot, RpcError> {
+    let text =
+        file_pool.texts.open(&source(watch.base.as_deref())).map_err(|error| rpc_errors::of_base(&error))?;
+    let store = file_pool.store()?;
     let adapter = store.adapter(&watch.target.adapter)?;
     if let Some(row) = &adapter {
         check_base(row, &text)?;
     }
-    let wish = Wish::in_folder(&watch.knobs, &watch.target.folder);
-    let knobs = wish.as_ref().map_or(&watch.knobs, |wish| &wish.knobs);
-    let columns = wish.as_ref().map_or_else(|_| columns_of(&watch.knobs, 1), Wish::columns);
+    let overrides = Overrides::in_folder(&watch.knobs, &watch.target.folder);
+    let knobs = overrides.as_ref().map_or(&watch.knobs, |overrides| &overrides.knobs);
+    let columns = overrides.as_ref().map_or_else(|_| columns_of(&watch.knobs, 1), Overrides::columns);
     let dataset =
         read(&watch.target.folder, &text, &options(knobs, max_tokens(&text, knobs)), &columns, gone)?;
     let manifest = store.manifest(&watch.target)?;
@@ -93,7 +94,7 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow, gone: &Gone) -> Result<Look, R
         .map(|stamp| unix(stamp.modified))
         .reduce(f64::max);
     let too_small = adapter.is_none() && dataset.examples.len() < 2;
-    Ok(Look {
+    Ok(FolderSnapshot {
         base: text.name.clone(),
         examples: dataset.examples.len(),
         findings: dataset.findings.len(),
@@ -104,7 +105,7 @@ pub(crate) fn look(desk: &Desk, watch: &WatchRow, gone: &Gone) -> Result<Look, R
         back,
         state: state_of(&dataset.examples),
         newest,
-        recipe_problem: wish.err().map(|error| error.message).or_else(|| renamed(watch)),
+        recipe_problem: overrides.err().map(|error| error.message).or_else(|| renamed(watch)),
         problem: (too_small || (stale && dataset.examples.len() < 2)).then(|| too_few(&dataset).message),
     })
 }

@@ -3,9 +3,9 @@
 pub(crate) mod checkpoint;
 mod edits;
 pub(crate) mod finish;
-pub(crate) mod fit;
 pub(crate) mod look;
-pub(crate) mod order;
+pub(crate) mod memory_estimate;
+pub(crate) mod overrides;
 pub(crate) mod place;
 pub(crate) mod prepare;
 mod progress;
@@ -14,7 +14,7 @@ pub(crate) mod read;
 pub(crate) mod reckon;
 pub(crate) mod resume;
 pub(crate) mod settings;
-pub(crate) mod wish;
+pub(crate) mod train_request;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -25,18 +25,18 @@ use hotplate_protocol::methods::status::{RunState, RunStatus};
 use hotplate_protocol::notifications::RunEventParams;
 use hotplate_protocol::run::{Cause, RunEvent, RunId, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
-use order::{Order, Target};
 use prepare::{Preparation, Prepared, RunJob};
 use queue::{Entry, Placement, RunQueue};
 use reckon::Prices;
 use resume::ATTEMPTS;
+use train_request::{DatasetTarget, TrainRequest};
 
-use super::desk::{Errand, Purpose, Taken, Wanted};
+use super::file_pool::{FileJob, Purpose, Taken, Wanted};
 use super::removal::TrainsFrom;
-use super::sessions::{Asker, SessionId};
+use super::sessions::{RequestRef, SessionId};
 use super::state::{Daemon, Stopping, shutting_down};
 use super::store::{ReadFor, RunRow, Store};
-use super::worker::{Command, Rival, TrainJob};
+use super::worker::{Rival, TrainJob, WorkerJob};
 use super::{memory, methods};
 
 #[derive(Default)]
@@ -47,8 +47,8 @@ pub(crate) struct Runs {
     histories: HashMap<RunId, History>,
     /// Runs that were begun before the daemon was interrupted.
     interrupted: HashSet<RunId>,
-    /// Being prepared at the desk, also if they have been cancelled meanwhile.
-    preparing: HashMap<RunId, Target>,
+    /// Being prepared on the file threads, also if they have been cancelled meanwhile.
+    preparing: HashMap<RunId, DatasetTarget>,
     /// Prepared when it was asked for, and nothing was in front of it.
     ready: Option<(RunId, Box<Prepared>)>,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Runs {
 /// The run that has its turn.
 struct Active {
     run: RunId,
-    order: Order,
+    order: TrainRequest,
     phase: Phase,
     began: Instant,
     job: Option<RunJob>,
@@ -93,18 +93,18 @@ impl Runs {
         self.queue.is_empty()
     }
 
-    pub(crate) fn has(&self, target: &Target, kind: RunKind) -> bool {
+    pub(crate) fn has(&self, target: &DatasetTarget, kind: RunKind) -> bool {
         self.queue.has(target, kind)
     }
 
     /// The examples of the run in progress on this target, once they are known.
-    pub(crate) fn learning(&self, target: &Target) -> Option<&HashSet<ExampleId>> {
+    pub(crate) fn learning(&self, target: &DatasetTarget) -> Option<&HashSet<ExampleId>> {
         let active = self.active.as_ref().filter(|active| active.order.target == *target)?;
         active.job.is_some().then_some(&active.examples)
     }
 
     /// The run that trains this target anew for what was gone, if what it reads is no longer what the folder holds (`state`), or nothing is gone.
-    pub(crate) fn forgetting(&self, target: &Target, state: &str, gone: bool) -> Option<RunId> {
+    pub(crate) fn forgetting(&self, target: &DatasetTarget, state: &str, gone: bool) -> Option<RunId> {
         let active = self.active.as_ref().filter(|active| {
             active.order.target == *target
                 && active.order.cause == Cause::Stale
@@ -120,13 +120,13 @@ impl Runs {
         outdated.map(|active| active.run).or_else(waiting)
     }
 
-    pub(crate) fn is_preparing(&self, target: &Target) -> bool {
+    pub(crate) fn is_preparing(&self, target: &DatasetTarget) -> bool {
         self.active
             .as_ref()
             .is_some_and(|active| active.order.target == *target && matches!(active.phase, Phase::Preparing))
     }
 
-    pub(crate) fn look_again_after(&mut self, target: &Target) {
+    pub(crate) fn look_again_after(&mut self, target: &DatasetTarget) {
         if let Some(active) = self.active.as_mut().filter(|active| active.order.target == *target) {
             active.look_again = true;
         }
@@ -164,7 +164,7 @@ impl Runs {
 
 impl Daemon {
     /// Queues again what had not ended when the daemon did, but for what has taken the daemon down.
-    pub(crate) fn restore_runs(&mut self, rows: Vec<RunRow>, suspended: &[(Target, ReadFor)]) {
+    pub(crate) fn restore_runs(&mut self, rows: Vec<RunRow>, suspended: &[(DatasetTarget, ReadFor)]) {
         let of_runs = suspended.iter().filter(|(_, what)| *what == ReadFor::Run);
         self.suspended_runs = of_runs.map(|(target, _)| target.clone()).collect();
         // The one that was running goes on first.
@@ -204,8 +204,13 @@ impl Daemon {
         self.start_next();
     }
 
-    /// The desk has understood a `train/start` or `train/plan`. A plan says how long it takes: where nobody knows yet, two steps are timed first.
-    pub(crate) fn order_taken(&mut self, asker: Asker, purpose: Purpose, result: Result<Taken, RpcError>) {
+    /// The file pool has understood a `train/start` or `train/plan`. A plan says how long it takes: where nobody knows yet, two steps are timed first.
+    pub(crate) fn order_taken(
+        &mut self,
+        asker: RequestRef,
+        purpose: Purpose,
+        result: Result<Taken, RpcError>,
+    ) {
         if self.cancelled.remove(&asker) {
             return;
         }
@@ -221,7 +226,7 @@ impl Daemon {
         let unknown = prepared.prices.is_none() && prepared.job.plan.problem.is_none();
         if unknown && self.runs.is_empty() && self.stopping == Stopping::No {
             self.measuring.insert(asker.clone());
-            self.worker.send(Command::Measure(Box::new(Wanted { asker, purpose, order, prepared })));
+            self.worker.send(WorkerJob::Measure(Box::new(Wanted { asker, purpose, order, prepared })));
         } else {
             self.go_on(Wanted { asker, purpose, order, prepared });
         }
@@ -269,7 +274,7 @@ impl Daemon {
     }
 
     fn note_prices(&mut self, fingerprint: &str, prices: Prices) {
-        if let Err(error) = self.store.set_prices(fingerprint, self.desk.device, prices) {
+        if let Err(error) = self.store.set_prices(fingerprint, self.file_pool.device, prices) {
             tracing::warn!(%error, "the measured prices could not be stored");
         }
     }
@@ -285,7 +290,7 @@ impl Daemon {
         // A whole base of its own, or examples that it has learnt: what it was judged by then has to do.
         let measured = row.method == Method::Lora && job.folds.is_none();
         Some(Rival {
-            folder: measured.then(|| self.desk.version_folder(name, current)),
+            folder: measured.then(|| self.file_pool.version_folder(name, current)),
             loss: row.heldout_loss,
         })
     }
@@ -297,7 +302,7 @@ impl Daemon {
         }
         match self.runs.active.as_ref().filter(|active| active.run == run).map(|active| &active.phase) {
             Some(Phase::Training) => {
-                self.worker.send(Command::FinishTrain(run));
+                self.worker.send(WorkerJob::FinishTrain(run));
                 Ok(true)
             }
             Some(Phase::Saving(_)) => Ok(true),
@@ -312,7 +317,11 @@ impl Daemon {
     }
 
     /// Queues an order, and starts it if nothing is in front of it. The follower hears of everything that happens.
-    pub(crate) fn enqueue(&mut self, order: Order, follower: Option<SessionId>) -> Result<RunId, RpcError> {
+    pub(crate) fn enqueue(
+        &mut self,
+        order: TrainRequest,
+        follower: Option<SessionId>,
+    ) -> Result<RunId, RpcError> {
         if self.stopping != Stopping::No {
             return Err(shutting_down());
         }
@@ -386,10 +395,10 @@ impl Daemon {
                 _ => {
                     self.begin_preparing(&order.target, ReadFor::Run);
                     self.runs.preparing.insert(run, order.target.clone());
-                    self.errands.send(if self.runs.interrupted.contains(&run) {
-                        Errand::Resume(run, order)
+                    self.file_jobs.send(if self.runs.interrupted.contains(&run) {
+                        FileJob::Resume(run, order)
                     } else {
-                        Errand::Prepare(run, order)
+                        FileJob::Prepare(run, order)
                     });
                 }
             }
@@ -437,13 +446,14 @@ impl Daemon {
         active.steps = job.plan.steps;
         active.examples = job.train.iter().copied().chain(job.heldout.iter().map(|(id, _)| *id)).collect();
         let cause = if interrupted { Cause::Resumed } else { active.order.cause.clone() };
-        let start = job.start.map(|version| self.desk.version_folder(&job.order.target.adapter, version));
+        let start =
+            job.start.map(|version| self.file_pool.version_folder(&job.order.target.adapter, version));
         let plan = job.plan.clone();
         active.job = Some(job);
         active.said = Some(cause.clone());
         self.emit(run, RunEvent::Started { plan, cause });
-        let folder = self.desk.run_folder(run);
-        self.worker.send(Command::Train(Box::new(TrainJob { run, prepared, start, rival, folder })));
+        let folder = self.file_pool.run_folder(run);
+        self.worker.send(WorkerJob::Train(Box::new(TrainJob { run, prepared, start, rival, folder })));
     }
 
     /// Ends a run that has lost its reason.
@@ -457,7 +467,7 @@ impl Daemon {
         if !self.runs.histories.contains_key(&run) {
             return false;
         }
-        self.worker.send(Command::CancelTrain(run));
+        self.worker.send(WorkerJob::CancelTrain(run));
         self.end_without_version(run, &RunEvent::Cancelled);
         true
     }
@@ -522,7 +532,7 @@ impl Daemon {
         self.runs.interrupted.remove(&run);
         let entry = self.runs.queue.remove(run);
         let was_active = self.runs.active.take_if(|active| active.run == run);
-        let folder = self.desk.run_folder(run);
+        let folder = self.file_pool.run_folder(run);
         if folder.exists()
             && let Err(error) = std::fs::remove_dir_all(&folder)
         {

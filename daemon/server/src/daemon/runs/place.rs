@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use hotplate_dataset::recipe::{Recipe, Setting};
-use hotplate_engine::base_text::BaseSource;
+use hotplate_engine::base_spec::BaseSource;
 use hotplate_home::{
     hub::{HubCache, HubName},
     is_gguf_file,
@@ -13,9 +13,9 @@ use hotplate_protocol::methods::train::TrainParams;
 use hotplate_protocol::run::{Cause, RunId, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
 
-use super::order::{Named, Order, Target};
-use super::wish::{at_setting, check_knobs, recipe_of};
-use crate::daemon::desk::Desk;
+use super::overrides::{at_setting, check_knobs, recipe_of};
+use super::train_request::{DatasetTarget, Named, TrainRequest};
+use crate::daemon::file_pool::FilePool;
 use crate::daemon::names;
 use crate::daemon::store::{AdapterRow, Store, lineage};
 
@@ -24,9 +24,9 @@ const EMBEDDED: &str = "hotplate-tiny";
 
 /// A full run of what the client asked for, or of an import a further one; nothing is read but names and the recipe. The command line goes
 /// before the recipe, and that before what the adapter had so far.
-pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, RpcError> {
-    let store = desk.store()?;
-    let folder = dataset_folder(desk, &store, &params.folder)?;
+pub(crate) fn resolve_request(file_pool: &FilePool, params: &TrainParams) -> Result<TrainRequest, RpcError> {
+    let store = file_pool.store()?;
+    let folder = dataset_folder(file_pool, &store, &params.folder)?;
     check_knobs(&params.knobs)?;
     let recipe = recipe_of(&folder)?;
     let adapter = match (&params.adapter, recipe_adapter(&recipe)?) {
@@ -51,8 +51,8 @@ pub(crate) fn take_order(desk: &Desk, params: &TrainParams) -> Result<Order, Rpc
             None => params.fallback_base.as_deref().map(base_folder).transpose()?.flatten(),
         },
     };
-    Ok(Order {
-        target: Target { folder, adapter },
+    Ok(TrainRequest {
+        target: DatasetTarget { folder, adapter },
         base,
         quantise: None,
         knobs: params.knobs.clone(),
@@ -104,11 +104,15 @@ fn not_found(message: String) -> RpcError {
 
 /// A dataset's folder under the name that it is known by. A link that the person named stays one, so that it may be swapped for another folder
 /// later; but one folder has one name here, the first one.
-pub(crate) fn dataset_folder(desk: &Desk, store: &Store, folder: &Path) -> Result<PathBuf, RpcError> {
+pub(crate) fn dataset_folder(
+    file_pool: &FilePool,
+    store: &Store,
+    folder: &Path,
+) -> Result<PathBuf, RpcError> {
     let real = real_folder(folder)?;
     let written = |own: PathBuf| fs::canonicalize(own).is_ok_and(|own| real.starts_with(own));
-    let is_home = fs::canonicalize(desk.home.root()).is_ok_and(|home| home == real);
-    if is_home || written(desk.home.adapters()) || written(desk.home.runs()) {
+    let is_home = fs::canonicalize(file_pool.home.root()).is_ok_and(|home| home == real);
+    if is_home || written(file_pool.home.adapters()) || written(file_pool.home.runs()) {
         let message = format!(
             "{} belongs to Hotplate's own home, where it writes itself; put your texts into a folder elsewhere",
             folder.display()
@@ -208,16 +212,16 @@ pub(crate) fn adapter_of(store: &Store, folder: &Path) -> Result<String, RpcErro
     Ok(free_name(&names::of_folder(folder), folder, &taken))
 }
 
-fn free_name(wish: &str, folder: &Path, taken: &[(String, PathBuf)]) -> String {
+fn free_name(wanted: &str, folder: &Path, taken: &[(String, PathBuf)]) -> String {
     let candidates =
-        std::iter::once(wish.to_owned()).chain((2_usize..).map(|number| format!("{wish}-{number}")));
+        std::iter::once(wanted.to_owned()).chain((2_usize..).map(|number| format!("{wanted}-{number}")));
     for candidate in candidates {
         let mut owners = taken.iter().filter(|(name, _)| *name == candidate).peekable();
         if owners.peek().is_none() || owners.any(|(_, owner)| owner == folder) {
             return candidate;
         }
     }
-    wish.to_owned()
+    wanted.to_owned()
 }
 
 #[cfg(test)]

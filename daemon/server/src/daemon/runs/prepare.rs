@@ -8,31 +8,31 @@ use std::sync::Arc;
 use hotplate_dataset::{
     self as dataset, Columns, Content, Dataset, Example, ExampleId, Side, Sketch, changes, split,
 };
-use hotplate_engine::base_text::{BaseError, BaseText, Sample};
+use hotplate_engine::base_spec::{BaseError, BaseSpec, Sample};
 use hotplate_engine::encode_example::EncodeOptions;
 use hotplate_protocol::knobs::{Knobs, Patterns, Style, TrainOn};
 use hotplate_protocol::run::{Plan, RunKind};
 use hotplate_protocol::{ErrorCode, RpcError};
 use hotplate_train::effort::{Known, Parts};
-use hotplate_train::neutral::NeutralSamples;
-use hotplate_train::{HeldOut, HeldOutPlan, TrainData, TrainSettings, trigram_overlap};
+use hotplate_train::reference_samples::ReferenceSamples;
+use hotplate_train::{HeldOut, TrainData, TrainSettings, Validation, trigram_overlap};
 use serde::{Deserialize, Serialize};
 
 use super::edits::{edits, may_be_edits};
-use super::fit::{Need, Sizes, base_bytes, need};
-use super::order::Order;
+use super::memory_estimate::{MemoryEstimate, Sizes, base_bytes, need};
+use super::overrides::{Overrides, columns_of};
 use super::read::{max_tokens, read, too_few};
 use super::reckon::{Prices, Reckoning};
 use super::settings::{NICE, REPLAY, effective, holding, settings, spec_of};
-use super::wish::{Wish, columns_of};
-use crate::daemon::desk::{Desk, Gone};
-use crate::daemon::faults;
+use super::train_request::TrainRequest;
+use crate::daemon::file_pool::{FilePool, Gone};
+use crate::daemon::rpc_errors;
 use crate::daemon::store::{AdapterRow, Manifest, ManifestRow, Store, lineage};
 
 /// Everything about a run but its tokens: saved with it, so that it can go on after a kill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunJob {
-    pub(crate) order: Order,
+    pub(crate) order: TrainRequest,
     pub(crate) plan: Plan,
     /// Of the base.
     pub(crate) fingerprint: String,
@@ -99,18 +99,18 @@ impl RunJob {
 pub(crate) struct Prepared {
     pub(crate) job: RunJob,
     /// The text side that made the tokens.
-    pub(crate) text: Arc<BaseText>,
+    pub(crate) text: Arc<BaseSpec>,
     pub(crate) data: TrainData,
     /// The learnt example, by its place in the job, that each item of `data.train` belongs to.
     pub(crate) owners: Vec<usize>,
     /// What work on the base takes here, if it was ever measured.
     pub(crate) prices: Option<Prices>,
     /// The base's own texts, if it was ever asked for them.
-    pub(crate) neutral: Option<NeutralSamples>,
+    pub(crate) neutral: Option<ReferenceSamples>,
     /// Its own answers, likewise.
-    pub(crate) rehearsal: Option<NeutralSamples>,
+    pub(crate) rehearsal: Option<ReferenceSamples>,
     /// Of memory; `None`: it fitted before.
-    pub(crate) need: Option<Need>,
+    pub(crate) need: Option<MemoryEstimate>,
     /// Where to go on from: a run that was interrupted.
     pub(crate) state: Option<PathBuf>,
 }
@@ -150,7 +150,7 @@ pub(crate) enum Preparation {
 
 /// Which examples take part in a run, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Choice {
+pub(crate) struct ExampleSelection {
     pub(crate) train: Vec<ExampleId>,
     /// The last ones of `train`: replayed from earlier runs.
     pub(crate) replay: usize,
@@ -178,25 +178,25 @@ pub(crate) const FEW: usize = 30;
 const FOLDS: usize = 5;
 
 /// Everything, each example on its side. Few examples are all learnt, and judged by cross-validation.
-pub(crate) fn choose_full(examples: &[Example], manifest: &Manifest) -> Choice {
+pub(crate) fn choose_full(examples: &[Example], manifest: &Manifest) -> ExampleSelection {
     if examples.len() < FEW {
-        return Choice {
+        return ExampleSelection {
             train: examples.iter().map(|example| example.id).collect(),
             folds: Some(FOLDS.min(examples.len())),
             learns: examples.iter().map(|example| (example.id, Side::Train)).collect(),
-            ..Choice::default()
+            ..ExampleSelection::default()
         };
     }
     choose_split(examples, manifest)
 }
 
 /// Everything, each example on its side.
-fn choose_split(examples: &[Example], manifest: &Manifest) -> Choice {
+fn choose_split(examples: &[Example], manifest: &Manifest) -> ExampleSelection {
     // As long as none was held out, all were learnt: a full run begins anew and may hold out what it likes.
     let known = manifest.sides();
     let judged = known.values().any(|side| *side == Side::HeldOut);
     let sides = if judged { split(examples, &known) } else { split(examples, &HashMap::new()) };
-    let mut choice = Choice::default();
+    let mut choice = ExampleSelection::default();
     for example in examples {
         let side = sides.get(&example.id).copied().unwrap_or(Side::Train);
         match side {
@@ -216,7 +216,7 @@ pub(crate) fn choose_incremental(
     start: u32,
     share: f64,
     tokens: &dyn Fn(&Example) -> usize,
-) -> Option<Choice> {
+) -> Option<ExampleSelection> {
     let new: HashSet<ExampleId> = changes(&manifest.rows, examples).added.into_iter().collect();
     if new.is_empty() {
         return None;
@@ -234,7 +234,7 @@ pub(crate) fn choose_incremental(
     let learnt: HashSet<ExampleId> = manifest.learnt(lineage).collect();
     // What was tried before, or is back, is no news of this run.
     let replaces = edits.into_iter().filter(|(edit, _)| new.contains(edit)).map(|(_, old)| old);
-    let mut choice = Choice { replaces: replaces.collect(), ..Choice::default() };
+    let mut choice = ExampleSelection { replaces: replaces.collect(), ..ExampleSelection::default() };
     choice.replaces.sort_unstable();
     let mut old = Vec::new();
     let mut new_tokens = 0;
@@ -307,18 +307,23 @@ fn spared(new: &HashSet<ExampleId>) -> HashMap<ExampleId, Side> {
     ids.into_iter().take((new.len() / 4).min(2)).map(|id| (id, Side::HeldOut)).collect()
 }
 
-pub(crate) fn prepare(desk: &Desk, order: &Order, gone: &Gone) -> Result<Preparation, RpcError> {
-    let text = desk.texts.open(&order.source()).map_err(|error| faults::of_base(&error))?;
-    let store = desk.store()?;
+pub(crate) fn prepare(
+    file_pool: &FilePool,
+    order: &TrainRequest,
+    gone: &Gone,
+) -> Result<Preparation, RpcError> {
+    let text = file_pool.texts.open(&order.source()).map_err(|error| rpc_errors::of_base(&error))?;
+    let store = file_pool.store()?;
     let adapter = store.adapter(&order.target.adapter)?;
     if let Some(row) = &adapter {
         check_base(row, &text)?;
     }
-    let wish = Wish::in_folder(&order.knobs, &order.target.folder)?;
+    let overrides = Overrides::in_folder(&order.knobs, &order.target.folder)?;
     let own = adapter.as_ref().and_then(|row| row.quantise);
-    let order = &Order { quantise: wish.quantise(own)?, ..order.clone() };
-    let longest = max_tokens(&text, &wish.knobs);
-    let dataset = read(&order.target.folder, &text, &options(&wish.knobs, longest), &wish.columns(), gone)?;
+    let order = &TrainRequest { quantise: overrides.quantise(own)?, ..order.clone() };
+    let longest = max_tokens(&text, &overrides.knobs);
+    let dataset =
+        read(&order.target.folder, &text, &options(&overrides.knobs, longest), &overrides.columns(), gone)?;
     let manifest = store.manifest(&order.target)?;
     let mut start = None;
     let choice = match order.kind {
@@ -327,7 +332,7 @@ pub(crate) fn prepare(desk: &Desk, order: &Order, gone: &Gone) -> Result<Prepara
                 return Err(too_few(&dataset));
             }
             // The two forms of a text must not judge each other.
-            if wish.knobs.style == Some(Style::Instruct) {
+            if overrides.knobs.style == Some(Style::Instruct) {
                 choose_split(&dataset.examples, &manifest)
             } else {
                 choose_full(&dataset.examples, &manifest)
@@ -347,7 +352,7 @@ pub(crate) fn prepare(desk: &Desk, order: &Order, gone: &Gone) -> Result<Prepara
             let lengths: HashMap<ExampleId, usize> =
                 measured.map(|(id, measured)| (id, measured.tokens.min(longest))).collect();
             let tokens = |example: &Example| lengths.get(&example.id).copied().unwrap_or(0);
-            let share = wish.knobs.replay.unwrap_or(REPLAY);
+            let share = overrides.knobs.replay.unwrap_or(REPLAY);
             match choose_incremental(&dataset.examples, &manifest, &chain, row.current, share, &tokens) {
                 Some(choice) if choice.train.len() == choice.replay => {
                     return Ok(Preparation::OnlyJudges(rows(&dataset.examples, &choice.learns)));
@@ -357,12 +362,12 @@ pub(crate) fn prepare(desk: &Desk, order: &Order, gone: &Gone) -> Result<Prepara
             }
         }
     };
-    build(desk, &store, order, &wish, &dataset, &text, choice, start, longest)
+    build(file_pool, &store, order, &overrides, &dataset, &text, choice, start, longest)
         .map(|prepared| Preparation::Ready(Box::new(prepared)))
 }
 
 /// An adapter belongs to one base.
-pub(crate) fn check_base(row: &AdapterRow, text: &BaseText) -> Result<(), RpcError> {
+pub(crate) fn check_base(row: &AdapterRow, text: &BaseSpec) -> Result<(), RpcError> {
     if row.fingerprint == text.fingerprint {
         return Ok(());
     }
@@ -375,29 +380,30 @@ pub(crate) fn check_base(row: &AdapterRow, text: &BaseText) -> Result<(), RpcErr
 
 #[expect(clippy::too_many_arguments, reason = "one place where all parts of a run come together")]
 fn build(
-    desk: &Desk,
+    file_pool: &FilePool,
     store: &Store,
-    order: &Order,
-    wish: &Wish,
+    order: &TrainRequest,
+    overrides: &Overrides,
     dataset: &Dataset,
-    text: &Arc<BaseText>,
-    choice: Choice,
+    text: &Arc<BaseSpec>,
+    choice: ExampleSelection,
     start: Option<u32>,
     max_tokens: usize,
 ) -> Result<Prepared, RpcError> {
-    let options = options(&wish.knobs, max_tokens);
+    let options = options(&overrides.knobs, max_tokens);
     let (data, owners) =
         encode(&dataset.examples, text, &choice.train, &choice.heldout, choice.folds, &options)?;
-    let start_folder = start.map(|version| desk.stored(desk.version_folder(&order.target.adapter, version)));
+    let start_folder =
+        start.map(|version| file_pool.stored(file_pool.version_folder(&order.target.adapter, version)));
     let start_spec = start_folder.transpose()?.and_then(|folder| spec_of(&folder));
-    let settings = settings(text, &wish.knobs, data.train.len(), order.kind, start_spec);
-    settings.validate_for(&text.config).map_err(|error| faults::of_training(&error))?;
-    let mut plan = plan(order, dataset, text, &choice, &data, &wish.knobs, &settings);
+    let settings = settings(text, &overrides.knobs, data.train.len(), order.kind, start_spec);
+    settings.validate_for(&text.config).map_err(|error| rpc_errors::of_training(&error))?;
+    let mut plan = plan(order, dataset, text, &choice, &data, &overrides.knobs, &settings);
     plan.settings = effective(
         order,
-        wish,
+        overrides,
         text,
-        &holding(&settings, &wish.knobs, data.train.len(), max_tokens, order.kind, order.quantise),
+        &holding(&settings, &overrides.knobs, data.train.len(), max_tokens, order.kind, order.quantise),
         start,
     );
     // Here and not on the worker: a template may be slow.
@@ -425,19 +431,19 @@ fn build(
         folds: choice.folds,
         learns,
         replaces: choice.replaces,
-        train_on: wish.knobs.train_on,
-        style: wish.knobs.style,
-        columns: wish.knobs.columns.clone(),
+        train_on: overrides.knobs.train_on,
+        style: overrides.knobs.style,
+        columns: overrides.knobs.columns.clone(),
         max_tokens,
         settings,
-        minutes: wish.knobs.minutes,
+        minutes: overrides.knobs.minutes,
         spent: 0.0,
-        nice: wish.knobs.nice.unwrap_or(NICE),
+        nice: overrides.knobs.nice.unwrap_or(NICE),
         state: state_of(&dataset.examples),
     };
     let neutral = store.neutral_samples(&text.fingerprint)?;
     let rehearsal = store.rehearsal(&text.fingerprint)?;
-    let prices = store.prices(&text.fingerprint, desk.device)?;
+    let prices = store.prices(&text.fingerprint, file_pool.device)?;
     if rehearsal.as_ref().is_some_and(|written| written.samples.is_empty()) {
         job.plan.rehearsed_answers = 0;
     }
@@ -495,7 +501,7 @@ pub(crate) fn options(knobs: &Knobs, max_tokens: usize) -> EncodeOptions {
 /// learnt as an answer makes two.
 pub(crate) fn encode(
     examples: &[Example],
-    text: &BaseText,
+    text: &BaseSpec,
     train: &[ExampleId],
     heldout: &[(ExampleId, bool)],
     folds: Option<usize>,
@@ -527,17 +533,17 @@ pub(crate) fn encode(
         judges.extend(forms(id)?.into_iter().map(|sample| HeldOut { sample, is_new: *is_new }));
     }
     let heldout = match folds {
-        Some(folds) => HeldOutPlan::Folds(folds),
-        None => HeldOutPlan::Split(judges),
+        Some(folds) => Validation::KFold(folds),
+        None => Validation::Holdout(judges),
     };
     Ok((TrainData { train: samples, heldout }, owners))
 }
 
 fn plan(
-    order: &Order,
+    order: &TrainRequest,
     dataset: &Dataset,
-    text: &BaseText,
-    choice: &Choice,
+    text: &BaseSpec,
+    choice: &ExampleSelection,
     data: &TrainData,
     knobs: &Knobs,
     settings: &TrainSettings,
@@ -576,7 +582,7 @@ fn plan(
     }
 }
 
-fn texts_as_answers(dataset: &Dataset, choice: &Choice, text: &BaseText, knobs: &Knobs) -> usize {
+fn texts_as_answers(dataset: &Dataset, choice: &ExampleSelection, text: &BaseSpec, knobs: &Knobs) -> usize {
     if knobs.style == Some(Style::Plain) || !text.chats() {
         return 0;
     }

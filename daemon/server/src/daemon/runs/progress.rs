@@ -9,13 +9,13 @@ use hotplate_protocol::run::{
 };
 use hotplate_protocol::{ErrorCode, RpcError};
 use hotplate_train::guard::{self, GuardFigures};
-use hotplate_train::{Learnt, Losses, Outcome, StopReason};
+use hotplate_train::{Losses, Outcome, StopReason, TrainedWeights};
 
 use super::Phase;
 use super::finish::{Draft, Verdict, verdict};
 use super::look::unix;
 use super::prepare::RunJob;
-use crate::daemon::desk::Errand;
+use crate::daemon::file_pool::FileJob;
 use crate::daemon::state::Daemon;
 use crate::daemon::store::{NewVersion, VersionRow, best_by_the_same_texts, created_now};
 use crate::daemon::worker::{News, Trained, figures};
@@ -230,7 +230,7 @@ impl Daemon {
                     RunEvent::Working { work: RunWork::Saving, done: 0, of: 1, seconds_left: None },
                 );
                 let draft = Draft { adapter_name: name, version, learnt, text, quantise, goldens };
-                self.errands.send(Errand::WriteVersion(run, Box::new(draft)));
+                self.file_jobs.send(FileJob::WriteVersion(run, Box::new(draft)));
             }
         }
     }
@@ -248,7 +248,7 @@ impl Daemon {
         let newest = self.store.versions(adapter)?.last().map_or(0, |row| row.version);
         let deleted = self.store.adapter(adapter)?.map_or(0, |row| row.newest_deleted);
         let mut free = newest.max(deleted) + 1;
-        while self.desk.version_folder(adapter, free).exists() {
+        while self.file_pool.version_folder(adapter, free).exists() {
             free += 1;
         }
         Ok(free)
@@ -290,8 +290,8 @@ impl Daemon {
             seconds,
             guard: Some(ending.guard.clone()),
             method: match draft.learnt {
-                Learnt::Adapter(_) => Method::Lora,
-                Learnt::Base(_) => Method::Full,
+                TrainedWeights::Adapter(_) => Method::Lora,
+                TrainedWeights::Base(_) => Method::Full,
             },
             pruned: false,
             judged_by: Some(job.judged_by()),
@@ -350,7 +350,9 @@ impl Daemon {
                     .versions(&target.adapter)
                     .is_ok_and(|rows| rows.iter().all(|row| row.version != draft.version));
                 if unknown {
-                    let _ = std::fs::remove_dir_all(self.desk.version_folder(&target.adapter, draft.version));
+                    let _ = std::fs::remove_dir_all(
+                        self.file_pool.version_folder(&target.adapter, draft.version),
+                    );
                 }
                 self.failed(run, &error.into());
             }

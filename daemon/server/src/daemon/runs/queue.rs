@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 
 use hotplate_protocol::run::{Cause, RunId, RunKind};
 
-use super::order::{Order, Target};
+use super::train_request::{DatasetTarget, TrainRequest};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) run: RunId,
-    pub(crate) order: Order,
+    pub(crate) order: TrainRequest,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(crate) enum Placement {
 
 impl RunQueue {
     /// What [`push`](Self::push) would do.
-    pub(crate) fn placement(&self, order: &Order) -> Placement {
+    pub(crate) fn placement(&self, order: &TrainRequest) -> Placement {
         let Some(waiting) = self.waiting.iter().find(|entry| entry.order.target == order.target) else {
             return Placement::New;
         };
@@ -54,7 +54,7 @@ impl RunQueue {
     }
 
     /// Puts an order in its place; `run` is its number unless it joins another. Answers the entry that stands for it.
-    pub(crate) fn push(&mut self, run: RunId, order: Order) -> Entry {
+    pub(crate) fn push(&mut self, run: RunId, order: TrainRequest) -> Entry {
         let place = self.waiting.iter().position(|entry| entry.order.target == order.target);
         let placement = self.placement(&order);
         match (placement, place.and_then(|place| self.waiting.get_mut(place))) {
@@ -121,7 +121,7 @@ impl RunQueue {
         self.running.is_none() && self.waiting.is_empty()
     }
 
-    pub(crate) fn has(&self, target: &Target, kind: RunKind) -> bool {
+    pub(crate) fn has(&self, target: &DatasetTarget, kind: RunKind) -> bool {
         self.running
             .iter()
             .chain(&self.waiting)
@@ -131,16 +131,16 @@ impl RunQueue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::order::{saved, test_order};
+    use super::super::train_request::{saved, test_order};
     use super::*;
 
-    fn order(adapter: &str, cause: Cause) -> Order {
+    fn order(adapter: &str, cause: Cause) -> TrainRequest {
         let kind = if matches!(cause, Cause::Saved { .. }) { RunKind::Incremental } else { RunKind::Full };
         test_order(adapter, kind, cause)
     }
 
     /// A queue that was given these orders, numbered from 1; the first one is running.
-    fn queue(orders: &[Order]) -> RunQueue {
+    fn queue(orders: &[TrainRequest]) -> RunQueue {
         let mut queue = RunQueue::default();
         for (index, order) in orders.iter().enumerate() {
             queue.push(RunId(index as i64 + 1), order.clone());
@@ -176,12 +176,12 @@ mod tests {
     #[test]
     fn asking_replaces_waiting_saves_but_the_same_wish_joins() {
         let mut queue = queue(&[order("b", Cause::Asked), order("a", saved(&["1.txt"]))]);
-        let wish = order("a", Cause::Asked);
-        assert_eq!(queue.placement(&wish), Placement::Replaces(RunId(2)));
-        queue.push(RunId(3), wish.clone());
+        let wanted = order("a", Cause::Asked);
+        assert_eq!(queue.placement(&wanted), Placement::Replaces(RunId(2)));
+        queue.push(RunId(3), wanted.clone());
         assert_eq!(waiting(&queue), [(3, Cause::Asked)]);
-        assert_eq!(queue.placement(&wish), Placement::Joins(RunId(3)));
-        let mut other = wish;
+        assert_eq!(queue.placement(&wanted), Placement::Joins(RunId(3)));
+        let mut other = wanted;
         other.knobs.epochs = Some(9);
         assert_eq!(queue.placement(&other), Placement::Replaces(RunId(3)));
     }

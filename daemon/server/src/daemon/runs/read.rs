@@ -3,24 +3,24 @@
 use std::path::Path;
 
 use hotplate_dataset::{Columns, Dataset, Example, Limits, Measured};
-use hotplate_engine::base_text::BaseText;
+use hotplate_engine::base_spec::BaseSpec;
 use hotplate_engine::encode_example::{EncodeOptions, Encoded};
 use hotplate_protocol::methods::train::Knobs;
 use hotplate_protocol::{ErrorCode, RpcError};
 
-use crate::daemon::desk::Gone;
-use crate::daemon::{faults, reading};
+use crate::daemon::file_pool::Gone;
+use crate::daemon::{reading, rpc_errors};
 
 /// Longer examples are cut unless a knob says otherwise, however much a base could read: memory grows with the longest one.
 const MOST_TOKENS: usize = 4096;
 
-pub(crate) fn max_tokens(text: &BaseText, knobs: &Knobs) -> usize {
+pub(crate) fn max_tokens(text: &BaseSpec, knobs: &Knobs) -> usize {
     knobs.max_tokens.unwrap_or(MOST_TOKENS).min(text.config.context).max(2)
 }
 
 /// What training makes of an example, or why it cannot take it.
 pub(crate) fn measured(
-    text: &BaseText,
+    text: &BaseSpec,
     example: &Example,
     options: &EncodeOptions,
 ) -> Result<Measured, String> {
@@ -38,7 +38,7 @@ pub(crate) fn measured(
 /// Where the folder cannot be read, and soon after whoever asked is `gone`: tokens are what takes the time.
 pub(crate) fn read(
     folder: &Path,
-    text: &BaseText,
+    text: &BaseSpec,
     options: &EncodeOptions,
     columns: &Columns,
     gone: &Gone,
@@ -52,7 +52,7 @@ pub(crate) fn read(
     if gone.is_set() {
         return Err(RpcError::new(ErrorCode::RequestCancelled, "cancelled"));
     }
-    dataset.map_err(|error| faults::of_dataset(&error))
+    dataset.map_err(|error| rpc_errors::of_dataset(&error))
 }
 
 /// Too few examples to train on and to judge by.

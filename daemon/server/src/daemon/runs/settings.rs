@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hotplate_dataset::regular_file;
-use hotplate_engine::base_text::BaseText;
+use hotplate_engine::base_spec::BaseSpec;
 use hotplate_engine::lora::{LoraSpec, Targets as LoraTargets};
 use hotplate_engine::peft::LARGEST_SETTINGS;
 use hotplate_engine::quantise::Quantise;
@@ -14,8 +14,8 @@ use hotplate_protocol::run::RunKind;
 use hotplate_train::TrainSettings;
 use serde_json::Value;
 
-use super::order::Order;
-use super::wish::Wish;
+use super::overrides::Overrides;
+use super::train_request::TrainRequest;
 use crate::daemon::quantise::word;
 
 /// The share of an incremental run's tokens that is replayed, unless somebody says otherwise.
@@ -30,7 +30,7 @@ const OF_THE_VERSION: &[&str] =
 
 /// `start`: the shape of the version that the run goes on from.
 pub(super) fn settings(
-    text: &BaseText,
+    text: &BaseSpec,
     knobs: &Knobs,
     examples: usize,
     kind: RunKind,
@@ -188,13 +188,13 @@ const PLAIN_ALL_THE_SAME: &str = "plain (this base has no chat template)";
 
 /// What a plan or a check shows: base, adapter, then every knob.
 pub(crate) fn effective(
-    order: &Order,
-    wish: &Wish,
-    text: &BaseText,
+    order: &TrainRequest,
+    overrides: &Overrides,
+    text: &BaseSpec,
     holding: &Knobs,
     start: Option<u32>,
 ) -> Vec<Effective> {
-    let source = |key: &str, named: bool| match wish.recipe_line(key) {
+    let source = |key: &str, named: bool| match overrides.recipe_line(key) {
         _ if named => Source::CommandLine,
         Some(line) => Source::Recipe { line },
         None => Source::Chosen,
@@ -208,11 +208,11 @@ pub(crate) fn effective(
         entry("base", &text.name, order.named.base),
         entry("adapter", &order.target.adapter, order.named.adapter),
     ];
-    all.extend(wish.effective(holding, start.map(|version| (version, OF_THE_VERSION))));
+    all.extend(overrides.effective(holding, start.map(|version| (version, OF_THE_VERSION))));
     if !text.chats()
         && let Some(style) = all.iter_mut().find(|entry| entry.key == "style")
     {
-        let asked = wish.knobs.style.is_some_and(|style| style != Style::Plain);
+        let asked = overrides.knobs.style.is_some_and(|style| style != Style::Plain);
         let word = if asked { PLAIN_ALL_THE_SAME } else { Style::Plain.word() };
         style.value = Value::String(word.to_owned());
     }
@@ -221,18 +221,18 @@ pub(crate) fn effective(
 
 /// What a run on so many training examples would be set to, before anybody has ordered it.
 pub(crate) fn settings_of_a_full_run(
-    order: &Order,
-    wish: &Wish,
-    text: &BaseText,
+    order: &TrainRequest,
+    overrides: &Overrides,
+    text: &BaseSpec,
     examples: usize,
     max_tokens: usize,
 ) -> Vec<Effective> {
-    let settings = settings(text, &wish.knobs, examples, RunKind::Full, None);
+    let settings = settings(text, &overrides.knobs, examples, RunKind::Full, None);
     effective(
         order,
-        wish,
+        overrides,
         text,
-        &holding(&settings, &wish.knobs, examples, max_tokens, RunKind::Full, order.quantise),
+        &holding(&settings, &overrides.knobs, examples, max_tokens, RunKind::Full, order.quantise),
         None,
     )
 }

@@ -4,7 +4,7 @@
 //! exactly once, whatever happens to it meanwhile.
 
 mod accept;
-mod lanes;
+mod outgoing_queue;
 mod reader;
 mod writer;
 
@@ -26,7 +26,7 @@ use interprocess::local_socket::Stream;
 use serde_json::Value;
 
 pub(crate) use accept::{bind, no_place, start_accepting};
-use lanes::{Lanes, TooSlow};
+use outgoing_queue::{OutgoingQueue, TooSlow};
 
 /// Requests that one client may have open at a time.
 pub(crate) const IN_FLIGHT: usize = 64;
@@ -38,7 +38,7 @@ pub(crate) struct SessionId(pub(crate) u64);
 
 /// One request of one session: where its reply goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Asker {
+pub(crate) struct RequestRef {
     pub(crate) session: SessionId,
     pub(crate) id: Id,
 }
@@ -73,13 +73,13 @@ impl Pace {
 
 /// The sending side of a connection, shared by its threads and the main loop.
 pub(crate) struct Outbox {
-    lanes: Lanes,
+    lanes: OutgoingQueue,
     stream: Stream,
 }
 
 impl Outbox {
     fn new(stream: Stream) -> Self {
-        Self { lanes: Lanes::default(), stream }
+        Self { lanes: OutgoingQueue::default(), stream }
     }
 
     fn send(&self, message: Message) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::runs::path_column;
 use super::{Result, Store, path_text};
-use crate::daemon::runs::order::Target;
+use crate::daemon::runs::train_request::DatasetTarget;
 
 /// An example that a run learns or holds out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl Manifest {
 }
 
 impl Store {
-    pub(crate) fn manifest(&self, target: &Target) -> Result<Manifest> {
+    pub(crate) fn manifest(&self, target: &DatasetTarget) -> Result<Manifest> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT example, side, version, file, run, loss, sketch, replaced, line FROM manifest WHERE folder = ?1 AND adapter = ?2",
@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Notes that these stand in the folder again, though an edited text had taken their place.
-    pub(crate) fn mark_back(&mut self, target: &Target, examples: &[ExampleId]) -> Result<()> {
+    pub(crate) fn mark_back(&mut self, target: &DatasetTarget, examples: &[ExampleId]) -> Result<()> {
         self.write(|transaction| {
             let mut statement = transaction.prepare_cached(
                 "UPDATE manifest SET replaced = NULL WHERE folder = ?1 AND adapter = ?2 AND example = ?3",
@@ -111,20 +111,25 @@ impl Store {
     }
 
     /// Notes examples as tried: they do not start another run by themselves.
-    pub(crate) fn mark_tried(&mut self, target: &Target, run: RunId, rows: &[ManifestRow]) -> Result<()> {
+    pub(crate) fn mark_tried(
+        &mut self,
+        target: &DatasetTarget,
+        run: RunId,
+        rows: &[ManifestRow],
+    ) -> Result<()> {
         self.write(|transaction| add_rows(transaction, target, run, None, rows))
     }
 }
 
 /// A full run replaces what was known of the folder.
-pub(super) fn clear(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result<()> {
+pub(super) fn clear(transaction: &Transaction<'_>, target: &DatasetTarget) -> rusqlite::Result<()> {
     let sql = "DELETE FROM manifest WHERE folder = ?1 AND adapter = ?2";
     transaction.execute(sql, params![path_text(&target.folder), target.adapter]).map(|_| ())
 }
 
 pub(super) fn add_rows(
     transaction: &Transaction<'_>,
-    target: &Target,
+    target: &DatasetTarget,
     run: RunId,
     version: Option<u32>,
     rows: &[ManifestRow],
@@ -155,7 +160,7 @@ pub(super) fn add_rows(
 
 pub(super) fn set_losses(
     transaction: &Transaction<'_>,
-    target: &Target,
+    target: &DatasetTarget,
     losses: &[(ExampleId, f64)],
 ) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
@@ -169,7 +174,7 @@ pub(super) fn set_losses(
 
 pub(super) fn set_replaced(
     transaction: &Transaction<'_>,
-    target: &Target,
+    target: &DatasetTarget,
     version: u32,
     examples: &[ExampleId],
 ) -> rusqlite::Result<()> {

@@ -6,7 +6,7 @@ use hotplate_protocol::run::{RunEvent, RunId};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Result, Store, json_column, now, path_text, to_json};
-use crate::daemon::runs::order::Order;
+use crate::daemon::runs::train_request::TrainRequest;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Stage {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RunRow {
     pub(crate) run: RunId,
-    pub(crate) order: Order,
+    pub(crate) order: TrainRequest,
     pub(crate) begun: bool,
     /// How often it was begun; more than a few mean that it takes the daemon down.
     pub(crate) attempts: u32,
@@ -55,7 +55,7 @@ pub(crate) struct RunRow {
 }
 
 impl Store {
-    pub(crate) fn add_run(&mut self, order: &Order) -> Result<RunId> {
+    pub(crate) fn add_run(&mut self, order: &TrainRequest) -> Result<RunId> {
         self.write(|transaction| {
             let sql =
                 "INSERT INTO runs (run_order, folder, adapter, stage, created) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -73,7 +73,7 @@ impl Store {
     }
 
     /// A waiting run took over the causes of another one.
-    pub(crate) fn update_order(&mut self, run: RunId, order: &Order) -> Result<()> {
+    pub(crate) fn update_order(&mut self, run: RunId, order: &TrainRequest) -> Result<()> {
         self.write(|transaction| {
             let sql = "UPDATE runs SET run_order = ?2 WHERE id = ?1";
             transaction.execute(sql, params![run.0, to_json(order)?]).map(|_| ())
@@ -174,7 +174,7 @@ mod tests {
     use hotplate_protocol::run::{Cause, RunKind};
 
     use super::*;
-    use crate::daemon::runs::order::test_order;
+    use crate::daemon::runs::train_request::test_order;
 
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use super::runs::{end_run, path_column};
 use super::{Result, Store, json_column, now, path_text, to_json};
 use crate::daemon::methods::import::Imported;
 use crate::daemon::quantise;
-use crate::daemon::runs::order::Target;
+use crate::daemon::runs::train_request::DatasetTarget;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AdapterRow {
@@ -59,7 +59,7 @@ pub(crate) struct VersionRow {
 
 /// A version whose folder is in place, with everything that becomes true together with it.
 pub(crate) struct NewVersion<'a> {
-    pub(crate) target: &'a Target,
+    pub(crate) target: &'a DatasetTarget,
     pub(crate) base_name: &'a str,
     pub(crate) base_folder: Option<&'a Path>,
     pub(crate) quantise: Option<Quantise>,
@@ -307,7 +307,7 @@ mod tests {
     use hotplate_protocol::run::Cause;
 
     use super::*;
-    use crate::daemon::runs::order::test_order;
+    use crate::daemon::runs::train_request::test_order;
 
     fn learnt(text: &str) -> ManifestRow {
         ManifestRow {

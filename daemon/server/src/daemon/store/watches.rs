@@ -6,11 +6,11 @@ use hotplate_protocol::methods::train::Knobs;
 use rusqlite::params;
 
 use super::{Result, Store, json_column, path_text, to_json};
-use crate::daemon::runs::order::Target;
+use crate::daemon::runs::train_request::DatasetTarget;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WatchRow {
-    pub(crate) target: Target,
+    pub(crate) target: DatasetTarget,
     pub(crate) base: Option<PathBuf>,
     pub(crate) knobs: Knobs,
 }
@@ -22,7 +22,10 @@ impl Store {
                 connection.prepare("SELECT folder, adapter, base, knobs FROM watches ORDER BY folder")?;
             let rows = statement.query_map([], |row| {
                 Ok(WatchRow {
-                    target: Target { folder: PathBuf::from(row.get::<_, String>(0)?), adapter: row.get(1)? },
+                    target: DatasetTarget {
+                        folder: PathBuf::from(row.get::<_, String>(0)?),
+                        adapter: row.get(1)?,
+                    },
                     base: row.get::<_, Option<String>>(2)?.map(PathBuf::from),
                     knobs: json_column(row, 3)?,
                 })

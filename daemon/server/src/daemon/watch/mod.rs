@@ -1,11 +1,11 @@
 //! Watches folders and says when saves in them are finished.
 //!
-//! One thread. Owns where events come from, when they have settled, and whether a folder is still there. Events are only hints:
+//! One thread. Owns where events come from, when they have saved, and whether a folder is still there. Events are only hints:
 //! what really changed is found out by reading the folder, which is not this module's work. It must not know examples or runs.
 
+mod debounce;
 pub(crate) mod method;
 mod scan;
-mod settle;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use debounce::{Debounce, QuietSave, Stamp};
 use hotplate_dataset::is_dataset_file;
 use hotplate_dataset::recipe::is_recipe;
 use hotplate_protocol::methods::status::WatchMethod;
 use method::{Hint, Source, attach, hint};
 use scan::{Scan, Snapshot, differences, look, scan};
-use settle::{Settle, Settled, Stamp};
 
 use super::process::thread_time;
 use super::settings::Settings;
@@ -43,7 +43,7 @@ pub(crate) enum News {
 
 enum Input {
     Add(PathBuf),
-    Settle(PathBuf),
+    Debounce(PathBuf),
     Remove(PathBuf),
     Raw { folder: PathBuf, real: PathBuf, event: notify::Result<notify::Event> },
 }
@@ -62,7 +62,7 @@ impl Watcher {
         let (inputs, received) = unbounded();
         let mut watching = Watching {
             inputs: inputs.clone(),
-            quiet: settings.settle,
+            quiet: settings.debounce,
             poll_every: settings.poll_every,
             folders: BTreeMap::new(),
             tell: Box::new(tell),
@@ -78,7 +78,7 @@ impl Watcher {
 
     /// Tells of the folder once it has come to rest, as if something had been saved: a look at it now could meet half of a save.
     pub(crate) fn look_when_settled(&self, folder: &Path) {
-        let _ = self.inputs.send(Input::Settle(folder.to_owned()));
+        let _ = self.inputs.send(Input::Debounce(folder.to_owned()));
     }
 
     pub(crate) fn remove(&self, folder: &Path) {
@@ -102,7 +102,7 @@ struct Folder {
     told: Option<(WatchMethod, Option<String>)>,
     /// Device and inode: a folder that was deleted and made again is another one.
     identity: Option<(u64, u64)>,
-    settle: Settle,
+    debounce: Debounce,
     snapshot: Snapshot,
     /// Links lead to some of its files.
     linked: bool,
@@ -115,13 +115,13 @@ impl Watching {
     fn run(&mut self, received: &Receiver<Input>) {
         let mut next_heartbeat = Instant::now() + HEARTBEAT;
         loop {
-            let settle = self.folders.values().filter_map(|folder| folder.settle.deadline()).min();
-            let wake = settle.map_or(next_heartbeat, |deadline| deadline.min(next_heartbeat));
+            let debounce = self.folders.values().filter_map(|folder| folder.debounce.deadline()).min();
+            let wake = debounce.map_or(next_heartbeat, |deadline| deadline.min(next_heartbeat));
             match received.recv_deadline(wake) {
                 Ok(Input::Add(folder)) => self.add(folder),
-                Ok(Input::Settle(folder)) => {
+                Ok(Input::Debounce(folder)) => {
                     if let Some(folder) = self.folders.get_mut(&folder) {
-                        folder.settle.event(PathBuf::new(), Instant::now(), None);
+                        folder.debounce.event(PathBuf::new(), Instant::now(), None);
                     }
                 }
                 Ok(Input::Remove(folder)) => {
@@ -137,7 +137,7 @@ impl Watching {
                 next_heartbeat = now + HEARTBEAT;
                 self.heartbeat(now);
             }
-            self.settle(now);
+            self.debounce(now);
         }
     }
 
@@ -151,7 +151,7 @@ impl Watching {
             standing_problem: None,
             told: None,
             identity: None,
-            settle: Settle::new(self.quiet),
+            debounce: Debounce::new(self.quiet),
             snapshot: Snapshot::new(),
             linked: false,
             scan_took: Duration::ZERO,
@@ -160,7 +160,7 @@ impl Watching {
         folder.check_presence(&path, &self.inputs);
         folder.scan(&path, self.poll_every, self.folders.len() + 1);
         // Files that were saved between the last look at the folder and this moment told nobody.
-        folder.settle.event(PathBuf::new(), Instant::now(), None);
+        folder.debounce.event(PathBuf::new(), Instant::now(), None);
         folder.tell_health(&path, Instant::now(), self.poll_every, self.folders.len() + 1, &*self.tell);
         self.folders.insert(path, folder);
     }
@@ -189,10 +189,10 @@ impl Watching {
             }
         };
         match hint {
-            Hint::Everything => folder.settle.event(PathBuf::new(), now, None),
+            Hint::Everything => folder.debounce.event(PathBuf::new(), now, None),
             Hint::Paths(paths) => {
                 for path in paths {
-                    folder.settle.event(path, now, Some(wall));
+                    folder.debounce.event(path, now, Some(wall));
                 }
             }
         }
@@ -203,7 +203,7 @@ impl Watching {
         for (path, folder) in &mut self.folders {
             if folder.check_presence(path, &self.inputs) {
                 // It came, or came back: whatever it holds may be new.
-                folder.settle.event(PathBuf::new(), now, None);
+                folder.debounce.event(PathBuf::new(), now, None);
             }
             if now >= folder.next_scan && !matches!(folder.source, Source::None) {
                 let before = folder.scan(path, self.poll_every, folders);
@@ -214,18 +214,18 @@ impl Watching {
                         _ => None,
                     };
                     // What an event has told already is being waited for.
-                    folder.settle.seen(changed, now, saved_at);
+                    folder.debounce.seen(changed, now, saved_at);
                 }
             }
             folder.tell_health(path, now, self.poll_every, folders, &*self.tell);
         }
     }
 
-    fn settle(&mut self, now: Instant) {
+    fn debounce(&mut self, now: Instant) {
         let folders = self.folders.len();
         for (path, folder) in &mut self.folders {
-            let settled = folder.settle.poll(now, &mut |relative| look(&path.join(relative)));
-            if let Some(Settled { paths, saved_at }) = settled {
+            let saved = folder.debounce.poll(now, &mut |relative| look(&path.join(relative)));
+            if let Some(QuietSave { paths, saved_at }) = saved {
                 // A folder that came or went brings or takes files that nothing was told of.
                 if paths.iter().any(|path| !is_dataset_file(path) && !is_recipe(path)) {
                     folder.scan(path, self.poll_every, folders);
@@ -299,7 +299,7 @@ impl Folder {
         folders: usize,
         tell: &dyn Fn(News),
     ) {
-        let restless = (self.settle.waiting(now) > RESTLESS).then(|| {
+        let restless = (self.debounce.waiting(now) > RESTLESS).then(|| {
             "files in this folder keep changing; they are learnt when they have come to rest".to_owned()
         });
         let interval = self.scan_interval(poll_every, folders);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use hotplate_dataset::recipe::FILE;
 use hotplate_dataset::{dataset_files, is_dataset_file};
 
-use super::settle::Stamp;
+use super::debounce::Stamp;
 
 pub(crate) type Snapshot = BTreeMap<PathBuf, Stamp>;
 

@@ -11,34 +11,34 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-struct Desk {
+struct WatchedFolder {
     folder: tempfile::TempDir,
     root: PathBuf,
     watcher: Watcher,
     news: Receiver<News>,
 }
 
-impl Desk {
-    fn new() -> Desk {
-        Desk::laid_out(|root| {
+impl WatchedFolder {
+    fn new() -> WatchedFolder {
+        WatchedFolder::laid_out(|root| {
             fs::create_dir(root).unwrap();
             fs::write(root.join("a.txt"), "first").unwrap();
         })
     }
 
     /// `lay_out` makes the watched folder.
-    fn laid_out(lay_out: impl FnOnce(&Path)) -> Desk {
+    fn laid_out(lay_out: impl FnOnce(&Path)) -> WatchedFolder {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap().join("notes");
         lay_out(&root);
-        let settings = Settings { settle: Duration::from_millis(200), ..Settings::default() };
+        let settings = Settings { debounce: Duration::from_millis(200), ..Settings::default() };
         let (sender, news) = unbounded();
         let watcher = Watcher::start(&settings, move |news| sender.send(news).unwrap()).unwrap();
         watcher.add(&root);
-        let desk = Desk { folder, root, watcher, news };
-        assert_eq!(desk.health(), None);
-        assert_eq!(desk.saved(), [PathBuf::new()], "everything is looked at once when watching begins");
-        desk
+        let watched = WatchedFolder { folder, root, watcher, news };
+        assert_eq!(watched.health(), None);
+        assert_eq!(watched.saved(), [PathBuf::new()], "everything is looked at once when watching begins");
+        watched
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -57,7 +57,7 @@ impl Desk {
         }
     }
 
-    /// The files of the next settled save; it must be the only one.
+    /// The files of the next saved save; it must be the only one.
     fn saved(&self) -> Vec<PathBuf> {
         loop {
             if let News::Saved { files, .. } = self.next() {
@@ -76,68 +76,68 @@ impl Desk {
 
 #[test]
 fn truncate_and_write_in_place() {
-    let desk = Desk::new();
-    let mut file = File::create(desk.path("a.txt")).unwrap();
+    let watched = WatchedFolder::new();
+    let mut file = File::create(watched.path("a.txt")).unwrap();
     for piece in ["one ", "two ", "three"] {
         file.write_all(piece.as_bytes()).unwrap();
         file.flush().unwrap();
         thread::sleep(Duration::from_millis(40));
     }
     drop(file);
-    desk.expect_saved("a.txt");
+    watched.expect_saved("a.txt");
 }
 
 #[test]
 fn temporary_file_and_rename() {
-    let desk = Desk::new();
-    fs::write(desk.path(".a.txt.tmp"), "new text").unwrap();
-    fs::rename(desk.path(".a.txt.tmp"), desk.path("a.txt")).unwrap();
-    desk.expect_saved("a.txt");
+    let watched = WatchedFolder::new();
+    fs::write(watched.path(".a.txt.tmp"), "new text").unwrap();
+    fs::rename(watched.path(".a.txt.tmp"), watched.path("a.txt")).unwrap();
+    watched.expect_saved("a.txt");
     // The watch is on the folder: it outlives the file that was replaced.
-    fs::write(desk.path("a.txt"), "and once more").unwrap();
-    desk.expect_saved("a.txt");
+    fs::write(watched.path("a.txt"), "and once more").unwrap();
+    watched.expect_saved("a.txt");
 }
 
 #[test]
 fn vims_probe_backup_and_new_file() {
-    let desk = Desk::new();
-    fs::write(desk.path("4913"), "").unwrap();
-    fs::remove_file(desk.path("4913")).unwrap();
-    fs::rename(desk.path("a.txt"), desk.path("a.txt~")).unwrap();
-    fs::write(desk.path("a.txt"), "vim wrote this").unwrap();
-    fs::remove_file(desk.path("a.txt~")).unwrap();
-    desk.expect_saved("a.txt");
+    let watched = WatchedFolder::new();
+    fs::write(watched.path("4913"), "").unwrap();
+    fs::remove_file(watched.path("4913")).unwrap();
+    fs::rename(watched.path("a.txt"), watched.path("a.txt~")).unwrap();
+    fs::write(watched.path("a.txt"), "vim wrote this").unwrap();
+    fs::remove_file(watched.path("a.txt~")).unwrap();
+    watched.expect_saved("a.txt");
 }
 
 #[test]
 fn delete_and_create() {
-    let desk = Desk::new();
-    fs::remove_file(desk.path("a.txt")).unwrap();
+    let watched = WatchedFolder::new();
+    fs::remove_file(watched.path("a.txt")).unwrap();
     thread::sleep(Duration::from_millis(50));
-    fs::write(desk.path("a.txt"), "again").unwrap();
-    desk.expect_saved("a.txt");
+    fs::write(watched.path("a.txt"), "again").unwrap();
+    watched.expect_saved("a.txt");
 }
 
 #[test]
 fn a_new_subfolder_with_files_in_it() {
-    let desk = Desk::new();
-    fs::create_dir_all(desk.path("more/deep")).unwrap();
-    fs::write(desk.path("more/deep/b.txt"), "b").unwrap();
-    assert!(!desk.saved().is_empty());
-    fs::write(desk.path("more/deep/b.txt"), "b, edited").unwrap();
-    desk.expect_saved("more/deep/b.txt");
+    let watched = WatchedFolder::new();
+    fs::create_dir_all(watched.path("more/deep")).unwrap();
+    fs::write(watched.path("more/deep/b.txt"), "b").unwrap();
+    assert!(!watched.saved().is_empty());
+    fs::write(watched.path("more/deep/b.txt"), "b, edited").unwrap();
+    watched.expect_saved("more/deep/b.txt");
 }
 
 #[test]
 fn folders_with_dots_in_their_names_come_and_go() {
-    let desk = Desk::new();
-    let aside = desk.folder.path().join("2026.05");
+    let watched = WatchedFolder::new();
+    let aside = watched.folder.path().join("2026.05");
     fs::create_dir(&aside).unwrap();
     fs::write(aside.join("new.md"), "new").unwrap();
-    fs::rename(&aside, desk.path("2026.05")).unwrap();
-    desk.expect_saved("2026.05");
-    fs::rename(desk.path("2026.05"), &aside).unwrap();
-    desk.expect_saved("2026.05");
+    fs::rename(&aside, watched.path("2026.05")).unwrap();
+    watched.expect_saved("2026.05");
+    fs::rename(watched.path("2026.05"), &aside).unwrap();
+    watched.expect_saved("2026.05");
 }
 
 /// `link` leads to `to`, with no moment in which it leads nowhere.
@@ -150,9 +150,9 @@ fn swap(link: &Path, to: &Path) {
 
 /// Time from now until the next news of a save; `what` is for the person who reads a failure.
 #[cfg(unix)]
-fn soon(desk: &Desk, what: &str) {
+fn soon(watched: &WatchedFolder, what: &str) {
     let began = Instant::now();
-    let files = desk.saved();
+    let files = watched.saved();
     // Two seconds, and what `saved` waits to see that nothing more comes.
     assert!(began.elapsed() < Duration::from_millis(2600), "{what}: {files:?} after {:?}", began.elapsed());
 }
@@ -167,17 +167,17 @@ fn what_lies_behind_links_is_watched_too() {
         fs::write(out(folder).join("b.txt"), folder).unwrap();
     }
     fs::write(out("c.txt"), "c").unwrap();
-    let desk = Desk::laid_out(|root| {
+    let watched = WatchedFolder::laid_out(|root| {
         fs::create_dir(root).unwrap();
         swap(&root.join("sub"), &out("one"));
         swap(&root.join("c.txt"), &out("c.txt"));
     });
     fs::write(out("c.txt"), "c, edited").unwrap();
-    soon(&desk, "a linked file");
+    soon(&watched, "a linked file");
     fs::write(out("one/b.txt"), "b, edited").unwrap();
-    soon(&desk, "a file in a linked folder");
-    swap(&desk.path("sub"), &out("two"));
-    soon(&desk, "a linked folder that is swapped");
+    soon(&watched, "a file in a linked folder");
+    swap(&watched.path("sub"), &out("two"));
+    soon(&watched, "a linked folder that is swapped");
 }
 
 #[cfg(unix)]
@@ -188,50 +188,50 @@ fn folders_are_swapped_as_kubernetes_does() {
         fs::write(root.join(name).join("a.txt"), text).unwrap();
     };
     // Of the files in a mounted folder...
-    let desk = Desk::laid_out(|root| {
+    let watched = WatchedFolder::laid_out(|root| {
         version(root, "..2026_05_01", "one");
         swap(&root.join("..data"), Path::new("..2026_05_01"));
         swap(&root.join("a.txt"), Path::new("..data/a.txt"));
     });
-    version(&desk.root, "..2026_05_02", "two");
-    swap(&desk.path("..data"), Path::new("..2026_05_02"));
-    fs::remove_dir_all(desk.path("..2026_05_01")).unwrap();
-    soon(&desk, "files behind ..data");
+    version(&watched.root, "..2026_05_02", "two");
+    swap(&watched.path("..data"), Path::new("..2026_05_02"));
+    fs::remove_dir_all(watched.path("..2026_05_01")).unwrap();
+    soon(&watched, "files behind ..data");
     // ...and of the watched folder itself.
-    let desk = Desk::laid_out(|root| {
+    let watched = WatchedFolder::laid_out(|root| {
         version(root.parent().unwrap(), "v1", "one");
         version(root.parent().unwrap(), "v2", "two");
         swap(root, Path::new("v1"));
     });
-    swap(&desk.root, Path::new("v2"));
-    soon(&desk, "the watched folder");
-    fs::write(desk.root.join("a.txt"), "two, edited").unwrap();
-    desk.expect_saved("a.txt");
+    swap(&watched.root, Path::new("v2"));
+    soon(&watched, "the watched folder");
+    fs::write(watched.root.join("a.txt"), "two, edited").unwrap();
+    watched.expect_saved("a.txt");
 }
 
 #[test]
 fn reading_and_other_files_are_no_saves() {
-    let desk = Desk::new();
-    fs::read(desk.path("a.txt")).unwrap();
-    fs::write(desk.path("picture.png"), "png").unwrap();
-    fs::write(desk.path(".a.txt.swp"), "swap").unwrap();
-    let quiet = desk.news.recv_timeout(Duration::from_millis(900));
+    let watched = WatchedFolder::new();
+    fs::read(watched.path("a.txt")).unwrap();
+    fs::write(watched.path("picture.png"), "png").unwrap();
+    fs::write(watched.path(".a.txt.swp"), "swap").unwrap();
+    let quiet = watched.news.recv_timeout(Duration::from_millis(900));
     assert!(quiet.is_err(), "{quiet:?}");
 }
 
 #[test]
 fn a_folder_that_goes_is_said_and_comes_back() {
-    let desk = Desk::new();
-    fs::remove_dir_all(&desk.root).unwrap();
-    let gone = desk.health().expect("a problem");
+    let watched = WatchedFolder::new();
+    fs::remove_dir_all(&watched.root).unwrap();
+    let gone = watched.health().expect("a problem");
     assert!(gone.contains("gone"), "{gone}");
-    fs::create_dir(&desk.root).unwrap();
-    fs::write(desk.path("b.txt"), "b").unwrap();
-    assert_eq!(desk.health(), None);
-    assert!(!desk.saved().is_empty());
-    fs::write(desk.path("b.txt"), "b, edited").unwrap();
-    desk.expect_saved("b.txt");
-    drop(desk.folder);
+    fs::create_dir(&watched.root).unwrap();
+    fs::write(watched.path("b.txt"), "b").unwrap();
+    assert_eq!(watched.health(), None);
+    assert!(!watched.saved().is_empty());
+    fs::write(watched.path("b.txt"), "b, edited").unwrap();
+    watched.expect_saved("b.txt");
+    drop(watched.folder);
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn without_native_events_saves_are_found_by_looking() {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         watching.heartbeat(Instant::now());
-        watching.settle(Instant::now());
+        watching.debounce(Instant::now());
         if let Some(News::Saved { files, .. }) =
             news.try_iter().find(|news| matches!(news, News::Saved { .. }))
         {
@@ -269,9 +269,9 @@ fn without_native_events_saves_are_found_by_looking() {
 
 #[test]
 fn what_is_no_longer_watched_is_silent() {
-    let desk = Desk::new();
-    desk.watcher.remove(&desk.root);
+    let watched = WatchedFolder::new();
+    watched.watcher.remove(&watched.root);
     thread::sleep(Duration::from_millis(50));
-    fs::write(desk.path("a.txt"), "unseen").unwrap();
-    assert!(desk.news.recv_timeout(Duration::from_millis(700)).is_err());
+    fs::write(watched.path("a.txt"), "unseen").unwrap();
+    assert!(watched.news.recv_timeout(Duration::from_millis(700)).is_err());
 }

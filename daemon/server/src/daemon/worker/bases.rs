@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use hotplate_engine::base::{Base, Settled};
-use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::base::{Base, Materialized};
+use hotplate_engine::base_spec::{BaseSource, BaseSpec};
 use hotplate_engine::device::Device;
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::peft;
 use hotplate_protocol::RpcError;
 
-use super::{Report, packing};
-use crate::daemon::desk::Desk;
-use crate::daemon::runs::fit::{base_bytes, check_base_fits};
-use crate::daemon::{faults, memory};
+use super::{WorkerEvent, packing};
+use crate::daemon::file_pool::FilePool;
+use crate::daemon::runs::memory_estimate::{base_bytes, check_base_fits};
+use crate::daemon::{memory, rpc_errors};
 
 /// Bases in memory at a time.
 const BASES: usize = 3;
@@ -28,7 +28,7 @@ const MOMENT: Duration = Duration::from_millis(10);
 
 pub(super) struct Bases {
     device: Device,
-    desk: Arc<Desk>,
+    file_pool: Arc<FilePool>,
     resident: HashMap<BaseSource, Resident>,
     adapters: HashMap<PathBuf, Loaded>,
 }
@@ -37,7 +37,7 @@ struct Resident {
     base: Arc<Base>,
     loaded: Instant,
     /// Whether all its weights are copies, but for those that found no memory.
-    settled: bool,
+    materialized: bool,
     /// Bytes of those.
     in_file: usize,
     used: Instant,
@@ -52,8 +52,8 @@ struct Loaded {
 }
 
 impl Bases {
-    pub(super) fn new(device: Device, desk: &Arc<Desk>) -> Self {
-        Self { device, desk: Arc::clone(desk), resident: HashMap::new(), adapters: HashMap::new() }
+    pub(super) fn new(device: Device, file_pool: &Arc<FilePool>) -> Self {
+        Self { device, file_pool: Arc::clone(file_pool), resident: HashMap::new(), adapters: HashMap::new() }
     }
 
     /// Whether nothing has to be loaded for it.
@@ -65,15 +65,15 @@ impl Bases {
     pub(super) fn get(
         &mut self,
         source: &BaseSource,
-        text: &Arc<BaseText>,
-        report: &dyn Fn(Report),
+        text: &Arc<BaseSpec>,
+        report: &dyn Fn(WorkerEvent),
     ) -> Result<Arc<Base>, RpcError> {
         if let Some(resident) = self.resident.get_mut(source)
             && resident.base.text.fingerprint == text.fingerprint
         {
             resident.used = Instant::now();
             if Arc::ptr_eq(&resident.base.text, text) {
-                report(Report::Used { source: source.clone() });
+                report(WorkerEvent::Used { source: source.clone() });
             } else {
                 resident.base = Arc::new(resident.base.with_other_text(Arc::clone(text)));
                 report(loaded(source, &resident.base));
@@ -82,15 +82,15 @@ impl Bases {
         }
         // Another one lies in that folder now, or there is no room for one more.
         if self.resident.remove(source).is_some() {
-            report(Report::Unloaded { source: source.clone() });
+            report(WorkerEvent::Unloaded { source: source.clone() });
         }
         while self.resident.len() >= BASES && self.unload_oldest(report) {}
         check_base_fits(&text.name, base_bytes(&text.config, source.quantise()), memory::free())?;
         let began = Instant::now();
-        let packed = source.quantise().and_then(|_| packing::folder(&self.desk.home));
+        let packed = source.quantise().and_then(|_| packing::folder(&self.file_pool.home));
         let base = Arc::new(
             Base::with_text(Arc::clone(text), source.quantise(), &self.device, packed.as_deref())
-                .map_err(|error| faults::of_base(&error))?,
+                .map_err(|error| rpc_errors::of_base(&error))?,
         );
         if let Some(folder) = packed {
             packing::keep(&base, folder);
@@ -107,7 +107,7 @@ impl Bases {
             Resident {
                 base: Arc::clone(&base),
                 loaded: Instant::now(),
-                settled: false,
+                materialized: false,
                 in_file: 0,
                 used: Instant::now(),
             },
@@ -117,19 +117,20 @@ impl Bases {
 
     /// Copies weights of a base that still lie in its file, for a moment; false where there are none. While somebody waits for text, only of a base that has
     /// lain there too long.
-    pub(super) fn settle(&mut self, answering: bool) -> bool {
+    pub(super) fn materialize(&mut self, answering: bool) -> bool {
         let due = |resident: &Resident| !answering || resident.loaded.elapsed() >= LONGEST_IN_FILE;
-        let unsettled = self.resident.values_mut().find(|resident| !resident.settled && due(resident));
-        let Some(resident) = unsettled else { return false };
+        let waiting_base =
+            self.resident.values_mut().find(|resident| !resident.materialized && due(resident));
+        let Some(resident) = waiting_base else { return false };
         let began = Instant::now();
-        while !resident.settled && began.elapsed() < MOMENT {
-            match resident.base.settle() {
-                Settled::Copied => {}
-                Settled::Stays { bytes } => resident.in_file += bytes,
-                Settled::Nothing => resident.settled = true,
+        while !resident.materialized && began.elapsed() < MOMENT {
+            match resident.base.materialize() {
+                Materialized::Copied => {}
+                Materialized::Stays { bytes } => resident.in_file += bytes,
+                Materialized::Nothing => resident.materialized = true,
             }
         }
-        if resident.settled && resident.in_file > 0 {
+        if resident.materialized && resident.in_file > 0 {
             let (base, bytes) = (&resident.base.text.name, resident.in_file);
             tracing::warn!(
                 base,
@@ -141,7 +142,7 @@ impl Bases {
     }
 
     /// A PEFT folder's adapter for this base.
-    pub(super) fn adapter(&mut self, folder: &Path, text: &BaseText) -> Result<Arc<Adapter>, RpcError> {
+    pub(super) fn adapter(&mut self, folder: &Path, text: &BaseSpec) -> Result<Arc<Adapter>, RpcError> {
         let stamp = stamp(folder);
         if let Some(loaded) = self.adapters.get_mut(folder)
             && loaded.stamp == stamp
@@ -150,7 +151,8 @@ impl Bases {
             loaded.used = Instant::now();
             return Ok(Arc::clone(&loaded.adapter));
         }
-        let adapter = peft::load(folder, text, &self.device).map_err(|error| faults::of_adapter(&error))?;
+        let adapter =
+            peft::load(folder, text, &self.device).map_err(|error| rpc_errors::of_adapter(&error))?;
         let adapter = Arc::new(adapter);
         if self.adapters.len() >= ADAPTERS {
             let oldest =
@@ -173,7 +175,7 @@ impl Bases {
     }
 
     /// Unloads what nobody has used for `longer_than`, and nobody uses now.
-    pub(super) fn unload_unused(&mut self, longer_than: Duration, report: &dyn Fn(Report)) {
+    pub(super) fn unload_unused(&mut self, longer_than: Duration, report: &dyn Fn(WorkerEvent)) {
         let mut gone = Vec::new();
         self.resident.retain(|source, resident| {
             let keep = resident.base.is_shared() || resident.used.elapsed() < longer_than;
@@ -185,7 +187,7 @@ impl Bases {
         for (source, fingerprint) in gone {
             self.adapters.retain(|_, loaded| loaded.fingerprint != fingerprint);
             tracing::info!(?source, "base unloaded");
-            report(Report::Unloaded { source });
+            report(WorkerEvent::Unloaded { source });
         }
     }
 
@@ -201,20 +203,20 @@ impl Bases {
         }
     }
 
-    fn unload_oldest(&mut self, report: &dyn Fn(Report)) -> bool {
+    fn unload_oldest(&mut self, report: &dyn Fn(WorkerEvent)) -> bool {
         let unused = self.resident.iter().filter(|(_, resident)| !resident.base.is_shared());
         let Some(source) = unused.min_by_key(|(_, resident)| resident.used).map(|(source, _)| source.clone())
         else {
             return false;
         };
         self.resident.remove(&source);
-        report(Report::Unloaded { source });
+        report(WorkerEvent::Unloaded { source });
         true
     }
 }
 
-fn loaded(source: &BaseSource, base: &Base) -> Report {
-    Report::Loaded {
+fn loaded(source: &BaseSource, base: &Base) -> WorkerEvent {
+    WorkerEvent::Loaded {
         source: source.clone(),
         text: Arc::clone(&base.text),
         bytes: base.bytes(),

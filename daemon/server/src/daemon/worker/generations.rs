@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hotplate_engine::base::Base;
-use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::base_spec::{BaseSource, BaseSpec};
 use hotplate_engine::generate::{
     Finish, GenerateError, Generation, GenerationEvent, MOST_TOGETHER, Turn, step_together,
 };
@@ -19,14 +19,14 @@ use hotplate_protocol::RpcError;
 use hotplate_protocol::knobs::Quantize;
 use hotplate_protocol::methods::generate::{FinishReason, GenerateResult, Sampling};
 
-use super::Report;
+use super::WorkerEvent;
 use super::bases::Bases;
-use crate::daemon::faults;
 use crate::daemon::feeding::FedExamples;
 use crate::daemon::noticed::noticed;
-use crate::daemon::pick::named_by;
 use crate::daemon::quantise::asked_or;
-use crate::daemon::sessions::{Asker, SessionId};
+use crate::daemon::resolve_model::named_by;
+use crate::daemon::rpc_errors;
+use crate::daemon::sessions::{RequestRef, SessionId};
 
 const TEMPERATURE: f64 = 0.7;
 const TOP_P: f64 = 0.95;
@@ -36,11 +36,11 @@ pub(crate) const MAX_TOKENS: usize = 256;
 /// A request to write.
 #[derive(Debug, Clone)]
 pub(crate) struct GenerateJob {
-    pub(crate) asker: Asker,
+    pub(crate) asker: RequestRef,
     pub(crate) source: BaseSource,
     /// The text side that made the prompt, and that reads the answer.
-    pub(crate) text: Arc<BaseText>,
-    pub(crate) adapter: Option<AdapterPick>,
+    pub(crate) text: Arc<BaseSpec>,
+    pub(crate) adapter: Option<ResolvedAdapter>,
     /// How the answer names a base that is somebody's version.
     pub(crate) label: Option<String>,
     pub(crate) prompt: Vec<u32>,
@@ -64,7 +64,7 @@ pub(crate) enum BaseChoice {
 }
 
 impl BaseChoice {
-    pub(crate) fn source(self, adapter: Option<&AdapterPick>) -> BaseSource {
+    pub(crate) fn source(self, adapter: Option<&ResolvedAdapter>) -> BaseSource {
         match self {
             BaseChoice::Given(source) => source,
             BaseChoice::OfAdapter { known, otherwise, quantize } => {
@@ -75,7 +75,7 @@ impl BaseChoice {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct AdapterPick {
+pub(crate) struct ResolvedAdapter {
     pub(crate) folder: PathBuf,
     /// How the answer names it.
     pub(crate) label: String,
@@ -127,7 +127,7 @@ enum LastRound {
 }
 
 struct Active {
-    asker: Asker,
+    asker: RequestRef,
     source: BaseSource,
     base: Arc<Base>,
     generation: Generation,
@@ -141,17 +141,17 @@ struct Active {
 
 impl Generations {
     /// Loads what the answer needs and queues it.
-    pub(super) fn add(&mut self, job: GenerateJob, bases: &mut Bases, report: &dyn Fn(Report)) {
+    pub(super) fn add(&mut self, job: GenerateJob, bases: &mut Bases, report: &dyn Fn(WorkerEvent)) {
         let asker = job.asker.clone();
         let started = catch_unwind(AssertUnwindSafe(|| Active::start(job, bases, report)))
-            .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
+            .unwrap_or_else(|panic| Err(rpc_errors::of_panic("the request", &*panic)));
         match started {
             Ok(active) => self.queue(active),
-            Err(error) => report(Report::Generated { asker, result: Err(error) }),
+            Err(error) => report(WorkerEvent::Generated { asker, result: Err(error) }),
         }
     }
 
-    pub(super) fn cancel(&mut self, asker: &Asker) {
+    pub(super) fn cancel(&mut self, asker: &RequestRef) {
         self.keep(|active| active.asker != *asker);
     }
 
@@ -173,7 +173,7 @@ impl Generations {
     }
 
     /// One forward pass, of one answer that reads or of several that write; false if there is none.
-    pub(super) fn step(&mut self, bases: &mut Bases, report: &dyn Fn(Report)) -> bool {
+    pub(super) fn step(&mut self, bases: &mut Bases, report: &dyn Fn(WorkerEvent)) -> bool {
         let mut round = self.next_round();
         let Some(base) = round.first().map(|active| Arc::clone(&active.base)) else { return false };
         let mut answers: Vec<&mut Generation> =
@@ -185,9 +185,9 @@ impl Generations {
                 }
             }
             Err(panic) => {
-                let error = faults::of_panic("the answer", &*panic);
+                let error = rpc_errors::of_panic("the answer", &*panic);
                 for active in round {
-                    report(Report::Generated { asker: active.asker, result: Err(error.clone()) });
+                    report(WorkerEvent::Generated { asker: active.asker, result: Err(error.clone()) });
                 }
             }
         }
@@ -224,31 +224,33 @@ impl Generations {
         mut active: Active,
         event: Result<GenerationEvent, GenerateError>,
         bases: &mut Bases,
-        report: &dyn Fn(Report),
+        report: &dyn Fn(WorkerEvent),
     ) {
         let asker = active.asker.clone();
         match event {
             Ok(GenerationEvent::Reading) => self.queue(active),
             Ok(GenerationEvent::Delta { text, token_ids }) => {
                 active.note(&text, &token_ids);
-                report(Report::Delta { asker, text, token_ids });
+                report(WorkerEvent::Delta { asker, text, token_ids });
                 self.queue(active);
             }
             Ok(GenerationEvent::Done { finish, text, token_ids }) => {
                 active.note(&text, &token_ids);
                 if !text.is_empty() || !token_ids.is_empty() {
-                    report(Report::Delta { asker: asker.clone(), text, token_ids });
+                    report(WorkerEvent::Delta { asker: asker.clone(), text, token_ids });
                 }
                 bases.touch(&active.source);
-                report(Report::Generated { asker, result: Ok(active.finish(finish)) });
+                report(WorkerEvent::Generated { asker, result: Ok(active.finish(finish)) });
             }
-            Err(error) => report(Report::Generated { asker, result: Err(faults::of_generation(&error)) }),
+            Err(error) => {
+                report(WorkerEvent::Generated { asker, result: Err(rpc_errors::of_generation(&error)) });
+            }
         }
     }
 }
 
 impl Active {
-    fn start(job: GenerateJob, bases: &mut Bases, report: &dyn Fn(Report)) -> Result<Active, RpcError> {
+    fn start(job: GenerateJob, bases: &mut Bases, report: &dyn Fn(WorkerEvent)) -> Result<Active, RpcError> {
         let base = bases.get(&job.source, &job.text, report)?;
         let adapter = match &job.adapter {
             Some(pick) => Some(bases.adapter(&pick.folder, &base.text)?),
@@ -270,7 +272,7 @@ impl Active {
             tokens_per_second: 0.0,
         };
         let generation = Generation::new(&base, adapter, job.prompt, options)
-            .map_err(|error| faults::of_generation(&error))?;
+            .map_err(|error| rpc_errors::of_generation(&error))?;
         Ok(Active {
             asker: job.asker,
             source: job.source,
@@ -308,7 +310,7 @@ impl Active {
 
 /// Our own file beside an adapter tells the fingerprint of its base.
 fn base_of(
-    pick: Option<&AdapterPick>,
+    pick: Option<&ResolvedAdapter>,
     known: &[(String, BaseSource)],
     otherwise: BaseSource,
     quantize: Option<Quantize>,
@@ -321,7 +323,7 @@ fn base_of(
 }
 
 /// What the request leaves open is the base's choice, then ours.
-fn options(sampling: &Sampling, text: &BaseText) -> SamplingOptions {
+fn options(sampling: &Sampling, text: &BaseSpec) -> SamplingOptions {
     let base = &text.generation;
     SamplingOptions {
         temperature: sampling.temperature.or(base.temperature).unwrap_or(TEMPERATURE),

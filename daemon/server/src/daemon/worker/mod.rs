@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use bases::Bases;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use generations::Generations;
-pub(crate) use generations::{AdapterPick, BaseChoice, GenerateJob, MAX_TOKENS};
+pub(crate) use generations::{BaseChoice, GenerateJob, MAX_TOKENS, ResolvedAdapter};
 use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
-use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::base_spec::{BaseSource, BaseSpec};
 use hotplate_engine::device::Device;
 use hotplate_engine::golden::{Golden, GoldenWriter};
 use hotplate_protocol::RpcError;
@@ -31,58 +31,58 @@ use hotplate_protocol::methods::score::{ScoreResult, ScoredExample};
 use hotplate_protocol::methods::verify::VerifyResult;
 use hotplate_protocol::run::{RunEvent, RunId, RunWork};
 use hotplate_train::guard::Moved;
-use hotplate_train::neutral::NeutralSamples;
+use hotplate_train::reference_samples::ReferenceSamples;
 use hotplate_train::{Losses, Outcome};
 use priority::Pools;
 use probing::Probing;
 use scorings::Scorings;
-pub(crate) use scorings::{Place, ScoreJob};
+pub(crate) use scorings::{ExampleLocation, ScoreJob};
 pub(crate) use training::{Rival, TrainJob, figures};
 use training::{Training, WORD_EVERY, working};
 use verifications::Verifications;
 pub(crate) use verifications::VerifyJob;
 
 use super::alarm::{self, Doing, Pulse};
-use super::desk::{Desk, Wanted};
 use super::events::Event;
-use super::faults;
+use super::file_pool::{FilePool, Wanted};
 use super::removal::Removal;
+use super::rpc_errors;
 use super::runs::prepare::RunJob;
 use super::runs::reckon::Prices;
-use super::sessions::{Asker, SessionId};
+use super::sessions::{RequestRef, SessionId};
 use super::settings::Settings;
 
-pub(crate) enum Command {
+pub(crate) enum WorkerJob {
     Generate(Box<GenerateJob>),
     /// Gives up an answer or a scoring.
-    CancelGenerate(Asker),
+    CancelGenerate(RequestRef),
     /// Does an adapter still answer as it did?
     Verify(Box<VerifyJob>),
     /// Its client has left: its answers end.
     SessionLeft(SessionId),
-    Score(Asker, Box<ScoreJob>),
+    Score(RequestRef, Box<ScoreJob>),
     Train(Box<TrainJob>),
     CancelTrain(RunId),
     /// Ends a run in order, with the best so far.
     FinishTrain(RunId),
     /// What does work on this run's base take?
     Measure(Box<Wanted>),
-    CancelMeasure(Asker),
+    CancelMeasure(RequestRef),
     /// Versions that went: everything that came before this has what it needs of their files.
     LetGo(Removal),
     /// Save the run in progress, and end.
     Stop,
 }
 
-pub(crate) enum Report {
-    Delta { asker: Asker, text: String, token_ids: Vec<u32> },
-    Generated { asker: Asker, result: Result<GenerateResult, RpcError> },
-    ScoredExample { asker: Asker, example: ScoredExample },
-    Scored { asker: Asker, result: Result<ScoreResult, RpcError> },
-    Verified { asker: Asker, result: Result<VerifyResult, RpcError> },
+pub(crate) enum WorkerEvent {
+    Delta { asker: RequestRef, text: String, token_ids: Vec<u32> },
+    Generated { asker: RequestRef, result: Result<GenerateResult, RpcError> },
+    ScoredExample { asker: RequestRef, example: ScoredExample },
+    Scored { asker: RequestRef, result: Result<ScoreResult, RpcError> },
+    Verified { asker: RequestRef, result: Result<VerifyResult, RpcError> },
     Training { run: RunId, news: News },
     Measured { wanted: Box<Wanted>, prices: Option<Prices> },
-    Loaded { source: BaseSource, text: Arc<BaseText>, bytes: u64, parameters: u64 },
+    Loaded { source: BaseSource, text: Arc<BaseSpec>, bytes: u64, parameters: u64 },
     Used { source: BaseSource },
     Unloaded { source: BaseSource },
     LetGo(Removal),
@@ -108,7 +108,7 @@ pub(crate) enum News {
 pub(crate) struct Trained {
     pub(crate) outcome: Outcome,
     pub(crate) job: RunJob,
-    pub(crate) text: Arc<BaseText>,
+    pub(crate) text: Arc<BaseSpec>,
     pub(crate) tokens_per_second: f64,
     /// What the next plan reckons with.
     pub(crate) prices: Option<Prices>,
@@ -119,13 +119,13 @@ pub(crate) struct Trained {
     /// Of the version that a run nobody asked for must not make worse.
     pub(crate) rival_loss: Option<f64>,
     /// Drawn in this run; `None`: they were known.
-    pub(crate) neutral: Option<Arc<NeutralSamples>>,
-    pub(crate) rehearsal: Option<Arc<NeutralSamples>>,
+    pub(crate) neutral: Option<Arc<ReferenceSamples>>,
+    pub(crate) rehearsal: Option<Arc<ReferenceSamples>>,
 }
 
 /// The main loop's side of the thread.
 pub(crate) struct Worker {
-    commands: Sender<Command>,
+    commands: Sender<WorkerJob>,
     pulse: Arc<Pulse>,
 }
 
@@ -134,7 +134,7 @@ pub(crate) const NAME: &str = "worker";
 
 impl Worker {
     pub(crate) fn start(
-        desk: &Arc<Desk>,
+        file_pool: &Arc<FilePool>,
         device: Device,
         settings: &Settings,
         events: &Sender<Event>,
@@ -144,8 +144,8 @@ impl Worker {
         let pulse = Arc::new(Pulse::default());
         let mut work = Work {
             pulse: Arc::clone(&pulse),
-            desk: Arc::clone(desk),
-            bases: Bases::new(device, desk),
+            file_pool: Arc::clone(file_pool),
+            bases: Bases::new(device, file_pool),
             generations: Generations::default(),
             verifications: Verifications::default(),
             goldens: None,
@@ -171,14 +171,14 @@ impl Worker {
         self.pulse.problem()
     }
 
-    pub(crate) fn send(&self, command: Command) {
+    pub(crate) fn send(&self, command: WorkerJob) {
         let _ = self.commands.send(command);
     }
 }
 
 struct Work {
     pulse: Arc<Pulse>,
-    desk: Arc<Desk>,
+    file_pool: Arc<FilePool>,
     bases: Bases,
     generations: Generations,
     verifications: Verifications,
@@ -192,7 +192,7 @@ struct Work {
     model_ttl: Duration,
     checkpoint: Duration,
     last_tidy: Instant,
-    report: Box<dyn Fn(Report) + Send>,
+    report: Box<dyn Fn(WorkerEvent) + Send>,
 }
 
 enum Flow {
@@ -205,7 +205,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Work {
-    fn run(&mut self, commands: &Receiver<Command>) {
+    fn run(&mut self, commands: &Receiver<WorkerJob>) {
         loop {
             match commands.try_recv() {
                 Ok(command) => match self.take(command) {
@@ -222,7 +222,7 @@ impl Work {
             self.pulse.beat(Doing::Answering);
             let answering = self.generations.step(&mut self.bases, &*self.report);
             // What comes below takes longer than copying the weights.
-            if self.bases.settle(answering) || answering {
+            if self.bases.materialize(answering) || answering {
                 continue;
             }
             self.pulse.beat(Doing::Scoring);
@@ -252,36 +252,36 @@ impl Work {
     fn tidy(&mut self) {
         self.last_tidy = Instant::now();
         self.bases.unload_unused(self.model_ttl, &*self.report);
-        self.desk.texts.forget_unused(self.model_ttl);
+        self.file_pool.texts.forget_unused(self.model_ttl);
     }
 
-    fn take(&mut self, command: Command) -> Flow {
+    fn take(&mut self, command: WorkerJob) -> Flow {
         self.pulse.beat(Doing::Beginning);
         let report = &*self.report;
         match command {
-            Command::Generate(job) => self.generations.add(*job, &mut self.bases, report),
-            Command::Verify(job) => self.verifications.add(*job, &mut self.bases, report),
-            Command::CancelGenerate(asker) => {
+            WorkerJob::Generate(job) => self.generations.add(*job, &mut self.bases, report),
+            WorkerJob::Verify(job) => self.verifications.add(*job, &mut self.bases, report),
+            WorkerJob::CancelGenerate(asker) => {
                 self.verifications.cancel(&asker);
                 self.generations.cancel(&asker);
                 self.scorings.cancel(&asker);
             }
-            Command::SessionLeft(session) => {
+            WorkerJob::SessionLeft(session) => {
                 self.verifications.cancel_session(session);
                 self.generations.cancel_session(session);
                 self.scorings.cancel_session(session);
             }
-            Command::Score(asker, job) => {
+            WorkerJob::Score(asker, job) => {
                 self.scorings.add(asker, *job, &mut self.bases, report);
             }
-            Command::Train(job) => {
+            WorkerJob::Train(job) => {
                 let run = job.run;
                 match Training::start(*job, &mut self.bases, &mut self.pools, report) {
                     Ok(training) => self.training = Some(training),
-                    Err(error) => report(Report::Training { run, news: News::Failed(error) }),
+                    Err(error) => report(WorkerEvent::Training { run, news: News::Failed(error) }),
                 }
             }
-            Command::CancelTrain(run) => {
+            WorkerJob::CancelTrain(run) => {
                 if self.training.as_ref().is_some_and(|training| training.run == run) {
                     self.training = None;
                 }
@@ -289,16 +289,16 @@ impl Work {
                     self.goldens = None;
                 }
             }
-            Command::FinishTrain(run) => {
+            WorkerJob::FinishTrain(run) => {
                 // One that is being measured or written ends anyway.
                 if let Some(training) = self.training.as_mut().filter(|training| training.run == run) {
                     training.ask_to_finish();
                     let text = "it ends early, as asked: what it has learnt is judged, and the best is kept"
                         .to_owned();
-                    report(Report::Training { run, news: News::Event(RunEvent::Note { text }) });
+                    report(WorkerEvent::Training { run, news: News::Event(RunEvent::Note { text }) });
                 }
             }
-            Command::Measure(wanted) => {
+            WorkerJob::Measure(wanted) => {
                 let source = wanted.prepared.job.order.source();
                 let started = match self.bases.get(&source, &wanted.prepared.text, report) {
                     Ok(base) => Probing::start(wanted, base, &mut self.pools),
@@ -308,20 +308,20 @@ impl Work {
                     Ok(probing) => self.probing.push_back(probing),
                     Err((wanted, error)) => {
                         tracing::warn!(error = error.message, "the speed could not be measured");
-                        report(Report::Measured { wanted, prices: None });
+                        report(WorkerEvent::Measured { wanted, prices: None });
                     }
                 }
             }
-            Command::CancelMeasure(asker) => self.probing.retain(|probing| probing.wanted.asker != asker),
-            Command::LetGo(removal) => {
+            WorkerJob::CancelMeasure(asker) => self.probing.retain(|probing| probing.wanted.asker != asker),
+            WorkerJob::LetGo(removal) => {
                 self.bases.forget(&removal.folders);
-                report(Report::LetGo(removal));
+                report(WorkerEvent::LetGo(removal));
             }
-            Command::Stop => {
+            WorkerJob::Stop => {
                 if let Some(training) = &mut self.training {
                     training.save();
                 }
-                report(Report::Stopped);
+                report(WorkerEvent::Stopped);
                 return Flow::End;
             }
         }
@@ -336,7 +336,7 @@ impl Work {
             let prices = measured
                 .inspect_err(|error| tracing::warn!(error = error.message, "the speed could not be measured"))
                 .ok();
-            (self.report)(Report::Measured { wanted, prices });
+            (self.report)(WorkerEvent::Measured { wanted, prices });
         }
         true
     }
@@ -349,7 +349,7 @@ impl Work {
         let mut failed = false;
         for news in news {
             failed |= matches!(news, News::Failed(_));
-            (self.report)(Report::Training { run, news });
+            (self.report)(WorkerEvent::Training { run, news });
         }
         if over && let Some(training) = self.training.take() {
             self.bases.touch(&training.source);
@@ -364,7 +364,7 @@ impl Work {
                         let said = Instant::now();
                         self.goldens = Some(WritingGoldens { run, base, writer, trained, said });
                     }
-                    news => (self.report)(Report::Training { run, news }),
+                    news => (self.report)(WorkerEvent::Training { run, news }),
                 }
             }
         }
@@ -381,7 +381,7 @@ impl Work {
                     writing.said = Instant::now();
                     let (done, of) = writing.writer.progress();
                     let news = working(RunWork::Goldens, done, of, None);
-                    (self.report)(Report::Training { run: writing.run, news });
+                    (self.report)(WorkerEvent::Training { run: writing.run, news });
                 }
                 return true;
             }
@@ -392,14 +392,14 @@ impl Work {
                 Vec::new()
             }
             Err(panic) => {
-                faults::of_panic("writing golden answers", &*panic);
+                rpc_errors::of_panic("writing golden answers", &*panic);
                 Vec::new()
             }
         };
         if let Some(mut writing) = self.goldens.take() {
             writing.trained.goldens = goldens;
             let news = News::Finished(writing.trained);
-            (self.report)(Report::Training { run: writing.run, news });
+            (self.report)(WorkerEvent::Training { run: writing.run, news });
         }
         true
     }

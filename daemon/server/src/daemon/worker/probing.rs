@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use hotplate_engine::base::Base;
 use hotplate_protocol::RpcError;
 use hotplate_train::effort::{Known, Parts};
-use hotplate_train::{HeldOut, HeldOutPlan, TrainData, TrainError, TrainEvent, TrainSettings, Trainer};
+use hotplate_train::{HeldOut, TrainData, TrainError, TrainEvent, TrainSettings, Trainer, Validation};
 use rayon::ThreadPool;
 
 use super::priority::{Pools, at};
-use crate::daemon::desk::Wanted;
-use crate::daemon::faults;
+use crate::daemon::file_pool::Wanted;
+use crate::daemon::rpc_errors;
 use crate::daemon::runs::reckon::{Meter, Prices};
 
 /// The first step warms up, the second one counts.
@@ -54,8 +54,8 @@ impl Probing {
                 .or_else(|_| trial(&base, &wanted, false).map(|made| (made, false)))
         }));
         let made = made
-            .map_err(|panic| faults::of_panic("measuring the speed", &*panic))
-            .and_then(|made| made.map_err(|error| faults::of_training(&error)));
+            .map_err(|panic| rpc_errors::of_panic("measuring the speed", &*panic))
+            .and_then(|made| made.map_err(|error| rpc_errors::of_training(&error)));
         let ((trainer, parts), writes) = match made {
             Ok(made) => made,
             Err(error) => return Err((wanted, error)),
@@ -72,8 +72,8 @@ impl Probing {
         self.pending += began.elapsed();
         let event = match stepped {
             Ok(Ok(event)) => event,
-            Ok(Err(error)) => return Some(Err(faults::of_training(&error))),
-            Err(panic) => return Some(Err(faults::of_panic("measuring the speed", &*panic))),
+            Ok(Err(error)) => return Some(Err(rpc_errors::of_training(&error))),
+            Err(panic) => return Some(Err(rpc_errors::of_panic("measuring the speed", &*panic))),
         };
         let took = |pending: &mut Duration| std::mem::take(pending).as_secs_f64();
         let over = match event {
@@ -97,7 +97,7 @@ impl Probing {
         if !over {
             return None;
         }
-        let unmeasured = || faults::of_training(&TrainError::NoExamples);
+        let unmeasured = || rpc_errors::of_training(&TrainError::NoExamples);
         Some(self.meter.prices().filter(|_| self.steps >= STEPS).ok_or_else(unmeasured))
     }
 }
@@ -116,7 +116,7 @@ fn trial(base: &Base, wanted: &Wanted, writes: bool) -> Result<(Trainer, Parts),
         })
         .map(|(sample, is_new)| HeldOut { sample: sample.clone(), is_new });
     let data = TrainData {
-        heldout: HeldOutPlan::Split(judges.collect()),
+        heldout: Validation::Holdout(judges.collect()),
         train: data.train.iter().take(STEPS * batch).cloned().collect(),
     };
     let settings = TrainSettings {

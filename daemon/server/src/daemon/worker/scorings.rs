@@ -6,27 +6,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hotplate_engine::base::Base;
-use hotplate_engine::base_text::{BaseError, BaseSource, BaseText, Sample};
+use hotplate_engine::base_spec::{BaseError, BaseSource, BaseSpec, Sample};
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::score::{Score, ScoreEvent, Scoring, Wanted};
 use hotplate_protocol::methods::score::{HeldOutScored, ScoreResult, ScoredExample, ScoredToken};
 use hotplate_protocol::{ErrorCode, RpcError};
 
-use super::Report;
+use super::WorkerEvent;
 use super::bases::Bases;
-use super::generations::AdapterPick;
-use crate::daemon::faults;
-use crate::daemon::sessions::{Asker, Pace, SessionId};
+use super::generations::ResolvedAdapter;
+use crate::daemon::rpc_errors;
+use crate::daemon::sessions::{Pace, RequestRef, SessionId};
 
 /// Examples that are ready to be scored.
 pub(crate) struct ScoreJob {
     pub(crate) source: BaseSource,
-    pub(crate) adapter: Option<AdapterPick>,
+    pub(crate) adapter: Option<ResolvedAdapter>,
     /// The text side that made the samples.
-    pub(crate) text: Arc<BaseText>,
+    pub(crate) text: Arc<BaseSpec>,
     pub(crate) samples: Vec<Sample>,
     /// Where each sample stands.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<ExampleLocation>,
     pub(crate) left_out: usize,
     /// Where they are held-out examples.
     pub(crate) heldout: Option<HeldOutScored>,
@@ -34,7 +34,7 @@ pub(crate) struct ScoreJob {
     pub(crate) pace: Pace,
 }
 
-pub(crate) struct Place {
+pub(crate) struct ExampleLocation {
     pub(crate) file: PathBuf,
     pub(crate) lines: (usize, usize),
 }
@@ -45,11 +45,11 @@ pub(super) struct Scorings {
 }
 
 struct Active {
-    asker: Asker,
+    asker: RequestRef,
     source: BaseSource,
     base: Arc<Base>,
     adapter: Option<Arc<Adapter>>,
-    places: Vec<Place>,
+    places: Vec<ExampleLocation>,
     scoring: Scoring,
     pace: Pace,
     loss_sum: f64,
@@ -57,16 +57,22 @@ struct Active {
 }
 
 impl Scorings {
-    pub(super) fn add(&mut self, asker: Asker, job: ScoreJob, bases: &mut Bases, report: &dyn Fn(Report)) {
+    pub(super) fn add(
+        &mut self,
+        asker: RequestRef,
+        job: ScoreJob,
+        bases: &mut Bases,
+        report: &dyn Fn(WorkerEvent),
+    ) {
         let started = catch_unwind(AssertUnwindSafe(|| Active::start(asker.clone(), job, bases, report)))
-            .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
+            .unwrap_or_else(|panic| Err(rpc_errors::of_panic("the request", &*panic)));
         match started {
             Ok(active) => self.active.push_back(active),
-            Err(error) => report(Report::Scored { asker, result: Err(error) }),
+            Err(error) => report(WorkerEvent::Scored { asker, result: Err(error) }),
         }
     }
 
-    pub(super) fn cancel(&mut self, asker: &Asker) {
+    pub(super) fn cancel(&mut self, asker: &RequestRef) {
         self.active.retain(|active| active.asker != *asker);
     }
 
@@ -80,20 +86,20 @@ impl Scorings {
     }
 
     /// A layer of one scoring; false if there is none.
-    pub(super) fn step(&mut self, bases: &mut Bases, report: &dyn Fn(Report)) -> bool {
+    pub(super) fn step(&mut self, bases: &mut Bases, report: &dyn Fn(WorkerEvent)) -> bool {
         // Whoever does not read what has been scored waits.
         let ready = self.active.iter().position(|active| !active.pace.is_behind());
         let Some(mut active) = ready.and_then(|at| self.active.remove(at)) else { return false };
         let asker = active.asker.clone();
         let stepped = catch_unwind(AssertUnwindSafe(|| active.step(report)))
-            .unwrap_or_else(|panic| Err(faults::of_panic("scoring", &*panic)));
+            .unwrap_or_else(|panic| Err(rpc_errors::of_panic("scoring", &*panic)));
         match stepped {
             Ok(false) => self.active.push_back(active),
             Ok(true) => {
                 bases.touch(&active.source);
-                report(Report::Scored { asker, result: Ok(active.finish()) });
+                report(WorkerEvent::Scored { asker, result: Ok(active.finish()) });
             }
-            Err(error) => report(Report::Scored { asker, result: Err(error) }),
+            Err(error) => report(WorkerEvent::Scored { asker, result: Err(error) }),
         }
         true
     }
@@ -101,10 +107,10 @@ impl Scorings {
 
 impl Active {
     fn start(
-        asker: Asker,
+        asker: RequestRef,
         job: ScoreJob,
         bases: &mut Bases,
-        report: &dyn Fn(Report),
+        report: &dyn Fn(WorkerEvent),
     ) -> Result<Active, RpcError> {
         let base = bases.get(&job.source, &job.text, report)?;
         let adapter = match &job.adapter {
@@ -140,7 +146,7 @@ impl Active {
     }
 
     /// True when all are scored.
-    fn step(&mut self, report: &dyn Fn(Report)) -> Result<bool, RpcError> {
+    fn step(&mut self, report: &dyn Fn(WorkerEvent)) -> Result<bool, RpcError> {
         let event = self.scoring.step(&self.base.decoder, self.adapter.as_deref());
         let failed = |error: &dyn std::fmt::Display| {
             RpcError::new(ErrorCode::Internal, format!("scoring failed: {error}"))
@@ -154,7 +160,7 @@ impl Active {
                     self.result.supervised_tokens += score.supervised_tokens;
                     self.result.tokens += score.logprobs.len();
                     let example = self.example(&score).map_err(|error| failed(&error))?;
-                    report(Report::ScoredExample { asker: self.asker.clone(), example });
+                    report(WorkerEvent::ScoredExample { asker: self.asker.clone(), example });
                 }
                 Ok(false)
             }

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
-use hotplate_engine::base_text::{BaseSource, Sample};
+use hotplate_engine::base_spec::{BaseSource, Sample};
 use hotplate_engine::lora::Adapter;
 use hotplate_protocol::knobs::Style;
 use hotplate_protocol::run::{RunEvent, RunId, RunWork, SamplePair};
 use hotplate_protocol::{ErrorCode, RpcError};
 use hotplate_train::forecast::Look;
 use hotplate_train::{
-    self, Learnt, Outcome, OwnLosses, StopReason, TrainError, TrainEvent, Trainer, Work, WorkKind,
+    self, ExampleLosses, Outcome, StopReason, TrainError, TrainEvent, TrainedWeights, Trainer, Work, WorkKind,
 };
 use rayon::ThreadPool;
 
 use super::bases::Bases;
 use super::priority::{Pools, at};
-use super::{News, Report, Trained};
-use crate::daemon::faults;
+use super::{News, Trained, WorkerEvent};
+use crate::daemon::rpc_errors;
 use crate::daemon::runs::checkpoint;
 use crate::daemon::runs::finish::Figures;
 use crate::daemon::runs::prepare::{Prepared, RunJob};
@@ -59,7 +59,7 @@ pub(crate) struct Rival {
 /// A rival that is being looked at.
 enum Judging {
     Waits(Arc<Adapter>),
-    Now(Arc<Adapter>, Vec<Sample>, Box<OwnLosses>),
+    Now(Arc<Adapter>, Vec<Sample>, Box<ExampleLosses>),
     Done,
 }
 
@@ -106,7 +106,7 @@ pub(super) struct Training {
     /// Threads of the run's own priority; `None`: the common ones.
     pool: Option<Arc<ThreadPool>>,
     /// The run has ended, and its examples' own losses are being taken.
-    scoring: Option<OwnLosses>,
+    scoring: Option<ExampleLosses>,
     losses: Vec<Option<f64>>,
     rival: Judging,
     rival_loss: Option<f64>,
@@ -121,19 +121,19 @@ impl Training {
         job: TrainJob,
         bases: &mut Bases,
         pools: &mut Pools,
-        report: &dyn Fn(Report),
+        report: &dyn Fn(WorkerEvent),
     ) -> Result<Training, RpcError> {
         let run = job.run;
         let pool = pools.of(job.prepared.job.nice);
         catch_unwind(AssertUnwindSafe(|| Training::load(job, bases, pool, report)))
-            .unwrap_or_else(|panic| Err(faults::of_panic(&format!("run {}", run.0), &*panic)))
+            .unwrap_or_else(|panic| Err(rpc_errors::of_panic(&format!("run {}", run.0), &*panic)))
     }
 
     fn load(
         job: TrainJob,
         bases: &mut Bases,
         pool: Option<Arc<ThreadPool>>,
-        report: &dyn Fn(Report),
+        report: &dyn Fn(WorkerEvent),
     ) -> Result<Training, RpcError> {
         let began = Instant::now();
         let TrainJob { run, prepared, start, rival, folder } = job;
@@ -141,11 +141,11 @@ impl Training {
         let Prepared { job, text, data, owners, state, prices, neutral, rehearsal, .. } = *prepared;
         let source = job.order.source();
         if !bases.holds(&source) {
-            report(Report::Training { run, news: working(RunWork::Loading, 0, 1, None) });
+            report(WorkerEvent::Training { run, news: working(RunWork::Loading, 0, 1, None) });
         }
         let base = bases.get(&source, &text, report)?;
         let start = match &start {
-            Some(folder) => Some(Learnt::Adapter((*bases.adapter(folder, &base.text)?).clone())),
+            Some(folder) => Some(TrainedWeights::Adapter((*bases.adapter(folder, &base.text)?).clone())),
             None => None,
         };
         let rival_loss = rival.as_ref().map(|rival| rival.loss);
@@ -158,7 +158,7 @@ impl Training {
             None => fresh(data),
             Some(state) => match Trainer::resume(&base, state, data.clone()) {
                 Err(TrainError::OtherData { .. } | TrainError::BadState { .. }) => {
-                    report(Report::Training {
+                    report(WorkerEvent::Training {
                         run,
                         news: note("the saved state could not be used; the run starts anew".to_owned()),
                     });
@@ -167,7 +167,7 @@ impl Training {
                 resumed => resumed,
             },
         };
-        let mut trainer = trainer.map_err(|error| faults::of_training(&error))?;
+        let mut trainer = trainer.map_err(|error| rpc_errors::of_training(&error))?;
         if let Some(style @ (Style::Instruct | Style::Answers)) = job.style
             && !base.text.chats()
         {
@@ -176,7 +176,7 @@ impl Training {
                 style.word(),
                 base.text.name
             );
-            report(Report::Training { run, news: note(text) });
+            report(WorkerEvent::Training { run, news: note(text) });
         }
         let known = Written { neutral: neutral.is_some(), rehearsal: rehearsal.is_some() };
         if let Some(samples) = neutral {
@@ -184,13 +184,13 @@ impl Training {
         }
         if let Some(answers) = rehearsal {
             if answers.samples.is_empty() && job.settings.rehearsal > 0.0 {
-                report(Report::Training { run, news: note(NO_ANSWERS.to_owned()) });
+                report(WorkerEvent::Training { run, news: note(NO_ANSWERS.to_owned()) });
             }
             trainer.set_rehearsal(Arc::new(answers));
         }
         if trainer.step_number() > 0 {
             let text = format!("goes on at step {} of {}", trainer.step_number(), trainer.steps());
-            report(Report::Training { run, news: note(text) });
+            report(WorkerEvent::Training { run, news: note(text) });
         }
         let left = |minutes: f64| Duration::try_from_secs_f64((60.0 * minutes - job.spent).max(0.0)).ok();
         let deadline = job.minutes.and_then(left).and_then(|left| began.checked_add(left));
@@ -253,9 +253,9 @@ impl Training {
         self.pending += took;
         let event = match stepped {
             Ok(Ok(event)) => event,
-            Ok(Err(error)) => return (vec![News::Failed(faults::of_training(&error))], true),
+            Ok(Err(error)) => return (vec![News::Failed(rpc_errors::of_training(&error))], true),
             Err(panic) => {
-                let error = faults::of_panic(&format!("run {}", self.run.0), &*panic);
+                let error = rpc_errors::of_panic(&format!("run {}", self.run.0), &*panic);
                 return (vec![News::Failed(error)], true);
             }
         };
@@ -322,7 +322,7 @@ impl Training {
                     };
                 }
                 let row_tokens = self.job.settings.row_tokens;
-                self.scoring = Some(OwnLosses::new(self.trainer.samples(), row_tokens));
+                self.scoring = Some(ExampleLosses::new(self.trainer.samples(), row_tokens));
                 (Vec::new(), false)
             }
         }
@@ -415,12 +415,12 @@ impl Training {
             Judging::Done => true,
             Judging::Waits(adapter) => {
                 let judges: Vec<Sample> = self.trainer.judges().cloned().collect();
-                let looks = Box::new(OwnLosses::new(&judges, row_tokens));
+                let looks = Box::new(ExampleLosses::new(&judges, row_tokens));
                 self.rival = Judging::Now(adapter, judges, looks);
                 false
             }
             Judging::Now(adapter, judges, mut looks) => {
-                let learnt = Learnt::Adapter((*adapter).clone());
+                let learnt = TrainedWeights::Adapter((*adapter).clone());
                 let base = &*self.base;
                 let stepped = catch_unwind(AssertUnwindSafe(|| {
                     at(self.pool.as_deref(), || looks.step(base, &learnt, &judges))
@@ -435,7 +435,7 @@ impl Training {
                         tracing::warn!(%error, run = self.run.0, "the version before could not be judged");
                     }
                     Err(panic) => {
-                        faults::of_panic(&format!("run {}", self.run.0), &*panic);
+                        rpc_errors::of_panic(&format!("run {}", self.run.0), &*panic);
                     }
                 }
                 true
@@ -462,7 +462,7 @@ impl Training {
                 tracing::warn!(%error, run = self.run.0, "the examples' losses could not be taken");
             }
             Err(panic) => {
-                faults::of_panic(&format!("run {}", self.run.0), &*panic);
+                rpc_errors::of_panic(&format!("run {}", self.run.0), &*panic);
             }
         }
         (Vec::new(), true)
@@ -502,7 +502,7 @@ impl Training {
                 rehearsal,
                 goldens: Vec::new(),
             })),
-            Err(error) => News::Failed(faults::of_training(&error)),
+            Err(error) => News::Failed(rpc_errors::of_training(&error)),
         }
     }
 

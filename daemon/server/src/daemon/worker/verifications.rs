@@ -5,16 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use hotplate_engine::base::Base;
-use hotplate_engine::base_text::{BaseSource, BaseText};
+use hotplate_engine::base_spec::{BaseSource, BaseSpec};
 use hotplate_engine::golden::{Golden, GoldenWriter};
 use hotplate_engine::peft::{self, Snapshot};
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::verify::{GoldenResult, VerifyResult};
 
 use super::bases::Bases;
-use super::{AdapterPick, Report};
-use crate::daemon::faults;
-use crate::daemon::sessions::{Asker, SessionId};
+use super::{ResolvedAdapter, WorkerEvent};
+use crate::daemon::rpc_errors;
+use crate::daemon::sessions::{RequestRef, SessionId};
 
 /// How far log-probabilities may be apart, nats a token: other kernels sum in another order.
 const TOLERANCE: f64 = 1e-3;
@@ -22,11 +22,11 @@ const TOLERANCE: f64 = 1e-3;
 const MERGED_TOLERANCE: f64 = 5e-2;
 
 pub(crate) struct VerifyJob {
-    pub(crate) asker: Asker,
+    pub(crate) asker: RequestRef,
     /// The base, or the merged model that is asked instead of base and adapter.
     pub(crate) source: BaseSource,
-    pub(crate) text: Arc<BaseText>,
-    pub(crate) pick: AdapterPick,
+    pub(crate) text: Arc<BaseSpec>,
+    pub(crate) pick: ResolvedAdapter,
     /// What stands beside the adapter.
     pub(crate) own: Snapshot,
     pub(crate) merged: bool,
@@ -38,7 +38,7 @@ pub(super) struct Verifications {
 }
 
 struct Active {
-    asker: Asker,
+    asker: RequestRef,
     source: BaseSource,
     base: Arc<Base>,
     goldens: Vec<Golden>,
@@ -48,18 +48,18 @@ struct Active {
 }
 
 impl Verifications {
-    pub(super) fn add(&mut self, job: VerifyJob, bases: &mut Bases, report: &dyn Fn(Report)) {
+    pub(super) fn add(&mut self, job: VerifyJob, bases: &mut Bases, report: &dyn Fn(WorkerEvent)) {
         let asker = job.asker.clone();
         let started = catch_unwind(AssertUnwindSafe(|| start(job, bases, report)))
-            .unwrap_or_else(|panic| Err(faults::of_panic("the request", &*panic)));
+            .unwrap_or_else(|panic| Err(rpc_errors::of_panic("the request", &*panic)));
         match started {
             Ok(Started::Asks(active)) => self.waiting.push_back(*active),
-            Ok(Started::Fails(result)) => report(Report::Verified { asker, result: Ok(*result) }),
-            Err(error) => report(Report::Verified { asker, result: Err(error) }),
+            Ok(Started::Fails(result)) => report(WorkerEvent::Verified { asker, result: Ok(*result) }),
+            Err(error) => report(WorkerEvent::Verified { asker, result: Err(error) }),
         }
     }
 
-    pub(super) fn cancel(&mut self, asker: &Asker) {
+    pub(super) fn cancel(&mut self, asker: &RequestRef) {
         self.waiting.retain(|active| active.asker != *asker);
     }
 
@@ -68,7 +68,7 @@ impl Verifications {
     }
 
     /// One forward pass; false if there is nothing to do.
-    pub(super) fn step(&mut self, bases: &mut Bases, report: &dyn Fn(Report)) -> bool {
+    pub(super) fn step(&mut self, bases: &mut Bases, report: &dyn Fn(WorkerEvent)) -> bool {
         let Some(mut active) = self.waiting.pop_front() else { return false };
         let asker = active.asker.clone();
         let stepped = catch_unwind(AssertUnwindSafe(|| active.writer.step(&active.base)));
@@ -76,11 +76,16 @@ impl Verifications {
             Ok(Ok(None)) => self.waiting.push_back(active),
             Ok(Ok(Some(now))) => {
                 bases.touch(&active.source);
-                report(Report::Verified { asker, result: Ok(active.judge(&now)) });
+                report(WorkerEvent::Verified { asker, result: Ok(active.judge(&now)) });
             }
-            Ok(Err(error)) => report(Report::Verified { asker, result: Err(faults::of_generation(&error)) }),
+            Ok(Err(error)) => {
+                report(WorkerEvent::Verified { asker, result: Err(rpc_errors::of_generation(&error)) });
+            }
             Err(panic) => {
-                report(Report::Verified { asker, result: Err(faults::of_panic("the answer", &*panic)) });
+                report(WorkerEvent::Verified {
+                    asker,
+                    result: Err(rpc_errors::of_panic("the answer", &*panic)),
+                });
             }
         }
         true
@@ -93,7 +98,7 @@ enum Started {
     Fails(Box<VerifyResult>),
 }
 
-fn start(job: VerifyJob, bases: &mut Bases, report: &dyn Fn(Report)) -> Result<Started, RpcError> {
+fn start(job: VerifyJob, bases: &mut Bases, report: &dyn Fn(WorkerEvent)) -> Result<Started, RpcError> {
     let VerifyJob { asker, source, text, pick, own, merged } = job;
     let base = bases.get(&source, &text, report)?;
     let mut result = VerifyResult {
@@ -109,7 +114,7 @@ fn start(job: VerifyJob, bases: &mut Bases, report: &dyn Fn(Report)) -> Result<S
         // From the disk, not from memory: that is what is asked.
         match peft::load(&pick.folder, &base.text, &base.device) {
             Ok(adapter) => {
-                let hash = peft::weights_hash(&adapter).map_err(|error| faults::of_adapter(&error))?;
+                let hash = peft::weights_hash(&adapter).map_err(|error| rpc_errors::of_adapter(&error))?;
                 if !own.weights.is_empty() && hash != own.weights {
                     result.changes.push("the adapter's factors are not those that training left".to_owned());
                 }
@@ -136,7 +141,7 @@ fn start(job: VerifyJob, bases: &mut Bases, report: &dyn Fn(Report)) -> Result<S
 }
 
 /// What is no longer as it was when the adapter was trained.
-fn changes(own: &Snapshot, text: &BaseText, merged: bool) -> Vec<String> {
+fn changes(own: &Snapshot, text: &BaseSpec, merged: bool) -> Vec<String> {
     let mut changes = Vec::new();
     if !merged && own.fingerprint != text.fingerprint {
         changes.push(format!(

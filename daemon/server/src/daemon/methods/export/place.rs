@@ -17,7 +17,7 @@ use hotplate_home::Home;
 
 use super::mark;
 use crate::daemon::private::Umask;
-use crate::daemon::{durable, faults};
+use crate::daemon::{durable, rpc_errors};
 
 /// How folders and files begin that are written until they are whole.
 const DRAFT_PREFIX: &str = ".hotplate-export-";
@@ -33,7 +33,7 @@ struct Note {
 
 /// A place that an export may take.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ExportDestination {
     pub(super) out: PathBuf,
     /// Where it is written until it is whole.
     pub(super) draft: PathBuf,
@@ -45,7 +45,7 @@ pub(super) struct Place {
 /// Folders that an export must not lie in, and what they are.
 pub(super) type Taken = Vec<(PathBuf, &'static str)>;
 
-impl Place {
+impl ExportDestination {
     /// # Errors
     /// What is wrong with the place, and what to do.
     pub(super) fn new(
@@ -54,7 +54,7 @@ impl Place {
         home: &Home,
         umask: Umask,
         taken: &Taken,
-    ) -> Result<Place, RpcError> {
+    ) -> Result<ExportDestination, RpcError> {
         let out = resolve(out).map_err(refused)?;
         let home_folders = home.folders().map(|folder| (folder.to_owned(), "Hotplate's own folder"));
         for (folder, what) in home_folders.chain(taken.iter().cloned()) {
@@ -66,7 +66,7 @@ impl Place {
         }
         let replaces = match out.symlink_metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => false,
-            Err(error) => return Err(faults::of_writing(&out, &error)),
+            Err(error) => return Err(rpc_errors::of_writing(&out, &error)),
             Ok(_) if !force => {
                 let out = out.display();
                 return Err(refused(format!(
@@ -79,7 +79,7 @@ impl Place {
             }
         };
         let parent = out.parent().unwrap_or(&out);
-        make_folder(parent, umask).map_err(|error| faults::of_writing(parent, &error))?;
+        make_folder(parent, umask).map_err(|error| rpc_errors::of_writing(parent, &error))?;
         if fs::canonicalize(parent).ok().as_deref() != Some(parent) {
             let parent = parent.display();
             return Err(refused(format!("the folder {parent} was replaced meanwhile; try again")));
@@ -87,12 +87,12 @@ impl Place {
         let token = format!("{:016x}", RandomState::new().build_hasher().finish());
         let draft = parent.join(format!("{DRAFT_PREFIX}{token}"));
         let note = home.exports().join(format!("{token}.json"));
-        Ok(Place { out, draft, replaces, note })
+        Ok(ExportDestination { out, draft, replaces, note })
     }
 
     /// To be called before anything is written.
     pub(super) fn begin(&self) -> Result<(), RpcError> {
-        self.write_note(None).map_err(|error| faults::of_writing(&self.note, &error))
+        self.write_note(None).map_err(|error| rpc_errors::of_writing(&self.note, &error))
     }
 
     fn write_note(&self, aside: Option<&Path>) -> io::Result<()> {
@@ -114,7 +114,7 @@ impl Place {
             return Ok(None);
         }
         let aside = free_beside(&self.out);
-        let failed = |error: &io::Error| faults::of_writing(&aside, error);
+        let failed = |error: &io::Error| rpc_errors::of_writing(&aside, error);
         self.write_note(Some(&aside)).map_err(|error| failed(&error))?;
         durable::rename_new(&self.out, &aside).map_err(|error| failed(&error))?;
         let back = || durable::rename_new(&aside, &self.out);
@@ -139,7 +139,7 @@ impl Place {
                 "something has appeared at {} while the export was written, and stays as it is; name another place",
                 self.out.display()
             )),
-            _ => faults::of_writing(&self.out, &error),
+            _ => rpc_errors::of_writing(&self.out, &error),
         })
     }
 
@@ -302,8 +302,8 @@ mod tests {
             fs::canonicalize(self.root.path()).unwrap().join(path)
         }
 
-        fn place(&self, path: &str, force: bool) -> Result<Place, RpcError> {
-            Place::new(&self.at(path), force, &self.home, UMASK, &Vec::new())
+        fn place(&self, path: &str, force: bool) -> Result<ExportDestination, RpcError> {
+            ExportDestination::new(&self.at(path), force, &self.home, UMASK, &Vec::new())
         }
 
         fn refusal(&self, path: &str, force: bool) -> String {
@@ -311,7 +311,7 @@ mod tests {
         }
 
         /// A draft that only has to appear.
-        fn written(&self, path: &str, force: bool, text: &str) -> Place {
+        fn written(&self, path: &str, force: bool, text: &str) -> ExportDestination {
             let place = self.place(path, force).unwrap();
             place.begin().unwrap();
             fs::create_dir(&place.draft).unwrap();
@@ -368,8 +368,9 @@ mod tests {
     #[test]
     fn what_is_no_place_is_said() {
         let rim = Rim::new();
-        let refusal =
-            |path: &Path| Place::new(path, true, &rim.home, UMASK, &Vec::new()).unwrap_err().message;
+        let refusal = |path: &Path| {
+            ExportDestination::new(path, true, &rim.home, UMASK, &Vec::new()).unwrap_err().message
+        };
         for path in [Path::new("/"), Path::new("relative/out"), &rim.at("a/.."), Path::new("")] {
             assert!(refusal(path).contains("no place for an export"), "{}", path.display());
         }
@@ -381,7 +382,8 @@ mod tests {
         }
         let taken = vec![(rim.at("notes"), "the folder of its texts")];
         fs::create_dir(rim.at("notes")).unwrap();
-        let error = Place::new(&rim.at("notes/out"), false, &rim.home, UMASK, &taken).unwrap_err();
+        let error =
+            ExportDestination::new(&rim.at("notes/out"), false, &rim.home, UMASK, &taken).unwrap_err();
         assert!(error.message.contains("the folder of its texts"), "{error}");
         // A closing separator and a missing parent are no mistakes.
         let place = rim.place("new/parent/out/", false).unwrap();

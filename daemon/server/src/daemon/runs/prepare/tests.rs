@@ -51,7 +51,7 @@ fn incremental(
     manifest: &Manifest,
     lineage: &HashSet<u32>,
     start: u32,
-) -> Option<Choice> {
+) -> Option<ExampleSelection> {
     choose_incremental(examples, manifest, lineage, start, REPLAY, &ten)
 }
 
