@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrainOn {
-    /// Every completion: each turn of the assistant, with the token that ends it. In recipes `all`, or `completions`.
+    /// Every completion: each turn of the assistant, with the token that ends it.
     #[default]
-    #[serde(rename = "all", alias = "completions")]
     Completions,
     /// The last turn of the assistant alone; the turns before it are read, not learnt.
     Last,
@@ -25,7 +24,7 @@ impl TrainOn {
     /// As recipes and commands spell it.
     pub const fn name(self) -> &'static str {
         match self {
-            TrainOn::Completions => "all",
+            TrainOn::Completions => "completions",
             TrainOn::Last => "last",
             TrainOn::Everything => "everything",
         }
@@ -40,20 +39,15 @@ impl fmt::Display for TrainOn {
 
 /// The text is none of the known words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("train_on is \"all\" (each turn of the assistant), \"last\" or \"everything\", not {0:?}")]
+#[error("train_on is \"completions\" (each turn of the assistant), \"last\" or \"everything\", not {0:?}")]
 pub struct UnknownTrainOn(String);
 
 impl FromStr for TrainOn {
     type Err = UnknownTrainOn;
 
     fn from_str(text: &str) -> Result<Self, UnknownTrainOn> {
-        match text {
-            "completions" => Ok(TrainOn::Completions),
-            _ => TrainOn::ALL
-                .into_iter()
-                .find(|known| known.name() == text)
-                .ok_or_else(|| UnknownTrainOn(text.to_owned())),
-        }
+        let known = TrainOn::ALL.into_iter().find(|known| known.name() == text);
+        known.ok_or_else(|| UnknownTrainOn(text.to_owned()))
     }
 }
 
@@ -68,8 +62,6 @@ mod tests {
             assert_eq!(serde_json::to_value(known).unwrap(), known.name());
             assert_eq!(serde_json::from_value::<TrainOn>(known.name().into()).unwrap(), known);
         }
-        assert_eq!("completions".parse(), Ok(TrainOn::Completions));
-        assert_eq!(serde_json::from_str::<TrainOn>("\"completions\"").unwrap(), TrainOn::default());
         assert!("first".parse::<TrainOn>().unwrap_err().to_string().contains("\"first\""));
     }
 }

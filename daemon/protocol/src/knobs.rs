@@ -78,7 +78,7 @@ words! {
         Completions = "completions",
         /// The last turn of the assistant.
         Last = "last",
-        /// Every turn.
+        /// As everything: what other trainers do that do not mask prompts.
         All = "all",
         /// Every token.
         Everything = "everything",

@@ -38,7 +38,7 @@ pub struct KnobArgs {
     /// What a column (or a field of records) is, as FIELD=NAME, such as prompt=Question; may be given several times
     #[arg(long, value_name = "FIELD=NAME", value_parser = column)]
     pub columns: Vec<(String, String)>,
-    /// What carries loss: the completions, the last one, all turns, or everything
+    /// What carries loss: the completions, the last one, or everything (all is the same)
     #[arg(long, value_parser = word!(TrainOn), value_name = "WORD")]
     pub train_on: Option<TrainOn>,
     /// How plain texts are learnt: as they are, as the answer to an instruction, or as both (instruct)

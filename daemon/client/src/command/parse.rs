@@ -288,7 +288,7 @@ mod tests {
                       given several times
 
                   --train-on <WORD>
-                      What carries loss: the completions, the last one, all turns, or everything
+                      What carries loss: the completions, the last one, or everything (all is the same)
 
                       [possible values: completions, last, all, everything]
 

@@ -79,8 +79,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Word(&["completions", "last", "all", "everything"]),
         example: r#""completions""#,
         default: "`\"completions\"`",
-        help: "Which part of an example carries loss: the completions (every turn of the assistant), the last of them alone, all turns of a chat, or \
-               everything, the system text and the template included.",
+        help: "Which part of an example carries loss: the completions (every turn of the assistant), the last of them alone, or everything: all \
+               turns, the system text and the template included (\"all\" is the same).",
         elsewhere: &[
             "train_on_inputs",
             "train_on_prompt",

@@ -484,9 +484,9 @@ pub(crate) fn options(knobs: &Knobs, max_tokens: usize) -> EncodeOptions {
     EncodeOptions {
         max_tokens,
         train_on: match knobs.train_on {
-            None | Some(TrainOn::Completions | TrainOn::All) => dataset::TrainOn::Completions,
+            None | Some(TrainOn::Completions) => dataset::TrainOn::Completions,
             Some(TrainOn::Last) => dataset::TrainOn::Last,
-            Some(TrainOn::Everything) => dataset::TrainOn::Everything,
+            Some(TrainOn::Everything | TrainOn::All) => dataset::TrainOn::Everything,
         },
         style: match knobs.style {
             // Of a base without a chat template, the text alone.

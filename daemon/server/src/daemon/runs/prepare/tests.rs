@@ -230,3 +230,11 @@ fn an_edited_judge_still_judges() {
         assert_eq!(choice.replaces, [before[at].id]);
     }
 }
+
+#[test]
+fn all_is_what_trainers_do_that_mask_no_prompt() {
+    let of = |train_on| options(&Knobs { train_on, ..Knobs::default() }, 100).train_on;
+    assert_eq!(of(None), hotplate_dataset::TrainOn::Completions);
+    assert_eq!(of(Some(TrainOn::All)), hotplate_dataset::TrainOn::Everything);
+    assert_eq!(of(Some(TrainOn::Everything)), of(Some(TrainOn::All)));
+}
