@@ -5,6 +5,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use hotplate_protocol::knobs::FIELDS;
+
 /// What a recipe says: `columns = { prompt = "Frage", completion = "Antwort" }`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Columns {
@@ -13,22 +15,6 @@ pub struct Columns {
     /// Where the recipe says so.
     line: usize,
 }
-
-/// The fields that a recipe may name a column for.
-pub(crate) const NAMEABLE: &[&str] = &[
-    "prompt",
-    "completion",
-    "text",
-    "messages",
-    "conversations",
-    "instruction",
-    "input",
-    "output",
-    "system",
-    "history",
-    "tools",
-    "title",
-];
 
 impl Columns {
     /// `named`: pairs of a field and a column; `line`: where the recipe says so, 1 where it does not.
@@ -66,8 +52,8 @@ impl Columns {
             let exact = there.iter().find(|name| **name == column);
             exact.or_else(|| there.iter().find(|name| plain(name) == plain(column))).copied()
         };
-        // A key of `NAMEABLE`: the recipe has been checked.
-        let field = |field: &str| NAMEABLE.iter().find(|known| **known == field).copied();
+        // A key of `FIELDS`: the recipe has been checked.
+        let field = |field: &str| FIELDS.iter().find(|known| **known == field).copied();
         self.named
             .iter()
             .filter_map(|(name, column)| Some(Rename { column: find(column)?, field: field(name)? }))

@@ -28,15 +28,3 @@ pub(super) fn one_or_more(text: &str) -> Result<usize, String> {
         Err(_) => Err("give a whole number such as 4".to_owned()),
     }
 }
-
-pub(super) fn below_one(text: &str) -> Result<f64, String> {
-    zero_or_more(text)
-        .and_then(|value| if value < 1.0 { Ok(value) } else { Err("must be below 1".to_owned()) })
-}
-
-pub(super) fn up_to<const MOST: u32>(text: &str) -> Result<u32, String> {
-    match text.parse::<u32>() {
-        Ok(value) if value <= MOST => Ok(value),
-        _ => Err(format!("give a whole number from 0 to {MOST}")),
-    }
-}

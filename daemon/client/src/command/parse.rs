@@ -234,7 +234,7 @@ mod tests {
         let Err(GrammarError::Help { text }) = parse_line("train --help") else { panic!("no help") };
         // clap leaves spaces at the ends of empty lines.
         let text = text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-        expect![[r"
+        expect![[r#"
             Teach a base model to write like the texts in a folder
 
             Makes an adapter: a small set of weights beside the base model, which stays as it is. Part of the
@@ -273,125 +273,144 @@ mod tests {
 
             Knobs (what you leave out comes from hotplate.toml in the folder, else from the size of your data):
                   --method <WORD>
-                      What is trained: an adapter, or all weights of a small base
+                      What is trained: an adapter beside the base model, or, for small bases, a copy of all its
+                      weights [default: "lora"]
 
                       [possible values: lora, full]
 
                   --quantize <WORD>
-                      Keep the base's weights in 8 or 4 bits, in training and for the adapter's answers: less
-                      memory, a little less exact
+                      Keep the base model's weights in 8 or 4 bits, while it trains and while the adapter
+                      answers: less memory, a little less exact [default: the adapter's, else "none"]
 
                       [possible values: q8, q4, none]
 
                   --columns <FIELD=NAME>
-                      What a column (or a field of records) is, as FIELD=NAME, such as prompt=Question; may be
-                      given several times
+                      What your columns (or fields of records) are: prompt, completion, text, messages,
+                      conversations, instruction, input, output, system, history, tools or title. Case and
+                      blanks do not count; may be given several times [default: told by the columns' own names]
 
                   --train-on <WORD>
-                      What carries loss: the completions, the last one, or everything (all is the same)
+                      Which part of an example carries loss: the completions (every turn of the assistant), the
+                      last of them alone, or everything: all turns, the system text and the template included
+                      ("all" is the same) [default: "completions"]
 
                       [possible values: completions, last, all, everything]
 
                   --style <WORD>
-                      How plain texts are learnt: as they are, as the answer to an instruction, or as both
-                      (instruct)
+                      How plain texts are learnt: as they are; for chat bases, as the answer to an instruction
+                      made from their title or file name; or as both [default: "answers" for a base that chats,
+                      else "plain"]
 
                       [possible values: plain, answers, instruct]
 
                   --max-tokens <N>
-                      Cut longer examples to this many tokens, with a finding
+                      Longer examples are cut to so many tokens, with a finding [default: 4096, or the base's
+                      context if that is shorter]
 
                   --epochs <N>
-                      Times through the data at most; a run stops earlier when it gets no better
+                      Times through the data at most; a run stops earlier when it gets no better [default:
+                      chosen from the size of your data]
 
                   --max-steps <N>
-                      Optimiser steps at most
+                      Optimiser steps at most [default: as many as the epochs have]
 
                   --minutes <X>
-                      Minutes that the run may take: it ends in order by then, with the best it has reached
+                      Minutes that a run may take: it ends in order by then, with the best it has reached
+                      [default: no limit]
 
                   --learning-rate <X>
-                      How far each step goes, at its highest
+                      How far each step goes, at its highest [default: chosen from the base's width]
 
                       [alias: --lr]
 
                   --schedule <WORD>
-                      How the learning rate falls after the warm-up
+                      How the learning rate falls after the warm-up: in a straight line, as a cosine, or not at
+                      all [default: "linear"]
 
                       [possible values: linear, cosine, constant]
 
                   --warmup-steps <N>
-                      Steps over which the learning rate rises from 0
+                      Steps over which the learning rate rises from 0; never more than half of all [default:
+                      chosen from the size of your data]
 
                   --weight-decay <X>
-                      How strongly weights are drawn towards 0
+                      How strongly weights are drawn towards 0 (AdamW) [default: 0.01]
 
                   --clip <X>
-                      Largest norm of all gradients together; a larger one is scaled down
+                      The largest norm that all gradients together may have; a larger one is scaled down. 0: no
+                      limit [default: 1]
 
-                  --dropout <P>
-                      Share of the adapter's inputs that is left out at random in each step
+                  --dropout <X>
+                      The share of the adapter's inputs that is left out at random in each step [default: 0.05
+                      for fewer than 300 examples, else 0]
 
-                  --rank <R>
-                      Rank of the adapter: how much it can hold
+                  --rank <N>
+                      How much the adapter can hold [default: 16]
 
                   --alpha <X>
-                      Strength of the adapter; it is scaled by alpha / rank
+                      The adapter's strength: it is scaled by alpha / rank [default: 16]
 
                   --rslora[=<BOOL>]
-                      Scale by alpha / √rank instead
+                      Scale by alpha / √rank instead (rank-stabilised LoRA) [default: false]
 
                       [possible values: true, false]
 
                   --targets <NAMES>
-                      Layers to adapt: all-linear, names with commas, or a regular expression for a module's
-                      whole name
+                      The layers that get a pair of factors: "all-linear", a list of names, or one regular
+                      expression for a module's whole name [default: "all-linear"]
 
-                  --rank-pattern <NAME=R>
-                      Another rank for modules of this name, as NAME=R; may be given several times
+                  --rank-pattern <NAME=N>
+                      Other ranks for modules whose name ends in, or matches, a pattern; may be given several
+                      times [default: none]
 
                   --alpha-pattern <NAME=X>
-                      Another alpha for modules of this name, as NAME=X; may be given several times
+                      Other alphas for modules whose name ends in, or matches, a pattern; may be given several
+                      times [default: none]
 
                   --lora-plus <X>
-                      How many times faster the factors B learn than the factors A
+                      How many times faster the factors B learn than the factors A (LoRA+) [default: 1 (off)]
 
                   --batch <N>
-                      Examples that go into one gradient
+                      Examples that go into one gradient [default: chosen from the size of your data]
 
                   --accumulate <N>
-                      Batches whose gradients are added up before each step
+                      Batches whose gradients are added up before each step [default: 1]
 
                   --seed <N>
-                      The same seed and data give the same adapter
+                      The same seed and data give the same adapter [default: 0]
 
                   --recompute <WORD>
-                      Compute activations again on the way back: less memory, more time
+                      Whether activations are computed again on the way back instead of being kept: less memory,
+                      a third more time [default: "auto"]
 
                       [possible values: auto, always, never]
 
                   --patience <N>
-                      Evaluations without gain after which a run stops
+                      Evaluations without gain after which a run stops [default: 2]
 
                   --evaluations <N>
-                      Looks at the held-out examples per epoch
+                      Looks at the held-out examples per epoch, but not more often than every fourth step
+                      [default: 4]
 
                   --prompts <TEXT>
-                      A prompt to answer during training, by the base and by the adapter; may be given several
-                      times
+                      Answered by the base and by the adapter at each evaluation, shown beside each other; may
+                      be given several times [default: none]
 
-                  --replay <P>
-                      Share of a save's tokens that comes from examples learnt before
+                  --replay <X>
+                      When a save is learnt: the share of the tokens that comes from examples learnt before, the
+                      least learnt first [default: a third]
 
                   --rehearsal <X>
-                      How many of the base model's own answers are learnt with each example, so that it keeps
-                      what else it can; 0 for none
+                      How many of the base's own answers to everyday prompts are learnt with each example, so
+                      that it keeps what else it can. 0: none [default: chosen from the size of your data]
 
-                  --margin <P>
-                      How much worse a save may make the held-out loss before the old version stays
+                  --margin <X>
+                      When a save is learnt: how much worse the loss on held-out examples may become before the
+                      old version stays [default: 0.02]
 
                   --nice <N>
-                      How far training stands back for other programs, 0 to 19
+                      How far training stands back for your other programs: 0 not at all, 19 as far as the
+                      system knows [default: 2]
 
             Examples:
               # Learn from notes/; the adapter is called notes
@@ -399,7 +418,7 @@ mod tests {
               # First see how long it will take
               hotplate train notes/ --dry-run
               # Another name, three times through the data
-              hotplate train notes/ -a my-voice --epochs 3"]]
+              hotplate train notes/ -a my-voice --epochs 3"#]]
         .assert_eq(&text);
     }
 }

@@ -7,6 +7,8 @@
 
 use std::path::Path;
 
+use hotplate_protocol::knobs;
+
 use super::{Code, Finding, Rule, shown, shown_list};
 use crate::recipe;
 
@@ -19,7 +21,7 @@ pub(super) const RULE: Rule = Rule {
 
 /// `there`: the columns that there are.
 pub(crate) fn missing_column(line: usize, field: &str, column: &str, there: &[String]) -> Finding {
-    let near = recipe::nearest(column, there.iter().map(String::as_str));
+    let near = knobs::nearest(column, there.iter().map(String::as_str));
     let hint = match near {
         Some(near) => format!("did you mean {}?", shown(near)),
         None => format!("found {}", shown_list(there.get(..12).unwrap_or(there))),

@@ -37,6 +37,8 @@ mod wrong_type;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use hotplate_protocol::knobs::quoted as shown;
+
 pub use bad_recipe::bad_recipe;
 pub(crate) use conflict_copy::conflict_copy;
 pub(crate) use dataset_card::{CardSign, dataset_card};
@@ -183,17 +185,6 @@ impl Finding {
         self.column = Some(column);
         self
     }
-}
-
-/// Text of the user's own, short enough for a sentence and without control characters.
-pub(crate) fn shown(text: &str) -> String {
-    const MOST: usize = 40;
-    let mut short: String =
-        text.chars().map(|each| if each.is_control() { ' ' } else { each }).take(MOST).collect();
-    if text.chars().nth(MOST).is_some() {
-        short.push('…');
-    }
-    format!("\"{short}\"")
 }
 
 /// `"a", "b"`, or `nothing`.

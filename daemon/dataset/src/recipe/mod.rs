@@ -1,25 +1,20 @@
 //! The recipe: `hotplate.toml` in the dataset's folder. Every key is optional; a recipe with anything wrong in it is no recipe at all.
 //!
-//! Owns the keys (their names, kinds, ranges and words: [`KEYS`]), the file's reading, and sentences with a line number for whatever is
-//! wrong. It must not know what a key does to a run, nor command lines; the server lays the values over its own defaults. `README.md` beside
+//! Owns the file's reading, and sentences with a line number for whatever is wrong. The keys themselves (their names, kinds, ranges and words) are
+//! [`KEYS`](hotplate_protocol::knobs::KEYS). It must not know what a key does to a run, nor command lines; the server lays the values over its own defaults. `README.md` beside
 //! this file is the page of all keys; a test holds it against the table.
 
-mod keys;
-mod kind;
 #[cfg(test)]
 mod page;
 mod parse;
-mod spelling;
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-pub use keys::{KEYS, Key, key};
-pub use kind::Kind;
+use hotplate_protocol::knobs::Key;
 pub use parse::parse;
 use serde_json::{Map, Value};
-pub(crate) use spelling::nearest;
 
 use crate::regular_file;
 

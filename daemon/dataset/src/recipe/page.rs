@@ -1,6 +1,6 @@
 //! The page of all keys, as `README.md` beside this file has it.
 
-use super::KEYS;
+use hotplate_protocol::knobs::KEYS;
 
 const HEAD: &str = "# The recipe
 

@@ -1,12 +1,10 @@
 //! From the text of a recipe to checked settings.
 
+use hotplate_protocol::knobs::{KEYS, Key, Kind, key, nearest};
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{KEYS, Key, key};
-use super::kind::Kind;
-use super::spelling::nearest;
 use super::{Problem, Recipe, RecipeError, Setting};
 use crate::findings::shown;
 
@@ -209,6 +207,26 @@ mod tests {
         let error = parse(text).unwrap_err();
         let said: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
         expected.assert_eq(&said.join("\n"));
+    }
+
+    #[test]
+    fn every_example_is_a_value_and_no_name_is_given_twice() {
+        let mut names = Vec::new();
+        for key in KEYS {
+            let recipe = parse(&format!("{} = {}", key.name, key.example)).unwrap();
+            assert_eq!(recipe.settings[0].key.name, key.name);
+            names.push(key.name);
+            names.extend(key.elsewhere);
+            assert!(
+                key.help.ends_with('.') && !key.help.contains('\n') && !key.help.contains("  "),
+                "{}",
+                key.name
+            );
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "{names:?}");
     }
 
     #[test]

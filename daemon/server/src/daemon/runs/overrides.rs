@@ -5,7 +5,7 @@ use std::path::Path;
 use hotplate_dataset::Columns;
 use hotplate_dataset::recipe::{self, Recipe, Setting};
 use hotplate_engine::quantise::Quantise;
-use hotplate_protocol::knobs::{Effective, Knobs, Method, Source};
+use hotplate_protocol::knobs::{self, Effective, Knobs, Method, Source};
 use hotplate_protocol::{ErrorCode, RpcError};
 use serde_json::{Map, Value};
 
@@ -119,7 +119,7 @@ pub(crate) fn columns_in(folder: &Path) -> Columns {
 pub(crate) fn check_knobs(knobs: &Knobs) -> Result<(), RpcError> {
     // Absent is fine; NaN is not, and JSON makes null of it.
     for (name, value) in object(knobs) {
-        if let Some(key) = recipe::key(&name) {
+        if let Some(key) = knobs::key(&name) {
             key.kind.check(&name, &value).map_err(|why| RpcError::new(ErrorCode::InvalidParams, why))?;
         }
     }
@@ -133,35 +133,25 @@ pub(crate) fn at_setting(setting: &Setting, error: &RpcError) -> RpcError {
 
 #[cfg(test)]
 mod tests {
-    use hotplate_protocol::knobs::{Quantize, Recompute, Schedule, Style, TrainOn};
+    use hotplate_protocol::knobs::Quantize;
 
     use super::*;
 
     #[test]
     fn the_recipes_keys_are_the_knobs() {
-        let keys: Vec<&str> = recipe::KEYS
+        let keys: Vec<&str> = knobs::KEYS
             .iter()
             .map(|key| key.name)
             .filter(|name| !matches!(*name, "base" | "adapter"))
             .collect();
         assert_eq!(keys, Knobs::NAMES);
-        for key in recipe::KEYS {
+        for key in knobs::KEYS {
             let recipe = recipe::parse(&format!("{} = {}", key.name, key.example)).unwrap();
             let overrides = Overrides::new(&Knobs::default(), recipe).unwrap();
             let set = overrides.knobs != Knobs::default();
             assert_eq!(set, !matches!(key.name, "base" | "adapter"), "{}", key.name);
             check_knobs(&overrides.knobs).unwrap();
         }
-        let words = |name: &str| match recipe::key(name).unwrap().kind {
-            recipe::Kind::Word(words) => words,
-            other => panic!("{name} is {other:?}"),
-        };
-        assert_eq!(words("method"), Method::WORDS);
-        assert_eq!(words("schedule"), Schedule::WORDS);
-        assert_eq!(words("recompute"), Recompute::WORDS);
-        assert_eq!(words("train_on"), TrainOn::WORDS);
-        assert_eq!(words("style"), Style::WORDS);
-        assert_eq!(words("quantize"), Quantize::WORDS);
     }
 
     #[test]

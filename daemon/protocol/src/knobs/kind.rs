@@ -4,7 +4,6 @@
 use serde_json::{Map, Value};
 
 use super::spelling::nearest;
-use crate::columns::NAMEABLE;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -32,7 +31,7 @@ pub enum Kind {
     /// A table from patterns to numbers.
     Numbers(Range),
     /// A table from fields to the columns that they are.
-    Columns,
+    Columns(&'static [&'static str]),
 }
 
 /// Finite numbers between two ends.
@@ -108,14 +107,14 @@ impl Kind {
                 "\"all-linear\", a list of names in quotes, or one regular expression in quotes".to_owned()
             }
             Kind::Numbers(range) => format!("a table of names, each with {}", range.words()),
-            Kind::Columns => "a table of fields, each with the name of a column in quotes".to_owned(),
+            Kind::Columns(_) => "a table of fields, each with the name of a column in quotes".to_owned(),
         }
     }
 
     /// The kind of a list's or a table's parts; `None` for what has none.
-    pub(super) fn part(self) -> Option<Kind> {
+    pub fn part(self) -> Option<Kind> {
         match self {
-            Kind::Texts { .. } | Kind::Targets | Kind::Columns => Some(Kind::Name),
+            Kind::Texts { .. } | Kind::Targets | Kind::Columns(_) => Some(Kind::Name),
             Kind::Counts { least, most } => Some(Kind::Count { least, most }),
             Kind::Numbers(range) => Some(Kind::Number(range)),
             _ => None,
@@ -175,20 +174,20 @@ impl Kind {
                     .iter()
                     .try_for_each(|(pattern, value)| part.check(&format!("{pattern} in {name}"), value))
             }
-            (Kind::Columns, Value::Object(table)) => check_columns(name, table),
+            (Kind::Columns(fields), Value::Object(table)) => check_columns(name, fields, table),
             _ => wrong(),
         }
     }
 }
 
-fn check_columns(name: &str, table: &Map<String, Value>) -> Result<(), String> {
+fn check_columns(name: &str, fields: &[&str], table: &Map<String, Value>) -> Result<(), String> {
     let mut columns = Vec::new();
     for (field, column) in table {
-        if !NAMEABLE.contains(&field.as_str()) {
-            let meant = nearest(field, NAMEABLE.iter().copied())
+        if !fields.contains(&field.as_str()) {
+            let meant = nearest(field, fields.iter().copied())
                 .map_or_else(|| ".".to_owned(), |near| format!("; did you mean {near}?"));
-            let fields = NAMEABLE.join(", ");
-            let field = crate::findings::shown(field);
+            let fields = fields.join(", ");
+            let field = quoted(field);
             return Err(format!("{field} in {name} is no field{meant} The fields are {fields}"));
         }
         Kind::Name.check(&format!("{field} in {name}"), column)?;
@@ -213,12 +212,23 @@ fn listed(words: &[&str]) -> String {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.trim().is_empty() => "an empty text".to_owned(),
-        Value::String(text) => format!("the text {}", crate::findings::shown(text)),
+        Value::String(text) => format!("the text {}", quoted(text)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a table".to_owned(),
         Value::Null => "no number that can be used".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
+}
+
+/// A text of somebody's own in a sentence: in quotes, short, without control characters.
+pub fn quoted(text: &str) -> String {
+    const MOST: usize = 40;
+    let mut short: String =
+        text.chars().map(|each| if each.is_control() { ' ' } else { each }).take(MOST).collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    format!("\"{short}\"")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 /// The closest candidate, if it is close enough to be meant: case, hyphens and underscores count for nothing, and of a word of n characters
 /// about a third may be wrong.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| -> Vec<char> {
         text.chars()
             .take(64)
