@@ -110,6 +110,7 @@ pub enum StopReason {
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StopReason::AllSteps { steps: 1, best_step: 1 } => f.write_str("did its one step"),
             StopReason::AllSteps { steps, best_step } if steps == best_step => {
                 write!(f, "did all {steps} steps; the last was the best")
             }

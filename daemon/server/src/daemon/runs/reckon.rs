@@ -153,9 +153,22 @@ impl Reckoning {
         steps.saturating_sub(self.settings.steps_after_best(self.examples)).max(steps.div_ceil(2))
     }
 
+    /// How many of the likely steps end in time; one at least, for a run that does none keeps nothing.
+    fn likely_within(&self, prices: &Prices, seconds: f64) -> usize {
+        let (mut fits, mut over) = (1, self.likely() + 1);
+        while over - fits > 1 {
+            let middle = usize::midpoint(fits, over);
+            if prices.of(self.whole(middle)) <= seconds { fits = middle } else { over = middle }
+        }
+        fits
+    }
+
     /// Fills in what a plan says about time.
     pub(crate) fn fill(&self, plan: &mut Plan, prices: Option<Prices>, minutes: Option<f64>) {
-        plan.likely_steps = self.likely();
+        plan.likely_steps = match prices.zip(minutes) {
+            Some((prices, minutes)) => self.likely_within(&prices, 60.0 * minutes),
+            None => self.likely(),
+        };
         let within = |seconds: f64| minutes.map_or(seconds, |most| seconds.min(60.0 * most));
         let seconds = |steps| prices.map(|prices| within(prices.of(self.whole(steps))));
         plan.seconds = seconds(plan.likely_steps);
@@ -309,6 +322,19 @@ mod tests {
         assert!((left(&stopped, &LEARNING) - end).abs() < 1e-9);
         let copying = Work { kind: WorkKind::Copies, done: 30, of: 60 };
         assert!((left(&stopped, &copying) - (0.6 + 8.1)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_run_that_must_end_by_then_does_fewer_steps() {
+        let reckoning = reckoning(None);
+        let prices = Prices { learnt: 0.01, read: 0.003, written: 0.02 };
+        let whole = |steps| prices.of(reckoning.whole(steps));
+        let likely = reckoning.likely();
+        assert_eq!(reckoning.likely_within(&prices, whole(likely)), likely);
+        assert_eq!(reckoning.likely_within(&prices, 10.0 * whole(likely)), likely);
+        let half = reckoning.likely_within(&prices, whole(likely) / 2.0);
+        assert!(whole(half) <= whole(likely) / 2.0 && whole(half + 1) > whole(likely) / 2.0, "{half}");
+        assert_eq!(reckoning.likely_within(&prices, 0.0), 1);
     }
 
     #[test]
