@@ -225,6 +225,16 @@ impl BaseSpec {
         self.template.as_ref().and_then(|template| template.as_ref().ok()).map(ChatTemplate::text)
     }
 
+    /// A name for how the base answers: its fingerprint and its chat template, since what it answers follows from both.
+    pub fn answers_by(&self) -> String {
+        match self.chat_template() {
+            Some(template) => {
+                format!("{}-{}", self.fingerprint, &blake3::hash(template.as_bytes()).to_hex()[..16])
+            }
+            None => self.fingerprint.clone(),
+        }
+    }
+
     /// Whether it has a chat template that can be used.
     pub fn chats(&self) -> bool {
         self.has_template().unwrap_or(false)

@@ -127,7 +127,9 @@ impl FinalMetrics {
                 let answers: Vec<&[u32]> = answers.iter().map(|answer| answer.tokens.as_slice()).collect();
                 let usual: Vec<&[u32]> =
                     neutral.iter().flat_map(|neutral| &neutral.samples).map(ReferenceSample::own).collect();
-                self.figures.loops = behaviour::loops(&answers);
+                // Greedy answers go round in circles more often than drawn ones: like is held against like.
+                let alike = answers.len().min(usual.len());
+                self.figures.loops = behaviour::loops(&answers[..alike]);
                 self.figures.base_loops = behaviour::loops(&usual);
                 // A text that is only begun may well go on in the voice that was learnt.
                 if base.text.chats() {

@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::fixtures::tokenizers::{byte_level, ended, llama};
+use crate::fixtures::tokenizers::{byte_level, ended, letters, llama};
 
 /// A folder as save_pretrained writes it, with one small tensor.
 fn folder() -> TempDir {
@@ -193,4 +193,14 @@ fn hub_ids_are_told_from_paths() {
     {
         assert_eq!(is_hub_id(text), expected, "{text}");
     }
+}
+
+#[test]
+fn what_a_base_has_answered_belongs_to_its_template_too() {
+    let config = crate::fixtures::config;
+    let base = |template: Option<&str>| BaseSpec::with_tokenizer(letters(config().vocab), template, config());
+    let names = [base(None), base(Some("{{ messages }}")), base(Some("{{ messages[0].content }}"))]
+        .map(|base| base.answers_by());
+    assert!(names[0] != names[1] && names[1] != names[2], "{names:?}");
+    assert_eq!(names[1], base(Some("{{ messages }}")).answers_by());
 }

@@ -11,7 +11,7 @@ const COPY_LIMIT: f64 = 0.5;
 /// copy this much more than they.
 const COPY_SURPLUS: f64 = 0.25;
 /// Nats a token on the base's own answers to questions (`tests/compare/RESULTS.md`: adapters that were made good and bad on purpose).
-const DRIFT_LIMIT: f64 = 0.2;
+const DRIFT_LIMIT: f64 = 0.15;
 /// The same on texts that a base that does not chat writes freely: there the voice that was learnt may well be heard.
 const FREE_DRIFT_LIMIT: f64 = 1.0;
 /// Share of everyday answers that go round in circles, above the base's own.

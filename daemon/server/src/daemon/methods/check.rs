@@ -94,7 +94,7 @@ impl AtFiles for Check {
             kinds: kinds(&dataset),
             settings,
             rehearsed: if params.list {
-                rehearsed(store.rehearsal(&text.fingerprint)?.as_ref(), &text)?
+                rehearsed(store.rehearsal(&text.answers_by())?.as_ref(), &text)?
             } else {
                 Vec::new()
             },

@@ -441,8 +441,8 @@ fn build(
         nice: overrides.knobs.nice.unwrap_or(NICE),
         state: state_of(&dataset.examples),
     };
-    let neutral = store.neutral_samples(&text.fingerprint)?;
-    let rehearsal = store.rehearsal(&text.fingerprint)?;
+    let neutral = store.neutral_samples(&text.answers_by())?;
+    let rehearsal = store.rehearsal(&text.answers_by())?;
     let prices = store.prices(&text.fingerprint, file_pool.device)?;
     if rehearsal.as_ref().is_some_and(|written| written.samples.is_empty()) {
         job.plan.rehearsed_answers = 0;

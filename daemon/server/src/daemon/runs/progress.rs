@@ -139,12 +139,12 @@ impl Daemon {
             goldens,
         } = trained;
         if let Some(answers) = rehearsal
-            && let Err(error) = self.store.set_rehearsal(&job.fingerprint, &answers)
+            && let Err(error) = self.store.set_rehearsal(&text.answers_by(), &answers)
         {
             tracing::warn!(%error, "the base's own answers could not be stored");
         }
         if let Some(samples) = neutral
-            && let Err(error) = self.store.set_neutral_samples(&job.fingerprint, &samples)
+            && let Err(error) = self.store.set_neutral_samples(&text.answers_by(), &samples)
         {
             tracing::warn!(%error, "the base's own samples could not be stored");
         }

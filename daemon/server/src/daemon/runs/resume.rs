@@ -34,8 +34,8 @@ pub(crate) fn from_checkpoint(file_pool: &FilePool, run: RunId) -> Result<Option
         encode(&dataset.examples, &text, &job.train, &job.heldout, job.folds, &job.options())
             .map_err(|error| error.message)?;
     let store = file_pool.store().ok();
-    let neutral = store.as_ref().and_then(|store| store.neutral_samples(&job.fingerprint).ok().flatten());
-    let rehearsal = store.as_ref().and_then(|store| store.rehearsal(&job.fingerprint).ok().flatten());
+    let neutral = store.as_ref().and_then(|store| store.neutral_samples(&text.answers_by()).ok().flatten());
+    let rehearsal = store.as_ref().and_then(|store| store.rehearsal(&text.answers_by()).ok().flatten());
     let prices = store.and_then(|store| store.prices(&job.fingerprint, file_pool.device).ok().flatten());
     let mut prepared =
         Prepared { job, text, data, state: Some(state), owners, prices, neutral, rehearsal, need: None };
