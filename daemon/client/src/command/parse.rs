@@ -319,7 +319,8 @@ mod tests {
                       [default: no limit]
 
                   --learning-rate <X>
-                      How far each step goes, at its highest [default: chosen from the base's width]
+                      The learning rate at its highest: how far each step goes [default: chosen from the base's
+                      width]
 
                       [alias: --lr]
 
@@ -337,15 +338,15 @@ mod tests {
                       How strongly weights are drawn towards 0 (AdamW) [default: 0.01]
 
                   --clip <X>
-                      The largest norm that all gradients together may have; a larger one is scaled down. 0: no
-                      limit [default: 1]
+                      Gradient clipping: the largest norm that all gradients together may have; a larger one is
+                      scaled down. 0: no limit [default: 1]
 
                   --dropout <X>
                       The share of the adapter's inputs that is left out at random in each step [default: 0.05
                       for fewer than 300 examples, else 0]
 
                   --rank <N>
-                      How much the adapter can hold [default: 16]
+                      The rank of the adapter's matrices: how much it can hold [default: 16]
 
                   --alpha <X>
                       The adapter's strength: it is scaled by alpha / rank [default: 16]
@@ -371,22 +372,23 @@ mod tests {
                       How many times faster the factors B learn than the factors A (LoRA+) [default: 1 (off)]
 
                   --batch <N>
-                      Examples that go into one gradient [default: chosen from the size of your data]
+                      Micro-batch: examples that go into one gradient [default: chosen from the size of your
+                      data]
 
                   --accumulate <N>
-                      Batches whose gradients are added up before each step [default: 1]
+                      Gradient accumulation: batches whose gradients are added up before each step [default: 1]
 
                   --seed <N>
                       The same seed and data give the same adapter [default: 0]
 
                   --recompute <WORD>
-                      Whether activations are computed again on the way back instead of being kept: less memory,
-                      a third more time [default: "auto"]
+                      Gradient checkpointing: whether activations are computed again on the way back instead of
+                      being kept; less memory, a third more time [default: "auto"]
 
                       [possible values: auto, always, never]
 
                   --patience <N>
-                      Evaluations without gain after which a run stops [default: 2]
+                      Early stopping: evaluations without gain after which a run stops [default: 2]
 
                   --evaluations <N>
                       Looks at the held-out examples per epoch, but not more often than every fourth step
