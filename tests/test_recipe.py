@@ -252,7 +252,7 @@ def test_a_rate_that_breaks_everything_stops_with_a_reason(hotplate, folder):
 def test_the_grammar_refuses_words_and_ranges_itself(shared_hotplate, folder):
     for words, naming in [
         (["--schedule", "linaer"], ["linear", "cosine"]),
-        (["--dropout", "1"], ["below 1"]),
+        (["--dropout", "1"], ["from 0 to 0.95"]),
         (["--nice", "20"], ["from 0 to 19"]),
         (["--rank-pattern", "q_proj"], ["q_proj=32"]),
     ]:

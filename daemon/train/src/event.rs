@@ -73,6 +73,11 @@ pub enum StopReason {
         sign: MemorizationSign,
     },
     /// The base's own answers to everyday questions were gone.
+    Forgot {
+        step: usize,
+        best_step: usize,
+    },
+    /// The same, and something was best before.
     Forgetting {
         step: usize,
         best_step: usize,
@@ -141,6 +146,11 @@ impl fmt::Display for StopReason {
                     "stopped at step {step}: it began to memorise ({why}); kept step {best_step}, the best"
                 )
             }
+            StopReason::Forgot { step, best_step } => write!(
+                f,
+                "stopped at step {step}: it forgets what the base model answers to everyday questions; kept step {best_step} for want of a better one; a \
+                 smaller learning rate or more rehearsal helps"
+            ),
             StopReason::Forgetting { step, best_step: 0 } => write!(
                 f,
                 "stopped at step {step}: it forgot what the base model answers to everyday questions before it had learnt anything that could be kept; a \

@@ -393,9 +393,13 @@ impl Trainer {
         let per_epoch = self.settings.steps_per_epoch(self.members(0));
         let far = self.progress.is_far(losses.all);
         let forgets = moved.is_some_and(|moved| forgets(&moved));
-        let best = !forgets && self.progress.is_better(&losses, self.settings.margin);
+        let best = if forgets {
+            self.progress.may_forget() && self.progress.is_better(&losses, self.settings.margin)
+        } else {
+            self.progress.may_be_best(&losses, self.settings.margin)
+        };
         let step = self.progress.counts.step;
-        let gain = if best { self.progress.gain(&losses, step) } else { None };
+        let gain = if best && !forgets { self.progress.gain(&losses, step) } else { None };
         let progress = &mut self.progress;
         let counts = &mut progress.counts;
         counts.evaluated = true;
@@ -416,6 +420,7 @@ impl Trainer {
         }
         let gained_step = counts.gained.map_or(0, |gained| gained.step);
         if best {
+            counts.best_forgets = forgets;
             let learnt = (progress.phase == Phase::Split).then(|| progress.learners[0].learnt.clone());
             progress.best = Some(Best { learnt, step, losses, train_loss, folds: each });
         }
@@ -429,7 +434,11 @@ impl Trainer {
         } else if step >= steps {
             Some(StopReason::AllSteps { steps, best_step })
         } else if counts.forgetful_evaluations >= FORGETFUL_EVALUATIONS {
-            Some(StopReason::Forgetting { step, best_step })
+            Some(if counts.best_forgets {
+                StopReason::Forgot { step, best_step }
+            } else {
+                StopReason::Forgetting { step, best_step }
+            })
         } else if !patient && memorised {
             Some(StopReason::Memorising { step, best_step, sign: MemorizationSign::Gap })
         } else if !patient && step >= gained_step + per_epoch {

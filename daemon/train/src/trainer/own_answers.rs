@@ -105,7 +105,7 @@ impl Trainer {
         else {
             return Err((losses, each));
         };
-        if !self.progress.is_better(&losses, self.settings.margin) {
+        if !self.progress.may_be_best(&losses, self.settings.margin) {
             return Err((losses, each));
         }
         let drift = self.drift.take().unwrap_or_else(|| Drift::new(neutral));

@@ -1,3 +1,5 @@
+use candle_core::Device;
+use hotplate_engine::base_spec::BaseSpec;
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::sample::Sample;
 use hotplate_engine::score::{ScoreEvent, Scoring, Wanted};
@@ -496,4 +498,27 @@ fn the_held_out_loss_is_that_of_scoring() {
         }
     };
     assert!((trained - loss / tokens as f64).abs() < 1e-6, "{trained} {}", loss / tokens as f64);
+}
+
+/// A base that chats, and a rate at which nothing of it is left.
+#[test]
+fn a_run_that_only_forgets_keeps_its_best_and_says_so() {
+    let config = test_base::config();
+    let tokenizer = test_base::tokenizers::letters(config.vocab);
+    let template = "{% for m in messages %}<|user|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    let spec = BaseSpec::with_tokenizer(tokenizer, Some(template), config);
+    let base = Base::of(Arc::new(spec), test_base::decoder(7), Device::Cpu);
+    let settings = TrainSettings { learning_rate: 0.1, rehearsal: 0.25, ..test_base::settings() };
+    let mut trainer = Trainer::new(&base, None, test_base::data(12), settings).unwrap();
+    let looks: Vec<(bool, f64)> = events(&base, &mut trainer)
+        .iter()
+        .filter_map(|event| match event {
+            TrainEvent::Evaluated { best, moved: Some(moved), .. } => Some((*best, moved.drift)),
+            _ => None,
+        })
+        .collect();
+    assert!(looks.iter().any(|(best, drift)| *best && *drift > 0.15), "{looks:?}");
+    let outcome = trainer.finish().unwrap();
+    assert!(outcome.best_step > 0, "{:?}", outcome.reason);
+    assert_eq!(outcome.guard.verdict(), Verdict::Drifting, "{:?}", outcome.guard);
 }
