@@ -102,9 +102,9 @@ pub(super) struct Counts {
     pub(super) forgetful_evaluations: usize,
     #[serde(default)]
     pub(super) forgotten: Option<f64>,
-    /// At the best step so far the base's own answers are gone: it is kept for want of a better one.
+    /// The best step so far, if the base's own answers are gone at it and it is kept for want of a better one.
     #[serde(default)]
-    pub(super) best_forgets: bool,
+    pub(super) forgetful_best: Option<usize>,
     /// Sum and number of the training losses since the last evaluation.
     pub(super) window: (f64, usize),
     /// Whether the evaluation that belongs to `step` is done, and the answers that go with it.
@@ -144,14 +144,14 @@ impl Progress {
     /// Whether losses make a step the best, if it has not forgotten the base's own answers: any gain does while the best has.
     pub(super) fn may_be_best(&self, losses: &Losses, margin: f64) -> bool {
         let start = self.start.or(self.base);
-        let gains = self.counts.best_forgets && start.is_some_and(|start| losses.all < start.all);
+        let gains = self.counts.forgetful_best.is_some() && start.is_some_and(|start| losses.all < start.all);
         gains || self.is_better(losses, margin)
     }
 
     /// Whether a step that has forgotten them may be the best for want of another: a first run is told what has become of it, and what helps; a save leaves
     /// the version that was there.
     pub(super) fn may_forget(&self) -> bool {
-        !self.continues && (self.counts.best_forgets || self.best_step() == 0)
+        !self.continues && (self.counts.forgetful_best.is_some() || self.best_step() == 0)
     }
 
     fn wanted(&self, losses: &Losses) -> f64 {

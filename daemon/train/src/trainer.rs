@@ -420,7 +420,7 @@ impl Trainer {
         }
         let gained_step = counts.gained.map_or(0, |gained| gained.step);
         if best {
-            counts.best_forgets = forgets;
+            counts.forgetful_best = forgets.then_some(step);
             let learnt = (progress.phase == Phase::Split).then(|| progress.learners[0].learnt.clone());
             progress.best = Some(Best { learnt, step, losses, train_loss, folds: each });
         }
@@ -434,7 +434,7 @@ impl Trainer {
         } else if step >= steps {
             Some(StopReason::AllSteps { steps, best_step })
         } else if counts.forgetful_evaluations >= FORGETFUL_EVALUATIONS {
-            Some(if counts.best_forgets {
+            Some(if counts.forgetful_best.is_some() {
                 StopReason::Forgot { step, best_step }
             } else {
                 StopReason::Forgetting { step, best_step }
