@@ -37,6 +37,8 @@ pub fn processor() -> String {
     let Machine { registers, values } = Machine::here();
     let registers = match registers {
         #[cfg(target_arch = "x86_64")]
+        Registers::Amx => ", AMX",
+        #[cfg(target_arch = "x86_64")]
         Registers::Avx512 => ", AVX-512",
         #[cfg(target_arch = "x86_64")]
         Registers::Avx2 => ", AVX2",

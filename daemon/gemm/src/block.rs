@@ -43,6 +43,9 @@ const CONFLICT: usize = 1024;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) const AVX2: Sizes = Sizes { rows: 6, columns: 16, depth: 320, block: 258 };
+/// The right side's panels are laid out anew for each block of rows.
+#[cfg(target_arch = "x86_64")]
+const AMX: Sizes = Sizes { rows: 32, columns: 32, depth: 256, block: 768 };
 #[cfg(target_arch = "x86_64")]
 pub(crate) const AVX512: Sizes = Sizes { rows: 12, columns: 32, depth: 256, block: 384 };
 #[cfg(target_arch = "aarch64")]
@@ -52,6 +55,8 @@ const PORTABLE: Sizes = Sizes { rows: 2, columns: 16, depth: 256, block: 240 };
 /// The most rows of a task, and rows and columns of a tile.
 pub(crate) const fn shape(registers: Registers) -> (usize, (usize, usize)) {
     let sizes = match registers {
+        #[cfg(target_arch = "x86_64")]
+        Registers::Amx => AMX,
         #[cfg(target_arch = "x86_64")]
         Registers::Avx512 => AVX512,
         #[cfg(target_arch = "x86_64")]

@@ -9,6 +9,8 @@
 //! Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows are dotted straight
 //! from memory ([`dots`]), at the memory's bandwidth.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod block;
 mod blocks;
 mod dots;
@@ -16,6 +18,7 @@ mod exp;
 mod lanes;
 mod layout;
 mod machine;
+pub mod measure;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod nibbles;
@@ -257,7 +260,7 @@ fn add_panels(machine: Machine, panels: &HalfFactors, part: &Part<'_>) {
     unsafe {
         match machine.registers {
             #[cfg(target_arch = "x86_64")]
-            Registers::Avx512 => x86::panels_avx512(panels, part),
+            Registers::Amx | Registers::Avx512 => x86::panels_avx512(panels, part),
             #[cfg(target_arch = "x86_64")]
             Registers::Avx2 => x86::panels_avx2(panels, part),
             #[cfg(target_arch = "aarch64")]
@@ -397,9 +400,13 @@ impl<'a, E: Stored> Gemm<'a, E> {
             unsafe {
                 match (machine.registers, machine.dots_bf16::<E>()) {
                     #[cfg(target_arch = "x86_64")]
-                    (Registers::Avx512, true) => x86::dots_avx512_in_pairs(self, columns, soon, scratch),
+                    (Registers::Amx | Registers::Avx512, true) => {
+                        x86::dots_avx512_in_pairs(self, columns, soon, scratch)
+                    }
                     #[cfg(target_arch = "x86_64")]
-                    (Registers::Avx512, false) => x86::dots_avx512(self, columns, soon, scratch),
+                    (Registers::Amx | Registers::Avx512, false) => {
+                        x86::dots_avx512(self, columns, soon, scratch)
+                    }
                     #[cfg(target_arch = "x86_64")]
                     (Registers::Avx2, true) => x86::dots_avx2::<InPairs, E>(self, columns, soon, scratch),
                     #[cfg(target_arch = "x86_64")]
@@ -429,7 +436,7 @@ impl<'a, E: Stored> Gemm<'a, E> {
         unsafe {
             match machine.registers {
                 #[cfg(target_arch = "x86_64")]
-                Registers::Avx512 => x86::weighted_avx512(self, columns),
+                Registers::Amx | Registers::Avx512 => x86::weighted_avx512(self, columns),
                 #[cfg(target_arch = "x86_64")]
                 Registers::Avx2 => x86::weighted_avx2(self, columns),
                 #[cfg(target_arch = "aarch64")]
@@ -445,6 +452,8 @@ impl<'a, E: Stored> Gemm<'a, E> {
             // SAFETY: as above; the scratch is made for this machine.
             unsafe {
                 match (machine.registers, machine.multiplies_bf16::<E>()) {
+                    #[cfg(target_arch = "x86_64")]
+                    (Registers::Amx, _) => amx::block(self, rows, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
                     (Registers::Avx512, true) => x86::block_avx512_in_pairs(self, rows, columns, scratch),
                     #[cfg(target_arch = "x86_64")]

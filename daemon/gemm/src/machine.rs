@@ -39,6 +39,9 @@ pub struct UnknownArithmetic {
 /// The vector registers that kernels use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registers {
+    /// Tiles for products with many rows, and AVX-512 for all else.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -91,7 +94,7 @@ impl Machine {
     fn is_native(self) -> bool {
         match self.registers {
             #[cfg(target_arch = "x86_64")]
-            Registers::Avx512 => true,
+            Registers::Amx | Registers::Avx512 => true,
             _ => self.values == Values::F32,
         }
     }
@@ -108,7 +111,7 @@ impl Machine {
     }
 
     /// What this processor can run, the best registers first.
-    pub(crate) fn all() -> Vec<Machine> {
+    pub fn all() -> Vec<Machine> {
         let mut all = Vec::new();
         let mut push = |registers, values| all.push(Machine { registers, values });
         #[cfg(target_arch = "x86_64")]
@@ -119,6 +122,9 @@ impl Machine {
             // Without VL, half of the registers have no lower part to take sums from, and kernels run short of them.
             if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
                 if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw") {
+                    if super::amx::are_here() {
+                        push(Registers::Amx, Values::Bf16);
+                    }
                     push(Registers::Avx512, Values::Bf16);
                 }
                 push(Registers::Avx512, Values::F32);

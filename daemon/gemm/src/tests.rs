@@ -53,6 +53,15 @@ fn rounds<E: Stored>(machine: Machine, rows: usize, orders: (Order, Order)) -> (
     }
 }
 
+/// Whether products of f32 values are those of two bf16 values each.
+fn splits(machine: Machine) -> bool {
+    match machine.registers {
+        #[cfg(target_arch = "x86_64")]
+        Registers::Amx => true,
+        _ => false,
+    }
+}
+
 /// A matrix that begins at an odd address and whose lines have a gap between them.
 fn matrix<E: Stored>(values: &[E], (rows, columns): (usize, usize), order: Order) -> Matrix<'_, E> {
     assert_eq!(values.len(), units::<E>((rows, columns), order));
@@ -93,6 +102,9 @@ fn check<E: Stored>(
         #[expect(clippy::cast_possible_truncation, reason = "it was an f32")]
         if rounds { f64::from(bf16::from_f32(value as f32)) } else { value }
     };
+    // A value that is the sum of two bf16 ones keeps at least 15 bits.
+    let dotted = orders == ORDERS[0] && rows <= FEW_ROWS || orders == ORDERS[1] && rows <= weighted::ROWS;
+    let near = if splits(machine) && !dotted { 3.1e-5 } else { 1e-6 };
     let starts = [Accumulate::Zero, Accumulate::Target, Accumulate::Bias(&bias)];
     let cases = [(starts[0], None), (starts[1], None), (starts[2], None)];
     let cases = cases.into_iter().chain([(starts[1], Some(&thin)), (starts[2], Some(&thick))]);
@@ -123,7 +135,7 @@ fn check<E: Stored>(
             let (sum, size) =
                 terms.chain(beside).fold((first, first.abs()), |(s, z), t| (s + t, z + t.abs()));
             assert!(
-                (f64::from(*found) - sum).abs() <= 1e-6 * size + 1e-30,
+                (f64::from(*found) - sum).abs() <= near * size + 1e-30,
                 "{} {machine:?} {rows}x{inner}x{columns} {orders:?} at {row},{column}: {found} is not {sum}",
                 std::any::type_name::<E>()
             );
@@ -301,13 +313,14 @@ fn blocks_that_a_line_ends_in_are_refused() {
 fn values_that_are_not_finite_stay_in_their_place() {
     let (inner, columns) = (40, 35);
     for machine in Machine::all() {
+        let near = if splits(machine) { 3.1e-5 } else { 0.0 };
         for rows in [1, 4, 30] {
             let mut left = vec![1.0f32; rows * inner];
             let mut right = vec![1.0f32; columns * inner];
             left[(rows - 1) * inner + 39] = f32::INFINITY;
             right[34 * inner + 2] = f32::NAN;
             right[3 * inner] = f32::MIN_POSITIVE / 4.0;
-            right[4 * inner + 1] = f32::MAX;
+            right[4 * inner + 1] = 1e38;
             let (left, right) = (Matrix::rows(&left, inner), Matrix::rows(&right, inner).transposed());
             let mut target = vec![0.0; rows * columns];
             product_on(
@@ -325,11 +338,12 @@ fn values_that_are_not_finite_stay_in_their_place() {
                     (_, 34) => f32::NAN,
                     (true, _) => f32::INFINITY,
                     (false, 3) => 39.0,
-                    (false, 4) => f32::MAX,
+                    (false, 4) => 1e38,
                     _ => 40.0,
                 };
+                let strange = value.is_nan() && (wanted.is_nan() || splits(machine) && wanted.is_infinite());
                 assert!(
-                    *value == wanted || (value.is_nan() && wanted.is_nan()),
+                    strange || (*value - wanted).abs() <= near * wanted.abs() || *value == wanted,
                     "{machine:?} {row},{column}: {value}"
                 );
             }
@@ -357,7 +371,7 @@ fn every_stored_value_is_widened_exactly() {
                 let (flushes, _) = rounds::<bf16>(machine, rows, (Order::Rows, order));
                 let same = |(found, wanted): (&f32, f32)| {
                     *found == wanted
-                        || (found.is_nan() && wanted.is_nan())
+                        || (found.is_nan() && (wanted.is_nan() || splits(machine) && wanted.is_infinite()))
                         || (flushes && wanted.is_subnormal() && *found == 0.0)
                 };
                 assert!(

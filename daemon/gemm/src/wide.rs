@@ -30,7 +30,7 @@ macro_rules! wide {
                 #[cfg(target_arch = "x86_64")]
                 #[expect(unsafe_code, reason = "an instruction that the processor may lack is unsafe to call")]
                 // SAFETY: `Machine` has asked the processor.
-                Registers::Avx512 => unsafe { avx512($($argument),*) },
+                Registers::Amx | Registers::Avx512 => unsafe { avx512($($argument),*) },
                 #[cfg(target_arch = "x86_64")]
                 #[expect(unsafe_code, reason = "as above")]
                 // SAFETY: as above.
