@@ -33,10 +33,13 @@ const TILE: usize = SIDE * SIDE;
 const SQUARE: usize = 2 * SIDE;
 /// Units of the right side in one step of the inner length.
 const STEP: usize = SIDE * SQUARE;
-/// Places of the inner length in a stretch: a panel of the right side fills two thirds of the first cache.
-const DEPTH: usize = 512;
+/// Places of the inner length in a stretch: so long that most products take one, for each further one passes over the result again.
+const DEPTH: usize = 1024;
 /// The same where each value is two.
 const SPLIT_DEPTH: usize = 256;
+
+/// Columns from which a product of f32 values is faster on tiles.
+pub(crate) const SPLIT_COLUMNS: usize = 96;
 
 /// Whether the processor has tiles, the operating system saves them, this process may use them, and they were tried.
 pub(crate) fn are_here() -> bool {

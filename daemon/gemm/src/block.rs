@@ -18,7 +18,7 @@ use std::ops::Range;
 use super::lanes::{LINE, Lanes, Portable, Stored};
 use super::layout::{Ahead, COLUMN_TILES, Layout, fill_right, pack_left};
 use super::places::{Places, Single};
-use super::{Accumulate, Gemm, Order, Registers};
+use super::{Accumulate, Gemm, Order, Registers, TASK_COLUMNS};
 
 /// The sizes of one machine's kernel.
 pub(crate) struct Sizes {
@@ -66,6 +66,16 @@ pub(crate) const fn shape(registers: Registers) -> (usize, (usize, usize)) {
         Registers::Portable => PORTABLE,
     };
     (sizes.block, (sizes.rows, sizes.columns))
+}
+
+/// Columns of a task: enough to make up for laying out its rows of the left side, and not so many that results leave the last cache.
+pub(crate) const fn task_columns(registers: Registers) -> Range<usize> {
+    match registers {
+        // What is laid out takes as long as three hundred columns' products.
+        #[cfg(target_arch = "x86_64")]
+        Registers::Amx => 2 * TASK_COLUMNS..4 * TASK_COLUMNS,
+        _ => TASK_COLUMNS..2 * TASK_COLUMNS,
+    }
 }
 
 /// Where a task lays out its panels: each thread keeps its own.

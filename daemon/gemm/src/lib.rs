@@ -52,8 +52,8 @@ pub use wide::{dot, dot_weighted, maximum, sum, sum_of};
 const ALONE: usize = 1 << 18;
 /// Tasks of a large product: enough that a thread which a busy machine takes away does not hold up the others for long.
 const TASKS: usize = 8;
-/// Columns of a task: enough to make up for fetching its rows of the left side, and not so many that results leave the last cache.
-const TASK_COLUMNS: Range<usize> = 256..512;
+/// The least columns of a task: enough to make up for fetching its rows of the left side.
+const TASK_COLUMNS: usize = 256;
 /// Bytes of the right side that one task reads when there are few rows.
 const TASK_BYTES: usize = 1 << 17;
 /// Up to so many rows on the left are dotted straight from memory.
@@ -339,6 +339,16 @@ impl<'a, E: Stored> Gemm<'a, E> {
         self.rows <= weighted::ROWS && self.left.order == Order::Rows && self.right.order == Order::Rows
     }
 
+    /// Those that many rows are multiplied with.
+    fn registers(&self, machine: Machine) -> Registers {
+        match machine.registers {
+            // Putting the left side's values in twos costs more than a few columns' products save.
+            #[cfg(target_arch = "x86_64")]
+            Registers::Amx if !E::AS_BF16 && self.columns < amx::SPLIT_COLUMNS => Registers::Avx512,
+            registers => registers,
+        }
+    }
+
     /// Whether rows are dotted straight from memory.
     fn few(&self) -> bool {
         few(self.rows, self.left.order, self.right.order)
@@ -367,18 +377,23 @@ impl<'a, E: Stored> Gemm<'a, E> {
             });
         }
         if self.weighted() {
-            let step = TASK_COLUMNS.start;
+            let step = TASK_COLUMNS;
             let tasks = if work < ALONE { 1 } else { self.columns.div_ceil(step) };
             let step = if tasks == 1 { self.columns } else { step };
             each(tasks, |task| self.add_up(machine, task * step..self.columns.min((task + 1) * step)));
             return;
         }
-        let (most_rows, tile) = block::shape(machine.registers);
+        let registers = self.registers(machine);
+        let (most_rows, tile) = block::shape(registers);
         let row_blocks = self.rows.div_ceil(most_rows);
         let row_step = self.rows.div_ceil(row_blocks).next_multiple_of(tile.0);
         let row_blocks = self.rows.div_ceil(row_step);
         let narrowest = self.columns.div_ceil(TASKS.div_ceil(row_blocks));
-        let column_blocks = self.columns.div_ceil(narrowest.clamp(TASK_COLUMNS.start, TASK_COLUMNS.end));
+        let wide = block::task_columns(registers);
+        let column_blocks = self.columns.div_ceil(narrowest.clamp(wide.start, wide.end));
+        // As many for one thread as for another, unless that makes them narrow.
+        let even = column_blocks.next_multiple_of(rayon::current_num_threads());
+        let column_blocks = column_blocks.max(even.min(self.columns / TASK_COLUMNS));
         let column_step = self.columns.div_ceil(column_blocks).next_multiple_of(tile.1);
         let column_blocks = self.columns.div_ceil(column_step);
         let run = |task: usize| {
@@ -451,7 +466,7 @@ impl<'a, E: Stored> Gemm<'a, E> {
         block::with_scratch(|scratch| {
             // SAFETY: as above; the scratch is made for this machine.
             unsafe {
-                match (machine.registers, machine.multiplies_bf16::<E>()) {
+                match (self.registers(machine), machine.multiplies_bf16::<E>()) {
                     #[cfg(target_arch = "x86_64")]
                     (Registers::Amx, _) => amx::block(self, rows, columns, scratch),
                     #[cfg(target_arch = "x86_64")]
