@@ -1,4 +1,7 @@
 //! `cargo run --release -p hotplate-gemm --example rates`: billions of multiply-adds a second for each kernel, on all threads.
+
+#![expect(clippy::print_stdout, reason = "figures are the result")]
+
 use std::time::Duration;
 
 use hotplate_gemm::Machine;

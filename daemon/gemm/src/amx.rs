@@ -156,7 +156,7 @@ impl Config {
     #[expect(unsafe_code, reason = "instructions without an intrinsic")]
     unsafe fn load(&self) {
         unsafe {
-            asm!("ldtilecfg [{}]", in(reg) self.0.as_ptr(), options(nostack, readonly, preserves_flags))
+            asm!("ldtilecfg [{}]", in(reg) self.0.as_ptr(), options(nostack, readonly, preserves_flags));
         }
     }
 
@@ -165,7 +165,9 @@ impl Config {
     #[inline]
     #[expect(unsafe_code, reason = "as above")]
     unsafe fn release() {
-        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) }
+        unsafe {
+            asm!("tilerelease", options(nostack, nomem, preserves_flags));
+        }
     }
 }
 
@@ -436,6 +438,7 @@ unsafe fn pack_left<const SPLIT: bool>(
                     Order::Columns => {
                         let mask = lanes(height);
                         let mut units = [[_mm512_setzero_ps(); SIDE]; 2];
+                        #[expect(clippy::needless_range_loop, reason = "a number of two places, too")]
                         for unit in 0..places.div_ceil(2) {
                             let values = [0, 1].map(|at| {
                                 let mask = if 2 * unit + at < places { mask } else { 0 };
@@ -544,7 +547,7 @@ unsafe fn transpose(units: &[__m512; SIDE], to: *mut f32) {
         let to = to.wrapping_add(part * 8);
         unsafe {
             <__m256 as Lanes>::transpose8(eight.map(|unit| _mm512_castps512_ps256(unit)), to, SIDE);
-            <__m256 as Lanes>::transpose8(eight.map(|unit| upper(unit)), to.wrapping_add(8 * SIDE), SIDE);
+            <__m256 as Lanes>::transpose8(eight.map(upper), to.wrapping_add(8 * SIDE), SIDE);
         }
     }
 }

@@ -416,11 +416,11 @@ impl<'a, E: Stored> Gemm<'a, E> {
                 match (machine.registers, machine.dots_bf16::<E>()) {
                     #[cfg(target_arch = "x86_64")]
                     (Registers::Amx | Registers::Avx512, true) => {
-                        x86::dots_avx512_in_pairs(self, columns, soon, scratch)
+                        x86::dots_avx512_in_pairs(self, columns, soon, scratch);
                     }
                     #[cfg(target_arch = "x86_64")]
                     (Registers::Amx | Registers::Avx512, false) => {
-                        x86::dots_avx512(self, columns, soon, scratch)
+                        x86::dots_avx512(self, columns, soon, scratch);
                     }
                     #[cfg(target_arch = "x86_64")]
                     (Registers::Avx2, true) => x86::dots_avx2::<InPairs, E>(self, columns, soon, scratch),
