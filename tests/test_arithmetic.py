@@ -26,7 +26,8 @@ def test_status_says_which(homes):
         hotplate.json("generate", "x", "--max-tokens", 1)
         processors[word] = hotplate.json("status")["processor"]
         assert processors[word] in hotplate.run("status").out
-    assert processors["bf16"] == processors["f32"] + ", bf16 products"
+    # Tiles multiply bf16 values alone: in f32 the same processor uses its other registers.
+    assert processors["bf16"].replace("AMX", "AVX-512") == processors["f32"] + ", bf16 products"
     assert "thread" in processors["f32"]
 
 
