@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from hotplate_process import Hotplate, short_folder
@@ -29,6 +31,51 @@ def test_status_says_which(homes):
     # Tiles multiply bf16 values alone: in f32 the same processor uses its other registers.
     assert processors["bf16"].replace("AMX", "AVX-512") == processors["f32"] + ", bf16 products"
     assert "thread" in processors["f32"]
+
+
+def test_the_fastest_is_measured_once():
+    """On a processor with one kind of kernels nothing is measured."""
+    hotplate = Hotplate(short_folder())
+    hotplate.variables["HOTPLATE_ARITHMETIC"] = "fastest"
+    try:
+        measured = json.loads(hotplate.run("bench", "machine", "--json").out)
+        hotplate.json("generate", "x", "--max-tokens", 1)
+        first = hotplate.json("status")["processor"]
+        kept = hotplate.home / "processors.json"
+        assert kept.exists() == (len(measured["kernels"]) > 1) == ("measured" in first)
+        assert first == measured["used"]
+        if not kept.exists():
+            return
+        noted = kept.read_bytes()
+        for broken in (None, b"{", b'{"kernels": 99, "processors": 1}'):
+            hotplate.run("stop")
+            if broken is not None:
+                kept.write_bytes(broken)
+            hotplate.json("generate", "x", "--max-tokens", 1)
+            again = hotplate.json("status")["processor"]
+            assert (again == first and kept.read_bytes() == noted) if broken is None else again.split(", measured")[0] == first.split(", measured")[0]
+            assert json.loads(kept.read_bytes())["processors"][0]["processor"] == measured["processor"]
+    finally:
+        hotplate.close()
+
+
+def test_registers_are_a_persons_choice():
+    hotplate = Hotplate(short_folder())
+    hotplate.variables |= {"HOTPLATE_ARITHMETIC": "fastest", "HOTPLATE_REGISTERS": "portable"}
+    try:
+        hotplate.json("generate", "x", "--max-tokens", 1)
+        assert "AVX" not in (status := hotplate.json("status"))["processor"].replace("without AVX2", "")
+        assert not status["problems"]
+        hotplate.run("stop")
+        hotplate.variables["HOTPLATE_REGISTERS"] = "mmx"
+        hotplate.json("generate", "x", "--max-tokens", 1)
+        [problem] = hotplate.json("status")["problems"]
+        assert problem.startswith('HOTPLATE_REGISTERS cannot be used: "mmx" is none of what this processor has: ')
+        assert problem in hotplate.run("status").out
+        refused = hotplate.run("bench", "machine", check=False)
+        assert refused.code == 1 and "HOTPLATE_REGISTERS" in refused.err
+    finally:
+        hotplate.close()
 
 
 def test_training_goes_the_same_way(homes, tmp_path):

@@ -12,7 +12,7 @@ use clap::Parser;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_source::BaseSource;
 use hotplate_engine::decoder::{Batch, KvCache};
-use hotplate_engine::device::{self, Arithmetic};
+use hotplate_engine::device::{self, Arithmetic, Machine};
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::peft;
 use hotplate_engine::quantise::Quantise;
@@ -51,7 +51,7 @@ fn quantise(name: &str) -> Result<Quantise, serde_json::Error> {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     // What it is compared with computes in f32.
-    device::use_arithmetic(Arithmetic::F32);
+    device::use_machine(Machine::best(Arithmetic::F32, &Machine::all()));
     let source = arguments.base.map_or(BaseSource::Embedded, |path| BaseSource::at(&path));
     let base = Base::open(&source.quantised(arguments.quantize), &Device::Cpu)?;
     let adapter = match &arguments.adapter {

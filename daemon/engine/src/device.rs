@@ -2,8 +2,9 @@
 
 pub use candle_core::Device;
 
-pub use hotplate_gemm::{Arithmetic, use_arithmetic};
-use hotplate_gemm::{Machine, Registers, Values};
+use hotplate_gemm::Registers;
+pub use hotplate_gemm::measure::{GENERATION, Measured, candidates, fastest, measure};
+pub use hotplate_gemm::{Arithmetic, Machine, Processor, Tiles, Values, tiles, use_machine};
 
 /// What a person asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,6 +87,19 @@ fn metal() -> Result<Device, DeviceError> {
         return Err(DeviceError::NotCompiled { device: "Metal", feature: "metal" });
     }
     Device::new_metal(0).map_err(|source| DeviceError::NotPresent { device: "Metal", source })
+}
+
+/// The device and what multiplies on it: `cpu amx/bf16`. Where it is the same, so are all bits.
+pub fn kernels(device: &Device) -> String {
+    match device {
+        Device::Cpu => format!("cpu {}", Machine::here()),
+        Device::Cuda(_) | Device::Metal(_) => describe(device).to_owned(),
+    }
+}
+
+/// Looks again whether the processor has what this process runs on, as [`Machine::look_again`] does; to be called before weights are loaded.
+pub fn look_again() -> bool {
+    Machine::look_again()
 }
 
 /// A short name for `status`.

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use hotplate_gemm::Machine;
-use hotplate_gemm::measure::{Right, rate_of};
+use hotplate_gemm::measure::{Right, rate};
 
 fn main() {
     let only: Option<String> = std::env::args().nth(1);
-    for right in [Right::Bf16, Right::Bf16Back, Right::F32, Right::Q8] {
+    for right in [Right::Bf16, Right::Bf16Back, Right::F32, Right::Q8, Right::Q4] {
         for shape in [
             (512, 576, 1536),
             (512, 1536, 576),
@@ -35,7 +35,7 @@ fn main() {
                     "  {:?}/{:?} {:.1}",
                     machine.registers,
                     machine.values,
-                    rate_of(machine, shape, right, Duration::from_millis(40))
+                    rate(machine, shape, right, Duration::from_millis(40))
                 );
             }
             println!();

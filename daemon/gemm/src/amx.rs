@@ -1,6 +1,6 @@
 //! Products with many rows on the tile registers of x86-64 (AMX, `TDPBF16PS`): sixteen rows times sixteen columns at a time, in pairs of bf16.
 //!
-//! Owns how both sides are laid out for tiles, and the permission to use them. It must not know how a product is cut into tasks. A weight that is
+//! Owns how both sides are laid out for tiles; [`tiles`](super::tiles) are asked for elsewhere. It must not know how a product is cut into tasks. A weight that is
 //! stored in few bits is multiplied once, both sides rounded to bf16. Where both sides are f32, and for the second product beside a first one, each value is
 //! the sum of two bf16 values (its rounding and what that left over), and three of the four products of those are added up: what is lost is at most
 //! 2^-15 of a term, and an infinity becomes NaN. (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", 2019.)
@@ -14,8 +14,6 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 use std::ops::Range;
-use std::ptr;
-use std::sync::OnceLock;
 
 use super::block::{EXTRA_DEPTH, Scratch};
 use super::lanes::{Lanes, Stored};
@@ -41,101 +39,40 @@ const SPLIT_DEPTH: usize = 256;
 /// Columns from which a product of f32 values is faster on tiles.
 pub(crate) const SPLIT_COLUMNS: usize = 96;
 
-/// Whether the processor has tiles, the operating system saves them, this process may use them, and they were tried.
-pub(crate) fn are_here() -> bool {
-    static HERE: OnceLock<bool> = OnceLock::new();
-    *HERE.get_or_init(|| permission::is_given() && trial::succeeds())
+/// Two tiles of ones, to be multiplied with their like: what a child process tries.
+pub(crate) struct Trial {
+    ones: [u32; 2 * TILE],
+    sums: [f32; 4 * TILE],
 }
 
-#[cfg(target_os = "linux")]
-mod permission {
-    use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
-
-    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-    /// Of the state that a process has to ask for, the tiles' contents.
-    const XFEATURE_XTILEDATA: libc::c_long = 18;
-    const XTILE: u64 = 0b11 << 17;
-
-    /// Asks the processor, and then the kernel ("Using XSTATE features in user space applications" in its documentation).
-    #[expect(unsafe_code, reason = "a system call that no library wraps")]
-    pub(super) fn is_given() -> bool {
-        const BF16_AND_TILES: u32 = 1 << 22 | 1 << 24;
-        const OSXSAVE: u32 = 1 << 27;
-        let has = __cpuid(0).eax >= 7
-            && __cpuid(1).ecx & OSXSAVE != 0
-            && __cpuid_count(7, 0).edx & BF16_AND_TILES == BF16_AND_TILES;
-        // SAFETY: the processor has just said that XGETBV is there; the system call takes two numbers and changes what this process may do.
-        has && unsafe { saved() & XTILE == XTILE }
-            && unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) } == 0
+impl Trial {
+    pub(crate) const fn new() -> Self {
+        const PAIR: u32 = 0x3f80_3f80;
+        Self { ones: [PAIR; 2 * TILE], sums: [0.0; 4 * TILE] }
     }
 
-    #[target_feature(enable = "xsave")]
-    fn saved() -> u64 {
-        #[expect(unsafe_code, reason = "a register that user code may read")]
-        // SAFETY: register 0 is always there.
+    /// Whether all sums are right.
+    ///
+    /// # Safety
+    /// The processor has tiles, and this process was granted them.
+    #[expect(unsafe_code, reason = "instructions without an intrinsic")]
+    pub(crate) unsafe fn succeeds(&mut self) -> bool {
+        let ones = self.ones.as_ptr().cast();
+        // SAFETY: as the caller promises; one step reads a tile of each row of tiles and two of the panel, and the sums are 32 rows of 32.
         unsafe {
-            _xgetbv(0)
+            CONFIG.load();
+            multiply([ones, ones.wrapping_add(TILE)], ones, (1, 0), (self.sums.as_mut_ptr(), SQUARE));
+            Config::release();
         }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod permission {
-    /// Nobody to ask.
-    pub(super) const fn is_given() -> bool {
-        false
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod trial {
-    use super::{Config, SIDE, TILE, multiply};
-
-    /// Whether a child process multiplied two tiles and came to the right sum: a machine that grants tiles and then stumbles over them must not end
-    /// this process.
-    #[expect(unsafe_code, reason = "a fork that runs nothing but numbers")]
-    pub(super) fn succeeds() -> bool {
-        let (left, right) = (vec![0x3f80_3f80u32; 2 * TILE], vec![0x3f80_3f80u32; 2 * TILE]);
-        let mut sums = vec![0.0f32; 4 * TILE];
-        // SAFETY: the child touches memory that is there already, calls no allocator and no lock, and ends by `_exit`.
-        unsafe {
-            let child = libc::fork();
-            if child == 0 {
-                for signal in [libc::SIGILL, libc::SIGSEGV, libc::SIGBUS] {
-                    libc::signal(signal, libc::SIG_DFL);
-                }
-                let (left, right) = (left.as_ptr().cast(), right.as_ptr().cast());
-                let config = Config::new();
-                config.load();
-                multiply([left, left.wrapping_add(TILE)], right, (1, 0), (sums.as_mut_ptr(), 2 * SIDE));
-                Config::release();
-                let right = sums.iter().all(|sum| (*sum - 32.0).abs() < f32::EPSILON);
-                libc::_exit(i32::from(!right));
-            }
-            if child < 0 {
-                return false;
-            }
-            let mut status = 0;
-            while libc::waitpid(child, &raw mut status, 0) < 0 {
-                if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
-                    return false;
-                }
-            }
-            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod trial {
-    pub(super) const fn succeeds() -> bool {
-        false
+        self.sums.iter().all(|sum| (*sum - PLACES as f32).abs() < f32::EPSILON)
     }
 }
 
 /// The shape of the tile registers: all eight are whole.
 #[repr(C, align(64))]
 struct Config([u8; 64]);
+
+static CONFIG: Config = Config::new();
 
 impl Config {
     const fn new() -> Self {
@@ -171,7 +108,27 @@ impl Config {
     }
 }
 
-/// `to (32 x 32) = left * right`. `steps`: those whose values are single ones, and behind them those whose values are two.
+/// Four tiles of sums: two tiles of the left side times two of the right one, which lie so many bytes behind the place of now.
+macro_rules! step {
+    ($behind:literal) => {
+        concat!(
+            "tileloadd tmm4, [{first} + {line}]\n",
+            "tileloadd tmm6, [{right} + 2*{line} + ",
+            $behind,
+            "]\n",
+            "tdpbf16ps tmm0, tmm4, tmm6\n",
+            "tileloadd tmm7, [{right} + 2*{line} + 64 + ",
+            $behind,
+            "]\n",
+            "tdpbf16ps tmm1, tmm4, tmm7\n",
+            "tileloadd tmm5, [{second} + {line}]\n",
+            "tdpbf16ps tmm2, tmm5, tmm6\n",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+        )
+    };
+}
+
+/// `to (32 x 32) = left * right`, in steps of the inner length: `single` ones whose values are one, and behind them `split` ones whose values are two.
 ///
 /// # Safety
 /// The tiles are configured; `left` are two rows of tiles and `right` is a panel, both as long as the steps say; `to` has 32 rows of 32, `stride`
@@ -193,14 +150,7 @@ unsafe fn multiply(
             "test {single}, {single}",
             "jz 3f",
             "2:",
-            "tileloadd tmm4, [{first} + {line}]",
-            "tileloadd tmm6, [{right} + 2*{line}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{right} + 2*{line} + 64]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{second} + {line}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            step!(0),
             "add {first}, 1024",
             "add {second}, 1024",
             "add {right}, 2048",
@@ -211,14 +161,7 @@ unsafe fn multiply(
             "jz 5f",
             "4:",
             // The roundings times the roundings,
-            "tileloadd tmm4, [{first} + {line}]",
-            "tileloadd tmm6, [{right} + 2*{line}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{right} + 2*{line} + 64]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{second} + {line}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            step!(0),
             // what is left over of the left side times them,
             "tileloadd tmm4, [{first} + {line} + 1024]",
             "tdpbf16ps tmm0, tmm4, tmm6",
@@ -227,14 +170,7 @@ unsafe fn multiply(
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
             // and they times what is left over of the right one.
-            "tileloadd tmm4, [{first} + {line}]",
-            "tileloadd tmm6, [{right} + 2*{line} + 2048]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{right} + 2*{line} + 2112]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{second} + {line}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            step!(2048),
             "add {first}, 2048",
             "add {second}, 2048",
             "add {right}, 4096",
@@ -293,8 +229,9 @@ pub(crate) unsafe fn block<E: Stored>(
     let square = right.wrapping_add(most_tiles * STEP);
     let stretches = problem.inner.div_ceil(most).max(1);
     let stretch = problem.inner.div_ceil(stretches).next_multiple_of(PLACES);
-    let config = Config::new();
     let mut from = 0;
+    // SAFETY: tiles are here.
+    unsafe { CONFIG.load() };
     loop {
         let to = problem.inner.min(from + stretch);
         // The second product rides on the last stretch: its sums are in the same registers.
@@ -313,7 +250,6 @@ pub(crate) unsafe fn block<E: Stored>(
                 let place = (left.wrapping_add(tiles_of(own) * TILE), line);
                 pack_left::<true>(&extra.left, rows.clone(), 0..extra.inner, place);
             }
-            config.load();
         }
         for column in columns.clone().step_by(SQUARE) {
             let count = SQUARE.min(columns.end - column);
@@ -344,13 +280,13 @@ pub(crate) unsafe fn block<E: Stored>(
                 }
             }
         }
-        // Nothing to save when this thread is put aside.
-        unsafe { Config::release() };
         from = to;
         if from >= problem.inner {
-            return;
+            break;
         }
     }
+    // Nothing is to be saved when this thread is put aside. SAFETY: as above.
+    unsafe { Config::release() };
 }
 
 /// Lanes up to so many.
@@ -485,7 +421,7 @@ unsafe fn split_right<E: Stored>(
         let mut values = [0.0f32; PLACES * SQUARE];
         for step in 0..steps {
             let to = to.wrapping_add(step * PLACES * SQUARE);
-            ptr::copy_nonoverlapping(to, values.as_mut_ptr(), values.len());
+            to.copy_to_nonoverlapping(values.as_mut_ptr(), values.len());
             for at in (0..STEP).step_by(SIDE) {
                 let (unit, lane) = (at / SQUARE, at % SQUARE);
                 let line = values.as_ptr().wrapping_add(2 * unit * SQUARE + lane);

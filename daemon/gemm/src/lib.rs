@@ -24,8 +24,10 @@ mod neon;
 mod nibbles;
 mod panels;
 mod places;
+mod processor;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod together;
 mod weighted;
 mod wide;
@@ -41,10 +43,12 @@ use rayon::prelude::*;
 pub use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, BlockWide, k_scales};
 pub use exp::exp;
 pub use lanes::Stored;
-pub use machine::{Arithmetic, Machine, Registers, UnknownArithmetic, Values, use_arithmetic};
+pub use machine::{Arithmetic, Machine, Registers, UnknownArithmetic, Values, use_machine};
 pub use panels::HalfFactors;
 use panels::Part;
 use places::{InPairs, Single};
+pub use processor::Processor;
+pub use tiles::{Tiles, tiles};
 pub use together::{FewRows, Layer, RowAdapter, RowAdapters, run};
 pub use wide::{dot, dot_weighted, maximum, sum, sum_of};
 

@@ -1,14 +1,17 @@
 //! Which of the kernels this process runs: what the processor has, and what was asked for.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lanes::Stored;
+use super::tiles::{self, Tiles};
 
 /// How products with a weight are computed that is stored in fewer bits than f32's; all others are computed in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Arithmetic {
-    /// bf16 where the processor multiplies such values, or else f32.
+    /// What was measured to be fastest on this processor; unmeasured, bf16 where it multiplies such values, or else f32.
     #[default]
     Fastest,
     F32,
@@ -51,11 +54,37 @@ pub enum Registers {
     Portable,
 }
 
+impl Registers {
+    /// What a person writes for them.
+    pub const fn word(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Registers::Amx => "amx",
+            #[cfg(target_arch = "x86_64")]
+            Registers::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Registers::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Registers::Neon => "neon",
+            Registers::Portable => "portable",
+        }
+    }
+}
+
 /// Which values a product multiplies, where the right side is stored in fewer bits than f32's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
     F32,
     Bf16,
+}
+
+impl Values {
+    const fn word(self) -> &'static str {
+        match self {
+            Values::F32 => "f32",
+            Values::Bf16 => "bf16",
+        }
+    }
 }
 
 /// Which instructions run the kernels.
@@ -65,37 +94,66 @@ pub struct Machine {
     pub values: Values,
 }
 
+/// Registers and values: `avx512/bf16`.
+impl fmt::Display for Machine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.registers.word(), self.values.word())
+    }
+}
+
 /// What this process runs, decided by whoever asks first.
 static HERE: OnceLock<Machine> = OnceLock::new();
+/// Whether the processor that the process lives on now has no tiles, while the one that it began on had.
+static TILES_ARE_GONE: AtomicBool = AtomicBool::new(false);
 
 /// Chooses how this process multiplies in CPU memory. To be called before the first tensor is touched: whether it was.
-pub fn use_arithmetic(arithmetic: Arithmetic) -> bool {
-    HERE.set(Machine::best(arithmetic)).is_ok()
+pub fn use_machine(machine: Machine) -> bool {
+    HERE.set(machine).is_ok()
 }
 
 impl Machine {
     /// What this process runs.
     pub fn here() -> Machine {
-        *HERE.get_or_init(|| Machine::best(Arithmetic::default()))
+        let here = *HERE.get_or_init(|| Machine::best(Arithmetic::default(), &Machine::all()));
+        if TILES_ARE_GONE.load(Ordering::Relaxed) { here.without_tiles() } else { here }
     }
 
-    /// The best that this processor has for it.
-    fn best(arithmetic: Arithmetic) -> Machine {
-        let fits = |machine: &Machine| match arithmetic {
+    /// Looks again whether the processor still has the tiles that this process runs on: a virtual machine may have been moved. Whether it has just lost them.
+    pub fn look_again() -> bool {
+        let here = Machine::here();
+        let lost = here != here.without_tiles() && !tiles::are_still_here();
+        if lost {
+            TILES_ARE_GONE.store(true, Ordering::Relaxed);
+        }
+        lost
+    }
+
+    /// The same values in the next best registers.
+    fn without_tiles(self) -> Machine {
+        match self.registers {
+            #[cfg(target_arch = "x86_64")]
+            Registers::Amx => Machine { registers: Registers::Avx512, ..self },
+            _ => self,
+        }
+    }
+
+    /// The best of them for an arithmetic, without a measurement.
+    pub fn best(arithmetic: Arithmetic, among: &[Machine]) -> Machine {
+        let fits = |machine: &&Machine| match arithmetic {
             Arithmetic::Fastest => machine.is_native(),
             Arithmetic::F32 => machine.values == Values::F32,
             Arithmetic::Bf16 => machine.values == Values::Bf16,
         };
         let portable = Machine { registers: Registers::Portable, values: Values::F32 };
-        Machine::all().into_iter().find(fits).unwrap_or(portable)
+        among.iter().find(fits).copied().unwrap_or(portable)
     }
 
     /// Whether there are instructions for its values.
-    fn is_native(self) -> bool {
+    pub const fn is_native(self) -> bool {
         match self.registers {
             #[cfg(target_arch = "x86_64")]
             Registers::Amx | Registers::Avx512 => true,
-            _ => self.values == Values::F32,
+            _ => matches!(self.values, Values::F32),
         }
     }
 
@@ -122,7 +180,7 @@ impl Machine {
             // Without VL, half of the registers have no lower part to take sums from, and kernels run short of them.
             if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
                 if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw") {
-                    if super::amx::are_here() {
+                    if tiles::tiles() == Tiles::Ready {
                         push(Registers::Amx, Values::Bf16);
                     }
                     push(Registers::Avx512, Values::Bf16);

@@ -62,6 +62,9 @@ fn splits(machine: Machine) -> bool {
     }
 }
 
+/// Part of a value that a sum of two bf16 ones may lose: they keep at least 15 bits.
+const SPLIT_LOSS: f32 = 3.1e-5;
+
 /// A matrix that begins at an odd address and whose lines have a gap between them.
 fn matrix<E: Stored>(values: &[E], (rows, columns): (usize, usize), order: Order) -> Matrix<'_, E> {
     assert_eq!(values.len(), units::<E>((rows, columns), order));
@@ -102,9 +105,8 @@ fn check<E: Stored>(
         #[expect(clippy::cast_possible_truncation, reason = "it was an f32")]
         if rounds { f64::from(bf16::from_f32(value as f32)) } else { value }
     };
-    // A value that is the sum of two bf16 ones keeps at least 15 bits.
     let dotted = orders == ORDERS[0] && rows <= FEW_ROWS || orders == ORDERS[1] && rows <= weighted::ROWS;
-    let near = if splits(machine) && !dotted { 3.1e-5 } else { 1e-6 };
+    let near = if splits(machine) && !dotted { f64::from(SPLIT_LOSS) } else { 1e-6 };
     let starts = [Accumulate::Zero, Accumulate::Target, Accumulate::Bias(&bias)];
     let cases = [(starts[0], None), (starts[1], None), (starts[2], None)];
     let cases = cases.into_iter().chain([(starts[1], Some(&thin)), (starts[2], Some(&thick))]);
@@ -313,14 +315,15 @@ fn blocks_that_a_line_ends_in_are_refused() {
 fn values_that_are_not_finite_stay_in_their_place() {
     let (inner, columns) = (40, 35);
     for machine in Machine::all() {
-        let near = if splits(machine) { 3.1e-5 } else { 0.0 };
+        // The largest f32 has no bf16 beside it but infinity.
+        let (near, large) = if splits(machine) { (SPLIT_LOSS, 1e38) } else { (0.0, f32::MAX) };
         for rows in [1, 4, 30] {
             let mut left = vec![1.0f32; rows * inner];
             let mut right = vec![1.0f32; columns * inner];
             left[(rows - 1) * inner + 39] = f32::INFINITY;
             right[34 * inner + 2] = f32::NAN;
             right[3 * inner] = f32::MIN_POSITIVE / 4.0;
-            right[4 * inner + 1] = 1e38;
+            right[4 * inner + 1] = large;
             let (left, right) = (Matrix::rows(&left, inner), Matrix::rows(&right, inner).transposed());
             let mut target = vec![0.0; rows * columns];
             product_on(
@@ -338,7 +341,7 @@ fn values_that_are_not_finite_stay_in_their_place() {
                     (_, 34) => f32::NAN,
                     (true, _) => f32::INFINITY,
                     (false, 3) => 39.0,
-                    (false, 4) => 1e38,
+                    (false, 4) => large,
                     _ => 40.0,
                 };
                 let strange = value.is_nan() && (wanted.is_nan() || splits(machine) && wanted.is_infinite());

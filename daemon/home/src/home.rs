@@ -188,6 +188,15 @@ impl Home {
         Ok(folder)
     }
 
+    /// What was measured of processors (JSON): may be deleted at any time. Its folder is made if it is missing.
+    ///
+    /// # Errors
+    /// As for a home.
+    pub fn processors(&self) -> Result<PathBuf, HomeError> {
+        self.own(&self.cache)?;
+        Ok(self.cache.join("processors.json"))
+    }
+
     /// Notes of exports that are being written. May not exist yet.
     pub fn exports(&self) -> PathBuf {
         self.data.join("exports")

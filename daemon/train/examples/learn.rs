@@ -13,7 +13,7 @@ use candle_core::Device;
 use clap::Parser;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_source::BaseSource;
-use hotplate_engine::device::{self, Arithmetic};
+use hotplate_engine::device::{self, Arithmetic, Machine};
 use hotplate_engine::sample::Sample;
 use hotplate_train::{HeldOut, TrainData, TrainEvent, TrainSettings, Trainer, Validation};
 use serde::Deserialize;
@@ -40,7 +40,7 @@ struct Line {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     // What it is compared with computes in f32.
-    device::use_arithmetic(Arithmetic::F32);
+    device::use_machine(Machine::best(Arithmetic::F32, &Machine::all()));
     let source = arguments.base.map_or(BaseSource::Embedded, |path| BaseSource::at(&path));
     let base = Base::open(&source, &Device::Cpu)?;
     let (mut train, mut heldout) = (Vec::new(), Vec::new());

@@ -16,7 +16,7 @@ use candle_core::Device;
 use clap::Parser;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_source::BaseSource;
-use hotplate_engine::device::{self, Arithmetic};
+use hotplate_engine::device::{self, Arithmetic, Machine};
 use hotplate_engine::peft;
 use hotplate_engine::sample::Sample;
 use hotplate_train::{
@@ -43,7 +43,7 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     // What it is compared with computes in f32.
-    device::use_arithmetic(Arithmetic::F32);
+    device::use_machine(Machine::best(Arithmetic::F32, &Machine::all()));
     let base = Base::open(&BaseSource::at(&arguments.base), &Device::Cpu)?;
     let mut settings: TrainSettings = serde_json::from_str(&arguments.settings)?;
     let start = if let Some(folder) = &arguments.adapter {

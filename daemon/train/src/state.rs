@@ -8,6 +8,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use hotplate_engine::base::Base;
+use hotplate_engine::device;
 use hotplate_engine::lora::{Adapter, Lora, Place};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,9 @@ struct Numbers {
     /// Of the base and of the encoded examples, in order.
     base: String,
     data: String,
+    /// Device and kernels: others come to other last digits.
+    #[serde(default)]
+    computed_with: String,
     settings: TrainSettings,
     shape: Shape,
     phase: Phase,
@@ -77,6 +81,7 @@ impl Trainer {
         let numbers = Numbers {
             base: base.text.fingerprint.clone(),
             data: fingerprint(&self.data),
+            computed_with: device::kernels(&base.device),
             settings: self.settings().clone(),
             shape: shape(&first.learnt),
             phase: progress.phase,
@@ -122,6 +127,16 @@ impl Trainer {
         write_synced(&folder.join(TENSORS), &bytes)?;
         let json = serde_json::to_vec_pretty(&numbers).map_err(|error| failed(&error))?;
         write_synced(&folder.join(NUMBERS), &json)
+    }
+
+    /// Which device and kernels a run was computed with that was saved here; nothing of an older one.
+    pub fn computed_with(folder: &Path) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Line {
+            computed_with: String,
+        }
+        let line: Line = serde_json::from_slice(&std::fs::read(folder.join(NUMBERS)).ok()?).ok()?;
+        Some(line.computed_with).filter(|kernels| !kernels.is_empty())
     }
 
     /// Goes on where [`save_state`](Self::save_state) was. `data` must be the same examples in the same order.

@@ -6,6 +6,7 @@
 mod data;
 mod generate;
 mod load;
+mod machine;
 mod measure;
 mod switch;
 mod train;
@@ -20,6 +21,7 @@ use hotplate_client::command::QuantizeArg;
 use hotplate_engine::base::{Base, Materialized};
 use hotplate_engine::base_spec::{BaseSource, BaseSpec};
 use hotplate_engine::device::{self, Device, DeviceChoice};
+use hotplate_home::Home;
 use serde::Serialize;
 
 use crate::arithmetic;
@@ -34,7 +36,7 @@ use crate::daemon::quantise::asked_or;
 #[derive(Debug, Args)]
 #[command(hide = true)]
 #[command(
-    after_help = "Examples:\n  # Two rows of 256 tokens a step\n  hotplate bench train --model DIR --rows 2 --tokens 256 --json\n  # Answer after 1,024 tokens\n  hotplate bench generate --model DIR --prompt-tokens 1024 --new-tokens 64\n  # From nothing to the first token\n  hotplate bench load --model DIR\n  # Take turns with 50 adapters\n  hotplate bench switch --model DIR --adapters 50"
+    after_help = "Examples:\n  # Two rows of 256 tokens a step\n  hotplate bench train --model DIR --rows 2 --tokens 256 --json\n  # Answer after 1,024 tokens\n  hotplate bench generate --model DIR --prompt-tokens 1024 --new-tokens 64\n  # From nothing to the first token\n  hotplate bench load --model DIR\n  # What each of the kernels does on this processor\n  hotplate bench machine\n  # Take turns with 50 adapters\n  hotplate bench switch --model DIR --adapters 50"
 )]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -46,6 +48,7 @@ enum What {
     Train(train::TrainArgs),
     Generate(generate::GenerateArgs),
     Load(load::LoadArgs),
+    Machine(machine::MachineArgs),
     Switch(switch::SwitchArgs),
 }
 
@@ -86,13 +89,16 @@ impl Common {
     }
 
     fn device(&self) -> anyhow::Result<Device> {
-        arithmetic::choose()?;
-        if let Some(threads) = self.threads {
-            anyhow::ensure!(threads > 0, "--threads must be 1 or more");
-            device::use_threads(threads).context("the number of threads cannot be set")?;
-        }
+        use_threads(self.threads)?;
+        arithmetic::choose(&Home::from_env()?)?;
         Ok(device::open(DeviceChoice::Auto)?)
     }
+}
+
+fn use_threads(threads: Option<usize>) -> anyhow::Result<()> {
+    let Some(threads) = threads else { return Ok(()) };
+    anyhow::ensure!(threads > 0, "--threads must be 1 or more");
+    device::use_threads(threads).context("the number of threads cannot be set")
 }
 
 fn materialize(base: &Base) -> anyhow::Result<()> {
@@ -112,6 +118,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Ending> {
         What::Train(args) => train::run(args),
         What::Generate(args) => generate::run(args),
         What::Load(args) => load::run(args),
+        What::Machine(args) => machine::run(args),
         What::Switch(args) => switch::run(args),
     };
     done.map_err(Ending::Failed)

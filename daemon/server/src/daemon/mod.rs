@@ -104,11 +104,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     tracing::info!(pid = std::process::id(), home = %home.root().display(), ready = ?started.elapsed(), "listening");
 
     // From here on clients can connect; their requests wait in the channel.
-    if let Err(error) = arithmetic::choose() {
-        tracing::warn!("{error:#}");
-    }
+    arithmetic::choose_or_tell(&home);
     let device = device::open(DeviceChoice::Auto)?;
-    tracing::info!(processor = device::processor(), "computing");
+    tracing::info!(processor = arithmetic::told(), "computing");
     let file_pool = Arc::new(FilePool {
         device: device::describe(&device),
         texts: SpecCache::default(),

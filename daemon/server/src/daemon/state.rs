@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::arithmetic;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use hotplate_engine::base_spec::{BaseSource, BaseSpec, late_templates};
 use hotplate_protocol::methods::initialize::Initialize;
@@ -348,6 +349,7 @@ impl Daemon {
             .chain(late)
             .chain(before)
             .chain(self.worker.problem())
+            .chain(arithmetic::problem())
             .chain(suspended)
             .collect()
     }

@@ -1,12 +1,12 @@
 //! `daemon/status`: a snapshot.
 
-use hotplate_engine::device;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::methods::Nothing;
 use hotplate_protocol::methods::status::{AdapterStatus, Status, StatusResult};
 
 use super::AtOnce;
 use super::models::loaded;
+use crate::arithmetic;
 use crate::daemon::process;
 use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
@@ -25,7 +25,7 @@ impl AtOnce for Status {
             home: daemon.file_pool.home.root().to_owned(),
             uptime_seconds: daemon.started.elapsed().as_secs_f64(),
             device: daemon.file_pool.device.to_owned(),
-            processor: device::processor(),
+            processor: arithmetic::told(),
             rss_bytes: memory.now,
             peak_rss_bytes: memory.peak,
             sessions: daemon.sessions.len(),

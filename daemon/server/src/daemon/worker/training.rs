@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hotplate_dataset::ExampleId;
 use hotplate_engine::base::Base;
 use hotplate_engine::base_spec::{BaseSource, Sample};
+use hotplate_engine::device;
 use hotplate_engine::lora::Adapter;
 use hotplate_protocol::knobs::Style;
 use hotplate_protocol::run::{RunEvent, RunId, RunWork, SamplePair};
@@ -164,7 +165,16 @@ impl Training {
                     });
                     fresh(data)
                 }
-                resumed => resumed,
+                resumed => {
+                    let (before, now) = (Trainer::computed_with(state), device::kernels(&base.device));
+                    if let Some(before) = before.filter(|before| *before != now) {
+                        let text = format!(
+                            "the run began on {before} and goes on with {now}: from here on its losses may differ in their last digits"
+                        );
+                        report(WorkerEvent::Training { run, news: note(text) });
+                    }
+                    resumed
+                }
             },
         };
         let mut trainer = trainer.map_err(|error| rpc_errors::of_training(&error))?;
