@@ -369,6 +369,7 @@ pub(crate) fn perform_error_name(error: &CommandError) -> String {
         CommandError::NoRun | CommandError::NothingToFinish => "NoRun",
         CommandError::Hub(_) => "Hub",
         CommandError::NotVerified { .. } => "NotVerified",
+        CommandError::BadRecipe { .. } => "BadRecipe",
         CommandError::ChosenBase { .. } => "UnusableBase",
         CommandError::Choice(_) => "Choice",
         CommandError::NameIsAPath { .. }

@@ -27,7 +27,8 @@ pub trait Lanes: Copy {
     type Eight: Lanes;
 
     /// # Safety
-    /// For all functions here: the processor has the instructions, and pointers hold [`Self::COUNT`] values.
+    /// For all functions here: the processor has the instructions, and pointers hold [`Self::COUNT`] values, at any address; where
+    /// [`transpose8`](Self::transpose8) writes, there is room for its eight columns of eight.
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn load_bf16(from: *const bf16) -> Self;
@@ -50,6 +51,7 @@ pub trait Lanes: Copy {
     /// The [`total`](Self::total) of each, the same bits.
     #[inline(always)]
     unsafe fn totals(four: [Self; 4]) -> [f32; 4] {
+        // SAFETY: it needs no more than this function, whose caller has the instructions.
         four.map(|values| unsafe { values.total() })
     }
     /// Asks for the line at `at` ahead of its use. Any address will do.
@@ -67,7 +69,7 @@ pub trait Bf16Pairs: Lanes {
     /// Sixteen neighbours, rounded to the nearest bf16, in eight pairs.
     ///
     /// # Safety
-    /// For all functions here: as for those of [`Lanes`].
+    /// For all functions here: as for those of [`Lanes`], with [`COUNT`](Lanes::COUNT) bytes at each pointer to numbers, and so many blocks at one to blocks.
     unsafe fn pair_neighbours(first: Self::Eight, second: Self::Eight) -> Self::Eight;
     /// The same for two registers: neighbours of `first`, then those of `second`.
     unsafe fn line(first: Self, second: Self) -> Self;
@@ -78,6 +80,7 @@ pub trait Bf16Pairs: Lanes {
     /// The numbers of four bits, less `LESS`, in the lower halves of as many bytes at each pointer as there are places, and those in the upper ones.
     #[inline(always)]
     unsafe fn nibbles<const LESS: u8>(parts: [*const u8; 2]) -> [Self; 2] {
+        // SAFETY: as the caller promises: the instructions, and `COUNT` bytes at each of both pointers.
         unsafe {
             let less = Self::splat(-f32::from(LESS));
             let [(first, first_upper), (second, second_upper)] = parts.map(|part| Self::load_nibbles(part));
@@ -90,6 +93,7 @@ pub trait Bf16Pairs: Lanes {
     #[inline(always)]
     unsafe fn q4_0(from: *const BlockQ4_0, blocks: usize) -> ([Self; 2], Self) {
         debug_assert!(Self::COUNT == 8 && blocks == 1, "a register of another width has its own way");
+        // SAFETY: the caller has a block at `from`. Its numbers are 16 bytes: eight for the eight places of a register, and eight more.
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             (Self::nibbles::<8>([numbers, numbers.wrapping_add(8)]), Self::splat_f16((*from).factor))
@@ -106,7 +110,7 @@ pub trait Stored: Pod + Send + Sync {
     /// The value at a place of the unit, exactly.
     fn widen(&self, at: usize) -> f32;
 
-    /// As many values as a register holds from place `at` on, which is a multiple of eight: of this unit, or where units are single
+    /// As many values as a register holds from place `at` on, which is a multiple of that: of this unit, or where units are single
     /// values, of those behind it.
     ///
     /// # Safety
@@ -122,6 +126,7 @@ pub trait Stored: Pod + Send + Sync {
     /// As [`load`](Self::load).
     #[inline(always)]
     unsafe fn load_pairs<L: Bf16Pairs>(from: *const Self, at: usize) -> L::Eight {
+        // SAFETY: as the caller promises: sixteen values from `at` on, which two registers of eight are.
         unsafe { L::pair_neighbours(Self::load(from, at), Self::load(from, at + 8)) }
     }
 
@@ -131,6 +136,7 @@ pub trait Stored: Pod + Send + Sync {
     /// As [`load`](Self::load).
     #[inline(always)]
     unsafe fn load_line<L: Bf16Pairs>(from: *const Self, at: usize) -> L {
+        // SAFETY: as the caller promises: twice `L::COUNT` values from `at` on, two for each place.
         unsafe { L::line(Self::load(from, at), Self::load(from, at + L::COUNT)) }
     }
 
@@ -166,6 +172,7 @@ macro_rules! group {
             row: usize,
             rows: Rows,
         ) {
+            // SAFETY: it asks for what `Stored::group` does, which the caller promises.
             unsafe { $group(problem, column, row, rows) }
         }
     };
@@ -186,6 +193,7 @@ macro_rules! stored_alone {
 
             #[inline(always)]
             unsafe fn load<L: Lanes>(from: *const Self, at: usize) -> L {
+                // SAFETY: as the caller promises: `L::COUNT` values lie from `at` on, for a unit is one.
                 unsafe { L::$load(from.wrapping_add(at)) }
             }
 
@@ -202,19 +210,21 @@ stored_alone!(f32, load, |value| value, false, {});
 stored_alone!(bf16, load_bf16, |value| f32::from_bits(u32::from(value.to_bits()) << 16), true, {
     #[inline(always)]
     unsafe fn load_pairs<L: Bf16Pairs>(from: *const Self, at: usize) -> L::Eight {
-        // Neighbours in memory are pairs already.
+        // Neighbours in memory are pairs already. SAFETY: as the caller promises: sixteen values, which take the room of eight f32.
         unsafe { L::Eight::load(from.wrapping_add(at).cast()) }
     }
 
     #[inline(always)]
     unsafe fn load_line<L: Bf16Pairs>(from: *const Self, at: usize) -> L {
+        // SAFETY: as the caller promises: twice `L::COUNT` values, which take the room of `L::COUNT` f32.
         unsafe { L::load(from.wrapping_add(at).cast()) }
     }
 });
 // It has three bits that bf16 has not.
 stored_alone!(f16, load_f16, f16::to_f32, false, {});
 
-/// Plain Rust, which the compiler turns into the vector instructions that every processor of the target has.
+/// Plain Rust, which the compiler turns into the vector instructions that every processor of the target has. What is left to the caller's
+/// promise is memory alone.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 8]);
 
@@ -230,39 +240,47 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller has eight values at `from`, and no alignment is asked for.
         Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
     }
 
     #[inline(always)]
     unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: the caller has eight values at `from`, and no alignment is asked for.
         Self(unsafe { from.cast::<[bf16; 8]>().read_unaligned() }.map(|value| value.widen(0)))
     }
 
     #[inline(always)]
     unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: the caller has eight values at `from`, and no alignment is asked for.
         Self(unsafe { from.cast::<[f16; 8]>().read_unaligned() }.map(f16::to_f32))
     }
 
     #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller has eight values at `from`, and no alignment is asked for.
         Self(unsafe { from.cast::<[i8; 8]>().read_unaligned() }.map(f32::from))
     }
 
     #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
+        // SAFETY: the caller has eight values at `from`, and no alignment is asked for.
         Self(unsafe { from.cast::<[u8; 8]>().read_unaligned() }.map(f32::from))
     }
 
     #[inline(always)]
     unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+        // SAFETY: the caller has eight bytes at `from`.
         let bytes = unsafe { from.cast::<[u8; 8]>().read_unaligned() };
         (Self(bytes.map(|byte| f32::from(byte & 15))), Self(bytes.map(|byte| f32::from(byte >> 4))))
     }
 
     #[inline(always)]
     unsafe fn load_six_bits<const QUARTER: u32>(low: *const u8, high: *const u8) -> Self {
-        let low = unsafe { low.cast::<[u8; 8]>().read_unaligned() };
-        let high = unsafe { high.cast::<[u8; 8]>().read_unaligned() };
+        // SAFETY: the caller has eight bytes at each of both pointers.
+        let (low, high) = unsafe {
+            (low.cast::<[u8; 8]>().read_unaligned(), high.cast::<[u8; 8]>().read_unaligned())
+        };
         Self(std::array::from_fn(|lane| {
             let low = low[lane] >> (QUARTER / 2 * 4) & 15;
             f32::from(low | (high[lane] >> (2 * QUARTER) & 3) << 4) - 32.0
@@ -276,6 +294,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller has room for eight values at `to`, and no alignment is asked for.
         unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
     }
 
@@ -324,6 +343,7 @@ impl Lanes for Portable {
     unsafe fn transpose8(rows: [Self; 8], to: *mut f32, to_stride: usize) {
         for j in 0..8 {
             for (i, row) in rows.iter().enumerate() {
+                // SAFETY: the caller has room for eight columns of eight, `to_stride` apart. Those are places of f32.
                 unsafe { *to.add(j * to_stride + i) = row.0[j] }
             }
         }
@@ -349,6 +369,7 @@ impl Bf16Pairs for Portable {
 
     #[inline(always)]
     unsafe fn line(first: Self, second: Self) -> Self {
+        // SAFETY: plain Rust, which touches no memory.
         unsafe { Self::pair_neighbours(first, second) }
     }
 

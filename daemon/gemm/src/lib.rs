@@ -9,6 +9,8 @@
 //! Laying out costs one pass over the panel and pays for itself from some twenty rows on the left; below that, rows are dotted straight
 //! from memory ([`dots`]), at the memory's bandwidth.
 
+#![warn(clippy::undocumented_unsafe_blocks, clippy::missing_safety_doc)]
+
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod block;

@@ -83,6 +83,9 @@ pub enum CommandError {
     NotABase { name: String },
     #[error("version {named} and version {version} are two; name one")]
     TwoVersions { named: u32, version: u32 },
+    /// Everything that was found has been shown.
+    #[error("with this recipe nothing is trained: {file}:{line}")]
+    BadRecipe { file: String, line: usize },
     #[error("{adapter} no longer answers as it did when it was trained")]
     NotVerified { adapter: String },
     #[error("the adapter's name {name:?} looks like a path; give a plain name, for example: -a {suggestion}")]
@@ -186,6 +189,9 @@ fn perform_in(
     }
 }
 
+/// The name of the finding that keeps a folder from being trained at all.
+const BAD_RECIPE: &str = "bad-recipe";
+
 fn check(context: &Context<'_>, args: &CheckArgs, show: &mut dyn FnMut(Shown)) -> Result<(), CommandError> {
     let params = CheckParams {
         list: args.examples,
@@ -195,11 +201,14 @@ fn check(context: &Context<'_>, args: &CheckArgs, show: &mut dyn FnMut(Shown)) -
     };
     let checked = context.connection.call_with::<Check>(&params, context.canceller, &mut |_| {})?;
     let is_toy = context.is_toy_by_settings(&checked.settings);
+    let mistake = checked.findings.iter().find(|finding| finding.name == BAD_RECIPE).map(|finding| {
+        CommandError::BadRecipe { file: finding.file.display().to_string(), line: finding.lines.0 }
+    });
     show(Shown::Checked(checked));
     if is_toy {
         show(Shown::ToyByDefault);
     }
-    Ok(())
+    mistake.map_or(Ok(()), Err)
 }
 
 fn generate(

@@ -1,6 +1,6 @@
 //! What a check found, and what a run would do.
 
-use hotplate_protocol::knobs::{Effective, Source};
+use hotplate_protocol::knobs::{Effective, FROM_SIZE, KEYS, Source};
 use hotplate_protocol::methods::check::{
     CheckResult, ExampleState, FileKind, Finding, ListedExample, RehearsedAnswer, ShapeCount,
 };
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::table::table;
 use super::visible::{path, visible};
+use crate::chosen_base::TOY;
 
 /// One to learn from and one to judge by.
 const FEWEST: usize = 2;
@@ -144,10 +145,12 @@ pub fn settings(settings: &[Effective], examples: usize, width: usize) -> String
                 Source::CommandLine => "command line".to_owned(),
                 Source::Recipe { line } => format!("hotplate.toml:{line}"),
                 Source::Version { version } => format!("as version {version} has it"),
-                Source::Chosen if matches!(key.as_str(), "epochs" | "batch" | "warmup_steps" | "dropout") => {
+                Source::Chosen if is_chosen_by_size(key) => {
                     format!("chosen for {}", count(examples, "example"))
                 }
                 Source::Chosen if key == "learning_rate" => "chosen for the base model".to_owned(),
+                // An adapter keeps its own; a folder without one takes what holds for all commands.
+                Source::Chosen if key == "base" && *value != TOY => "chosen before".to_owned(),
                 Source::Chosen => "default".to_owned(),
             };
             vec![key.clone(), from, value_text(value)]
@@ -155,6 +158,10 @@ pub fn settings(settings: &[Effective], examples: usize, width: usize) -> String
         .collect();
     // The value comes last: a list of prompts is long.
     table(&["setting", "from", "value"], &rows, width)
+}
+
+fn is_chosen_by_size(key: &str) -> bool {
+    KEYS.iter().any(|known| known.name == key && known.default == FROM_SIZE)
 }
 
 fn value_text(value: &Value) -> String {
@@ -370,6 +377,7 @@ mod tests {
         let settings = [
             entry("base", "hotplate-tiny".into(), Source::Chosen),
             entry("epochs", 8.into(), Source::Chosen),
+            entry("rehearsal", 0.5.into(), Source::Chosen),
             entry("learning_rate", 0.002_425.into(), Source::Chosen),
             entry("rank", 8.into(), Source::Recipe { line: 3 }),
             entry("alpha", 16.0.into(), Source::Version { version: 2 }),
@@ -380,12 +388,16 @@ mod tests {
             setting        from                       value
             base           default                    hotplate-tiny
             epochs         chosen for 53 examples     8
+            rehearsal      chosen for 53 examples     0.5
             learning_rate  chosen for the base model  0.0024
             rank           hotplate.toml:3            8
             alpha          as version 2 has it        16
             targets        command line               q_proj, v_proj
             rank_pattern   hotplate.toml:4            q_proj = 32"]]
         .assert_eq(&super::settings(&settings, 53, super::super::UNBOUNDED));
+        let mine = [entry("base", "Qwen3-0.6B".into(), Source::Chosen)];
+        let said = super::settings(&mine, 53, super::super::UNBOUNDED);
+        assert!(said.ends_with("base     chosen before  Qwen3-0.6B"), "{said}");
         let listed = [ListedExample {
             id: "0".into(),
             file: "a.md".into(),

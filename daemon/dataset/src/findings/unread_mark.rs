@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Code, Finding, Rule, shown};
 use crate::chat::Role;
+use crate::loose_json;
 use crate::mark::{MARKS, Mark};
 use crate::shapes::RecordLocation;
 
@@ -56,6 +57,9 @@ pub(crate) fn unread_mark(place: RecordLocation<'_>, marked: Marked, name: &str,
 
 /// A value of somebody's own, short.
 pub(super) fn said(value: &Value) -> String {
+    if let Some(token) = loose_json::not_json(value) {
+        return token.to_owned();
+    }
     match value {
         Value::String(text) => shown(text),
         Value::Array(_) => "a list".to_owned(),
@@ -99,6 +103,7 @@ mod tests {
             a.jsonl:1-1 HP022 unread-mark: "weight" of message 2 is 0.5 and is not read: something is learnt (1, true) or not (0, false)
             a.jsonl:2-2 HP022 unread-mark: "train" of message 2 is "maybe" and is not read: something is learnt (1, true) or not (0, false)
             a.jsonl:3-3 HP022 unread-mark: "train_detail" of message 2 is not read: a turn is learnt whole or not at all
+            a.jsonl:4-4 HP022 unread-mark: "loss" of message 2 is NaN and is not read: something is learnt (1, true) or not (0, false)
             a.jsonl:5-5 HP022 unread-mark: "train" of message 1 is not read: the turn is the user's, and only the assistant's are learnt
             a.jsonl:5-5 HP022 unread-mark: "weight" of message 2 is "2" and is not read: something is learnt (1, true) or not (0, false)
             a.jsonl:6-6 HP022 unread-mark: "weight" is 0.3 and is not read: something is learnt (1, true) or not (0, false)

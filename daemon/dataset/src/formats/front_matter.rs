@@ -1,4 +1,4 @@
-//! Tells a front matter block at the start of a Markdown file from a text, in the forms that blog engines and note programs write.
+//! Tells a front matter block at the start of a Markdown file (or of a plain text, where nothing is taken for one that may be a text) from a text, in the forms that blog engines and note programs write.
 //!
 //! | form | begins with | ends with |
 //! |---|---|---|
@@ -94,6 +94,8 @@ pub(crate) struct FrontMatter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Top,
+    /// Of plain text, where nothing but what is surely front matter is taken for it.
+    TopOfPlainText,
     /// Behind a border, which may be the opening mark of the next text's own front matter.
     BehindBorder,
 }
@@ -144,8 +146,13 @@ impl FrontMatter {
         Self { place: Place::BehindBorder, ..Self::at_the_top() }
     }
 
+    /// A note that was renamed to `.txt` has it still.
+    pub(crate) fn at_the_top_of_plain_text() -> Self {
+        Self { place: Place::TopOfPlainText, ..Self::at_the_top() }
+    }
+
     pub(crate) fn is_at_the_top(&self) -> bool {
-        self.place == Place::Top
+        self.place != Place::BehindBorder
     }
 
     /// Takes a line; a verdict once it is clear.
@@ -175,6 +182,9 @@ impl FrontMatter {
                 let fits = |form: &Form| match self.place {
                     Place::Top => {
                         self.held.len() == 1 || matches!(form, Form::Marked { .. } | Form::Object(_))
+                    }
+                    Place::TopOfPlainText => {
+                        self.held.len() == 1 && matches!(form, Form::Marked { close: Close::Same(..), .. })
                     }
                     Place::BehindBorder => matches!(form, Form::Keys { .. }),
                 };
@@ -219,10 +229,11 @@ impl FrontMatter {
     fn verdict(&mut self, end: &End) -> Verdict {
         let mut held = std::mem::take(&mut self.held);
         let blank = held.iter().take_while(|line| line.text().is_empty()).count();
-        if blank == 0 || matches!(self.form, Form::Unknown) {
+        let must_be_sure = blank > 0 || self.place == Place::TopOfPlainText;
+        if !must_be_sure || matches!(self.form, Form::Unknown) {
             return self.verdict_of(held, end);
         }
-        // Below blank lines, only what is surely front matter is taken for it.
+        // Below blank lines and in plain text, only what is surely front matter is taken for it.
         let block = held.split_off(blank);
         let verdict = self.verdict_of(block, end);
         let sure = verdict.doubt.is_none() && (verdict.meta.title.is_some() || verdict.meta.draft.is_some());
@@ -530,7 +541,6 @@ mod tests {
                 a.md:11-11 "Good soup."
                 a.md:13-13 "More."
                 b.md:4-4 "Good soup, again."
-                c.txt:2-2 "title: A text file has none"
                 c.txt:4-4 "second"
             "#]],
         );

@@ -66,7 +66,11 @@ impl<'a> TextParser<'a> {
         Self {
             file,
             max_part_bytes,
-            top: markdown.then(FrontMatter::at_the_top),
+            top: Some(if markdown {
+                FrontMatter::at_the_top()
+            } else {
+                FrontMatter::at_the_top_of_plain_text()
+            }),
             had_front_matter: false,
             whole: None,
             blocks: markdown.then(Blocks::default),
@@ -324,6 +328,27 @@ mod tests {
                 b.md:7-9 "Second\n--- not a separator\n----"
                 b.md:11-11 "Third"
             "##]],
+        );
+    }
+
+    /// What is not surely front matter divides, as it always has.
+    #[test]
+    fn front_matter_of_plain_text() {
+        check(
+            &[
+                ("draft.txt", "---\ndraft: true\ntitle: Soup\n---\nNot finished.\n"),
+                ("note.txt", "---\nBread: today\n---\nSecond\n"),
+                ("titled.txt", "---\ntitle: Soup\n---\nIt was hot.\n---\nNext one.\n"),
+                ("top.txt", "title: Soup\n\nIt was hot.\n"),
+            ],
+            &expect![[r#"
+                note.txt:2-2 "Bread: today"
+                note.txt:4-4 "Second"
+                titled.txt:4-4 "It was hot."
+                titled.txt:6-6 "Next one."
+                top.txt:1-3 "title: Soup\n\nIt was hot."
+                draft.txt:1-5 HP032 draft: the front matter says "draft: true", so it is left out
+            "#]],
         );
     }
 

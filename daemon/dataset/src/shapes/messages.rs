@@ -107,8 +107,8 @@ fn turn(
     };
     let Some(role) = Role::of(word) else { return Err(unknown_role(place, number, word)) };
     let own_word = word != role.name();
-    message.retain(|name, value| name == "content" || !(value.is_null() || is_unread_nan(name, value)));
     marks::of_turn(&message, role, number, place, remarks);
+    message.retain(|name, value| name == "content" || !(value.is_null() || is_unread_nan(name, value)));
     calls::open(&mut message, number, place, remarks);
     for (name, value) in &message {
         all_json(value, &format!("\"{name}\" of message {number}"), place)?;

@@ -88,9 +88,6 @@ fn one(
         Value::Object(turn) => turn,
         other => return Err(wrong_type(place, &format!("message {number}"), "an object", kind(&other))),
     };
-    turn.retain(|name, value| {
-        matches!(name.as_str(), "from" | "value") || loose_json::not_json_inside(value).is_none()
-    });
     let text = |field: &str| {
         let what = format!("\"{field}\" of message {number}");
         let names = || turn.keys().take(12).cloned().collect::<Vec<_>>();
@@ -104,6 +101,8 @@ fn one(
         None => return Err(unknown_role(place, number, from)),
     };
     marks::of_turn(&turn, becomes.role, number, place, remarks);
+    // Measures that Python wrote, and nothing reads.
+    turn.retain(|_, value| loose_json::not_json_inside(value).is_none());
     if marks::has_any(&turn) {
         // The turn's own keys beside its text, the marks among them.
         let mut message = becomes.message().into_owned();

@@ -188,7 +188,7 @@ pub const FIELDS: &[&str] = &[
     "title",
 ];
 
-const FROM_SIZE: &str = "chosen from the size of your data";
+pub const FROM_SIZE: &str = "chosen from the size of your data";
 
 const BASE: Key = Key {
     name: "base",
