@@ -1,6 +1,8 @@
 //! A switch that a front end throws when the person has had enough (Ctrl-C, a notebook's interrupt).
 //!
 //! Owns the moment of cancelling. What cancelling means is up to whoever waits: see [`Canceller::on_cancel`].
+//!
+//! What Ctrl-C costs is the front end's to say ([`Thrown`]): in a shell it cancels the run that the command began, in a notebook it ends the display.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,6 +1,8 @@
 //! The base that holds where a command names none: `HOTPLATE_BASE`, else what `hotplate use` has noted in the home.
 //!
 //! Owns the note. What goes before it (an option, a recipe, an adapter's own base) is the daemon's to know.
+//!
+//! It goes along with each request as `fallback_base`, because the daemon may have been started with another environment.
 
 use std::env;
 use std::fs;

@@ -1,6 +1,8 @@
 //! Feeding or training: the same held-out examples with the bare base, with examples before them, and with an adapter.
 //!
 //! Owns what the figures say, and what they do not. It must not know how they are asked for or shown.
+//!
+//! A difference is clear beyond 2.8 standard errors of the paired losses: Student's t for five examples.
 
 use std::path::PathBuf;
 

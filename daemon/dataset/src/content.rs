@@ -1,5 +1,7 @@
 //! What an example is, and the hash that names it. The hash is of the content, never of the place: a note that
 //! moves to another file stays the same example.
+//!
+//! What older versions could not read is hashed in addition, so that examples they knew keep their names.
 
 use std::fmt;
 use std::path::PathBuf;

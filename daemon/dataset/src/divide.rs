@@ -3,6 +3,9 @@
 //!
 //! It goes from the start and fills each piece before it begins the next one. So a text that grows at its end, as a diary does,
 //! keeps its first pieces as they are, and what was learnt of it stays learnt.
+//!
+//! Each piece is an example like any other; only one that begins with a heading of its own has a title. Examples are divided when they are measured, so this
+//! crate still knows no tokens.
 
 use std::ops::Range;
 

@@ -2,6 +2,8 @@
 //!
 //! `serde_json` has no value for either, so they are read as texts that begin with a mark which no text has. Whoever takes a text out of
 //! a value asks [`text`], so that a number never passes for one; a chat template asks [`whole_number`], so that it writes all digits.
+//!
+//! serde_json's feature `arbitrary_precision` would change how every tagged enum of the workspace and of `tokenizers` reads numbers.
 
 use std::ops::Range;
 

@@ -1,5 +1,8 @@
 //! Marks that say whether a turn or a record is learnt: `weight` (OpenAI, Mistral, Together), `loss` (ms-swift), `train` and `training`
 //! (axolotl), `trainable`; each as a number, a boolean or a text.
+//!
+//! Marks stay in their message, so that a turn can be asked whether it is learnt and an example's name covers them. A ShareGPT turn keeps its keys only where
+//! it is marked, so that known names stay.
 
 use serde_json::Value;
 

@@ -1,4 +1,6 @@
 //! Writes a base with other weights as a Hugging Face folder of its own: what full-parameter training makes.
+//!
+//! Such a version is a base and no adapter: `generate -a` takes it as the base, and a save trains its folder anew.
 
 use std::fs;
 use std::io;

@@ -2,6 +2,9 @@
 //!
 //! Owns which configurations this engine computes exactly: one file for each family, all giving one [`DecoderConfig`]. A key that would
 //! change the numbers and is not supported is an error, never ignored. It must not know tensors or tokenizers.
+//!
+//! Each family says of every layer what it sees (window, rotary table) and of the block which norms and which linear layers it has. Defaults are those of the
+//! family's class in transformers 5: Gemma 3 and SmolLM3 tie their embeddings unless told otherwise.
 
 use std::path::Path;
 

@@ -2,6 +2,8 @@
 //!
 //! Owns the order of operations inside a block; which of them a base has is said by its [`DecoderConfig`], never by a family's name. An
 //! adapter is an argument. It must not know where weights come from, what a token means, or what a training step is.
+//!
+//! The last norm runs only on rows that are supervised, so full logits never exist in training.
 
 mod batch;
 mod cache;

@@ -3,6 +3,10 @@
 //! The tokens are training's. A base that chats gets them as earlier turns through its template, one conversation with the
 //! prompt; another one, and a raw prompt, as texts with the base's own BOS and EOS. The nearest example stands nearest to
 //! the prompt. No example is ever cut. Which ones are near, and what folders are, is not known here.
+//!
+//! In a conversation a text is the answer to the instruction that `style = "instruct"` would make of its title, whatever the style: a turn needs a question.
+//! Examples with other system words or tools than the nearest are left out, because a conversation has one system. A folder of which nothing can be fed is an
+//! error.
 
 use hotplate_dataset::{Chat, Content, Example, Role, TrainOn, Turn};
 use serde_json::Value;

@@ -1,6 +1,8 @@
 //! One answer being written: a value that steps, one forward pass at a time, by itself or [together](step_together) with others.
 //!
 //! Owns when an answer ends and which part of its text may already be shown. It must not know who asked or what time it is.
+//!
+//! Logits that are NaN, where no token at all can be drawn, are an error of that answer alone.
 
 mod together;
 

@@ -1,6 +1,8 @@
 //! Golden answers: what an adapter wrote to a few prompts when it was new, so that anybody can see later whether it still does.
 //!
 //! A value that steps, like everything that takes long. It must not know where goldens are kept.
+//!
+//! Written when a run is over, all together, before its version is saved; they travel in `hotplate.json`.
 
 use std::sync::Arc;
 

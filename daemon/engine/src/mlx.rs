@@ -1,6 +1,8 @@
 //! Adapters as mlx-lm writes them: `adapters.safetensors` and an `adapter_config.json` of its own kind. Read only.
 //!
 //! Its factors are the transposes of PEFT's, and its scale multiplies as it is.
+//!
+//! A head that is tied to an adapted embedding always follows it, as in mlx-lm.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;

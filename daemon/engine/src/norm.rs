@@ -1,4 +1,6 @@
 //! The normalisations of a decoder block: where they stand and what a checkpoint calls them.
+//!
+//! Gemma stores its factors less 1. The 1 is added when they are read and taken off when they are saved, so that there is one norm.
 
 use crate::config::{BlockNorms, DecoderConfig};
 

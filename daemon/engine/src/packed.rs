@@ -2,6 +2,9 @@
 //!
 //! Owns the file: safetensors, a tensor of bytes for each weight, and in its metadata which base it belongs to and a checksum. A file that is cut off,
 //! changed, of another version or another base is thrown away, never trusted. Owns no choice of when and where; deleting files costs nothing but time.
+//!
+//! Quantising takes 2 s for 0.5B, reading the result 0.1. The file is named by the base's fingerprint and also says from which files it was made (name,
+//! length, time), because a fingerprint samples a weight's bytes. Whoever changes how blocks are made raises `VERSION`.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

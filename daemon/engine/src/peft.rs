@@ -3,6 +3,9 @@
 //! Owns the two files that everything else reads (`adapter_config.json`, `adapter_model.safetensors`) and our own one
 //! beside them (`hotplate.json`: which base, which chat template, which end tokens). Contents that this engine would not
 //! compute exactly are refused, never half loaded. What the settings mean lies in [`config`](self::config).
+//!
+//! A tied head follows an adapted embedding only if `ensure_weight_tying` says so, as in PEFT. Every tensor of a file is accounted for, and copies of the
+//! base's own weights (PEFT saves them beside factors of embedding and head) must be the base's.
 
 mod config;
 mod folder;

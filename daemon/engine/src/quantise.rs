@@ -2,6 +2,8 @@
 //!
 //! As llama.cpp does it, what looks tokens up and what scores them keep eight bits in any case: their rows are read one by one, and an error
 //! in them is seen by every token.
+//!
+//! A property of how a base is loaded (`BaseSource::Quantised`), not of the base: its fingerprint is the same.
 
 use serde::{Deserialize, Serialize};
 

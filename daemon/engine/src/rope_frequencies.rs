@@ -1,6 +1,9 @@
 //! What rotary parameters mean: the frequencies of a sequence, and the factor on its cosines and sines.
 //!
 //! Follows `modeling_rope_utils.py` of transformers, in its order of operations and its f32 roundings.
+//!
+//! Positions that depend on the length (`dynamic`, `longrope`) take each packed example's own length. Through the cache, `dynamic` turns new keys by the
+//! length so far and leaves old ones, as transformers does; at `longrope`'s border the sequence is read again from the start, as transformers' Phi-3 does.
 
 use crate::rope_config::{Rope, RopeScaling};
 

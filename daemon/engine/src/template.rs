@@ -2,6 +2,9 @@
 //!
 //! Owns the Jinja environment that transformers gives to templates (`_compile_jinja_template` and `special_tokens_map`
 //! there). It must not know tokens.
+//!
+//! Filters, tests and methods are ours, with Python's values: `tests/template_table.py` runs every built-in on every kind of value, here and in Python;
+//! `tests/test_templates.py` holds families and single features against transformers.
 
 mod calls;
 mod checks;

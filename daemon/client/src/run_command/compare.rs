@@ -1,4 +1,6 @@
 //! `compare`: each prompt several times, with the same seed; first the base alone, then behind examples, then the adapter.
+//!
+//! The base's answer is asked for by the adapter (`base_alone`): which base an adapter has is known to the daemon, not to a front end.
 
 use hotplate_protocol::methods::generate::{Generate, GenerateParams};
 

@@ -1,5 +1,7 @@
 //! `.parquet`: each row is a record. Only the columns that make examples are read; lists and groups become what they would be in
 //! JSON. A place in such a file is a row, counted from 1.
+//!
+//! Of all formats this one alone has gaps (fields that a row lacks), taken out where each group is read.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};

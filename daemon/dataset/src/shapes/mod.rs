@@ -2,6 +2,8 @@
 //! its fields, record by record.
 //!
 //! A new shape is one file and its lines in [`Shape`] and [`read`].
+//!
+//! A message keeps all its keys, so that a template sees what transformers would show it.
 
 mod alpaca;
 mod calls;

@@ -2,6 +2,9 @@
 //!
 //! From a GGUF base, everything is copied but what the adapter changes; from a Hugging Face folder, metadata and names are those that llama.cpp's
 //! own converter gives. One tensor at a time is in memory.
+//!
+//! A folder's file is read back before it counts: rotary frequencies, end token and template must be the base's, and so must the tokens of a dozen texts in
+//! which ways to divide texts differ.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

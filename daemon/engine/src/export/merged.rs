@@ -1,4 +1,6 @@
 //! A base's folder with an adapter folded in, as transformers loads it: the base's own files, types and shards.
+//!
+//! Never holds the whole model: files are copied tensor by tensor, and those that have a pair are changed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

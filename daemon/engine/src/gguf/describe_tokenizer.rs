@@ -2,6 +2,8 @@
 //!
 //! Nothing is guessed: how a byte-level tokenizer divides texts must be one of the ways that llama.cpp has a name for, and the scores of a
 //! SentencePiece vocabulary must follow from its merges.
+//!
+//! Scores that are the ranks of merges are exact where all pairs that make a token follow each other; else the tokenizer is refused.
 
 use std::collections::HashMap;
 

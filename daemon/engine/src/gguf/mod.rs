@@ -3,6 +3,8 @@
 //! Owns the format, and how llama.cpp names, orders and describes what a Hugging Face folder has. Shape, tokenizer, template and end tokens
 //! are told to the rest of the engine as the files of such a folder ([`virtual_file`]), so that there is one reader of each. It must not
 //! know the decoder.
+//!
+//! Rows of queries and keys go back from llama.cpp's pairs to halves as whole rows, so that quantised rows stay bytes in memory.
 
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,8 @@
 //!
 //! Quantised weights lie on a grid, and what an adapter adds is mostly less than half of its step: rounded back to the same grid, the weight
 //! would be what it was before, and the adapter gone. So the loss is measured against the change.
+//!
+//! Where more than a quarter of the change is lost, the tensor goes to Q8_0, then to F16.
 
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};

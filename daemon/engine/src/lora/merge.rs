@@ -1,6 +1,8 @@
 //! Adapters folded into the weights and taken out again.
 //!
 //! The weights that were there before are kept, so that taking an adapter out brings back the same bits.
+//!
+//! Subtracting would not restore every bit.
 
 use candle_core::{Result, Tensor};
 

@@ -1,6 +1,9 @@
 //! How a weight that nobody trains lies in memory: in values of 32 or 16 bits, as a tensor, in quantised blocks, or in its file.
 //!
 //! How products are computed is [`hotplate_gemm`]'s matter. It must not know what the weight is multiplied with.
+//!
+//! Activations are not quantised, unlike llama.cpp's: a product is that of the blocks' values to f32's accuracy, the same for one row and for many, in
+//! training and in answers (but for bf16 arithmetic). Blocks are GGUF's own, so that a file's bytes are used as they lie.
 
 use std::ops::Range;
 use std::sync::Arc;

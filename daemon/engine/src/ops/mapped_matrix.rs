@@ -2,6 +2,9 @@
 //!
 //! So the first answer need not wait for a copy of the whole base, and later ones need not trust a file that somebody may write to. Owns which types of
 //! values the kernels read in place, and the copy. It must not know formats of files, nor when somebody has time to copy.
+//!
+//! A copy of a whole base is fresh memory, which costs the system more than the copy itself. After the copy, nobody who writes to the file can change or end
+//! what is warm.
 
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock};

@@ -1,4 +1,6 @@
 //! Threads that nobody may lose unnoticed: one that ends by a panic says so to the main loop, which ends the daemon in order.
+//!
+//! Every open request gets an error first. A state that nobody thought of is no state to go on with.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,6 +2,8 @@
 //!
 //! A closed list of file jobs in, one event out for each, whatever happens on the way. It must not know sessions' state, runs' state or
 //! tensors in use; it has its own reader of the store.
+//!
+//! Short prompts have threads of their own, so that none waits for somebody's large folder.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! Held-out examples as answers to their own prompts, alone or behind others: what feeding and training are compared by.
 //!
 //! Owns which examples may judge. It must not know sessions or tensors.
+//!
+//! The loss is that of the same answer tokens each time, encoded by training's own encoder (`Chat::context`). What an adapter has learnt does not judge it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

@@ -1,4 +1,8 @@
 //! What happens when nothing happens: stale adapters are trained anew, and a daemon that nobody needs leaves.
+//!
+//! A stale adapter is trained anew once its folder has rested ten times as long as the machine (five minutes). The run ends when what was gone is back or the
+//! folder changes, and is measured against the version that answers, by the same held-out examples (`Rival`): a worse one is not put to use. Cross-validation
+//! has no such examples; there the versions' own figures must not be a quarter apart.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! Whether the daemon before this one was taken down by a fault of its own: an overflown stack, no memory, a panic within a panic. A `kill -9`
 //! leaves no word, and is nobody's fault.
+//!
+//! An abort is told from a `kill -9` by a byte that the signal's handler writes.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,6 @@
 //! What an answer's tokens say against it: circles, and an example's words in place of its own.
+//!
+//! Told when the answer is over: a phrase three times in a row, half of its runs of four tokens seen before, or half of it in one piece of an example.
 
 use hotplate_engine::base_spec::BaseSpec;
 use hotplate_engine::repeating::repeating;

@@ -2,6 +2,10 @@
 //!
 //! A folder is noted as doomed in the transaction that takes its row, so that a kill at any moment leaves nothing behind; answers
 //! that came before have what they need of it, because the worker is asked first.
+//!
+//! The folder is renamed to `.trash-…`, the note goes, and the file pool empties it; the next start finishes what a kill left. A version that others were
+//! built on keeps its row (`pruned`), because lineage and manifest need it. A rename links the files under the new name first and then discards the old
+//! folders like any others.
 
 use std::fs;
 use std::io;

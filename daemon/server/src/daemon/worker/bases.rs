@@ -1,4 +1,7 @@
 //! Bases and adapters in memory: loaded when needed, unloaded when unused for long, or when others need the room.
+//!
+//! Weights are read in their file first. They are copied whenever nobody waits for text, before training or scoring, and after two seconds in any case
+//! (`Bases::materialize`), and the file's pages are let go meanwhile. Weights that find no memory stay in their file, and the log says so once.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

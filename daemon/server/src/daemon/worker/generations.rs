@@ -1,4 +1,6 @@
 //! Answers being written: a round of one token each, in which those of one base go through it together.
+//!
+//! As long as somebody generates, training waits.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};

@@ -1,4 +1,6 @@
 //! The run in progress: one layer at a time, timed, and saved now and then.
+//!
+//! `minutes` is kept here, because the engine has no clock: the trainer is asked to finish when what is left is what the end takes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
