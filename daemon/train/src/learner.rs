@@ -1,6 +1,9 @@
 //! One optimiser step: its examples through the decoder and back, batch after batch, then the update.
 //!
 //! The only loop of its kind: adapters, whole bases and the pretraining of `hotplate-tiny` all go through it.
+//!
+//! Rehearsed rows stay apart from the examples', so that the loss that is shown, and early stopping with it, is the examples' alone; the gradient is that of
+//! one weighted mean over all tokens. For the base's distribution at rehearsed tokens, the base passes over each such row once more.
 
 use std::collections::HashMap;
 
@@ -13,6 +16,7 @@ use hotplate_engine::sample::Sample;
 
 use super::adamw::{AdamW, Update, clip_factor};
 use super::pass::{Factor, Parameter, Pass, pack};
+use super::rehearsal::FIRST_TOKEN;
 use super::trained_weights::{TrainedWeights, peft_name};
 
 /// What is learnt, and the optimiser that moves it.
@@ -113,7 +117,7 @@ pub(crate) struct StepWork {
 impl StepWork {
     /// A step on the chosen ones of the person's samples, by their tokens, and of the rehearsal, by what the base would say in their place
     /// (self-distillation: it keeps more of the base, at less loss of anything else, than its own tokens do). What it learns from is the mean over all supervised
-    /// tokens of both, whatever batches they come in.
+    /// tokens of both, whatever batches they come in, in which an answer's first token counts [`FIRST_TOKEN`] times.
     pub(crate) fn new(
         chosen: &[usize],
         rehearsed: &[usize],
@@ -185,7 +189,7 @@ impl StepWork {
         let Some(pass) = &mut self.pass else { return Ok(false) };
         if let Some(asking) = &mut self.asking {
             if let Some(hidden) = asking.step(base, None)? {
-                pass.taught_by(&hidden, base.head.clone())?;
+                pass.taught_by(&hidden, base.head.clone(), FIRST_TOKEN)?;
                 self.asking = None;
             }
             return Ok(false);
@@ -281,7 +285,7 @@ mod tests {
         assert_eq!(work.tokens, samples[..5].iter().map(|sample| sample.tokens.len()).sum::<usize>());
     }
 
-    /// KL(base || learnt) over the sample's supervised places, summed.
+    /// KL(base || learnt) over the sample's supervised places, weighted and summed.
     fn divergence(base: &Decoder, learnt: &TrainedWeights, sample: &Sample) -> f64 {
         let batch = Batch::packed([&sample.tokens[..sample.tokens.len() - 1]]);
         let rows = |adapter| {
@@ -297,6 +301,7 @@ mod tests {
             let (p, q) = (log_softmax(&p), log_softmax(&q));
             p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
         });
-        apart.sum()
+        let weights = std::iter::once(f64::from(FIRST_TOKEN)).chain(std::iter::repeat(1.0));
+        apart.zip(weights).map(|(apart, weight)| apart * weight).sum()
     }
 }

@@ -41,7 +41,7 @@ pub use learner::gradients;
 pub use overlap::trigram_overlap;
 pub use progress::Outcome;
 pub use schedule::Schedule;
-pub use settings::{MARGIN, Method, Recompute, TrainSettings};
+pub use settings::{MARGIN, Method, Recompute, TrainSettings, most_allowed};
 pub use trained_weights::TrainedWeights;
 pub use trainer::Trainer;
 pub use work::{Pace, Work, WorkKind};

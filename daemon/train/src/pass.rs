@@ -51,6 +51,14 @@ pub(crate) struct PassResult {
     pub(crate) gradients: Vec<(Parameter, Tensor)>,
 }
 
+/// Who says what should come next, and how much each row counts.
+struct Teacher {
+    /// `[rows, hidden]`
+    hidden: Tensor,
+    head: FrozenLinear,
+    weights: Vec<f32>,
+}
+
 enum SavedLayer {
     Kept(Box<Kept>),
     Input(Tensor),
@@ -70,8 +78,7 @@ pub(crate) struct Pass {
     /// Rows whose next token is supervised, that token, and the sequence it belongs to.
     rows: Vec<u32>,
     targets: Vec<u32>,
-    /// Its rows `[rows, hidden]` and its head.
-    teacher: Option<(Tensor, FrozenLinear)>,
+    teacher: Option<Teacher>,
     owners: Vec<usize>,
     sequences: usize,
     goal: Goal,
@@ -133,10 +140,14 @@ impl Pass {
         &self.batch
     }
 
-    /// Has a teacher say what should come next, instead of the samples' own tokens: by what it made of [`Pass::batch`], `[tokens, hidden]`, and by its head.
-    pub(crate) fn taught_by(&mut self, hidden: &Tensor, head: FrozenLinear) -> Result<()> {
+    /// Has a teacher say what should come next, instead of the samples' own tokens: by what it made of [`Pass::batch`], `[tokens, hidden]`, and by its head. The
+    /// first token of each sample counts `first` times.
+    pub(crate) fn taught_by(&mut self, hidden: &Tensor, head: FrozenLinear, first: f32) -> Result<()> {
         let rows = Tensor::new(self.rows.as_slice(), hidden.device())?;
-        self.teacher = Some((hidden.index_select(&rows, 0)?, head));
+        let begins =
+            |at: usize| at.checked_sub(1).is_none_or(|before| self.owners[before] != self.owners[at]);
+        let weights = (0..self.rows.len()).map(|at| if begins(at) { first } else { 1.0 }).collect();
+        self.teacher = Some(Teacher { hidden: hidden.index_select(&rows, 0)?, head, weights });
         Ok(())
     }
 
@@ -208,7 +219,7 @@ impl Pass {
         let pair = adapter.and_then(|adapter| adapter.head.as_ref());
         let targets = match &self.teacher {
             None => Targets::Tokens(&self.targets),
-            Some((hidden, head)) => Targets::Teacher { hidden, head },
+            Some(Teacher { hidden, head, weights }) => Targets::Teacher { hidden, head, weights },
         };
         let entropy = cross_entropy(&hidden, &decoder.head, pair, targets, factor, gradient)?;
         for (loss, owner) in entropy.losses.iter().zip(&self.owners) {

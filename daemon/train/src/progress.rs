@@ -1,10 +1,14 @@
 //! Where a run is: everything that decides what its next steps will be, and what it brings in the end.
+//!
+//! An incremental run is there for its new examples: of the steps whose held-out loss is within the margin, the one that is best on the new held-out examples
+//! is kept. The lowest loss on all would keep the old version whenever a single new note does not help the old ones.
 
 use serde::{Deserialize, Serialize};
 
 use super::data::Losses;
 use super::event::{FoldFigures, StopReason};
 use super::learner::Learner;
+use super::settings::most_allowed;
 use super::trained_weights::TrainedWeights;
 use crate::guard::{Futile, GuardFigures};
 
@@ -133,11 +137,11 @@ impl Progress {
     ///
     /// A run from the bare base takes the lowest held-out loss. A run that goes on from an adapter is there for its new examples: it takes the
     /// lowest loss on the new ones that are held out (on all, where none is), of those steps that are not worse than the start on all by more
-    /// than `margin`; the start itself only if there is no such step.
+    /// than `margin` allows; the start itself only if there is no such step.
     pub(super) fn is_better(&self, losses: &Losses, margin: f64) -> bool {
         let Some(best) = &self.best else { return true };
         let Some(start) = self.start.filter(|_| self.continues) else { return losses.all < best.losses.all };
-        losses.all <= start.all * (1.0 + margin)
+        losses.all <= most_allowed(start.all, margin)
             && (best.step == 0 || self.wanted(losses) < self.wanted(&best.losses))
     }
 

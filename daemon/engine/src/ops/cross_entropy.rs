@@ -22,8 +22,9 @@ pub const LOGITS_AT_ONCE: usize = 16 << 20;
 pub enum Targets<'a> {
     /// One token a row: the loss is its negative log-likelihood.
     Tokens(&'a [u32]),
-    /// What a teacher thinks, by its rows `[n, hidden]` and its head: the loss is KL(teacher || this).
-    Teacher { hidden: &'a Tensor, head: &'a FrozenLinear },
+    /// What a teacher thinks, by its rows `[n, hidden]` and its head: the loss is KL(teacher || this). Gradients take each row's loss as many times as its
+    /// weight says.
+    Teacher { hidden: &'a Tensor, head: &'a FrozenLinear, weights: &'a [f32] },
 }
 
 /// What is wanted beside the losses.
@@ -49,7 +50,7 @@ pub struct CrossEntropy {
 }
 
 /// `hidden: [n, hidden]` are the rows whose next token is supervised by `targets`; `pair` is the head's, where an adapter has one. Gradients
-/// are of `factor` times the sum of losses; those of the pair come with [`Gradient::Hidden`].
+/// are of `factor` times the sum of losses (weighted, where a teacher has weights); those of the pair come with [`Gradient::Hidden`].
 pub fn cross_entropy(
     hidden: &Tensor,
     head: &FrozenLinear,
@@ -67,7 +68,12 @@ pub fn cross_entropy(
             }
             LOGITS_AT_ONCE
         }
-        Targets::Teacher { .. } => LOGITS_AT_ONCE / 2,
+        Targets::Teacher { weights, .. } => {
+            if weights.len() != rows {
+                candle_core::bail!("{} weights for {rows} rows", weights.len());
+            }
+            LOGITS_AT_ONCE / 2
+        }
     };
     let chunk = (at_once / vocab).max(1);
     let mut losses = Vec::with_capacity(rows);
@@ -80,9 +86,11 @@ pub fn cross_entropy(
         let (logits, thin) = low_rank::adapted(head, &part, pair)?;
         let (part_losses, dlogits) = match targets {
             Targets::Tokens(tokens) => rows_of(&logits, &tokens[start..start + len], factor, gradient)?,
-            Targets::Teacher { hidden, head } => {
+            Targets::Teacher { hidden, head, weights } => {
                 let wanted = head.forward(&hidden.narrow(0, start, len)?)?;
-                divergence(&logits, &wanted, factor, gradient)?
+                let factors: Vec<f32> =
+                    weights[start..start + len].iter().map(|weight| weight * factor as f32).collect();
+                divergence(&logits, &wanted, &factors, gradient)?
             }
         };
         losses.extend(part_losses);
@@ -154,21 +162,21 @@ fn composed(
     Ok((losses, Some(softmax.scatter_add(&index, &minus, 1)?)))
 }
 
-/// KL(teacher || student) of each row of logits; slopes take the student's memory, and the teacher's is used up.
+/// KL(teacher || student) of each row of logits; slopes, as many times as each row's factor, take the student's memory, and the teacher's is used up.
 fn divergence(
     logits: &Tensor,
     teacher: &Tensor,
-    factor: f64,
+    factors: &[f32],
     gradient: Gradient,
 ) -> Result<(Vec<f32>, Option<Tensor>)> {
     if !(on_host(logits) && on_host(teacher)) {
-        return composed_divergence(logits, teacher, factor, gradient);
+        return composed_divergence(logits, teacher, factors, gradient);
     }
     let vocab = logits.dim(1)?;
     let losses = change(logits, |own| {
         change(teacher, |teacher| {
-            let rows = own.par_chunks_mut(vocab).zip(teacher.par_chunks_mut(vocab));
-            rows.map(|(own, teacher)| apart(own, teacher, factor as f32)).collect()
+            let rows = own.par_chunks_mut(vocab).zip(teacher.par_chunks_mut(vocab)).zip(factors);
+            rows.map(|((own, teacher), factor)| apart(own, teacher, *factor)).collect()
         })
     })??;
     Ok((losses, (gradient != Gradient::None).then(|| logits.clone())))
@@ -177,7 +185,7 @@ fn divergence(
 fn composed_divergence(
     logits: &Tensor,
     teacher: &Tensor,
-    factor: f64,
+    factors: &[f32],
     gradient: Gradient,
 ) -> Result<(Vec<f32>, Option<Tensor>)> {
     let log = |logits: &Tensor| logits.broadcast_sub(&logits.log_sum_exp(D::Minus1)?.unsqueeze(1)?);
@@ -187,7 +195,8 @@ fn composed_divergence(
     if gradient == Gradient::None {
         return Ok((losses, None));
     }
-    Ok((losses, Some(((own.exp()? - wanted)? * factor)?)))
+    let factors = Tensor::new(factors, logits.device())?.unsqueeze(1)?;
+    Ok((losses, Some((own.exp()? - wanted)?.broadcast_mul(&factors)?)))
 }
 
 wide! {
@@ -282,29 +291,39 @@ mod tests {
     fn a_teachers_gradients_agree_with_finite_differences_and_the_composition() {
         let (x, w) = (random(&[4, 5], 1), random(&[9, 5], 2));
         let (hidden, head) = (random(&[4, 5], 6), FrozenLinear::new(random(&[9, 5], 7), None));
-        let targets = Targets::Teacher { hidden: &hidden, head: &head };
+        let weights = [1.0, 8.0, 0.0, 2.5];
+        let targets = Targets::Teacher { hidden: &hidden, head: &head, weights: &weights };
         let run = |x: &Tensor, w: &Tensor, gradient| {
             cross_entropy(x, &FrozenLinear::new(w.clone(), None), None, targets, 0.25, gradient).unwrap()
         };
-        let sum = |losses: &[f32]| Tensor::new(losses, &Device::Cpu)?.sum_all()? * 0.25;
+        let sum = |losses: &[f32]| {
+            let weighted: Vec<f32> = losses.iter().zip(weights).map(|(loss, weight)| loss * weight).collect();
+            Tensor::new(weighted, &Device::Cpu)?.sum_all()? * 0.25
+        };
         let full = run(&x, &w, Gradient::HiddenAndHead);
         let one = Tensor::new(1f32, &Device::Cpu).unwrap();
         slope(&x, full.dhidden.as_ref().unwrap(), &one, |x| sum(&run(x, &w, Gradient::None).losses));
         slope(&w, full.dhead.as_ref().unwrap(), &one, |w| sum(&run(&x, w, Gradient::None).losses));
         let logits = || FrozenLinear::new(w.clone(), None).forward(&x).unwrap();
         let wanted = || head.forward(&hidden).unwrap();
-        let (losses, dlogits) = composed_divergence(&logits(), &wanted(), 0.25, Gradient::Hidden).unwrap();
-        let (fused_losses, fused) = divergence(&logits(), &wanted(), 0.25, Gradient::Hidden).unwrap();
+        let factors = weights.map(|weight| weight * 0.25);
+        let (losses, dlogits) =
+            composed_divergence(&logits(), &wanted(), &factors, Gradient::Hidden).unwrap();
+        let (fused_losses, fused) = divergence(&logits(), &wanted(), &factors, Gradient::Hidden).unwrap();
         assert!(losses.iter().all(|loss| *loss > 1e-3));
         assert!(losses.iter().zip(&fused_losses).all(|(l, r)| (l - r).abs() < 1e-5));
         assert!(distance(&dlogits.unwrap(), &fused.unwrap()) < 1e-6);
         // 0.5 ln 2 + 0.5 ln (2/3)
         let ln = |p: [f32; 2]| Tensor::new(&[p.map(f32::ln)], &Device::Cpu).unwrap();
-        let (known, _) = divergence(&ln([0.25, 0.75]), &ln([0.5, 0.5]), 1.0, Gradient::None).unwrap();
+        let (known, _) = divergence(&ln([0.25, 0.75]), &ln([0.5, 0.5]), &[1.0], Gradient::None).unwrap();
         assert!((known[0] - 0.5 * (2f32.ln() + (2.0f32 / 3.0).ln())).abs() < 1e-6);
-        let itself = Targets::Teacher { hidden: &x, head: &FrozenLinear::new(w.clone(), None) };
-        let none = cross_entropy(&x, &FrozenLinear::new(w.clone(), None), None, itself, 1.0, Gradient::None);
-        assert_eq!(none.unwrap().losses, [0.0; 4]);
+        let own = FrozenLinear::new(w.clone(), None);
+        let taught = |weights| {
+            let itself = Targets::Teacher { hidden: &x, head: &own, weights };
+            cross_entropy(&x, &own, None, itself, 1.0, Gradient::None).map(|entropy| entropy.losses)
+        };
+        assert_eq!(taught(&[1.0; 4]).unwrap(), [0.0; 4]);
+        assert!(taught(&[1.0; 3]).is_err());
     }
 
     #[test]

@@ -515,12 +515,12 @@ knobs! {
         help: "How many of the base's own answers to everyday prompts are learnt with each example, so that it keeps what else it can. 0: none.",
         elsewhere: &["rehearse", "regularization", "prior_preservation"],
     }
-    /// How much worse, as a part of it, the held-out loss of an incremental run may become.
+    /// How much worse, as a part of it (of one nat, where it is less), the held-out loss of an incremental run may become.
     margin: f64 {
         kind: Kind::Number(Range::from_to(0.0, 1.0)),
         example: "0.02",
         default: "0.02",
-        help: "When a save is learnt: how much worse the loss on held-out examples may become before the old version stays.",
+        help: "When a save is learnt: how much worse the loss on held-out examples may become, as a part of it (of 1 where it is less), before the old version stays.",
         elsewhere: &["tolerance"],
     }
     /// Scheduling priority that training gives up.

@@ -2,6 +2,8 @@
 //!
 //! The bag of words (a unigram model of the training texts' tokens) knows how often each token comes and nothing of their order. A base that has learnt a folder
 //! and guesses no better has found no order in it; a base that guesses far better before it has learnt anything knows such texts already.
+//!
+//! Measured: random letters and shuffled words end where the bag is; what the base wrote itself begins at a sixth to a fifth of it.
 
 use std::collections::HashMap;
 

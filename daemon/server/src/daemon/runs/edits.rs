@@ -1,5 +1,8 @@
 //! Which text is an edited old one. An edit is learnt like anything new, on the old text's side of the split, and does not make an adapter
 //! stale; a text that is gone with nothing in its place does.
+//!
+//! The manifest keeps a sketch of each text (96 hashes) and its line. A version before the edit still holds the old text, so a rollback to it is stale. What
+//! is in a file that cannot be read at the moment, or has a mistake, is not gone either.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;

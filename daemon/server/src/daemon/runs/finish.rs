@@ -10,7 +10,7 @@ use hotplate_engine::peft::{self, Snapshot};
 use hotplate_engine::quantise::Quantise;
 use hotplate_protocol::RpcError;
 use hotplate_protocol::run::{Cause, RunKind};
-use hotplate_train::{Losses, TrainedWeights};
+use hotplate_train::{Losses, TrainedWeights, most_allowed};
 
 use crate::daemon::file_pool::FilePool;
 use crate::daemon::{durable, rpc_errors};
@@ -47,11 +47,11 @@ pub(crate) fn verdict(
     let Figures { base, start, best, best_step } = figures;
     match kind {
         RunKind::Incremental if *best_step == 0 => Verdict::Keep(format!(
-            "every step of the run made the loss on the held-out examples ({:.3}) worse by more than {:.0} %; the old version stays",
+            "every step of the run brought the loss on the held-out examples from {:.3} to more than {:.3}; the old version stays",
             start.all,
-            100.0 * margin
+            most_allowed(start.all, margin)
         )),
-        RunKind::Incremental if best.all > start.all * (1.0 + margin) => Verdict::Keep(format!(
+        RunKind::Incremental if best.all > most_allowed(start.all, margin) => Verdict::Keep(format!(
             "the loss on the held-out examples rose from {:.3} to {:.3}; the old version stays",
             start.all, best.all
         )),
@@ -63,7 +63,7 @@ pub(crate) fn verdict(
         )),
         RunKind::Full
             if rival.is_some_and(|rival| {
-                best.all > rival * (1.0 + if folds { margin.max(OTHER_EXAMPLES) } else { margin })
+                best.all > most_allowed(rival, if folds { margin.max(OTHER_EXAMPLES) } else { margin })
             }) =>
         {
             Verdict::Keep(format!(
@@ -162,6 +162,9 @@ mod tests {
         assert!(!kept(RunKind::Incremental, &cause, &figures(3.0, 3.05, 5)));
         assert!(kept(RunKind::Incremental, &cause, &figures(3.0, 3.07, 5)));
         assert!(kept(RunKind::Incremental, &cause, &figures(3.0, 3.0, 0)));
+        // Hundredths of a nat are nothing, however low the loss is.
+        assert!(!kept(RunKind::Incremental, &cause, &figures(0.07, 0.085, 5)));
+        assert!(kept(RunKind::Incremental, &cause, &figures(0.07, 0.095, 5)));
     }
 
     #[test]

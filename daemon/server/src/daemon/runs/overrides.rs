@@ -1,4 +1,7 @@
 //! What a person wants of a run: the command line over the recipe, and what was chosen under both, each with where it came from.
+//!
+//! A recipe is read when a run is prepared, so that a change of it holds from the next save on. With a mistake in it, runs fail with its line and nothing
+//! counts as tried.
 
 use std::path::Path;
 

@@ -1,4 +1,6 @@
 //! From what a client wrote to an order: the real folder, the adapter's name, the base.
+//!
+//! A watched folder is known by the name that the person gave it, links kept, so that a link may be swapped; but one folder has one name, the first one.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};

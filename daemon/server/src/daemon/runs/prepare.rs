@@ -1,4 +1,8 @@
 //! From an order to a run that can start: which examples are learnt, replayed and held out, with which settings.
+//!
+//! Replay takes the least learnt first: at the end of a run each of its examples is scored with what was kept, and the loss goes to the manifest. What was
+//! never measured counts as not learnt. An incremental run after cross-validation is judged by the old examples that it does not replay, and by some of the
+//! new where there are four or more.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};

@@ -9,7 +9,7 @@ use hotplate_protocol::run::{
 };
 use hotplate_protocol::{ErrorCode, RpcError};
 use hotplate_train::guard::{self, GuardFigures};
-use hotplate_train::{Losses, Outcome, StopReason, TrainedWeights};
+use hotplate_train::{Losses, Outcome, StopReason, TrainedWeights, most_allowed};
 
 use super::Phase;
 use super::finish::{Draft, Verdict, verdict};
@@ -239,7 +239,7 @@ impl Daemon {
     fn better_than(&self, adapter: &str, new: &VersionRow, margin: f64) -> Option<BetterVersion> {
         let versions = self.store.versions(adapter).ok()?;
         let best = best_by_the_same_texts(&versions, new)?;
-        (best.heldout_loss * (1.0 + margin) < new.heldout_loss)
+        (most_allowed(best.heldout_loss, margin) < new.heldout_loss)
             .then_some(BetterVersion { version: best.version, heldout_loss: best.heldout_loss })
     }
 
