@@ -106,6 +106,10 @@ pub(crate) fn with_scratch(run: impl FnOnce(&mut Scratch)) {
     SCRATCH.with_borrow_mut(run);
 }
 
+/// [`block`] in plain Rust.
+///
+/// # Safety
+/// As there.
 #[expect(unsafe_code, reason = "as `block`")]
 pub(crate) unsafe fn portable<P: Places<Portable>, E: Stored>(
     problem: &Gemm<'_, E>,
@@ -113,13 +117,15 @@ pub(crate) unsafe fn portable<P: Places<Portable>, E: Stored>(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
+    // SAFETY: as the caller promises; every processor has the instructions of `Portable`.
     unsafe { block::<Portable, P, E, { PORTABLE.rows }, { PORTABLE.depth }>(problem, rows, columns, scratch) }
 }
 
 /// One task.
 ///
 /// # Safety
-/// The problem is checked, `rows` and `columns` lie inside it and belong to this task alone, and the processor has the instructions of `L`.
+/// The problem is checked, `rows` and `columns` lie inside it and belong to this task alone, `columns` begin at a multiple of two registers'
+/// values, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
 pub(crate) unsafe fn block<L: Lanes, P: Places<L>, E: Stored, const ROWS: usize, const DEPTH: usize>(
@@ -163,6 +169,8 @@ pub(crate) unsafe fn block<L: Lanes, P: Places<L>, E: Stored, const ROWS: usize,
         let depth = (units, extra.map_or(0, |extra| extra.inner));
         let layout = Layout::new(problem.left.order, ROWS, depth.0 + depth.1);
         if packs {
+            // SAFETY: the task's rows and the stretch are inside the left side, and `left` has room, asserted above, for whole groups of tiles as
+            // deep as a stretch and a second product can be. That one, checked and as high, comes behind the units of the first.
             unsafe {
                 pack_left::<L, P, ROWS>(&problem.left, problem.rows, rows.clone(), from..to, left, layout);
                 if let Some(extra) = extra {
@@ -181,6 +189,8 @@ pub(crate) unsafe fn block<L: Lanes, P: Places<L>, E: Stored, const ROWS: usize,
         let mut column = columns.start;
         while column < columns.end {
             let count = width.min(columns.end - column);
+            // SAFETY: the columns and the stretch are inside the right side; panels begin at multiples of their width, and stretches of eight
+            // units. `right` has room for the units of a stretch and behind them for those of a second product, asserted above.
             unsafe {
                 fill_right::<L, P, E>(&problem.right, from..to, column, count, right);
                 if let Some(extra) = extra {
@@ -192,6 +202,9 @@ pub(crate) unsafe fn block<L: Lanes, P: Places<L>, E: Stored, const ROWS: usize,
             let next_count = width.min(columns.end - next);
             let mut ahead = Ahead::new(&problem.right, from..to, next, next_count, tiles);
             for tile in 0..tiles {
+                // SAFETY: the tile's place, its rows and `count` columns are the task's, inside the result. Both sides are as deep as `depth`: they
+                // were laid out above, or the left one is in memory, has no second product beside it, and either comes in whole tiles or uses its
+                // last row again.
                 unsafe {
                     ahead.fetch::<L>();
                     let row = rows.start + tile * ROWS;
@@ -260,6 +273,7 @@ struct Neighbours {
 impl<const ROWS: usize> Side for Apart<ROWS> {
     #[inline(always)]
     unsafe fn value(&self, row: usize, at: usize) -> f32 {
+        // SAFETY: as the caller promises: the row is as long as the stretch from its pointer on.
         unsafe { *self.rows[row].wrapping_add(self.at.wrapping_add(at)) }
     }
 
@@ -273,6 +287,7 @@ impl<const ROWS: usize> Side for Apart<ROWS> {
 impl Side for Neighbours {
     #[inline(always)]
     unsafe fn value(&self, row: usize, at: usize) -> f32 {
+        // SAFETY: as the caller promises: each place of the stretch has the values of all the tile's rows beside each other.
         unsafe { *self.start.wrapping_add(at.wrapping_mul(self.stride).wrapping_add(row)) }
     }
 
@@ -292,6 +307,7 @@ unsafe fn multiply_as_wide<L: Lanes, P: Places<L>, S: Side, const ROWS: usize>(
     depth: (usize, usize),
     place: &TileOrigin,
 ) {
+    // SAFETY: as the caller promises; the result's columns fit in as many registers as are used.
     unsafe {
         if place.columns > L::COUNT {
             multiply::<L, P, S, ROWS, 2>(side, right, depth, place);
@@ -333,7 +349,8 @@ struct TileOrigin {
 /// `ROWS` rows of the left side times a panel. `depth`: units of `P`, and behind them single values.
 ///
 /// # Safety
-/// `side` has `ROWS` rows as deep as that, `right` holds as many rows of two registers, and `place` is inside the result.
+/// `side` has `ROWS` rows as deep as that, `right` holds as many rows of two registers, `place` is inside the result, this task's alone, and no wider
+/// than the registers, and where it starts from a bias there is one for each column. The processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
 unsafe fn multiply<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VECTORS: usize>(
@@ -342,6 +359,8 @@ unsafe fn multiply<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VEC
     depth: (usize, usize),
     place: &TileOrigin,
 ) {
+    // SAFETY: `along` passes as many units of both sides as `depth` says. Whole registers of the result and of the bias are read and written only
+    // where the tile is whole; at an edge, rows and columns that are there, from a line that holds the two widest registers.
     unsafe {
         let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
         for row in 0..ROWS {
@@ -406,7 +425,7 @@ unsafe fn multiply<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VEC
 /// `depth` units, one after the other; returns where the next one lies.
 ///
 /// # Safety
-/// As [`multiply`].
+/// As [`multiply`], of these two sides.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `block`")]
 unsafe fn along<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VECTORS: usize>(
@@ -415,6 +434,7 @@ unsafe fn along<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VECTOR
     depth: usize,
     sums: &mut [[L; VECTORS]; ROWS],
 ) -> (S, *const f32) {
+    // SAFETY: as the caller promises: the turns pass `depth` units, and both sides move along with them.
     unsafe {
         for _ in 0..depth / UNROLLED {
             for at in 0..UNROLLED {
@@ -444,6 +464,7 @@ unsafe fn outer<L: Lanes, P: Places<L>, S: Side, const ROWS: usize, const VECTOR
     at: usize,
     sums: &mut [[L; VECTORS]; ROWS],
 ) {
+    // SAFETY: as the caller promises: unit `at` is there, a row of two registers on the right side and `ROWS` values on the left.
     unsafe {
         let right = right.add(at * 2 * L::COUNT);
         let mut vectors = [L::splat(0.0); VECTORS];

@@ -38,6 +38,9 @@ pub trait Block: Stored {
 }
 
 /// `start + weights * values` of one row, lane by lane: as many `weights` as registers hold 32 values, and those values from register `first` on.
+///
+/// # Safety
+/// `rows` have those values in single places, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
 unsafe fn products<L: Lanes>(
@@ -46,6 +49,8 @@ unsafe fn products<L: Lanes>(
     (row, first): (usize, usize),
     start: Option<L>,
 ) -> L {
+    // SAFETY: as the caller promises: the registers of 32 values from `first` on are there. A register has eight places or more, so those are four
+    // at most.
     unsafe {
         let mut sum = start.unwrap_or(L::splat(0.0));
         for index in 0..SUMMED / L::COUNT {
@@ -76,6 +81,7 @@ impl Stored for BlockQ8_0 {
 
     #[inline(always)]
     unsafe fn load<L: Lanes>(from: *const Self, at: usize) -> L {
+        // SAFETY: `from` holds a block, whose 32 numbers reach a register beyond `at`, as the caller promises.
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<i8>();
             L::load_i8(numbers.add(at)).multiply(L::splat_f16((*from).factor))
@@ -91,6 +97,7 @@ impl Block for BlockQ8_0 {
         rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
+        // SAFETY: as the caller promises: a block at `from`, of which whole registers take all 32 numbers, and 32 values of each row.
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<i8>();
             let factor = L::splat_f16((*from).factor);
@@ -136,6 +143,7 @@ impl Stored for BlockQ4_0 {
 
     #[inline(always)]
     unsafe fn load<L: Lanes>(from: *const Self, at: usize) -> L {
+        // SAFETY: `from` holds a block. `at` is a multiple of a register's 8 or 16 places, so that as many of the 16 bytes lie behind `at % 16`.
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let (low, high) = L::load_nibbles(numbers.add(at % 16));
@@ -155,6 +163,7 @@ impl Block for BlockQ4_0 {
         rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
+        // SAFETY: as the caller promises: a block at `from`, which has the 16 bytes of `nibbles`, 32 values of each row, and their sum.
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let factor = L::splat_f16((*from).factor);
@@ -169,17 +178,23 @@ impl Block for BlockQ4_0 {
 }
 
 /// The lower halves of 16 bytes, then the upper ones.
+///
+/// # Safety
+/// The bytes are there, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
 unsafe fn nibbles<L: Lanes>(from: *const u8) -> [L; 4] {
-    let mut weights = [unsafe { L::splat(0.0) }; 4];
-    let half = 16 / L::COUNT;
-    for index in 0..half {
-        let (low, high) = unsafe { L::load_nibbles(from.wrapping_add(index * L::COUNT)) };
-        weights[index] = low;
-        weights[half + index] = high;
+    // SAFETY: as the caller promises; a register's 8 or 16 places divide the 16 bytes.
+    unsafe {
+        let mut weights = [L::splat(0.0); 4];
+        let half = 16 / L::COUNT;
+        for index in 0..half {
+            let (low, high) = L::load_nibbles(from.wrapping_add(index * L::COUNT));
+            weights[index] = low;
+            weights[half + index] = high;
+        }
+        weights
     }
-    weights
 }
 
 /// `d * s * q - e * m`, four bits a number, with `s` and `m` of six bits for each 32: Q4_K. Each 32 bytes hold 64 numbers, the lower halves
@@ -227,6 +242,7 @@ impl Stored for BlockQ4K {
 
     #[inline(always)]
     unsafe fn load<L: Lanes>(from: *const Self, at: usize) -> L {
+        // SAFETY: `from` holds a block. Each 32 of its 128 bytes are 64 numbers, and a register's 8 or 16 places divide 32, as they do `at`.
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let part = at / SUMMED;
@@ -241,11 +257,15 @@ impl Stored for BlockQ4K {
 }
 
 /// Each of eight small numbers times a factor.
+///
+/// # Safety
+/// The processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn times<L: Lanes>(numbers: [u8; 8], factor: L) -> [f32; 16] {
     let (mut padded, mut out) = ([0; 16], [0.0; 16]);
     padded[..8].copy_from_slice(&numbers);
+    // SAFETY: the caller has the instructions, and both arrays hold 16, as many as the widest register.
     unsafe { L::load_u8(padded.as_ptr()).multiply(factor).store(out.as_mut_ptr()) };
     out
 }
@@ -258,6 +278,8 @@ impl Block for BlockQ4K {
         rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
+        // SAFETY: as the caller promises: a block at `from`, whose 128 bytes are four times the 32 of two halves, 256 values of each row, and the
+        // sums of their eight parts.
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let (scales, shifts) = k_scales(&(*from).scales);
@@ -298,10 +320,15 @@ pub struct BlockQ6K {
 
 impl BlockQ6K {
     /// The numbers from place `at` on.
+    ///
+    /// # Safety
+    /// `from` holds a block, `at` is a place of it and a multiple of what a register holds, and the processor has the instructions of `L`.
     #[inline(always)]
     #[expect(unsafe_code, reason = "as above")]
     unsafe fn numbers<L: Lanes>(from: *const Self, at: usize) -> L {
         let (half, quarter, place) = (at / 128, at % 128 / 32, at % 32);
+        // SAFETY: as the caller promises: a block at `from`. `low` has 64 bytes for each half and `high` 32, and a register from `place` on ends in
+        // the same 32 of them.
         unsafe {
             let low = (&raw const (*from).low).cast::<u8>().add(half * 64 + quarter % 2 * 32 + place);
             let high = (&raw const (*from).high).cast::<u8>().add(half * 32 + place);
@@ -332,6 +359,7 @@ impl Stored for BlockQ6K {
 
     #[inline(always)]
     unsafe fn load<L: Lanes>(from: *const Self, at: usize) -> L {
+        // SAFETY: as the caller promises: a block at `from`, and a register of values from its place `at` on.
         unsafe {
             let factor = L::splat_f16((*from).factor);
             let scale = L::splat(f32::from((*from).scales[at / 16]));
@@ -348,6 +376,8 @@ impl Block for BlockQ6K {
         rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
+        // SAFETY: as the caller promises: a block at `from`, and 256 values of each row. Registers of 8 or 16 take all of its 16 scales, and of each
+        // 16 numbers.
         unsafe {
             let scales = (&raw const (*from).scales).cast::<i8>();
             let factor = L::splat_f16((*from).factor);
@@ -401,6 +431,7 @@ impl Stored for BlockWide {
 
     #[inline(always)]
     unsafe fn load<L: Lanes>(from: *const Self, at: usize) -> L {
+        // SAFETY: `from` holds a block, whose 32 numbers reach a register beyond `at`, as the caller promises.
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             // The product is exact, so that a fused addition rounds as a separate one does.
@@ -417,6 +448,7 @@ impl Block for BlockWide {
         rows: Rows,
         mut sums: [L; ROWS],
     ) -> [L; ROWS] {
+        // SAFETY: as the caller promises: a block at `from`, of which whole registers take all 32 numbers, 32 values of each row, and their sum.
         unsafe {
             let numbers = (&raw const (*from).numbers).cast::<u8>();
             let (factor, shift) = (L::splat((*from).factor), L::splat((*from).shift));

@@ -46,11 +46,15 @@ impl Ahead {
     }
 
     /// Asks for as much as `bytes` that were read meanwhile.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
     #[inline(always)]
     #[expect(unsafe_code, reason = "as `dots`")]
     pub(crate) unsafe fn fetch<L: Lanes>(&mut self, bytes: usize) {
         self.due = self.due.wrapping_add(bytes);
         while self.due >= LINE {
+            // SAFETY: the caller has the instructions of `L`, and any address will do.
             unsafe { L::prefetch(self.next) };
             self.next = self.next.wrapping_add(LINE);
             self.due = self.due.wrapping_sub(LINE);
@@ -77,6 +81,9 @@ impl<'a> Soon<'a> {
     }
 
     /// Asks for what is due when so many columns are done.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
     #[inline(always)]
     #[expect(unsafe_code, reason = "as `dots`")]
     unsafe fn fetch<L: Lanes>(&mut self, columns: usize) {
@@ -85,6 +92,7 @@ impl<'a> Soon<'a> {
                 let Some(piece) = self.pieces.next() else { return };
                 (self.next, self.left) = (piece.as_ptr().cast(), size_of_val(*piece));
             }
+            // SAFETY: the caller has the instructions of `L`, and any address will do.
             unsafe { L::prefetch_far(self.next) };
             self.next = self.next.wrapping_add(LINE);
             self.left = self.left.saturating_sub(LINE);
@@ -129,6 +137,7 @@ impl Rows {
     /// The row has so many registers, and the processor has the instructions of `L`.
     #[inline(always)]
     pub(crate) unsafe fn value<L: Lanes, P: Places<L>>(self, row: usize, register: usize) -> L {
+        // SAFETY: as the caller promises: the row has that register, and `steps` say where `lay_out` put it.
         unsafe { L::load(self.address::<L, P>(row, register)) }
     }
 
@@ -139,6 +148,7 @@ impl Rows {
     #[inline(always)]
     pub(crate) unsafe fn sum<L: Lanes>(self, row: usize, part: usize) -> L {
         let at = row.wrapping_mul(L::COUNT).wrapping_add(part.wrapping_mul(self.sums_stride));
+        // SAFETY: as the caller promises: sums were asked for, and `lay_out` put a register of them there for each row and part.
         unsafe { L::load(self.sums.wrapping_add(at)) }
     }
 }
@@ -162,6 +172,8 @@ pub(crate) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
     );
     let mut column = columns.start;
     let mut soon = Soon::new(soon, columns.len());
+    // SAFETY: as the caller promises. `rows` point into the left side and into the scratch, which nobody else has until this returns; groups are
+    // taken only while as many columns and rows are left.
     unsafe {
         let rows = lay_out::<L, P, E>(problem, scratch);
         match problem.rows {
@@ -196,6 +208,8 @@ pub(crate) unsafe fn dots<L: Lanes, P: Places<L>, E: Stored>(
     }
 }
 
+/// The left side's rows as [`Stored::group`] wants them; they point into the scratch, as long as that stays as it is.
+///
 /// # Safety
 /// As [`dots`].
 #[inline(always)]
@@ -215,6 +229,9 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(problem: &Gemm<'_, E>, scra
     let left = problem.left.values.as_ptr();
     let values = if packs { packed.cast_const() } else { left };
     let rows = Rows { values, stride, sums: sums.cast_const(), sums_stride };
+    // SAFETY: `packed` has room for `registers` of each row, and `sums` for one of each row and part. Rows are read in registers that end inside
+    // `inner`: that is a multiple of twice `bytes`, of which a register takes a part of one half, and of `SUMMED` where sums are asked for; `rest`
+    // reads what is left.
     unsafe {
         for row in 0..count {
             if packs {
@@ -264,6 +281,9 @@ unsafe fn lay_out<L: Lanes, P: Places<L>, E: Stored>(problem: &Gemm<'_, E>, scra
 }
 
 /// All whole groups of `LINES`; where the rest begins.
+///
+/// # Safety
+/// As [`dots`]; the problem has `ROWS` rows or more, and `rows` are what [`lay_out`] made of them.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 unsafe fn sweep<L: Lanes, P: Places<L>, E: Stored, const LINES: usize, const ROWS: usize>(
@@ -274,6 +294,7 @@ unsafe fn sweep<L: Lanes, P: Places<L>, E: Stored, const LINES: usize, const ROW
 ) -> usize {
     let mut column = columns.start;
     while columns.end - column >= LINES {
+        // SAFETY: as the caller promises; `LINES` columns are left.
         unsafe {
             E::group::<L, P, LINES, ROWS>(problem, column, 0, rows);
             soon.fetch::<L>(LINES);
@@ -283,6 +304,10 @@ unsafe fn sweep<L: Lanes, P: Places<L>, E: Stored, const LINES: usize, const ROW
     column
 }
 
+/// `LINES` lines from `column` on with all rows from `row` on.
+///
+/// # Safety
+/// As [`dots`]; the task has so many columns, and `rows` are what [`lay_out`] made.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 unsafe fn few_rows<L: Lanes, P: Places<L>, E: Stored, const LINES: usize>(
@@ -291,6 +316,7 @@ unsafe fn few_rows<L: Lanes, P: Places<L>, E: Stored, const LINES: usize>(
     mut row: usize,
     rows: Rows,
 ) {
+    // SAFETY: as the caller promises; a group takes no more rows than are left.
     unsafe {
         while row + 4 <= problem.rows {
             E::group::<L, P, LINES, 4>(problem, column, row, rows);
@@ -305,6 +331,10 @@ unsafe fn few_rows<L: Lanes, P: Places<L>, E: Stored, const LINES: usize>(
     }
 }
 
+/// [`Stored::group`] for single values.
+///
+/// # Safety
+/// As there.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 pub(crate) unsafe fn group_of_values<
@@ -324,8 +354,10 @@ pub(crate) unsafe fn group_of_values<
     // The first rows to pass fetch the lines of a later group.
     let fetches = row == 0;
     let mut ahead = Ahead::new(problem, column, LINES);
-    let mut sums = [[unsafe { L::splat(0.0) }; ROWS]; LINES];
+    // SAFETY: as the caller promises: `LINES` lines from `column` on, and `ROWS` rows from `row` on. Registers take the values before `whole`, a
+    // multiple of what they hold, and `rest` those between it and `inner`; rows that are packed have a register there.
     unsafe {
+        let mut sums = [[L::splat(0.0); ROWS]; LINES];
         // Wrapping sums: inside a checked problem none overflows, and checks cost a part of the speed, and registers.
         let mut lines = [problem.right.values.as_ptr(); LINES];
         for line in 0..LINES {
@@ -373,6 +405,9 @@ pub(crate) unsafe fn group_of_values<
 }
 
 /// The same for units of several values, which are not put in pairs: that is more work than one row's products save.
+///
+/// # Safety
+/// As [`Stored::group`]; the rows are single values.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 pub(crate) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, const ROWS: usize>(
@@ -390,6 +425,8 @@ pub(crate) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, con
     for line in 0..LINES {
         lines[line] = lines[line].wrapping_add(column.wrapping_add(line).wrapping_mul(problem.right.stride));
     }
+    // SAFETY: as the caller promises: each of the lines holds `inner / E::VALUES` blocks, and the rows have the values and the sums for each of
+    // those.
     unsafe {
         let mut sums = [[L::splat(0.0); ROWS]; LINES];
         for _ in 0..problem.inner / E::VALUES {
@@ -407,6 +444,9 @@ pub(crate) unsafe fn group_of_blocks<L: Lanes, E: Block, const LINES: usize, con
 }
 
 /// Writes a group's sums.
+///
+/// # Safety
+/// As [`Stored::group`].
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 pub(crate) unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
@@ -421,10 +461,13 @@ pub(crate) unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
     let count = ROWS.min(problem.rows - row) * LINES;
     let sum = |at: usize| sums[at % LINES][(at / LINES).min(ROWS - 1)];
     for first in (0..count).step_by(4) {
+        // SAFETY: the caller has the instructions of `L`, and no memory is touched.
         let totals = unsafe { L::totals([sum(first), sum(first + 1), sum(first + 2), sum(first + 3)]) };
         for (at, sum) in (first..count).zip(totals) {
             let (row, line) = (at / LINES, at % LINES);
             let target = target.wrapping_add(row.wrapping_mul(problem.target_stride).wrapping_add(line));
+            // SAFETY: `count` ends with the problem's rows and the group's lines, so this is a place of the result that is the task's alone; with a
+            // start of `Target` it holds a value.
             unsafe {
                 *target = match problem.start {
                     Accumulate::Zero => sum,
@@ -436,12 +479,16 @@ pub(crate) unsafe fn finish<L: Lanes, E, const LINES: usize, const ROWS: usize>(
     }
 }
 
-/// `count` values, fewer than a register of units holds.
+/// `count` values, fewer than a register of units holds, and zeros behind them.
+///
+/// # Safety
+/// They are there, single ones, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `dots`")]
 unsafe fn rest<L: Lanes, P: Places<L>, E: Stored>(from: *const E, count: usize) -> L {
     let mut values = [0.0f32; 32];
     debug_assert!(count < P::COUNT * L::COUNT && P::COUNT * L::COUNT <= values.len());
+    // SAFETY: as the caller promises; a register of units holds 32 values at most, as many as `values`.
     unsafe {
         for at in 0..count {
             values[at] = (*from.add(at)).widen(0);

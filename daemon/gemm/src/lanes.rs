@@ -27,8 +27,8 @@ pub trait Lanes: Copy {
     type Eight: Lanes;
 
     /// # Safety
-    /// For all functions here: the processor has the instructions, and pointers hold [`Self::COUNT`] values, at any address; where
-    /// [`transpose8`](Self::transpose8) writes, there is room for its eight columns of eight.
+    /// For all functions here: the processor has the instructions, and pointers hold [`Self::COUNT`] values, at any address. Where
+    /// [`transpose8`](Self::transpose8) writes, eight columns of eight have room, and `to` is aligned.
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn load_bf16(from: *const bf16) -> Self;
@@ -69,7 +69,8 @@ pub trait Bf16Pairs: Lanes {
     /// Sixteen neighbours, rounded to the nearest bf16, in eight pairs.
     ///
     /// # Safety
-    /// For all functions here: as for those of [`Lanes`], with [`COUNT`](Lanes::COUNT) bytes at each pointer to numbers, and so many blocks at one to blocks.
+    /// For all functions here: as for those of [`Lanes`]; a pointer to numbers holds [`COUNT`](Lanes::COUNT) bytes, and one to blocks as many
+    /// as are named.
     unsafe fn pair_neighbours(first: Self::Eight, second: Self::Eight) -> Self::Eight;
     /// The same for two registers: neighbours of `first`, then those of `second`.
     unsafe fn line(first: Self, second: Self) -> Self;
@@ -278,9 +279,9 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn load_six_bits<const QUARTER: u32>(low: *const u8, high: *const u8) -> Self {
         // SAFETY: the caller has eight bytes at each of both pointers.
-        let (low, high) = unsafe {
-            (low.cast::<[u8; 8]>().read_unaligned(), high.cast::<[u8; 8]>().read_unaligned())
-        };
+        let low = unsafe { low.cast::<[u8; 8]>().read_unaligned() };
+        // SAFETY: as above.
+        let high = unsafe { high.cast::<[u8; 8]>().read_unaligned() };
         Self(std::array::from_fn(|lane| {
             let low = low[lane] >> (QUARTER / 2 * 4) & 15;
             f32::from(low | (high[lane] >> (2 * QUARTER) & 3) << 4) - 32.0
@@ -343,7 +344,7 @@ impl Lanes for Portable {
     unsafe fn transpose8(rows: [Self; 8], to: *mut f32, to_stride: usize) {
         for j in 0..8 {
             for (i, row) in rows.iter().enumerate() {
-                // SAFETY: the caller has room for eight columns of eight, `to_stride` apart. Those are places of f32.
+                // SAFETY: the caller has room for eight columns of eight, `to_stride` apart, at an aligned address.
                 unsafe { *to.add(j * to_stride + i) = row.0[j] }
             }
         }

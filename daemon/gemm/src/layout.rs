@@ -52,7 +52,7 @@ impl Layout {
 /// are written, so up to [`SPILL`] values behind a group's last one are, too.
 ///
 /// # Safety
-/// The ranges lie inside `left`, which has `all_rows` rows, and there is room for that.
+/// The ranges lie inside `left`, which has `all_rows` rows, there is room for that, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
 pub(crate) unsafe fn pack_left<L: Lanes, P: Places<L>, const ROWS: usize>(
@@ -68,6 +68,7 @@ pub(crate) unsafe fn pack_left<L: Lanes, P: Places<L>, const ROWS: usize>(
             for (tile, row) in rows.clone().step_by(ROWS).enumerate() {
                 let to = to.wrapping_add(layout.tile(tile));
                 let wide = row + ROWS.max(8) <= all_rows;
+                // SAFETY: as the caller promises; the tile has rows, and `wide` counts those that are there.
                 unsafe { pack_rows::<L, P, ROWS>(left, row..rows.end, inner.clone(), to, wide) };
             }
         }
@@ -79,6 +80,7 @@ pub(crate) unsafe fn pack_left<L: Lanes, P: Places<L>, const ROWS: usize>(
                 let places = place..inner.end.min(place + step);
                 for (group, row) in rows.clone().step_by(width).enumerate() {
                     let to = to.wrapping_add(group * layout.group + piece * 8 * layout.stride);
+                    // SAFETY: as the caller promises; the group has rows, and a piece takes eight units of its room.
                     unsafe { pack_columns::<L, P, ROWS>(left, row..rows.end, places.clone(), to) };
                 }
             }
@@ -89,7 +91,7 @@ pub(crate) unsafe fn pack_left<L: Lanes, P: Places<L>, const ROWS: usize>(
 /// One tile; `wide`: whether eight rows and [`ROWS`] ones may be read.
 ///
 /// # Safety
-/// As [`pack_left`].
+/// As [`pack_left`]; `rows` is not empty.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
 unsafe fn pack_rows<L: Lanes, P: Places<L>, const ROWS: usize>(
@@ -103,6 +105,9 @@ unsafe fn pack_rows<L: Lanes, P: Places<L>, const ROWS: usize>(
     let (whole, units) = units(P::COUNT, inner.len());
     let whole = if wide { whole } else { 0 };
     for unit in (0..whole).step_by(8) {
+        // SAFETY: with `wide`, the left side has eight rows from the first one on, and `ROWS` ones, of which the last eight are read where those
+        // are more. Eight units of each are inside `whole`. Where `ROWS` is less than eight, what is written beside them ends in the `SPILL` behind
+        // the tile.
         unsafe {
             // Eight rows, whichever of them belong to the tile: what is written beside it is written again by what follows.
             let (from, to) = (from.add(unit * P::COUNT), to.add(unit * ROWS));
@@ -116,6 +121,8 @@ unsafe fn pack_rows<L: Lanes, P: Places<L>, const ROWS: usize>(
     }
     for unit in whole..units {
         for i in 0..ROWS {
+            // SAFETY: the row is one of `rows`, the last one again behind it, and its places are inside `inner`; the tile has room for `ROWS` of
+            // each unit.
             unsafe {
                 let row = from.add(i.min(rows.len() - 1) * left.stride);
                 let places = unit * P::COUNT..inner.len().min((unit + 1) * P::COUNT);
@@ -142,6 +149,7 @@ unsafe fn eight_lines<L: Lanes, P: Places<L>, E: Stored>(
 ) -> [L::Eight; 8] {
     // Wrapping: the caller's lines say that nothing overflows. Written out, so that nothing stays a call.
     let line = |i: usize| -> *const E { from.wrapping_add(i.wrapping_mul(stride)) };
+    // SAFETY: as the caller promises, of each line.
     unsafe {
         [
             P::along(line(0), at),
@@ -159,7 +167,7 @@ unsafe fn eight_lines<L: Lanes, P: Places<L>, E: Stored>(
 /// One group, some places of the inner length.
 ///
 /// # Safety
-/// As [`pack_left`].
+/// As [`pack_left`]; `rows` is not empty.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
 unsafe fn pack_columns<L: Lanes, P: Places<L>, const ROWS: usize>(
@@ -173,6 +181,9 @@ unsafe fn pack_columns<L: Lanes, P: Places<L>, const ROWS: usize>(
     for (unit, place) in (0..inner.len()).step_by(P::COUNT).enumerate() {
         let (from, to) = (from.wrapping_add(place * left.stride), to.wrapping_add(unit * width));
         let places = P::COUNT.min(inner.len() - place);
+        // SAFETY: whole registers only where a group's rows and a unit's places are all there; `width` is a multiple of what they hold, and the
+        // group has as much room for each unit. Otherwise values are read one by one, of places inside `inner` and of rows inside `rows`, the last
+        // one again.
         unsafe {
             if rows.len() >= width && places == P::COUNT {
                 for i in (0..width).step_by(L::COUNT) {
@@ -191,8 +202,8 @@ unsafe fn pack_columns<L: Lanes, P: Places<L>, const ROWS: usize>(
 /// `to[unit * width + j]` for `count` columns from `column`; what lies behind them in a row is of no meaning.
 ///
 /// # Safety
-/// The ranges lie inside `right`, `inner` starts at a multiple of eight units, `count` is at most two registers, and `to` has room for the
-/// stretch.
+/// The ranges lie inside `right`, `inner` starts at a multiple of eight units, `column` is a multiple of two registers' values and `count` at most as
+/// many, `to` has room for the stretch, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
 pub(crate) unsafe fn fill_right<L: Lanes, P: Places<L>, E: Stored>(
@@ -205,15 +216,20 @@ pub(crate) unsafe fn fill_right<L: Lanes, P: Places<L>, E: Stored>(
     let values = right.values.as_ptr();
     let width = 2 * L::COUNT;
     match right.order {
-        Order::Columns => unsafe {
-            let from = values.add(column * right.stride);
-            transpose::<L, P, E>((from, right.stride), count, inner, (to, width));
-        },
+        Order::Columns => {
+            // Wrapping: with no inner length, there may be no such column in memory.
+            let from = values.wrapping_add(column * right.stride);
+            // SAFETY: as the caller promises: `count` lines from here on that hold `inner`, and room for two registers of each unit.
+            unsafe { transpose::<L, P, E>((from, right.stride), count, inner, (to, width)) }
+        }
         Order::Rows => {
             let (block, first) = (column / E::VALUES, column % E::VALUES);
             let start = values.wrapping_add(inner.start * right.stride + block);
             for (unit, place) in (0..inner.len()).step_by(P::COUNT).enumerate() {
                 let places = P::COUNT.min(inner.len() - place);
+                // SAFETY: `places` lines from `place` on are inside `inner`, each with `count` values from `first` on; `to` has room for two
+                // registers of each unit. Whole ones are read only where all of that is there, and a unit of several values holds a multiple of
+                // both, as `first` is.
                 unsafe {
                     let from = start.wrapping_add(place * right.stride);
                     let to = to.add(unit * width);
@@ -240,7 +256,7 @@ pub(crate) unsafe fn fill_right<L: Lanes, P: Places<L>, E: Stored>(
 /// `to[unit * to_stride + i]` is a unit of line `i`, for all lines and the values of `columns`, which start at a multiple of eight units.
 ///
 /// # Safety
-/// Both sides have room for that.
+/// `from` has the lines and the values, `to` has room for the units, and the processor has the instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
 unsafe fn transpose<L: Lanes, P: Places<L>, E: Stored>(
@@ -258,6 +274,8 @@ unsafe fn transpose<L: Lanes, P: Places<L>, E: Stored>(
     for i in (0..whole_lines).step_by(8) {
         for unit in (0..whole_units).step_by(8) {
             let place = columns.start + unit * P::COUNT;
+            // SAFETY: eight lines from `i` on and eight units from `unit` on are there, on both sides. A unit of several values holds a multiple of
+            // 32, and `place` is a multiple of eight or, in pairs, of sixteen, so that eight units lie in one.
             unsafe {
                 let from = from.add(i * from_stride + place / E::VALUES);
                 let lines = eight_lines::<L, P, E>(from, from_stride, place % E::VALUES);
@@ -268,6 +286,7 @@ unsafe fn transpose<L: Lanes, P: Places<L>, E: Stored>(
     for i in 0..lines {
         let done = if i < whole_lines { whole_units } else { 0 };
         for unit in done..units {
+            // SAFETY: `i` is one of the lines, and `places` of a unit end with the values.
             unsafe {
                 let values = places(unit).map(|at| value(from, from_stride, i, at));
                 *to.add(unit * to_stride + i) = P::unit(values);
@@ -281,6 +300,7 @@ unsafe fn transpose<L: Lanes, P: Places<L>, E: Stored>(
 #[inline(always)]
 #[expect(unsafe_code, reason = "values are moved through pointers")]
 unsafe fn value<E: Stored>(from: *const E, stride: usize, i: usize, j: usize) -> f32 {
+    // SAFETY: as the caller promises.
     unsafe { (*from.add(i * stride + j / E::VALUES)).widen(j % E::VALUES) }
 }
 
@@ -324,6 +344,10 @@ impl<E: Stored> Ahead<E> {
         }
     }
 
+    /// Asks for what is due at a tile.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
     #[inline(always)]
     #[expect(unsafe_code, reason = "values are moved through pointers")]
     pub(crate) unsafe fn fetch<L: Lanes>(&mut self) {
@@ -333,6 +357,7 @@ impl<E: Stored> Ahead<E> {
             }
             // The last byte of the piece: where pieces lie across two lines, the first one came with the piece before.
             self.byte += LINE;
+            // SAFETY: the caller has the instructions of `L`, and any address will do.
             unsafe { L::prefetch_far(self.line.wrapping_byte_add(self.byte.min(self.length) - 1)) };
             if self.byte >= self.length {
                 self.byte = 0;

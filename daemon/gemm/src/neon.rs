@@ -29,18 +29,28 @@ macro_rules! both {
     };
 }
 
+/// Eight whole numbers as f32 values.
+///
+/// # Safety
+/// The processor has NEON.
 #[expect(unsafe_code, reason = "vector instructions")]
 #[inline(always)]
 unsafe fn signed(values: int16x8_t) -> Neon {
+    // SAFETY: NEON is there; no memory is touched.
     unsafe {
         let half = |values| vcvtq_f32_s32(vmovl_s16(values));
         Neon(half(vget_low_s16(values)), half(vget_high_s16(values)))
     }
 }
 
+/// The same without a sign.
+///
+/// # Safety
+/// The processor has NEON.
 #[expect(unsafe_code, reason = "vector instructions")]
 #[inline(always)]
 unsafe fn unsigned(values: uint16x8_t) -> Neon {
+    // SAFETY: NEON is there; no memory is touched.
     unsafe {
         let half = |values| vcvtq_f32_u32(vmovl_u16(values));
         Neon(half(vget_low_u16(values)), half(vget_high_u16(values)))
@@ -48,10 +58,14 @@ unsafe fn unsigned(values: uint16x8_t) -> Neon {
 }
 
 /// Four f16 values. The standard library's form of the instruction is not stable.
+///
+/// # Safety
+/// The processor has NEON.
 #[expect(unsafe_code, reason = "vector instructions")]
 #[inline(always)]
 unsafe fn widen_f16(halves: uint16x4_t) -> float32x4_t {
     let wide: float32x4_t;
+    // SAFETY: NEON is there; the instruction reads one register and writes another, as the operands say.
     unsafe {
         asm!(
             "fcvtl {wide:v}.4s, {halves:v}.4h",
@@ -70,16 +84,19 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe { Self(vdupq_n_f32(value), vdupq_n_f32(value)) }
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: NEON is there, and the caller has eight values at `from`; the instruction asks for no alignment, as for all that follow.
         unsafe { Self(vld1q_f32(from), vld1q_f32(from.wrapping_add(4))) }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: NEON is there, and the caller has eight values at `from`, two bytes each.
         unsafe {
             let halves = vld1q_u16(from.cast());
             let wide = |half| vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(half)));
@@ -89,6 +106,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: NEON is there, and the caller has eight values at `from`, two bytes each.
         unsafe {
             let halves = vld1q_u16(from.cast());
             Self(widen_f16(vget_low_u16(halves)), widen_f16(vget_high_u16(halves)))
@@ -97,16 +115,19 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: NEON is there, and the caller has eight bytes at `from`.
         unsafe { signed(vmovl_s8(vld1_s8(from))) }
     }
 
     #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
+        // SAFETY: NEON is there, and the caller has eight bytes at `from`.
         unsafe { unsigned(vmovl_u8(vld1_u8(from))) }
     }
 
     #[inline(always)]
     unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+        // SAFETY: NEON is there, and the caller has eight bytes at `from`.
         unsafe {
             let bytes = vld1_u8(from);
             let low = vand_u8(bytes, vdup_n_u8(15));
@@ -116,6 +137,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn load_six_bits<const QUARTER: u32>(low: *const u8, high: *const u8) -> Self {
+        // SAFETY: NEON is there, and the caller has eight bytes at each of both pointers.
         unsafe {
             let (low, high) = (vld1_u8(low), vld1_u8(high));
             let low = match QUARTER {
@@ -139,6 +161,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn splat_f16(bytes: [u8; 2]) -> Self {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe {
             let values = widen_f16(vdup_n_u16(u16::from_le_bytes(bytes)));
             Self(values, values)
@@ -147,6 +170,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
+        // SAFETY: NEON is there, and the caller has room for eight values at `to`.
         unsafe {
             vst1q_f32(to, self.0);
             vst1q_f32(to.wrapping_add(4), self.1);
@@ -155,21 +179,25 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe { both!(vaddq_f32(self, other)) }
     }
 
     #[inline(always)]
     unsafe fn multiply(self, factor: Self) -> Self {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe { both!(vmulq_f32(self, factor)) }
     }
 
     #[inline(always)]
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe { both!(vfmaq_f32(sum, self, factor)) }
     }
 
     #[inline(always)]
     unsafe fn total(self) -> f32 {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe {
             let four = vaddq_f32(self.0, self.1);
             let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
@@ -179,7 +207,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn prefetch<E>(at: *const E) {
-        // The standard library's form is not stable.
+        // The standard library's form is not stable. SAFETY: every processor of 64 bits has the instruction, and it faults at no address.
         unsafe {
             asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags, readonly));
         }
@@ -187,6 +215,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn prefetch_far<E>(at: *const E) {
+        // SAFETY: every processor of 64 bits has the instruction, and it faults at no address.
         unsafe {
             asm!("prfm pldl2keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags, readonly));
         }
@@ -194,6 +223,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn transpose8(rows: [Self; 8], to: *mut f32, to_stride: usize) {
+        // SAFETY: NEON is there, and the caller has room for eight columns of eight values, `to_stride` apart.
         unsafe {
             // Four columns of rows `from` to `from + 3`.
             let four = |from: usize, half: fn(Neon) -> float32x4_t| -> [float32x4_t; 4] {
@@ -221,9 +251,13 @@ impl Lanes for Neon {
 }
 
 /// Each value rounded to the nearest bf16, in the upper half of its place; the lower half is of no meaning.
+///
+/// # Safety
+/// The processor has NEON.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions")]
 unsafe fn round_to_bf16(values: float32x4_t) -> uint32x4_t {
+    // SAFETY: NEON is there; no memory is touched.
     unsafe {
         let bits = vreinterpretq_u32_f32(values);
         let last = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
@@ -238,6 +272,7 @@ unsafe fn round_to_bf16(values: float32x4_t) -> uint32x4_t {
 impl Bf16Pairs for Neon {
     #[inline(always)]
     unsafe fn pair_neighbours(first: Self, second: Self) -> Self {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe {
             let halves = |values: Self| -> float32x4_t {
                 let half = |values| vshrn_n_u32::<16>(round_to_bf16(values));
@@ -249,11 +284,13 @@ impl Bf16Pairs for Neon {
 
     #[inline(always)]
     unsafe fn line(first: Self, second: Self) -> Self {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe { Self::pair_neighbours(first, second) }
     }
 
     #[inline(always)]
     unsafe fn pair(first: Self, second: Self) -> Self {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe {
             let pair = |first, second| {
                 let first = vshrq_n_u32::<16>(round_to_bf16(first));
@@ -266,6 +303,7 @@ impl Bf16Pairs for Neon {
 
     #[inline(always)]
     unsafe fn dot_pairs(left: Self, right: Self, sum: Self) -> Self {
+        // SAFETY: NEON is there; no memory is touched.
         unsafe {
             let lower = |pair| vreinterpretq_f32_u32(vshlq_n_u32::<16>(vreinterpretq_u32_f32(pair)));
             let upper = |pair| {

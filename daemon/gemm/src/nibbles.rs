@@ -52,7 +52,7 @@ pub(crate) fn registers<L: Lanes>(part: usize) -> impl Iterator<Item = usize> {
 /// `LINES` lines from `column` on with `ROWS` rows from `row` on.
 ///
 /// # Safety
-/// As [`dots`](super::dots::dots).
+/// As [`Stored::group`]; the rows lie in the order of [`place`], filled up with zeros to whole steps.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn group<L: Bf16Pairs, E: Nibbles, const LINES: usize, const ROWS: usize>(
@@ -71,6 +71,8 @@ pub(crate) unsafe fn group<L: Bf16Pairs, E: Nibbles, const LINES: usize, const R
     for line in 0..LINES {
         lines[line] = lines[line].wrapping_add((column + line) * problem.right.stride);
     }
+    // SAFETY: as the caller promises: each line has so many whole blocks, of which a step takes what is left at most, and each row the registers
+    // and sums of whole steps; `LINES` columns from `column` on and `ROWS` rows from `row` on lie inside the result and are this task's.
     unsafe {
         let mut sums = [[L::splat(0.0); ROWS]; LINES];
         let mut left = problem.inner / E::VALUES;
@@ -98,6 +100,7 @@ impl Nibbles for BlockQ4_0 {
         rows: Rows,
         mut sums: [[L; ROWS]; LINES],
     ) -> [[L; ROWS]; LINES] {
+        // SAFETY: as the caller promises: so many blocks at each line, and both registers of units that a step takes of each row.
         unsafe {
             let mut weights = [[L::splat(0.0); 2]; LINES];
             let mut factors = [L::splat(0.0); LINES];
@@ -127,6 +130,8 @@ impl Nibbles for BlockQ4K {
         rows: Rows,
         mut sums: [[L; ROWS]; LINES],
     ) -> [[L; ROWS]; LINES] {
+        // SAFETY: as the caller promises: a block at each line, which is a whole step, with its units and the sums of its eight parts in each row.
+        // A turn takes a register's places twice of the block's 128 bytes, and the turns end where those do.
         unsafe {
             let mut factors = [[0.0; 16]; LINES];
             let mut shifts = [[0.0; 16]; LINES];

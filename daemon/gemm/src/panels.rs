@@ -141,6 +141,8 @@ pub(crate) unsafe fn add<L: Lanes>(panels: &HalfFactors, part: &Part<'_>) {
         while row < part.rows {
             // Twelve registers of sums, or as many as leave some for what is loaded.
             let step = if L::COUNT < 16 { 1 } else { 4 };
+            // SAFETY: as the caller promises; `column` is a multiple of `PANEL`, so that a panel begins there, and as many rows as are taken are
+            // left.
             unsafe {
                 let place = (row, column, count);
                 match (part.rows - row).min(step) {
@@ -156,6 +158,8 @@ pub(crate) unsafe fn add<L: Lanes>(panels: &HalfFactors, part: &Part<'_>) {
     }
 }
 
+/// # Safety
+/// As [`add`]; `panel` is the one of `column`, and `ROWS` rows from `row` on and `count` columns from `column` on, a panel's at most, are the part's.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `add`")]
 unsafe fn rows<L: Lanes, const ROWS: usize>(
@@ -165,6 +169,9 @@ unsafe fn rows<L: Lanes, const ROWS: usize>(
     (row, column, count): (usize, usize, usize),
 ) {
     let registers = PANEL / L::COUNT;
+    // SAFETY: a panel has `rank` rows of `PANEL` values, which whole registers take, filled up with zeros where there are fewer columns; `thin` has
+    // `rank` values for each of these rows. The result is changed in `count` columns of them, which are this task's alone: a register at a time
+    // only in a whole panel.
     unsafe {
         let mut sums = [[L::splat(0.0); PANEL / 8]; ROWS];
         let thin = part.thin.as_ptr().wrapping_add(row * panels.rank);

@@ -21,7 +21,8 @@ pub trait Places<L: Lanes> {
     /// Eight units of one line, from place `at` on, a multiple of eight times [`COUNT`](Self::COUNT).
     ///
     /// # Safety
-    /// For all functions here: the processor has the instructions of `L`, and all the values that are named are there.
+    /// For all functions here: the processor has the instructions of `L`, and all the values that are named are there. In a unit of several,
+    /// [`across`](Self::across) and [`line`](Self::line) begin at a multiple of what a register holds.
     unsafe fn along<E: Stored>(from: *const E, at: usize) -> L::Eight;
 
     /// A register of units of neighbouring lines: values from place `at` on, each with those of the next lines, `stride` units of `E` apart.
@@ -36,7 +37,7 @@ pub trait Places<L: Lanes> {
     /// `LINES` lines of blocks of four bits a number, from `column` on, with `ROWS` rows from `row` on.
     ///
     /// # Safety
-    /// As [`dots`](super::dots::dots).
+    /// As [`Stored::group`].
     unsafe fn nibbles<E: Nibbles, const LINES: usize, const ROWS: usize>(
         problem: &Gemm<'_, E>,
         column: usize,
@@ -59,16 +60,19 @@ impl<L: Lanes> Places<L> for Single {
 
     #[inline(always)]
     unsafe fn along<E: Stored>(from: *const E, at: usize) -> L::Eight {
+        // SAFETY: as the caller promises: eight units are eight values here, and `at` is a multiple of eight.
         unsafe { E::load(from, at) }
     }
 
     #[inline(always)]
     unsafe fn across<E: Stored>(from: *const E, _: usize, at: usize) -> L {
+        // SAFETY: as the caller promises: a register of values from `at` on, of one line.
         unsafe { E::load(from, at) }
     }
 
     #[inline(always)]
     unsafe fn line<E: Stored>(from: *const E, at: usize) -> L {
+        // SAFETY: as the caller promises: a register of units is one of values here.
         unsafe { E::load(from, at) }
     }
 
@@ -84,6 +88,7 @@ impl<L: Lanes> Places<L> for Single {
         row: usize,
         rows: Rows,
     ) {
+        // SAFETY: it asks for what `Stored::group` does, which the caller promises; rows that are not put in pairs are single values.
         unsafe { dots::group_of_blocks::<L, E, LINES, ROWS>(problem, column, row, rows) }
     }
 
@@ -94,6 +99,7 @@ impl<L: Lanes> Places<L> for Single {
 
     #[inline(always)]
     unsafe fn multiply_add(left: L, right: L, sum: L) -> L {
+        // SAFETY: the caller has the instructions of `L`, and no memory is touched.
         unsafe { left.multiply_add(right, sum) }
     }
 }
@@ -107,21 +113,25 @@ impl<L: Bf16Pairs> Places<L> for InPairs {
 
     #[inline(always)]
     unsafe fn along<E: Stored>(from: *const E, at: usize) -> L::Eight {
+        // SAFETY: as the caller promises: eight units are sixteen values, and `at` is a multiple of sixteen.
         unsafe { E::load_pairs::<L>(from, at) }
     }
 
     #[inline(always)]
     unsafe fn across<E: Stored>(from: *const E, stride: usize, at: usize) -> L {
+        // SAFETY: as the caller promises: a register of values from `at` on, of this line and of the next one.
         unsafe { L::pair(E::load(from, at), E::load(from.wrapping_add(stride), at)) }
     }
 
     #[inline(always)]
     unsafe fn line<E: Stored>(from: *const E, at: usize) -> L {
+        // SAFETY: as the caller promises: two values for each unit of the register.
         unsafe { E::load_line(from, at) }
     }
 
     #[inline(always)]
     unsafe fn join(first: L, second: L) -> L {
+        // SAFETY: the caller has the instructions of `L`, and no memory is touched.
         unsafe { L::line(first, second) }
     }
 
@@ -132,6 +142,7 @@ impl<L: Bf16Pairs> Places<L> for InPairs {
         row: usize,
         rows: Rows,
     ) {
+        // SAFETY: it asks for what `Stored::group` does, which the caller promises; rows for four bits are put in pairs in the order it wants.
         unsafe { nibbles::group::<L, E, LINES, ROWS>(problem, column, row, rows) }
     }
 
@@ -143,6 +154,7 @@ impl<L: Bf16Pairs> Places<L> for InPairs {
 
     #[inline(always)]
     unsafe fn multiply_add(left: L, right: L, sum: L) -> L {
+        // SAFETY: the caller has the instructions of `L`, and no memory is touched.
         unsafe { L::dot_pairs(left, right, sum) }
     }
 }

@@ -33,6 +33,7 @@ pub(crate) unsafe fn weighted<L: Lanes, E: Stored>(problem: &Gemm<'_, E>, column
     let mut row = 0;
     while row < problem.rows {
         let step = (problem.rows - row).min(4);
+        // SAFETY: as the caller promises; `step` rows from `row` on are the problem's.
         unsafe {
             match step {
                 1 => rows::<L, E, 1, 8>(problem, row, columns.clone()),
@@ -45,6 +46,8 @@ pub(crate) unsafe fn weighted<L: Lanes, E: Stored>(problem: &Gemm<'_, E>, column
     }
 }
 
+/// # Safety
+/// As [`weighted`], and the problem has `ROWS` rows from `row` on.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `weighted`")]
 unsafe fn rows<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
@@ -53,6 +56,8 @@ unsafe fn rows<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
     columns: Range<usize>,
 ) {
     let mut column = columns.start;
+    // SAFETY: strips take whole registers, as many as the columns hold. What is left is read and written one by one, at rows, places and columns of
+    // the checked problem; a right side's row holds whole units, so that each column is in one.
     unsafe {
         while columns.end - column >= VECTORS * L::COUNT {
             strip::<L, E, ROWS, VECTORS>(problem, row, column);
@@ -64,7 +69,8 @@ unsafe fn rows<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
         }
         for column in column..columns.end {
             for row in row..row + ROWS {
-                let left = problem.left.values.as_ptr().add(row * problem.left.stride);
+                // Wrapping: with no inner length, there may be no such row in memory.
+                let left = problem.left.values.as_ptr().wrapping_add(row * problem.left.stride);
                 let mut sum = 0.0;
                 for at in 0..problem.inner {
                     let unit = problem.right.values.as_ptr().add(at * problem.right.stride);
@@ -82,6 +88,9 @@ unsafe fn rows<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
 }
 
 /// `VECTORS` registers of columns for `ROWS` rows.
+///
+/// # Safety
+/// As [`weighted`], and the problem has so many rows from `row` on and columns from `column` on, which is a multiple of what a register holds.
 #[inline(always)]
 #[expect(unsafe_code, reason = "as `weighted`")]
 unsafe fn strip<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
@@ -89,9 +98,12 @@ unsafe fn strip<L: Lanes, E: Stored, const ROWS: usize, const VECTORS: usize>(
     row: usize,
     column: usize,
 ) {
+    // SAFETY: as the caller promises: so many columns of each of the right side's rows, of the bias and of the result, and so many rows of the left
+    // side and of the result. A unit of several holds a multiple of 32 values, so that no register reaches beyond its own.
     unsafe {
         let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
-        let left = problem.left.values.as_ptr().add(row * problem.left.stride);
+        // Wrapping: with no inner length, there may be no such row in memory.
+        let left = problem.left.values.as_ptr().wrapping_add(row * problem.left.stride);
         let right = problem.right.values.as_ptr();
         for at in 0..problem.inner {
             let line = right.add(at * problem.right.stride);

@@ -38,6 +38,8 @@ use super::panels::{self, HalfFactors, Part};
 use super::places::{InPairs, Places, Single};
 use super::{Gemm, dots, weighted};
 
+// Who has the instructions: `Machine::all` offers these registers only where the processor has AVX2, FMA and F16C, and those of 512 bits only where it
+// has F and VL of AVX-512, too, with pairs only with BF16 and BW.
 #[expect(unsafe_code, reason = "vector instructions")]
 impl Lanes for __m256 {
     const COUNT: usize = 8;
@@ -45,16 +47,19 @@ impl Lanes for __m256 {
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller has AVX.
         unsafe { _mm256_set1_ps(value) }
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller has AVX, and eight values at `from`; the instruction asks for no alignment, as for all that follow.
         unsafe { _mm256_loadu_ps(from) }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: the caller has AVX2, and eight values, 16 bytes, at `from`.
         unsafe {
             let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
@@ -63,21 +68,25 @@ impl Lanes for __m256 {
 
     #[inline(always)]
     unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: the caller has F16C, and eight values, 16 bytes, at `from`.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
     }
 
     #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller has AVX2, and eight bytes at `from`, as many as are loaded.
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))) }
     }
 
     #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
+        // SAFETY: the caller has AVX2, and eight bytes at `from`, as many as are loaded.
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
     }
 
     #[inline(always)]
     unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+        // SAFETY: the caller has AVX2, and eight bytes at `from`, as many as are loaded.
         unsafe {
             let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
             let low = _mm256_and_si256(bytes, _mm256_set1_epi32(15));
@@ -87,6 +96,7 @@ impl Lanes for __m256 {
 
     #[inline(always)]
     unsafe fn load_six_bits<const QUARTER: u32>(low: *const u8, high: *const u8) -> Self {
+        // SAFETY: the caller has AVX2, and eight bytes at each of both pointers.
         unsafe {
             let low = _mm256_cvtepu8_epi32(_mm_loadl_epi64(low.cast()));
             let low = match QUARTER {
@@ -107,31 +117,37 @@ impl Lanes for __m256 {
 
     #[inline(always)]
     unsafe fn splat_f16(bytes: [u8; 2]) -> Self {
+        // SAFETY: the caller has F16C; no memory is touched.
         unsafe { _mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(bytes))) }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller has AVX, and room for eight values at `to`.
         unsafe { _mm256_storeu_ps(to, self) }
     }
 
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller has AVX; no memory is touched.
         unsafe { _mm256_add_ps(self, other) }
     }
 
     #[inline(always)]
     unsafe fn multiply(self, factor: Self) -> Self {
+        // SAFETY: the caller has AVX; no memory is touched.
         unsafe { _mm256_mul_ps(self, factor) }
     }
 
     #[inline(always)]
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        // SAFETY: the caller has FMA; no memory is touched.
         unsafe { _mm256_fmadd_ps(self, factor, sum) }
     }
 
     #[inline(always)]
     unsafe fn total(self) -> f32 {
+        // SAFETY: the caller has AVX; no memory is touched.
         unsafe {
             let four = _mm_add_ps(_mm256_castps256_ps128(self), _mm256_extractf128_ps::<1>(self));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
@@ -141,6 +157,7 @@ impl Lanes for __m256 {
 
     #[inline(always)]
     unsafe fn totals([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        // SAFETY: the caller has AVX; no memory is touched, and a register is eight f32.
         unsafe {
             let half = |a, b| {
                 _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
@@ -156,16 +173,19 @@ impl Lanes for __m256 {
 
     #[inline(always)]
     unsafe fn prefetch<E>(at: *const E) {
+        // SAFETY: every x86-64 processor has it, and it faults at no address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 
     #[inline(always)]
     unsafe fn prefetch_far<E>(at: *const E) {
+        // SAFETY: every x86-64 processor has it, and it faults at no address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 
     #[inline(always)]
     unsafe fn transpose8(rows: [Self; 8], to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller has AVX, and room for eight columns of eight values, `to_stride` apart.
         unsafe {
             // Wrapping: the caller's room for all of it says that nothing overflows.
             let to = |j: usize| -> *mut f32 { to.wrapping_add(j.wrapping_mul(to_stride)) };
@@ -191,9 +211,13 @@ impl Lanes for __m256 {
 }
 
 /// Each value rounded to the nearest bf16, in the upper half of its place; the lower half is of no meaning.
+///
+/// # Safety
+/// The processor has AVX2.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions")]
 unsafe fn round_to_bf16(values: __m256) -> __m256i {
+    // SAFETY: the caller has AVX2; no memory is touched.
     unsafe {
         let bits = _mm256_castps_si256(values);
         let last = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
@@ -209,6 +233,7 @@ unsafe fn round_to_bf16(values: __m256) -> __m256i {
 impl Bf16Pairs for __m256 {
     #[inline(always)]
     unsafe fn pair_neighbours(first: Self, second: Self) -> Self {
+        // SAFETY: the caller has AVX2; no memory is touched.
         unsafe {
             let half = |values| _mm256_srli_epi32::<16>(round_to_bf16(values));
             let both = _mm256_packus_epi32(half(first), half(second));
@@ -218,11 +243,13 @@ impl Bf16Pairs for __m256 {
 
     #[inline(always)]
     unsafe fn line(first: Self, second: Self) -> Self {
+        // SAFETY: the caller has AVX2; no memory is touched.
         unsafe { Self::pair_neighbours(first, second) }
     }
 
     #[inline(always)]
     unsafe fn pair(first: Self, second: Self) -> Self {
+        // SAFETY: the caller has AVX2; no memory is touched.
         unsafe {
             let first = _mm256_srli_epi32::<16>(round_to_bf16(first));
             let second = _mm256_and_si256(round_to_bf16(second), _mm256_set1_epi32(-0x1_0000));
@@ -232,6 +259,7 @@ impl Bf16Pairs for __m256 {
 
     #[inline(always)]
     unsafe fn dot_pairs(left: Self, right: Self, sum: Self) -> Self {
+        // SAFETY: the caller has AVX2 and FMA; no memory is touched.
         unsafe {
             let lower = |pair| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(pair)));
             let upper = |pair| _mm256_and_ps(pair, _mm256_castsi256_ps(_mm256_set1_epi32(-0x1_0000)));
@@ -249,16 +277,19 @@ impl Lanes for __m512 {
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller has AVX-512.
         unsafe { _mm512_set1_ps(value) }
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller has AVX-512, and sixteen values at `from`; the instruction asks for no alignment, as for all that follow.
         unsafe { _mm512_loadu_ps(from) }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: the caller has AVX-512, and sixteen values, 32 bytes, at `from`.
         unsafe {
             let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
@@ -267,21 +298,25 @@ impl Lanes for __m512 {
 
     #[inline(always)]
     unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: the caller has AVX-512, and sixteen values, 32 bytes, at `from`.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
     }
 
     #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller has AVX-512, and sixteen bytes at `from`.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
     }
 
     #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
+        // SAFETY: the caller has AVX-512, and sixteen bytes at `from`.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
     }
 
     #[inline(always)]
     unsafe fn load_nibbles(from: *const u8) -> (Self, Self) {
+        // SAFETY: the caller has AVX-512, and sixteen bytes at `from`.
         unsafe {
             let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
             let low = _mm512_and_si512(bytes, _mm512_set1_epi32(15));
@@ -291,6 +326,7 @@ impl Lanes for __m512 {
 
     #[inline(always)]
     unsafe fn load_six_bits<const QUARTER: u32>(low: *const u8, high: *const u8) -> Self {
+        // SAFETY: the caller has AVX-512, and sixteen bytes at each of both pointers.
         unsafe {
             let low = _mm512_cvtepu8_epi32(_mm_loadu_si128(low.cast()));
             let low = match QUARTER {
@@ -311,31 +347,37 @@ impl Lanes for __m512 {
 
     #[inline(always)]
     unsafe fn splat_f16(bytes: [u8; 2]) -> Self {
+        // SAFETY: the caller has AVX-512; no memory is touched.
         unsafe { _mm512_cvtph_ps(_mm256_set1_epi16(i16::from_le_bytes(bytes))) }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller has AVX-512, and room for sixteen values at `to`.
         unsafe { _mm512_storeu_ps(to, self) }
     }
 
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller has AVX-512; no memory is touched.
         unsafe { _mm512_add_ps(self, other) }
     }
 
     #[inline(always)]
     unsafe fn multiply(self, factor: Self) -> Self {
+        // SAFETY: the caller has AVX-512; no memory is touched.
         unsafe { _mm512_mul_ps(self, factor) }
     }
 
     #[inline(always)]
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        // SAFETY: the caller has AVX-512; no memory is touched.
         unsafe { _mm512_fmadd_ps(self, factor, sum) }
     }
 
     #[inline(always)]
     unsafe fn total(self) -> f32 {
+        // SAFETY: the caller has AVX-512, and so AVX; no memory is touched.
         unsafe {
             let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self)));
             _mm256_add_ps(_mm512_castps512_ps256(self), high).total()
@@ -344,6 +386,7 @@ impl Lanes for __m512 {
 
     #[inline(always)]
     unsafe fn totals([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        // SAFETY: the caller has AVX-512; no memory is touched, and a quarter of a register is four f32.
         unsafe {
             let half = |a, b| {
                 let lower = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
@@ -362,16 +405,19 @@ impl Lanes for __m512 {
 
     #[inline(always)]
     unsafe fn prefetch<E>(at: *const E) {
+        // SAFETY: every x86-64 processor has it, and it faults at no address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 
     #[inline(always)]
     unsafe fn prefetch_far<E>(at: *const E) {
+        // SAFETY: every x86-64 processor has it, and it faults at no address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 
     #[inline(always)]
     unsafe fn transpose8(rows: [__m256; 8], to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller promises the same, and has AVX beside AVX-512.
         unsafe { <__m256 as Lanes>::transpose8(rows, to, to_stride) }
     }
 }
@@ -391,6 +437,7 @@ const fn whole_numbers<const LESS: u8>() -> [u16; 32] {
 impl Bf16Pairs for __m512 {
     #[inline(always)]
     unsafe fn pair_neighbours(first: __m256, second: __m256) -> __m256 {
+        // SAFETY: the caller has BF16 of AVX-512; no memory is touched, and both types are 32 bytes of numbers.
         unsafe {
             let both = _mm512_insertf64x4::<1>(
                 _mm512_castps_pd(_mm512_castps256_ps512(first)),
@@ -402,11 +449,13 @@ impl Bf16Pairs for __m512 {
 
     #[inline(always)]
     unsafe fn line(first: Self, second: Self) -> Self {
+        // SAFETY: the caller has BF16 of AVX-512; no memory is touched, and both types are 64 bytes of numbers.
         unsafe { transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(second, first)) }
     }
 
     #[inline(always)]
     unsafe fn pair(first: Self, second: Self) -> Self {
+        // SAFETY: the caller has BF16 of AVX-512; no memory is touched, and both types are 32 bytes of numbers.
         unsafe {
             let half =
                 |values| _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)));
@@ -417,6 +466,7 @@ impl Bf16Pairs for __m512 {
 
     #[inline(always)]
     unsafe fn dot_pairs(left: Self, right: Self, sum: Self) -> Self {
+        // SAFETY: the caller has BF16 of AVX-512; no memory is touched, and both types are 64 bytes of numbers.
         unsafe {
             let (left, right) = (transmute::<__m512, __m512bh>(left), transmute::<__m512, __m512bh>(right));
             _mm512_dpbf16_ps(sum, left, right)
@@ -425,6 +475,7 @@ impl Bf16Pairs for __m512 {
 
     #[inline(always)]
     unsafe fn nibbles<const LESS: u8>(parts: [*const u8; 2]) -> [Self; 2] {
+        // SAFETY: the caller has BW of AVX-512, and sixteen bytes at each of both pointers; the table's 32 numbers are 64 bytes, a register.
         unsafe {
             let [first, second] = parts.map(|part| _mm_loadu_si128(part.cast()));
             let bytes = _mm512_cvtepu8_epi16(_mm256_set_m128i(second, first));
@@ -440,6 +491,8 @@ impl Bf16Pairs for __m512 {
         let none = BlockQ4_0::zeroed();
         // An odd number of blocks ends with one that is nothing.
         let blocks = [from, if blocks > 1 { from.wrapping_add(1) } else { &raw const none }];
+        // SAFETY: the caller has BW of AVX-512, and a block at `from`, or two; where it is one, `none` is the other. Each has sixteen bytes of
+        // numbers.
         unsafe {
             let numbers = Self::nibbles::<8>(blocks.map(|block| (&raw const (*block).numbers).cast()));
             let [first, second] = blocks.map(|block| _mm_set1_epi16(i16::from_le_bytes((*block).factor)));
@@ -448,6 +501,8 @@ impl Bf16Pairs for __m512 {
     }
 }
 
+/// # Safety
+/// As [`dots::dots`], on a processor with these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "compiled for instructions that the caller has asked for")]
 pub(crate) unsafe fn dots_avx2<P: Places<__m256>, E: Stored>(
@@ -456,9 +511,12 @@ pub(crate) unsafe fn dots_avx2<P: Places<__m256>, E: Stored>(
     soon: &[&[f16]],
     scratch: &mut Scratch,
 ) {
+    // SAFETY: as the caller promises; `__m256` takes no more instructions than these.
     unsafe { dots::dots::<__m256, P, E>(problem, columns, soon, scratch) }
 }
 
+/// # Safety
+/// As [`dots::dots`], on a processor with these instructions.
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn dots_avx512<E: Stored>(
@@ -467,9 +525,12 @@ pub(crate) unsafe fn dots_avx512<E: Stored>(
     soon: &[&[f16]],
     scratch: &mut Scratch,
 ) {
+    // SAFETY: as the caller promises; of `__m512`, all but pairs takes no more instructions than these.
     unsafe { dots::dots::<__m512, Single, E>(problem, columns, soon, scratch) }
 }
 
+/// # Safety
+/// As [`dots::dots`], on a processor with these instructions.
 #[target_feature(enable = "avx512bf16,avx512bw,avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn dots_avx512_in_pairs<E: Stored>(
@@ -478,33 +539,48 @@ pub(crate) unsafe fn dots_avx512_in_pairs<E: Stored>(
     soon: &[&[f16]],
     scratch: &mut Scratch,
 ) {
+    // SAFETY: as the caller promises; `__m512` takes no more instructions than these.
     unsafe { dots::dots::<__m512, InPairs, E>(problem, columns, soon, scratch) }
 }
 
+/// # Safety
+/// As [`weighted::weighted`], on a processor with these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn weighted_avx2<E: Stored>(problem: &Gemm<'_, E>, columns: Range<usize>) {
+    // SAFETY: as the caller promises; `__m256` takes no more instructions than these.
     unsafe { weighted::weighted::<__m256, E>(problem, columns) }
 }
 
+/// # Safety
+/// As [`weighted::weighted`], on a processor with these instructions.
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn weighted_avx512<E: Stored>(problem: &Gemm<'_, E>, columns: Range<usize>) {
+    // SAFETY: as the caller promises; of `__m512`, all but pairs takes no more instructions than these.
     unsafe { weighted::weighted::<__m512, E>(problem, columns) }
 }
 
+/// # Safety
+/// As [`panels::add`], on a processor with these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn panels_avx2(panels: &HalfFactors, part: &Part<'_>) {
+    // SAFETY: as the caller promises; `__m256` takes no more instructions than these.
     unsafe { panels::add::<__m256>(panels, part) }
 }
 
+/// # Safety
+/// As [`panels::add`], on a processor with these instructions.
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn panels_avx512(panels: &HalfFactors, part: &Part<'_>) {
+    // SAFETY: as the caller promises; of `__m512`, all but pairs takes no more instructions than these.
     unsafe { panels::add::<__m512>(panels, part) }
 }
 
+/// # Safety
+/// As [`block::block`], on a processor with these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
@@ -513,6 +589,7 @@ pub(crate) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
+    // SAFETY: as the caller promises; `__m256` takes no more instructions than these.
     unsafe {
         block::block::<__m256, P, E, { block::AVX2.rows }, { block::AVX2.depth }>(
             problem, rows, columns, scratch,
@@ -520,6 +597,8 @@ pub(crate) unsafe fn block_avx2<P: Places<__m256>, E: Stored>(
     }
 }
 
+/// # Safety
+/// As [`block::block`], on a processor with these instructions.
 #[target_feature(enable = "avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn block_avx512<E: Stored>(
@@ -528,6 +607,7 @@ pub(crate) unsafe fn block_avx512<E: Stored>(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
+    // SAFETY: as the caller promises; of `__m512`, all but pairs takes no more instructions than these.
     unsafe {
         block::block::<__m512, Single, E, { block::AVX512.rows }, { block::AVX512.depth }>(
             problem, rows, columns, scratch,
@@ -535,6 +615,8 @@ pub(crate) unsafe fn block_avx512<E: Stored>(
     }
 }
 
+/// # Safety
+/// As [`block::block`], on a processor with these instructions.
 #[target_feature(enable = "avx512bf16,avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "as above")]
 pub(crate) unsafe fn block_avx512_in_pairs<E: Stored>(
@@ -543,6 +625,7 @@ pub(crate) unsafe fn block_avx512_in_pairs<E: Stored>(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
+    // SAFETY: as the caller promises; of `__m512`, only the look-ups of few rows take more instructions than these.
     unsafe {
         block::block::<__m512, InPairs, E, { block::AVX512.rows }, { block::AVX512.depth }>(
             problem, rows, columns, scratch,
