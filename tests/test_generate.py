@@ -58,6 +58,7 @@ def test_the_end_of_the_context_is_an_end_not_an_error(shared_hotplate):
 
 def test_a_prompt_longer_than_the_context_is_said(shared_hotplate):
     shared_hotplate.fails("generate", "--raw", "-", stdin="word " * 30_000, naming=["token", "shorten"])
+    shared_hotplate.fails("generate", "-", stdin="word " * 14_000_000, naming=["70 MB", "more than the daemon reads at once (67 MB)"])
 
 
 def test_stop_texts(shared_hotplate):

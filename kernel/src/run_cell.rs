@@ -364,6 +364,7 @@ pub(crate) fn perform_error_name(error: &CommandError) -> String {
         CommandError::Call(CallError::Refused(refused)) => return format!("{:?}", refused.code),
         CommandError::Call(CallError::Disconnected { .. } | CallError::Unreadable { .. }) => "Disconnected",
         CommandError::Call(CallError::Cancelled) | CommandError::Cancelled => "Cancelled",
+        CommandError::Call(CallError::TooLong { .. }) => "TooLong",
         CommandError::RunFailed { .. } => "RunFailed",
         CommandError::RunGoesOn { .. } => "Interrupted",
         CommandError::NoRun | CommandError::NothingToFinish => "NoRun",

@@ -35,8 +35,8 @@ pub fn use_threads(threads: usize) -> Result<(), rayon::ThreadPoolBuildError> {
 
 /// What the processor is used for: threads, registers, and which values are multiplied.
 pub fn processor() -> String {
-    let Machine { registers, values } = Machine::here();
-    let registers = match registers {
+    let machine = Machine::here();
+    let registers = match machine.registers() {
         #[cfg(target_arch = "x86_64")]
         Registers::Amx => ", AMX",
         #[cfg(target_arch = "x86_64")]
@@ -48,7 +48,7 @@ pub fn processor() -> String {
         Registers::Portable if cfg!(target_arch = "x86_64") => ", without AVX2 and so slower",
         Registers::Portable => "",
     };
-    let values = match values {
+    let values = match machine.values() {
         Values::F32 => "",
         Values::Bf16 => ", bf16 products",
     };

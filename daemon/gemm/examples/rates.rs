@@ -33,8 +33,8 @@ fn main() {
                 }
                 print!(
                     "  {:?}/{:?} {:.1}",
-                    machine.registers,
-                    machine.values,
+                    machine.registers(),
+                    machine.values(),
                     rate(machine, shape, right, Duration::from_millis(40))
                 );
             }

@@ -92,6 +92,7 @@ impl Config {
     #[inline]
     #[expect(unsafe_code, reason = "instructions without an intrinsic")]
     unsafe fn load(&self) {
+        // SAFETY: as the caller promises; all 64 bytes are there.
         unsafe {
             asm!("ldtilecfg [{}]", in(reg) self.0.as_ptr(), options(nostack, readonly, preserves_flags));
         }
@@ -102,6 +103,7 @@ impl Config {
     #[inline]
     #[expect(unsafe_code, reason = "as above")]
     unsafe fn release() {
+        // SAFETY: as the caller promises.
         unsafe {
             asm!("tilerelease", options(nostack, nomem, preserves_flags));
         }
@@ -141,6 +143,7 @@ unsafe fn multiply(
     (single, split): (usize, usize),
     (to, stride): (*mut f32, usize),
 ) {
+    // SAFETY: as the caller promises: each step moves on by one tile of a row and two of the panel, and the stores fill 32 rows of 32 `stride` apart.
     unsafe {
         asm!(
             "tilezero tmm0",
@@ -205,7 +208,8 @@ const fn steps(places: usize) -> usize {
 /// One task.
 ///
 /// # Safety
-/// The problem is checked, `rows` and `columns` lie inside it and belong to this task alone, and tiles [`are_here`].
+/// The problem is checked, `rows` and `columns` lie inside it and belong to this task alone, `columns` begins at a multiple of 32, and tiles are
+/// [ready](super::tiles()).
 #[target_feature(enable = "avx512bf16,avx512bw,avx512vl,avx512f,avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "registers are loaded through pointers")]
 pub(crate) unsafe fn block<E: Stored>(
@@ -239,6 +243,7 @@ pub(crate) unsafe fn block<E: Stored>(
         let own = if splits { (0, steps(to - from)) } else { (steps(to - from), 0) };
         let depth = (own.0, own.1 + extra.map_or(0, |extra| steps(extra.inner)));
         let line = tiles_of(depth) * TILE;
+        // SAFETY: rows and places lie inside both left sides, and each row of tiles has `line` units of room.
         unsafe {
             let place = (left, line);
             if splits {
@@ -253,6 +258,8 @@ pub(crate) unsafe fn block<E: Stored>(
         }
         for column in columns.clone().step_by(SQUARE) {
             let count = SQUARE.min(columns.end - column);
+            // SAFETY: the columns lie inside both right sides and begin at a multiple of 32; a panel has room for all steps; results go to this task's own rectangle,
+            // in whole squares only where it has them.
             unsafe {
                 if splits {
                     split_right(&problem.right, from..to, (column, count), right);
@@ -308,6 +315,7 @@ unsafe fn add(
 ) {
     for half in 0..columns.len().div_ceil(SIDE) {
         let mask = lanes(columns.len() - half * SIDE);
+        // SAFETY: masks stop where the columns do, and the rows are there.
         unsafe {
             let bias = match start {
                 Accumulate::Bias(bias) => {
@@ -350,6 +358,7 @@ unsafe fn pack_left<const SPLIT: bool>(
         for (step, place) in inner.clone().step_by(PLACES).enumerate() {
             let to = to.wrapping_add(step * tiles * TILE);
             let places = PLACES.min(inner.end - place);
+            // SAFETY: masks stop where rows and places do, and what lies behind them is not read.
             unsafe {
                 match left.order {
                     Order::Rows => {
@@ -414,6 +423,7 @@ unsafe fn split_right<E: Stored>(
 ) {
     let places = inner.len();
     let steps = steps(places);
+    // SAFETY: there is room for whole steps, as the caller promises; a step is copied before it is written over.
     unsafe {
         // One value a unit takes as much room as two halves of it.
         fill_right::<__m512, Single, E>(right, inner, column, count, to);
@@ -481,6 +491,7 @@ unsafe fn transpose(units: &[__m512; SIDE], to: *mut f32) {
     for part in 0..2 {
         let eight: [__m512; 8] = std::array::from_fn(|at| units[part * 8 + at]);
         let to = to.wrapping_add(part * 8);
+        // SAFETY: eight lines of eight, in each of the tile's quarters.
         unsafe {
             <__m256 as Lanes>::transpose8(eight.map(|unit| _mm512_castps512_ps256(unit)), to, SIDE);
             <__m256 as Lanes>::transpose8(eight.map(upper), to.wrapping_add(8 * SIDE), SIDE);

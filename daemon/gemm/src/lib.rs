@@ -159,14 +159,14 @@ pub struct Gemm<'a, E> {
 
 /// The result's memory. Tasks write disjoint parts of it.
 #[derive(Clone, Copy)]
-pub struct Target(*mut f32);
+pub(crate) struct Target(*mut f32);
 
 #[expect(
     unsafe_code,
     reason = "tasks write disjoint rectangles of one matrix, which no safe slice expresses"
 )]
-// SAFETY: `Gemm::run` is the only one to hand it out, and gives every task a rectangle of its own; the slice behind it is borrowed
-// mutably for as long as the tasks run.
+// SAFETY: it never leaves this crate; `Gemm::run` and `together::run` give every task a rectangle of its own, and whoever calls them has the memory behind it to
+// himself for as long as the tasks run.
 unsafe impl Send for Target {}
 #[expect(unsafe_code, reason = "as above")]
 // SAFETY: as above.
@@ -217,7 +217,7 @@ pub fn new_product_with<E: Stored>(
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
     let start = bias.map_or(Accumulate::Zero, Accumulate::Bias);
-    let mut target: Vec<f32> = Vec::with_capacity(rows * columns);
+    let mut target: Vec<f32> = Vec::with_capacity(elements(rows, columns));
     let memory = Target(target.as_mut_ptr());
     run_on(Machine::here(), (rows, inner, columns), (memory, columns), left, right, extra, start);
     #[expect(unsafe_code, reason = "zeroing memory that is overwritten costs a pass over it")]
@@ -237,15 +237,20 @@ pub fn new_product_with_factors<E: Stored>(
     bias: Option<&[f32]>,
 ) -> (Vec<f32>, Vec<f32>) {
     if few(rows, left.order, right.order) && few(rows, Order::Rows, factors.b.order) {
-        let product = FewRows::new((rows, inner, columns), left, right, bias);
+        let mut product = FewRows::new((rows, inner, columns), left, right, bias);
         let pairs = [(0..rows, RowAdapter::LoraFactors(factors))];
-        let thin = run(Machine::here(), &[Layer { product: &product, pairs: &pairs }], &[]).pop();
+        let thin = run(Machine::here(), vec![Layer::new(&mut product, &pairs)], &[]).pop();
         return (product.into_values(), thin.unwrap_or_default());
     }
     let thin = thin((rows, inner, factors.rank), left, factors.a, factors.scale);
     let extra =
         AddedProduct { inner: factors.rank, left: Matrix::rows(&thin, factors.rank), right: factors.b };
     (new_product_with((rows, inner, columns), left, right, Some(extra), bias), thin)
+}
+
+/// Of a result: more than memory can be addressed with would be written past its end.
+fn elements(rows: usize, columns: usize) -> usize {
+    rows.checked_mul(columns).expect("a result that no memory holds")
 }
 
 /// `scale * left * a`, for `rows, inner, rank`.

@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lanes::Stored;
-use super::tiles::{self, Tiles};
+#[cfg(target_arch = "x86_64")]
+use super::tiles::Tiles;
+use super::tiles::{self, tiles};
 
 /// How products with a weight are computed that is stored in fewer bits than f32's; all others are computed in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,11 +89,11 @@ impl Values {
     }
 }
 
-/// Which instructions run the kernels.
+/// Which instructions run the kernels: those that this processor was asked about and has ([`Machine::all`]), and no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
-    pub registers: Registers,
-    pub values: Values,
+    pub(crate) registers: Registers,
+    pub(crate) values: Values,
 }
 
 /// Registers and values: `avx512/bf16`.
@@ -116,6 +118,14 @@ impl Machine {
     pub fn here() -> Machine {
         let here = *HERE.get_or_init(|| Machine::best(Arithmetic::default(), &Machine::all()));
         if TILES_ARE_GONE.load(Ordering::Relaxed) { here.without_tiles() } else { here }
+    }
+
+    pub const fn registers(self) -> Registers {
+        self.registers
+    }
+
+    pub const fn values(self) -> Values {
+        self.values
     }
 
     /// Looks again whether the processor still has the tiles that this process runs on: a virtual machine may have been moved. Whether it has just lost them.
@@ -180,7 +190,7 @@ impl Machine {
             // Without VL, half of the registers have no lower part to take sums from, and kernels run short of them.
             if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
                 if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw") {
-                    if tiles::tiles() == Tiles::Ready {
+                    if tiles() == Tiles::Ready {
                         push(Registers::Amx, Values::Bf16);
                     }
                     push(Registers::Avx512, Values::Bf16);

@@ -12,7 +12,7 @@ use half::f16;
 use super::panels::{PANEL, Part};
 use super::{
     ALONE, Accumulate, FEW_ROWS, Gemm, HalfFactors, LoraFactors, Machine, Matrix, Order, Stored, Target,
-    add_panels, dots, each, each_after, thin,
+    add_panels, dots, each, each_after, elements, thin,
 };
 
 /// A thin pair beside some rows: `scale * (x a) b` is added to the product of those.
@@ -90,7 +90,7 @@ impl<'a, E: Stored> FewRows<'a, E> {
         right: Matrix<'a, E>,
         bias: Option<&'a [f32]>,
     ) -> Self {
-        let mut memory = Vec::with_capacity(rows * columns);
+        let mut memory = Vec::with_capacity(elements(rows, columns));
         let target = (Target(memory.as_mut_ptr()), columns);
         let start = bias.map_or(Accumulate::Zero, Accumulate::Bias);
         let problem = Gemm::checked((rows, inner, columns), target, left, right, start);
@@ -114,7 +114,7 @@ impl<'a, E: Stored> FewRows<'a, E> {
 }
 
 /// The same, whatever its right side holds.
-pub trait Dotted: Sync {
+pub(crate) trait Dotted: Sync {
     /// Rows, inner length and columns.
     fn shape(&self) -> (usize, usize, usize);
     fn left(&self) -> Matrix<'_, f32>;
@@ -153,11 +153,10 @@ impl<E: Stored> Dotted for FewRows<'_, E> {
     }
 }
 
-/// One of the products, and what stands beside it.
-#[derive(Clone, Copy)]
+/// One of the products, and what stands beside it. Nobody else has the product while it is to be computed: its memory is written without a lock.
 pub struct Layer<'a> {
-    pub product: &'a dyn Dotted,
-    pub pairs: &'a RowAdapters<'a>,
+    product: &'a dyn Dotted,
+    pairs: &'a RowAdapters<'a>,
 }
 
 /// A layer's columns, cut into tasks.
@@ -166,7 +165,11 @@ struct Cut {
     tasks: usize,
 }
 
-impl Layer<'_> {
+impl<'a> Layer<'a> {
+    pub fn new<E: Stored>(product: &'a mut FewRows<'_, E>, pairs: &'a RowAdapters<'a>) -> Self {
+        Self { product, pairs }
+    }
+
     fn work(&self) -> usize {
         let (rows, inner, columns) = self.product.shape();
         rows * inner * columns
@@ -203,8 +206,9 @@ impl Layer<'_> {
 ///
 /// # Panics
 /// If a pair has another shape than its product, or stands beside rows that are not there.
-pub fn run(machine: Machine, layers: &[Layer<'_>], soon: &[&[f16]]) -> Vec<Vec<f32>> {
-    for layer in layers {
+#[expect(clippy::needless_pass_by_value, reason = "whoever computes products has them alone")]
+pub fn run(machine: Machine, layers: Vec<Layer<'_>>, soon: &[&[f16]]) -> Vec<Vec<f32>> {
+    for layer in &layers {
         let (rows, inner, columns) = layer.product.shape();
         for (of, pair) in layer.pairs {
             assert!(

@@ -26,7 +26,7 @@ macro_rules! wide {
             }
 
             use $crate::{Machine, Registers};
-            match Machine::here().registers {
+            match Machine::here().registers() {
                 #[cfg(target_arch = "x86_64")]
                 #[expect(unsafe_code, reason = "an instruction that the processor may lack is unsafe to call")]
                 // SAFETY: `Machine` has asked the processor.

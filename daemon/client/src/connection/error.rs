@@ -3,8 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use hotplate_protocol::RpcError;
+use hotplate_home::figures;
 use hotplate_protocol::methods::initialize::{Mismatch, ProtocolRange};
+use hotplate_protocol::{MAX_FRAME_BYTES, RpcError};
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,11 @@ pub enum CallError {
         "the connection to the daemon ended ({reason}); what was saved is safe: run the command again, or look at: hotplate logs"
     )]
     Disconnected { reason: String },
+    #[error(
+        "this is {} and more than the daemon reads at once ({}); shorten it, or put long texts into files",
+        figures::bytes(*length as u64), figures::bytes(MAX_FRAME_BYTES as u64)
+    )]
+    TooLong { length: usize },
     #[error("the daemon's reply to {method} cannot be read ({source}); restart it with: hotplate stop")]
     Unreadable { method: &'static str, source: serde_json::Error },
 }

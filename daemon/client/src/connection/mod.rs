@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use hotplate_home::Home;
 use hotplate_protocol::methods::initialize::InitializeResult;
 use hotplate_protocol::notifications::{Cancel, CancelParams};
-use hotplate_protocol::{ErrorCode, Id, Message, Notification, Request, RequestKind, write_frame};
+use hotplate_protocol::{
+    ErrorCode, Id, MAX_FRAME_BYTES, Message, Notification, Request, RequestKind, write_frame,
+};
 use interprocess::local_socket::Stream;
 
 use crate::canceller::Canceller;
@@ -141,8 +143,12 @@ impl Wire {
     }
 
     fn send(&self, message: &Message) -> Result<(), CallError> {
+        let body = message.to_bytes();
+        if body.len() > MAX_FRAME_BYTES {
+            return Err(CallError::TooLong { length: body.len() });
+        }
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        write_frame(&mut &*self.stream, &message.to_bytes())
+        write_frame(&mut &*self.stream, &body)
             .map_err(|error| CallError::Disconnected { reason: error.to_string() })
     }
 

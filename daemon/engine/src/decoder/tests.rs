@@ -232,7 +232,7 @@ fn stored_in_16_bits_is_the_same_as_widened_before() {
             decoder.logits(&hidden, None).unwrap()
         };
         // Where bf16 values are multiplied, what goes into a layer is rounded to such.
-        let near = if Machine::here().values == Values::Bf16 { 0.1 } else { 0.0 };
+        let near = if Machine::here().values() == Values::Bf16 { 0.1 } else { 0.0 };
         let distance = distance(&logits(&stored), &logits(&widened));
         assert!(distance <= near, "{name}: {distance}");
     }

@@ -271,7 +271,7 @@ mod tests {
             let effect = distance(&wanted, &logits(&base, None));
             let found = distance(&wanted, &logits(&merged, None));
             // The base is stored in half precision, and so is what was merged; some processors also round what goes into a layer to bf16.
-            let near = if Machine::here().values == Values::Bf16 { 0.5 } else { 0.25 };
+            let near = if Machine::here().values() == Values::Bf16 { 0.5 } else { 0.25 };
             assert!(effect > 0.02 && found < near * effect, "{effect} {found}");
         }
     }

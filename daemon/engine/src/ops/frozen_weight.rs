@@ -259,7 +259,7 @@ mod tests {
                 let (x, dy) = (random(&[tokens, 256], 3), random(&[tokens, 70], 4));
                 // With blocks, rows are rounded to bf16, few only beside four bits; with plain f32 values, none are.
                 let rounds =
-                    Machine::here().values == Values::Bf16 && (tokens > 8 || kind != BlockKind::Q8_0);
+                    Machine::here().values() == Values::Bf16 && (tokens > 8 || kind != BlockKind::Q8_0);
                 let near = if rounds { 0.1 } else { 2e-5 };
                 let close = |one: Result<Tensor>, other: Result<Tensor>| {
                     assert!(distance(&one.unwrap(), &other.unwrap()) < near, "{kind:?}, {tokens}");

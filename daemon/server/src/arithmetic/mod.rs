@@ -79,8 +79,8 @@ fn use_machine(machine: Machine, because: Because) {
 fn among(all: &[Machine], registers: Option<&str>) -> anyhow::Result<Vec<Machine>> {
     let Some(word) = registers.map(str::trim) else { return Ok(all.to_vec()) };
     let found: Vec<Machine> =
-        all.iter().filter(|machine| machine.registers.word() == word).copied().collect();
-    let mut there: Vec<&str> = all.iter().map(|machine| machine.registers.word()).collect();
+        all.iter().filter(|machine| machine.registers().word() == word).copied().collect();
+    let mut there: Vec<&str> = all.iter().map(|machine| machine.registers().word()).collect();
     there.dedup();
     ensure!(
         !found.is_empty(),
@@ -130,7 +130,7 @@ pub(crate) fn told() -> String {
 
 impl Because {
     const fn of(machine: Machine, times: f64) -> Because {
-        match machine.values {
+        match machine.values() {
             Values::F32 => Because::Safest,
             Values::Bf16 => Because::Measured { times },
         }
