@@ -407,8 +407,8 @@ mod tests {
                       that it keeps what else it can. 0: none [default: chosen from the size of your data]
 
                   --margin <X>
-                      When a save is learnt: how much worse the loss on held-out examples may become before the
-                      old version stays [default: 0.02]
+                      When a save is learnt: how much worse the loss on held-out examples may become, as a part
+                      of it (of 1 where it is less), before the old version stays [default: 0.02]
 
                   --nice <N>
                       How far training stands back for your other programs: 0 not at all, 19 as far as the

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use hotplate_protocol::ErrorCode;
 use hotplate_protocol::knobs::TrainOn;
 use hotplate_protocol::methods::generate::{Generate, GenerateParams, Sampling};
+use hotplate_protocol::methods::rename::{Rename, RenameParams};
 use hotplate_protocol::methods::rollback::{Rollback, RollbackParams};
 use hotplate_protocol::methods::run_cancel::{CancelRun, CancelRunParams};
 use hotplate_protocol::methods::run_finish::{FinishRun, FinishRunParams};
@@ -169,6 +170,9 @@ fn a_run_that_is_finished_early_keeps_its_best() {
     let second = client.call::<Train>(&other).run;
     let waits = client.refusal::<FinishRun>(&FinishRunParams { run: second });
     assert!(waits.message.contains("has not begun"), "{waits}");
+    let rename = RenameParams { adapter: "other".to_owned(), name: "another".to_owned() };
+    let missing = client.refusal::<Rename>(&rename);
+    assert!(missing.message.contains(&format!("run {} makes its first version", second.0)), "{missing}");
     for run in [second, first] {
         client.call::<CancelRun>(&CancelRunParams { run });
     }

@@ -8,6 +8,7 @@ use hotplate_engine::peft;
 use hotplate_protocol::knobs::Method;
 use hotplate_protocol::methods::adapters::AdapterInfo;
 use hotplate_protocol::methods::rollback::{Rollback, RollbackParams};
+use hotplate_protocol::run::RunId;
 use hotplate_protocol::{ErrorCode, RpcError};
 
 use super::{Later, adapters, to_value};
@@ -16,7 +17,7 @@ use crate::daemon::names::{self, Wanted};
 use crate::daemon::runs::train_request::source;
 use crate::daemon::sessions::RequestRef;
 use crate::daemon::state::Daemon;
-use crate::daemon::store::{AdapterRow, Store, VersionRow};
+use crate::daemon::store::{AdapterRow, RunRow, Store, VersionRow};
 use crate::daemon::version_files;
 
 /// A version that is to answer, and is looked at first.
@@ -141,10 +142,18 @@ impl Daemon {
     }
 }
 
-/// The adapter of this name, or an error that lists those that there are.
+/// The adapter of this name, or an error that lists those that there are, or names the run that is about to make it.
 pub(crate) fn known(store: &Store, name: &str) -> Result<AdapterRow, RpcError> {
     if let Some(row) = store.adapter(name)? {
         return Ok(row);
+    }
+    if let Some(RunRow { run: RunId(run), .. }) =
+        store.open_runs()?.into_iter().find(|row| row.order.target.adapter == name)
+    {
+        let message = format!(
+            "there is no adapter {name:?} yet: run {run} makes its first version; hotplate attach {run} shows it, hotplate cancel {run} ends it"
+        );
+        return Err(RpcError::new(ErrorCode::UnusableAdapter, message));
     }
     let names: Vec<String> = store.adapters()?.into_iter().map(|row| row.name).collect();
     let remedy = if names.is_empty() {
