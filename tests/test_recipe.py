@@ -55,13 +55,15 @@ def test_a_mistake_is_named_with_its_line_and_nothing_is_trained(shared_hotplate
 
 def test_check_finds_every_mistake_and_shows_the_examples_all_the_same(shared_hotplate, folder):
     recipe(folder, "rnak = 8\nrank = 0\n")
-    checked = shared_hotplate.json("check", folder)
+    refused = shared_hotplate.run("check", folder, "--json", check=False)
+    assert refused.code == 1 and "nothing is trained: hotplate.toml:1" in refused.err
+    checked = refused.lines[0]
     assert [(finding["file"], finding["lines"][0]) for finding in checked["findings"]] == [
         ("hotplate.toml", 1),
         ("hotplate.toml", 2),
     ]
     assert checked["examples"] == 24 and checked["settings"] == []
-    shown = shared_hotplate.run("check", folder).out
+    shown = shared_hotplate.run("check", folder, check=False).out
     assert "hotplate.toml:1" in shown and "did you mean rank?" in shown
 
 
