@@ -1,4 +1,5 @@
-//! Tells a front matter block at the start of a Markdown file (or of a plain text, where nothing is taken for one that may be a text) from a text, in the forms that blog engines and note programs write.
+//! Tells a front matter block at the start of a Markdown file from a text, in the forms that blog engines and note programs write.
+//! A plain text has none, but for one that says that it is a draft.
 //!
 //! | form | begins with | ends with |
 //! |---|---|---|
@@ -94,7 +95,7 @@ pub(crate) struct FrontMatter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Top,
-    /// Of plain text, where nothing but what is surely front matter is taken for it.
+    /// Of plain text, where nothing but a draft's front matter is taken for it.
     TopOfPlainText,
     /// Behind a border, which may be the opening mark of the next text's own front matter.
     BehindBorder,
@@ -233,10 +234,11 @@ impl FrontMatter {
         if !must_be_sure || matches!(self.form, Form::Unknown) {
             return self.verdict_of(held, end);
         }
-        // Below blank lines and in plain text, only what is surely front matter is taken for it.
+        // Below blank lines, only what is surely front matter is taken for it; in plain text, only what leaves the text out and so is told.
         let block = held.split_off(blank);
         let verdict = self.verdict_of(block, end);
-        let sure = verdict.doubt.is_none() && (verdict.meta.title.is_some() || verdict.meta.draft.is_some());
+        let titled = verdict.meta.title.is_some() && self.place != Place::TopOfPlainText;
+        let sure = verdict.doubt.is_none() && (titled || verdict.meta.draft.is_some());
         if sure {
             return verdict;
         }
@@ -541,6 +543,7 @@ mod tests {
                 a.md:11-11 "Good soup."
                 a.md:13-13 "More."
                 b.md:4-4 "Good soup, again."
+                c.txt:2-2 "title: A text file has none"
                 c.txt:4-4 "second"
             "#]],
         );

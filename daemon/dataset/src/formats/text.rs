@@ -331,7 +331,7 @@ mod tests {
         );
     }
 
-    /// What is not surely front matter divides, as it always has.
+    /// What is no draft's front matter is text, and its lines of hyphens divide.
     #[test]
     fn front_matter_of_plain_text() {
         check(
@@ -344,6 +344,7 @@ mod tests {
             &expect![[r#"
                 note.txt:2-2 "Bread: today"
                 note.txt:4-4 "Second"
+                titled.txt:2-2 "title: Soup"
                 titled.txt:4-4 "It was hot."
                 titled.txt:6-6 "Next one."
                 top.txt:1-3 "title: Soup\n\nIt was hot."
