@@ -97,11 +97,6 @@ pub fn kernels(device: &Device) -> String {
     }
 }
 
-/// Looks again whether the processor has what this process runs on, as [`Machine::look_again`] does; to be called before weights are loaded.
-pub fn look_again() -> bool {
-    Machine::look_again()
-}
-
 /// A short name for `status`.
 pub fn describe(device: &Device) -> &'static str {
     match device {

@@ -70,16 +70,16 @@ pub struct Measured {
 pub fn measure(machines: &[Machine]) -> Vec<Measured> {
     let mut seconds = vec![vec![Vec::with_capacity(ROUNDS); TIMED.len()]; machines.len()];
     for (at, (rows, right)) in TIMED.into_iter().enumerate() {
-        with_right(right, (DEPTH, COLUMNS), &mut |timed: &dyn Timed| {
+        with_product((rows, DEPTH, COLUMNS), right, &mut |seconds_of| {
             // The first product wakes threads and fetches the right side.
             for machine in machines {
-                timed.seconds(*machine, rows);
+                seconds_of(*machine);
             }
             for _ in 0..ROUNDS {
                 for (seconds, machine) in seconds.iter_mut().zip(machines) {
                     // A product of few rows is too short for the clock.
                     let repeats = (64 / rows).clamp(1, 8);
-                    let total: f64 = (0..repeats).map(|_| timed.seconds(*machine, rows)).sum();
+                    let total: f64 = (0..repeats).map(|_| seconds_of(*machine)).sum();
                     seconds[at].push(total / repeats as f64);
                 }
             }
@@ -127,47 +127,29 @@ pub fn rate(
     time: Duration,
 ) -> f64 {
     let mut best = f64::INFINITY;
-    with_right(right, (inner, columns), &mut |timed: &dyn Timed| {
+    with_product((rows, inner, columns), right, &mut |seconds_of| {
         let begin = Instant::now();
         let mut rounds = 0;
         while rounds < 3 || begin.elapsed() < time {
-            best = best.min(timed.seconds(machine, rows));
+            best = best.min(seconds_of(machine));
             rounds += 1;
         }
     });
     (rows * inner * columns) as f64 / best / 1e9
 }
 
-/// A right side of some kind, to be multiplied with.
-trait Timed {
-    /// Seconds of one product.
-    fn seconds(&self, machine: Machine, rows: usize) -> f64;
-}
+/// Computes a product and says in how many seconds.
+type Timed<'a> = &'a dyn Fn(Machine) -> f64;
 
-struct Product<'a, E> {
-    inner: usize,
-    columns: usize,
-    right: Matrix<'a, E>,
-}
-
-impl<E: Stored> Timed for Product<'_, E> {
-    fn seconds(&self, machine: Machine, rows: usize) -> f64 {
-        let Self { inner, columns, right } = *self;
-        let left = values(rows * inner);
-        let mut target = vec![0.0; rows * columns];
-        let (left, shape) = (Matrix::rows(&left, inner), (rows, inner, columns));
-        let begin = Instant::now();
-        product_on(machine, shape, (&mut target, columns), left, right, None, Accumulate::Zero);
-        begin.elapsed().as_secs_f64()
-    }
-}
-
-/// Makes a right side and lends it.
-fn with_right(right: Right, (inner, columns): (usize, usize), run: &mut dyn FnMut(&dyn Timed)) {
+/// Makes the sides of a product, and lends what computes it once and says in how many seconds.
+fn with_product(shape: (usize, usize, usize), right: Right, run: &mut dyn FnMut(Timed<'_>)) {
+    let (rows, inner, columns) = shape;
+    let left = values(rows * inner);
+    let left = Matrix::rows(&left, inner);
     match right {
         Right::F32 => {
             let values = values(inner * columns);
-            run(&Product { inner, columns, right: Matrix::rows(&values, inner).transposed() });
+            run(&|machine| seconds(machine, shape, left, Matrix::rows(&values, inner).transposed()));
         }
         Right::Bf16 | Right::Bf16Back => {
             let values: Vec<bf16> = values(inner * columns).into_iter().map(bf16::from_f32).collect();
@@ -175,17 +157,31 @@ fn with_right(right: Right, (inner, columns): (usize, usize), run: &mut dyn FnMu
                 Right::Bf16 => Matrix::rows(&values, inner).transposed(),
                 _ => Matrix::rows(&values, columns),
             };
-            run(&Product { inner, columns, right });
+            run(&|machine| seconds(machine, shape, left, right));
         }
         Right::Q8 => {
             let blocks: Vec<BlockQ8_0> = vec![bytemuck::Zeroable::zeroed(); inner * columns / 32];
-            run(&Product { inner, columns, right: Matrix::rows(&blocks, inner / 32).transposed() });
+            run(&|machine| seconds(machine, shape, left, Matrix::rows(&blocks, inner / 32).transposed()));
         }
         Right::Q4 => {
             let blocks: Vec<BlockQ4_0> = vec![bytemuck::Zeroable::zeroed(); inner * columns / 32];
-            run(&Product { inner, columns, right: Matrix::rows(&blocks, inner / 32).transposed() });
+            run(&|machine| seconds(machine, shape, left, Matrix::rows(&blocks, inner / 32).transposed()));
         }
     }
+}
+
+/// Seconds of one product.
+fn seconds<E: Stored>(
+    machine: Machine,
+    shape: (usize, usize, usize),
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, E>,
+) -> f64 {
+    let (rows, _, columns) = shape;
+    let mut target = vec![0.0; rows * columns];
+    let begin = Instant::now();
+    product_on(machine, shape, (&mut target, columns), left, right, None, Accumulate::Zero);
+    begin.elapsed().as_secs_f64()
 }
 
 /// Values between -0.5 and 0.5, the same ones each time.

@@ -188,6 +188,7 @@ pub const FIELDS: &[&str] = &[
     "title",
 ];
 
+/// The default of a knob whose value follows from the number of examples.
 pub const FROM_SIZE: &str = "chosen from the size of your data";
 
 const BASE: Key = Key {

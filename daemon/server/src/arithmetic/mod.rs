@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use anyhow::{Context, ensure};
-use hotplate_engine::device::{self, Arithmetic, Machine, Measured, Processor, Tiles, Values};
+use hotplate_engine::device::{self, Arithmetic, Machine, Processor, Tiles, Values};
 use hotplate_home::Home;
 
 use kept::Kept;
@@ -145,24 +145,6 @@ impl fmt::Display for Because {
             Because::Measured { times } => write!(formatter, ", measured {times:.1} × as fast as f32"),
         }
     }
-}
-
-/// Rows for a person: what was measured of each of the kernels.
-pub(crate) fn rows(measured: &[Measured]) -> Vec<(String, String)> {
-    measured
-        .iter()
-        .flat_map(|measured| {
-            let head = (measured.machine.to_string(), format!("{:.2} × as fast as f32", measured.times));
-            let by_rows = measured.rates.chunk_by(|(one, ..), (other, ..)| one == other).map(|rates| {
-                let rows = rates[0].0;
-                let rates: Vec<String> =
-                    rates.iter().map(|(_, right, rate)| format!("{right} {rate:.0}")).collect();
-                let name = format!("  {rows} row{}", if rows == 1 { "" } else { "s" });
-                (name, format!("{} G/s", rates.join(", ")))
-            });
-            std::iter::once(head).chain(by_rows).collect::<Vec<_>>()
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What each of the kernels does on this processor, and which one is used.
 
 use clap::Args;
-use hotplate_engine::device::{self, Machine, Processor};
+use hotplate_engine::device::{self, Machine, Measured, Processor};
 use hotplate_home::Home;
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ pub(super) fn run(args: &MachineArgs) -> anyhow::Result<()> {
     arithmetic::choose(&home)?;
     let used = arithmetic::told();
     let mut rows = vec![("processor".to_owned(), processor.clone()), ("used".to_owned(), used.clone())];
-    rows.extend(arithmetic::rows(&measured));
+    rows.extend(by_kernels(&measured));
     let kernels = measured.iter().map(|measured| KernelsReport {
         kernels: measured.machine.to_string(),
         times_f32: measured.times,
@@ -79,4 +79,22 @@ pub(super) fn run(args: &MachineArgs) -> anyhow::Result<()> {
     });
     let report = Report { processor, used, kernels: kernels.collect() };
     print(args.json, &report, &rows)
+}
+
+/// Rows for a person: what was measured of each of the kernels.
+fn by_kernels(measured: &[Measured]) -> Vec<(String, String)> {
+    measured
+        .iter()
+        .flat_map(|measured| {
+            let head = (measured.machine.to_string(), format!("{:.2} × as fast as f32", measured.times));
+            let by_rows = measured.rates.chunk_by(|(one, ..), (other, ..)| one == other).map(|rates| {
+                let rows = rates[0].0;
+                let rates: Vec<String> =
+                    rates.iter().map(|(_, right, rate)| format!("{right} {rate:.0}")).collect();
+                let name = format!("  {rows} row{}", if rows == 1 { "" } else { "s" });
+                (name, format!("{} G/s", rates.join(", ")))
+            });
+            std::iter::once(head).chain(by_rows).collect::<Vec<_>>()
+        })
+        .collect()
 }

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hotplate_engine::base::{Base, Materialized};
 use hotplate_engine::base_spec::{BaseSource, BaseSpec};
-use hotplate_engine::device;
-use hotplate_engine::device::Device;
+use hotplate_engine::device::{self, Device, Machine};
 use hotplate_engine::lora::Adapter;
 use hotplate_engine::peft;
 use hotplate_protocol::RpcError;
@@ -90,7 +89,7 @@ impl Bases {
         }
         while self.resident.len() >= BASES && self.unload_oldest(report) {}
         check_base_fits(&text.name, base_bytes(&text.config, source.quantise()), memory::free())?;
-        if device::look_again() {
+        if Machine::look_again() {
             tracing::warn!(
                 processor = device::processor(),
                 "this processor has no tiles (AMX) any more; computing goes on without them"
